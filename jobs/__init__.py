@@ -1,0 +1,1 @@
+"""The way in: the `weakbox` command and ready run configs."""

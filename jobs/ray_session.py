@@ -1,0 +1,44 @@
+"""Starting or joining Ray for one command."""
+
+import os
+
+import ray
+import structlog
+
+from pipeline.ray_runner import RayRunner
+from pipeline.runner import Job, OnDone
+
+_LOG = structlog.get_logger("weakbox.ray")
+
+
+class RaySession:
+    """A RayRunner with its cluster: joins `address`, or starts a local Ray that ends with the command.
+
+    A local Ray never joins a cluster that happens to run on the machine, and needs no login: it ends with us.
+    """
+
+    def __init__(self, address: str | None, num_cpus: int | None) -> None:
+        self._started = not ray.is_initialized()
+        if self._started and address is None:
+            os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        if self._started:
+            ray.init(
+                address=address or "local",
+                num_cpus=num_cpus if address is None else None,
+                include_dashboard=False if address is None else None,
+                logging_level="warning",
+                log_to_driver=True,
+            )
+            _LOG.info("ray is up", cpus=ray.cluster_resources().get("CPU"), address=address or "local")
+        self._runner = RayRunner()
+
+    def run(self, job: Job, on_done: OnDone) -> None:
+        """Run one stage."""
+        self._runner.run(job, on_done)
+
+    def close(self) -> None:
+        """End the pool, and Ray itself if it was started here."""
+        self._runner.close()
+        if self._started:
+            ray.shutdown()

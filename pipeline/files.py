@@ -1,0 +1,150 @@
+"""One small module for local and remote paths: atomic creation, whole-object writes, retries. Nothing else opens files.
+
+Traps that it avoids: fsspec's local `pipe_file` opens the final name in place, and its mode "create" checks, then
+writes; an exception inside an open output stream commits a truncated object on S3; s3fs caches listings.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import fsspec
+import tenacity
+from fsspec.implementations.local import LocalFileSystem
+
+T = TypeVar("T")
+
+_NOT_WORTH_A_RETRY = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
+ATTEMPTS = 5
+
+
+def retrying(call: Callable[[], T]) -> T:
+    """Call, and call again after storage errors (timeouts, 5xx, throttling) with exponential backoff and jitter.
+
+    Raises: the last error after 5 attempts; errors that waiting cannot mend (missing, exists, no permission) at once.
+    """
+    retry = tenacity.Retrying(
+        stop=tenacity.stop_after_attempt(ATTEMPTS),
+        wait=tenacity.wait_random_exponential(multiplier=0.2, max=10),
+        retry=tenacity.retry_if_exception(_worth_a_retry),
+        reraise=True,
+    )
+    return retry(call)
+
+
+def _worth_a_retry(error: BaseException) -> bool:
+    no_space = isinstance(error, OSError) and error.errno == 28
+    return isinstance(error, (OSError, TimeoutError)) and not isinstance(error, _NOT_WORTH_A_RETRY) and not no_space
+
+
+def open_filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The file system of a URI (or local path) and the path inside it. Listings are never cached."""
+    options = {"use_listings_cache": False} if "://" in uri and not uri.startswith(("file://", "memory://")) else {}
+    fs, path = fsspec.core.url_to_fs(uri, **options)
+    return fs, path.rstrip("/")
+
+
+class Files:
+    """The objects below one root URI; all paths are relative to it and cannot climb out of it."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root if "://" in root else os.path.abspath(root)
+        self._fs, self._base = open_filesystem(self.root)
+        self._local = isinstance(self._fs, LocalFileSystem)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Files, (self.root,))
+
+    @property
+    def filesystem(self) -> tuple[fsspec.AbstractFileSystem, str, bool]:
+        """(file system, path of the root in it, whether it is this machine's disk), for libraries that want these."""
+        return self._fs, self._base, self._local
+
+    def full(self, path: str) -> str:
+        """The path inside the file system. Raises ValueError for a path that leaves the root."""
+        if path.startswith("/") or ".." in path.split("/"):
+            raise ValueError(f"path leaves the run root: {path!r}")
+        return f"{self._base}/{path}" if path else self._base
+
+    def get(self, path: str) -> bytes:
+        """The whole object. Raises FileNotFoundError."""
+        return bytes(retrying(lambda: self._fs.cat_file(self.full(path))))
+
+    def get_many(self, paths: Sequence[str]) -> dict[str, bytes]:
+        """All of `paths` that exist, path -> bytes; fetched concurrently where the file system can."""
+        if not paths:
+            return {}
+        if self._local:
+            found: dict[str, bytes] = {}
+            for path in paths:
+                with contextlib.suppress(FileNotFoundError):
+                    found[path] = self.get(path)
+            return found
+        full = {self.full(path): path for path in paths}
+        objects = retrying(lambda: self._fs.cat(list(full), on_error="omit"))
+        return {full[self._fs._strip_protocol(name)]: bytes(data) for name, data in objects.items()}
+
+    def open(self, path: str) -> Any:
+        """A readable, seekable binary file."""
+        return retrying(lambda: self._fs.open(self.full(path), "rb"))
+
+    def exists(self, path: str) -> bool:
+        """Whether the object is there now."""
+        return bool(retrying(lambda: self._fs.exists(self.full(path))))
+
+    def size(self, path: str) -> int:
+        """Bytes of the object. Raises FileNotFoundError."""
+        return int(retrying(lambda: self._fs.info(self.full(path)))["size"])
+
+    def names(self, folder: str) -> list[str]:
+        """Sorted names directly below a folder; [] where it is missing. Not for data folders: manifests name data."""
+        try:
+            entries = retrying(lambda: self._fs.ls(self.full(folder), detail=False, refresh=True))
+        except FileNotFoundError:
+            return []
+        return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write an object under a name of its own; on return it is durable. A reader never sees half of it."""
+        if self._local:
+            with self._staged(path, data) as staged:
+                os.replace(staged, self.full(path))
+        else:
+            retrying(lambda: self._fs.pipe_file(self.full(path), data))
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        """Create an object unless it exists, in one atomic step. True for the one call that created it.
+
+        Locally: temporary file in the same folder, fsync, os.link, unlink. On object stores: one conditional PUT.
+        """
+        try:
+            if self._local:
+                with self._staged(path, data) as staged:
+                    os.link(staged, self.full(path))
+            else:
+                retrying(lambda: self._fs.pipe_file(self.full(path), data, mode="create"))
+        except FileExistsError:
+            return False
+        return True
+
+    def remove(self, path: str) -> None:
+        """Delete an object; one that is already gone is fine."""
+        with contextlib.suppress(FileNotFoundError):
+            retrying(lambda: self._fs.rm_file(self.full(path)))
+
+    @contextlib.contextmanager
+    def _staged(self, path: str, data: bytes) -> Any:
+        folder = os.path.dirname(self.full(path))
+        os.makedirs(folder, exist_ok=True)
+        handle, staged = tempfile.mkstemp(dir=folder, prefix=".staged-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            yield staged
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(staged)

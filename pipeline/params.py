@@ -1,0 +1,53 @@
+"""Stage parameters: frozen dataclasses whose fields say what they mean and whether they change results.
+
+Three kinds of fields: *numeric* ones change results and are hashed into the recipe; *resource* ones (prefetch,
+batch size where it does not matter) never are; *inputs* name the stages that are read.
+"""
+
+import dataclasses
+from typing import Any
+
+_RESOURCE = "resource"
+_INPUT = "input"
+_HELP = "help"
+
+
+def option(default: Any, help: str, *, resource: bool = False) -> Any:
+    """A parameter with a default. `resource=True`: it does not change results and is not hashed."""
+    return dataclasses.field(default=default, metadata={_HELP: help, _RESOURCE: resource})
+
+
+def reads(table: str, default: Any, help: str) -> Any:
+    """A parameter that names the stage, or the tuple of stages, whose `table` (or "model") is read; None: not read."""
+    return dataclasses.field(default=default, metadata={_HELP: help, _INPUT: table})
+
+
+def input_tables(params_type: type) -> dict[str, str]:
+    """The input fields of a parameter class: field name -> table that is read."""
+    return {f.name: f.metadata[_INPUT] for f in dataclasses.fields(params_type) if _INPUT in f.metadata}
+
+
+def input_names(params: Any) -> dict[str, tuple[str, ...]]:
+    """The stages that `params` names: field name -> stage names."""
+    names = {slot: getattr(params, slot) for slot in input_tables(type(params))}
+    return {
+        slot: () if value is None else (value,) if isinstance(value, str) else tuple(value)
+        for slot, value in names.items()
+    }
+
+
+def numeric(params: Any) -> dict[str, Any]:
+    """The parameters that change results, as a JSON-like dictionary."""
+    return {
+        f.name: getattr(params, f.name)
+        for f in dataclasses.fields(params)
+        if _INPUT not in f.metadata and not f.metadata.get(_RESOURCE, False)
+    }
+
+
+def describe(params_type: type) -> list[tuple[str, Any, str]]:
+    """(name, default, help) of every parameter, for help texts and the documentation."""
+    return [
+        (f.name, None if f.default is dataclasses.MISSING else f.default, f.metadata.get(_HELP, ""))
+        for f in dataclasses.fields(params_type)
+    ]

@@ -1,0 +1,34 @@
+"""What a stage may take of the machines. Never hashed: it must not change results."""
+
+from dataclasses import dataclass, field, replace
+
+
+@dataclass(frozen=True)
+class StageResources:
+    """Pool of one stage. `actors`: None takes as many as fit; a training uses it as its number of workers."""
+
+    actors: int | None = None
+    cpus: float = 1
+    gpus: float = 0
+    memory: int | None = None
+
+    def shape(self) -> "StageResources":
+        """What one actor takes, whatever their number."""
+        return replace(self, actors=None)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Resources of a run: those of ordinary stages, those of trainings, and per stage what differs."""
+
+    default: StageResources = field(default_factory=StageResources)
+    train: StageResources = field(default_factory=lambda: StageResources(actors=1, cpus=1))
+    stages: dict[str, StageResources] = field(default_factory=dict)
+
+    def of(self, name: str, *, train: bool, light: bool) -> StageResources:
+        """The resources of the stage called `name`."""
+        if name in self.stages:
+            return self.stages[name]
+        if train:
+            return self.train
+        return replace(self.default, actors=1, gpus=0) if light else self.default

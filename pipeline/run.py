@@ -1,0 +1,140 @@
+"""Running a plan: stage after stage, only what is missing, each stage's set committed when it is complete."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from pipeline.errors import Stopped, UsageError
+from pipeline.plan import PlannedStage, make_plan, nearest, plan_stage, recipe_path, resolve, topological
+from pipeline.params import input_names
+from pipeline.progress import Progress
+from pipeline.resources import Resources
+from pipeline.runner import Job, Runner
+from pipeline.stage import Done, Stage, TrainStage, Upstream
+from pipeline.store import Store
+
+_LOG = structlog.get_logger("weakbox.run")
+_FEW = 10
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the user asked for besides the config."""
+
+    only: str | None = None
+    force: tuple[str, ...] = ()
+    max_quarantined: float = 0.01
+
+
+class Run:
+    """One pass over the stages of a run root."""
+
+    def __init__(
+        self,
+        stages: Mapping[str, Stage],
+        store: Store,
+        runner: Callable[[], Runner],
+        resources: Resources,
+        progress: Progress,
+        options: RunOptions,
+    ) -> None:
+        self._stages = stages
+        self._store = store
+        self._make_runner = runner
+        self._runner: Runner | None = None
+        self._resources = resources
+        self._progress = progress
+        self._options = options
+        self._done: dict[str, dict[str, Done]] = {}
+        self._upstream: dict[str, Upstream] = {}
+        self.computed: dict[str, int] = {}
+
+    def execute(self) -> dict[str, int]:
+        """Run what is missing. Returns the number of shards computed for each stage that ran.
+
+        Raises:
+            UsageError, StageFailed, Stopped: see pipeline.errors.
+        """
+        for name in (*self._options.force, *filter(None, [self._options.only])):
+            if name not in self._stages:
+                raise UsageError(f"there is no stage {name!r}{nearest(name, self._stages)}")
+        try:
+            for name in topological(self._stages):
+                if self._options.only is not None and name != self._options.only:
+                    continue
+                self._stage(self._stages[name])
+        finally:
+            if self._runner is not None:
+                self._runner.close()
+        return self.computed
+
+    def _stage(self, stage: Stage) -> None:
+        inputs = {
+            slot: tuple(self._source(stage, source) for source in sources)
+            for slot, sources in input_names(stage.params).items()
+        }
+        planned = plan_stage(stage, inputs, self._store)
+        if stage.name in self._options.force and planned.done:
+            self._store.forget(stage.name, planned.recipe, planned.keys)
+            planned = plan_stage(stage, inputs, self._store)
+        done = dict(planned.done)
+        if planned.missing:
+            self._compute(planned, done)
+        self._store.commit_set(stage.name, planned.recipe, planned.shards, done)
+        self._done[stage.name] = done
+        self._upstream[stage.name] = planned.upstream
+        self._check_quarantine(planned, done)
+
+    def _compute(self, planned: PlannedStage, done: dict[str, Done]) -> None:
+        stage = planned.stage
+        _LOG.info("stage starts", stage=stage.name, shards=len(planned.missing), of=len(planned.shards), why=planned.why)
+        self._store.files.put_if_absent(
+            recipe_path(stage.name, planned.recipe), json.dumps(planned.ingredients).encode()
+        )
+        stage.prepare(planned.recipe, planned.shards, self._store)
+        resources = self._resources.of(stage.name, train=isinstance(stage, TrainStage), light=stage.light)
+        tasks = [resolve(shard, self._done) for shard in planned.missing]
+        if self._runner is None:
+            self._runner = self._make_runner()
+        with self._progress.stage(stage.name, len(planned.shards), len(done)) as bar:
+
+            def on_done(entry: Done) -> None:
+                done[entry.key] = entry
+                bar.advance(entry.ok + entry.quarantined, entry.quarantined)
+                self._check_quarantine(planned, done)
+
+            self._runner.run(Job(stage, planned.recipe, tasks, self._store, resources), on_done)
+        self.computed[stage.name] = len(planned.missing)
+
+    def _source(self, reader: Stage, source: str) -> Upstream:
+        """The upstream stage: as this run left it, or (`--only`) its newest complete set."""
+        if source in self._upstream:
+            return self._upstream[source]
+        upstream = self._stages[source]
+        newest = self._store.newest(source)
+        complete = self._store.complete_set(source, *newest) if newest else None
+        if newest is None or complete is None:
+            raise UsageError(f"--only {reader.name}: its input {source} was never completed; run it first")
+        self._warn_if_stale(upstream, newest[0], set(complete))
+        self._done[source] = complete
+        shards = self._store.set_shards(source, *newest)
+        self._upstream[source] = Upstream(source, upstream.kind, newest[0], shards)
+        return self._upstream[source]
+
+    def _warn_if_stale(self, stage: Stage, recipe: str, keys: set[str]) -> None:
+        planned = make_plan(self._stages, self._store)[stage.name]
+        if planned.recipe != recipe or set(planned.keys) != keys:
+            _LOG.warning("stale input: the config or its data changed since it was made", stage=stage.name)
+
+    def _check_quarantine(self, planned: PlannedStage, done: Mapping[str, Done]) -> None:
+        """Stop a stage that refuses too many images: an outage must not look like bad images."""
+        bad = sum(entry.quarantined for entry in done.values())
+        known = sum(shard.rows or 0 for shard in planned.shards)
+        total = known or sum(entry.ok + entry.quarantined for entry in done.values())
+        if bad > _FEW and bad > self._options.max_quarantined * total:
+            raise Stopped(
+                f"{planned.name}: {bad} of {total} images quarantined, more than max_quarantined ="
+                f" {self._options.max_quarantined:g}; see the quarantine table, then run again"
+            )

@@ -1,0 +1,197 @@
+"""The artifact store: one run root on any fsspec URI, in which the manifest is the truth.
+
+    <root>/<stage>/<recipe>/parts/<key>-<attempt>.<table>.parquet    tables; garbage until a manifest names them
+    <root>/<stage>/<recipe>/blobs/<key>-<attempt>/<name>             models, reports
+    <root>/<stage>/<recipe>/done/<key>.json                          the manifest: the shard is complete
+    <root>/<stage>/<recipe>/sets/<id>.json                           all manifests of a complete set of shards
+
+A worker writes parts under names of its own, re-opens them, and commits through `put_if_absent(done/<key>.json)`: the
+first attempt wins, a loser's parts are garbage. Adding images makes a new set and never edits one. So two attempts of
+one shard, or two runs on one root, are harmless. Readers never list data folders.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import StageFailed
+from pipeline.files import Files
+from pipeline.hashing import set_id
+from pipeline.stage import Done, Shard, ShardResult
+from schemas import TABLES, TableSpec, check_version, validate
+
+
+class DamagedError(StageFailed):
+    """A committed file is missing or differs from its manifest."""
+
+
+class Store:
+    """Reads and commits the results of shards below one run root. Cheap to pickle: only the root travels."""
+
+    def __init__(self, root: str) -> None:
+        self.files = Files(root)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Store, (self.files.root,))
+
+    def commit(
+        self, stage: str, recipe: str, key: str, result: ShardResult, *, rows_in: int | None = None, seconds: float = 0.0
+    ) -> Done:
+        """Write all of a result, then its manifest. Returns the winning manifest, maybe another attempt's.
+
+        Raises:
+            SchemaError: a table does not follow its schema.
+            StageFailed: rows in differ from rows out + quarantined.
+        """
+        tables = {**result.tables, "quarantine": TABLES["quarantine"].from_rows(result.quarantine)}
+        for name, table in tables.items():
+            validate(table, TABLES[name])
+        ok = next(iter(result.tables.values())).num_rows if result.tables else 0
+        quarantined = len(result.quarantine)
+        if rows_in is not None and ok + quarantined != rows_in:
+            raise StageFailed(f"{stage}: shard {key}: {rows_in} rows in, {ok} out and {quarantined} quarantined")
+        attempt = uuid.uuid4().hex[:8]
+        base = f"{stage}/{recipe}"
+        done = Done(
+            stage=stage,
+            recipe=recipe,
+            key=key,
+            attempt=attempt,
+            tables={
+                name: self._write_table(f"{base}/parts/{key}-{attempt}.{name}.parquet", table, TABLES[name])
+                for name, table in tables.items()
+                if table.num_rows or name != "quarantine"
+            },
+            blobs={
+                name: self._write(f"{base}/blobs/{key}-{attempt}/{name}", data)
+                for name, data in result.blobs.items()
+            },
+            ok=ok,
+            quarantined=quarantined,
+            seconds=round(seconds, 3),
+        )
+        if self.files.put_if_absent(_done_path(stage, recipe, key), _encode(done)):
+            return done
+        return self.done(stage, recipe, [key])[key]
+
+    def done(self, stage: str, recipe: str, keys: Sequence[str]) -> dict[str, Done]:
+        """The manifests of those shards that are complete: key -> Done. One object read where the whole set is."""
+        complete = self.complete_set(stage, recipe, set_id(keys))
+        if complete is not None:
+            return complete
+        found = self.files.get_many([_done_path(stage, recipe, key) for key in keys])
+        return {done.key: done for done in (Done(**json.loads(data)) for data in found.values())}
+
+    def complete_set(self, stage: str, recipe: str, set_name: str) -> dict[str, Done] | None:
+        """All manifests of a complete set, or None if that set is not complete."""
+        entries = self._set(stage, recipe, set_name)
+        return None if entries is None else {entry["done"]["key"]: Done(**entry["done"]) for entry in entries}
+
+    def set_shards(self, stage: str, recipe: str, set_name: str) -> list[Shard]:
+        """The shards of a complete set as those below see them, in plan order. [] if the set is not complete."""
+        entries = self._set(stage, recipe, set_name) or []
+        return [Shard(key=e["done"]["key"], rows=e["rows"], labels=e["labels"]) for e in entries]
+
+    def commit_set(self, stage: str, recipe: str, shards: Sequence[Shard], done: Mapping[str, Done]) -> str:
+        """Declare these shards a complete set; returns its id. The newest complete set of the stage becomes this one."""
+        name = set_id(shard.key for shard in shards)
+        path = _set_path(stage, recipe, name)
+        newest = json.dumps({"recipe": recipe, "set": name}).encode()
+        if self._newest(stage) == newest and self.files.exists(path):
+            return name
+        entries = [
+            {"done": dataclasses.asdict(done[shard.key]), "rows": shard.rows, "labels": shard.labels} for shard in shards
+        ]
+        self.files.put_if_absent(path, json.dumps({"shards": entries}).encode())
+        self.files.put(f"{stage}/newest.json", newest)
+        return name
+
+    def _set(self, stage: str, recipe: str, set_name: str) -> list[dict[str, Any]] | None:
+        try:
+            entries: list[dict[str, Any]] = json.loads(self.files.get(_set_path(stage, recipe, set_name)))["shards"]
+        except FileNotFoundError:
+            return None
+        return entries
+
+    def newest(self, stage: str) -> tuple[str, str] | None:
+        """(recipe, set id) that a run completed last for this stage, or None."""
+        data = self._newest(stage)
+        return (json.loads(data)["recipe"], json.loads(data)["set"]) if data else None
+
+    def _newest(self, stage: str) -> bytes | None:
+        try:
+            return self.files.get(f"{stage}/newest.json")
+        except FileNotFoundError:
+            return None
+
+    def table(self, done: Done, table: str, columns: Sequence[str] | None = None, filters: Any = None) -> pa.Table:
+        """One table of a committed result; an absent quarantine is an empty one.
+
+        Raises:
+            DamagedError: the part is missing. SchemaError: another or a newer schema.
+        """
+        spec = TABLES[table]
+        entry = done.tables.get(table)
+        if entry is None:
+            empty = spec.empty()
+            return empty.select(list(columns)) if columns else empty
+        try:
+            with self.files.open(entry["file"]) as file:
+                parquet = pq.ParquetFile(file)
+                check_version(parquet.schema_arrow, spec)
+                names = None if columns is None else list(columns)
+                if filters is None:
+                    return parquet.read(columns=names)
+                return pq.read_table(file, columns=names, filters=filters)
+        except FileNotFoundError as error:
+            raise DamagedError(f"{done.stage}: part {entry['file']} is missing; --force {done.stage} remakes it") from error
+
+    def blob(self, done: Done, name: str) -> bytes:
+        """One blob of a committed result. Raises DamagedError if it is missing or its checksum differs."""
+        entry = done.blobs[name]
+        try:
+            data = self.files.get(entry["file"])
+        except FileNotFoundError as error:
+            raise DamagedError(f"{done.stage}: blob {entry['file']} is missing; --force {done.stage} remakes it") from error
+        if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+            raise DamagedError(f"{done.stage}: blob {entry['file']} differs from its manifest")
+        return data
+
+    def forget(self, stage: str, recipe: str, keys: Sequence[str]) -> None:
+        """Remove the manifests of these shards, so that they are computed again (`--force`). Parts become garbage."""
+        self.files.remove(_set_path(stage, recipe, set_id(keys)))
+        for key in keys:
+            self.files.remove(_done_path(stage, recipe, key))
+
+    def _write_table(self, path: str, table: pa.Table, spec: TableSpec) -> dict[str, Any]:
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, compression="zstd")
+        entry = self._write(path, buffer.getvalue())
+        with self.files.open(path) as file:
+            rows = pq.ParquetFile(file).metadata.num_rows
+        if rows != table.num_rows:
+            raise DamagedError(f"{path}: {rows} rows came back of {table.num_rows} written")
+        return {**entry, "rows": rows, "schema": spec.version}
+
+    def _write(self, path: str, data: bytes) -> dict[str, Any]:
+        self.files.put(path, data)
+        return {"file": path, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _done_path(stage: str, recipe: str, key: str) -> str:
+    return f"{stage}/{recipe}/done/{key}.json"
+
+
+def _set_path(stage: str, recipe: str, set_name: str) -> str:
+    return f"{stage}/{recipe}/sets/{set_name}.json"
+
+
+def _encode(done: Done) -> bytes:
+    return json.dumps(dataclasses.asdict(done)).encode()

@@ -1,0 +1,6 @@
+"""The tables that rooms exchange: pyarrow schemas with every column documented, and their validator."""
+
+from schemas.table import Column, SchemaError, TableSpec, check_version, validate
+from schemas.tables import TABLES
+
+__all__ = ["TABLES", "Column", "SchemaError", "TableSpec", "check_version", "validate"]

@@ -1,0 +1,221 @@
+"""Every table of a run. Boxes are absolute pixels of the original image, x0 y0 x1 y1, half-open, float32."""
+
+import pyarrow as pa
+
+from schemas.table import Column, TableSpec
+from schemas.types import BOXES, MAP, MASKS, SCORED_BOXES, bad_boxes, empty_text, negative, not_positive, unknown_split
+
+_S, _I, _F, _D, _L = pa.string(), pa.int32(), pa.float32(), pa.float64(), pa.int64()
+
+_IMAGE_ID = Column("image_id", _S, "stable, unique name of the image, taken from the data", check=empty_text)
+_LABEL = Column("label", _I, "class index, position of label_name in the sorted class names", check=negative)
+_SPLIT = Column("split", _S, "train, dev, val or test", check=unknown_split)
+_METHOD = Column("method", _S, "what made the row: cam, ddt, psol, ...", check=empty_text)
+_SOURCE = Column("source", _S, "name of the stage in the run config that made the row", check=empty_text)
+_IMAGE_SIZE = (
+    Column("image_height", _I, "height of the original image, pixels", check=not_positive),
+    Column("image_width", _I, "width of the original image, pixels", check=not_positive),
+)
+_PROVENANCE = (
+    Column("backbone", _S, "name of the network", nullable=True),
+    Column("tap", _S, "layer whose output was used", nullable=True),
+    Column("input_size", _I, "side of the square network input, pixels", nullable=True),
+    Column("weights_hash", _S, "sha256 of the network's weights", nullable=True),
+)
+
+IMAGES = TableSpec(
+    "images",
+    1,
+    ("image_id",),
+    (
+        _IMAGE_ID,
+        Column("uri", _S, "where the bytes are", check=empty_text),
+        Column("offset", _L, "first byte inside an archive; null for a file of its own", nullable=True),
+        Column("length", _L, "bytes inside an archive; null for a file of its own", nullable=True),
+        Column("row", _L, "row inside a Parquet file; null elsewhere", nullable=True),
+        Column("width", _I, "pixels", check=not_positive),
+        Column("height", _I, "pixels", check=not_positive),
+        _LABEL,
+        Column("label_name", _S, "class name as the data has it"),
+        _SPLIT,
+        Column("content_hash", _S, "sha256 of the image's bytes"),
+        Column(
+            "gt_boxes", BOXES, "ground-truth boxes; null where the data has none. Scoring only", True, check=bad_boxes
+        ),
+        Column("mask_uri", _S, "ground-truth mask, grey, foreground above 128. Scoring only", nullable=True),
+    ),
+)
+
+SCORE_MAPS = TableSpec(
+    "score_maps",
+    1,
+    ("image_id", "label", "method"),
+    (
+        _IMAGE_ID,
+        _LABEL,
+        _SPLIT,
+        _METHOD,
+        Column("height", _I, "rows of the map", check=not_positive),
+        Column("width", _I, "columns of the map", check=not_positive),
+        *_IMAGE_SIZE,
+        Column("map", MAP, "height x width values, row by row, covering the whole image; method's own scale"),
+        Column("flag", _S, "why the map is a fallback, e.g. degenerate_class; null for an ordinary map", nullable=True),
+        *_PROVENANCE,
+    ),
+)
+
+PSEUDO_LABELS = TableSpec(
+    "pseudo_labels",
+    1,
+    ("image_id", "label", "method"),
+    (
+        _IMAGE_ID,
+        _LABEL,
+        _SPLIT,
+        _METHOD,
+        _SOURCE,
+        *_IMAGE_SIZE,
+        Column("boxes", SCORED_BOXES, "pseudo boxes, best first; score is the mean map value inside", check=bad_boxes),
+        Column("masks", MASKS, "one COCO RLE mask for each box, at the size of the original image"),
+        Column("area_fraction", _F, "foreground pixels / pixels of the image", check=negative),
+        Column("contrast", _F, "mean of the min-maxed map on the foreground minus off it; null if one is empty", True),
+        Column("components", _I, "number of 8-connected foreground components", check=negative),
+        Column("flag", _S, "empty_mask, degenerate_class, ... where the box is a fallback; null otherwise", True),
+        Column("threshold", _D, "foreground is map > threshold"),
+        Column("threshold_choice", _S, "validated (chosen on dev, then frozen) or fixed"),
+        Column("component_rule", _S, "largest, all or union"),
+        *_PROVENANCE,
+    ),
+)
+
+PREDICTIONS = TableSpec(
+    "predictions",
+    1,
+    ("image_id", "method"),
+    (
+        _IMAGE_ID,
+        _LABEL,
+        _SPLIT,
+        _METHOD,
+        _SOURCE,
+        *_IMAGE_SIZE,
+        Column("boxes", SCORED_BOXES, "predicted boxes, best first; null for a pure classifier", True, check=bad_boxes),
+        Column("classes", pa.list_(_I), "top-k class indices, best first; null where none are predicted", True),
+        Column("class_scores", pa.list_(_F), "softmax scores of `classes`", True),
+        *_PROVENANCE,
+    ),
+)
+
+COMPONENTS = TableSpec(
+    "components",
+    1,
+    ("label",),
+    (
+        _LABEL,
+        Column("label_name", _S, "class name"),
+        Column("mean", pa.list_(_D), "mean descriptor of the class's training images, (d,)"),
+        Column("component", pa.list_(_D), "first principal component, unit length, sign chosen, (d,)"),
+        Column("eigenvalues", pa.list_(_D), "two largest eigenvalues of the covariance"),
+        Column("residual", _D, "|Cv - lambda v| / lambda"),
+        Column("sign_rule", _S, "rule that chose the sign"),
+        Column("sign_margin", _D, "how clearly the rule chose; its own scale, 0 is a tie"),
+        Column("sign_disagreement", pa.bool_(), "whether the other rules choose the other sign"),
+        Column("positive_fraction", _D, "fraction of training positions with a positive projection"),
+        Column("n_images", _L, "training images", check=negative),
+        Column("n_descriptors", _L, "training descriptors", check=negative),
+        Column("flag", _S, "degenerate_class, few_images, ...; null for an ordinary class", nullable=True),
+    ),
+)
+
+THRESHOLDS = TableSpec(
+    "thresholds",
+    1,
+    ("method", "source", "iou"),
+    (
+        _METHOD,
+        _SOURCE,
+        Column("iou", _D, "IoU at which a box counted as correct"),
+        Column("threshold", _D, "best threshold on dev, fraction of the min-maxed map"),
+        Column("value", _D, "GT-known accuracy at that threshold on dev, percent"),
+        Column("n", _L, "dev images with a ground-truth box", check=not_positive),
+    ),
+)
+
+METRICS = TableSpec(
+    "metrics",
+    1,
+    (),
+    (
+        Column("run", _S, "name of the run"),
+        Column("dataset", _S, "reader and root of the data set"),
+        _SPLIT,
+        _METHOD,
+        Column("source", _S, "stage that made the predictions", nullable=True),
+        Column("seed", _L, "seed of the training behind it", nullable=True),
+        Column("metric", _S, "cls_top1, gt_known, top1_loc, max_box_acc, ..."),
+        Column("iou", _D, "IoU level; null where none applies", nullable=True),
+        Column("protocol", _S, "original, wsolevaluation, psol or first_box", nullable=True),
+        Column("threshold", _D, "threshold behind the boxes", nullable=True),
+        Column("threshold_choice", _S, "oracle, validated, fixed or null", nullable=True),
+        Column("value", _D, "percent; null where undefined", nullable=True),
+        Column("n", _L, "images counted", check=negative),
+        Column("ci_low", _D, "lower end of the 95 % bootstrap interval", nullable=True),
+        Column("ci_high", _D, "upper end", nullable=True),
+    ),
+)
+
+CURVES = TableSpec(
+    "curves",
+    1,
+    (),
+    (
+        _SPLIT,
+        _METHOD,
+        _SOURCE,
+        Column("iou", _D, "IoU level"),
+        Column("protocol", _S, "protocol of the accuracy"),
+        Column("threshold", _D, "fraction of the maximum of the min-maxed map"),
+        Column("value", _D, "accuracy at that threshold, percent"),
+    ),
+)
+
+QUARANTINE = TableSpec(
+    "quarantine",
+    1,
+    ("image_id",),
+    (
+        _IMAGE_ID,
+        Column("uri", _S, "where the bytes are"),
+        Column("stage", _S, "stage that refused the image"),
+        Column("reason", _S, "what is wrong with its content"),
+        Column("content_hash", _S, "sha256 of the bytes as far as they could be read; null if not", nullable=True),
+    ),
+)
+
+TRAINING = TableSpec(
+    "training",
+    1,
+    ("epoch",),
+    (
+        Column("epoch", _I, "epochs done", check=not_positive),
+        Column("loss", _D, "mean training loss of the epoch"),
+        Column("images", _L, "images seen in the epoch", check=negative),
+        Column("learning_rate", _D, "of the first parameter group at the end of the epoch"),
+    ),
+)
+
+TABLES: dict[str, TableSpec] = {
+    spec.name: spec
+    for spec in (
+        IMAGES,
+        SCORE_MAPS,
+        PSEUDO_LABELS,
+        PREDICTIONS,
+        COMPONENTS,
+        THRESHOLDS,
+        METRICS,
+        CURVES,
+        QUARANTINE,
+        TRAINING,
+    )
+}

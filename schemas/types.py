@@ -1,0 +1,45 @@
+"""Arrow types and value checks that several tables share."""
+
+import numpy as np
+import pyarrow as pa
+
+BOX = pa.struct([(name, pa.float32()) for name in ("x0", "y0", "x1", "y1")])
+SCORED_BOX = pa.struct([(name, pa.float32()) for name in ("x0", "y0", "x1", "y1", "score")])
+RLE = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
+BOXES = pa.list_(BOX)
+SCORED_BOXES = pa.list_(SCORED_BOX)
+MASKS = pa.list_(RLE)
+MAP = pa.list_(pa.float16())
+
+SPLITS = ("train", "dev", "val", "test")
+
+
+def bad_boxes(column: pa.Array) -> np.ndarray:
+    """Rows with a box that is not finite or has x1 < x0 or y1 < y0, as (rows,) bool."""
+    boxes = column.flatten()
+    x0, y0, x1, y1 = (boxes.field(i).to_numpy(zero_copy_only=False) for i in range(4))
+    bad_box = ~(np.isfinite(x0) & np.isfinite(y0) & (x1 >= x0) & (y1 >= y0) & np.isfinite(x1) & np.isfinite(y1))
+    bad = np.zeros(len(column), bool)
+    rows = np.repeat(np.arange(len(column)), np.asarray(column.value_lengths().fill_null(0)))
+    bad[rows[bad_box]] = True
+    return bad
+
+
+def not_positive(column: pa.Array) -> np.ndarray:
+    """Rows whose number is below 1."""
+    return column.fill_null(1).to_numpy(zero_copy_only=False) < 1
+
+
+def negative(column: pa.Array) -> np.ndarray:
+    """Rows whose number is below 0."""
+    return column.fill_null(0).to_numpy(zero_copy_only=False) < 0
+
+
+def unknown_split(column: pa.Array) -> np.ndarray:
+    """Rows whose split is none of train, dev, val, test."""
+    return ~np.isin(column.to_numpy(zero_copy_only=False), SPLITS)
+
+
+def empty_text(column: pa.Array) -> np.ndarray:
+    """Rows whose text is empty."""
+    return column.to_numpy(zero_copy_only=False) == ""

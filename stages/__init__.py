@@ -1,0 +1,1 @@
+"""Stages: one room per step or paper."""

@@ -1,0 +1,81 @@
+"""Stage `cam`: images + a classifier -> score maps of each image's own class. Decode, forward and map in one call."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pipeline.params import option, reads
+from pipeline.stage import Context, Inputs, Shard, ShardResult, Stage, Task, one_to_one, quarantined
+from pipeline.store import Store
+from schemas import TABLES
+from stages.cam.cam import class_activation_maps
+from stages.vision.images import to_batch
+from stages.vision.inference import ClassifierCache, autocast
+from stages.vision.rows import IMAGE_COLUMNS, carried
+from stages.vision.stream import ImageStream
+
+
+@dataclass(frozen=True)
+class CamParams:
+    """Parameters of `cam`."""
+
+    images: str = reads("images", "ingest", "the images")
+    model: str = reads("model", "classify", "the classifier whose maps are taken")
+    input_size: int | None = option(None, "side of the network input, pixels; null: as the classifier was trained")
+    precision: str = option("float32", "float32 or bfloat16 (autocast)")
+    batch_size: int = option(32, "images in one forward pass", resource=True)
+    decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)
+
+
+class Cam(Stage):
+    """Class activation maps at feature resolution."""
+
+    kind = "cam"
+    version = 1
+    Params = CamParams
+    outputs = ("score_maps",)
+    per_image = True
+
+    def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
+        """One shard for each shard of images."""
+        return one_to_one(recipe, inputs["images"][0], "images", extra={"model": inputs["model"]})
+
+    def worker(self, context: Context) -> "_CamWorker":
+        """Loads the classifier at its first shard."""
+        return _CamWorker(self.name, self.params, context)
+
+
+class _CamWorker:
+    def __init__(self, stage: str, params: CamParams, context: Context) -> None:
+        self._stage, self._params, self._context = stage, params, context
+        self._models = ClassifierCache(context.device)
+
+    def __call__(self, task: Task) -> ShardResult:
+        (done,), params = task.inputs["model"], self._params
+        model = self._models.get(done.key, lambda name: self._context.blob(done, name))
+        size = params.input_size or model.card["input_size"]
+        rows = self._context.table(task.inputs["images"][0], "images", IMAGE_COLUMNS).to_pylist()
+        stream = ImageStream(self._context.read, size, params.batch_size, params.decode_ahead)
+        out: list[dict[str, Any]] = []
+        for batch_rows, pixels in stream.batches(rows):
+            labels = torch.tensor([row["label"] for row in batch_rows], device=self._context.device)
+            with torch.inference_mode(), autocast(self._context.device, params.precision):
+                features = model.network.features(to_batch(pixels, self._context.device))
+                maps = class_activation_maps(features, model.network.classifier.weight, labels)
+            for row, score_map in zip(batch_rows, maps.half().cpu().numpy(), strict=True):
+                out.append(
+                    {
+                        **carried(row),
+                        "method": "cam",
+                        "height": score_map.shape[0],
+                        "width": score_map.shape[1],
+                        "map": score_map.ravel(),
+                        "backbone": model.card["backbone"],
+                        "tap": "features",
+                        "input_size": size,
+                        "weights_hash": model.card["weights_hash"],
+                    }
+                )
+        bad = [quarantined(self._stage, row, reason) for row, reason in stream.bad]
+        return ShardResult({"score_maps": TABLES["score_maps"].from_rows(out)}, quarantine=bad)

@@ -1,0 +1,1 @@
+"""Training or loading the classifier."""

@@ -1,0 +1,1 @@
+"""Deep descriptor transforming (Wei et al. 2017)."""

@@ -1,0 +1,1 @@
+"""Evaluation: protocols, threshold sweeps, counts, masks, error analysis and trivial predictors."""

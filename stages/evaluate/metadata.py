@@ -1,0 +1,115 @@
+"""The metadata text files of wsolevaluation, parsed, and the trivial baselines they imply (methods 1.6).
+
+Parsers take lines, not paths. Corners in the files count as inclusive and become half-open here (x1 + 1, y1 + 1).
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from stages.evaluate.protocols import PROTOCOLS
+from stages.evaluate.ragged import FloatArray, IntArray, RaggedBoxes, from_counts
+from stages.evaluate.trivial import best_over, predictors
+
+Value = TypeVar("Value")
+
+BASELINE_IOUS = (0.3, 0.5, 0.7)
+BASELINES = (
+    ("whole_image", "original"),
+    ("whole_image", "wsolevaluation"),
+    ("whole_crop", "psol"),
+    ("whole_image", "first_box"),
+    ("centred_gaussian", "wsolevaluation"),
+)
+
+
+class BoxMetadata(NamedTuple):
+    """Ground truth of one split: N image ids, their sizes (N, 2) as width, height, boxes in original pixels."""
+
+    image_ids: tuple[str, ...]
+    sizes: FloatArray
+    truth: RaggedBoxes
+
+
+class Baseline(NamedTuple):
+    """Accuracy in percent of a trivial predictor under a protocol at one IoU level."""
+
+    predictor: str
+    protocol: str
+    iou: float
+    value: float
+
+
+def parse_image_ids(lines: Iterable[str]) -> tuple[str, ...]:
+    """Image ids in file order; raises ValueError for a repeated id."""
+    ids = tuple(line.strip() for line in lines if line.strip())
+    if len(set(ids)) != len(ids):
+        raise ValueError("an image id is listed twice")
+    return ids
+
+
+def parse_class_labels(lines: Iterable[str], image_ids: Sequence[str]) -> IntArray:
+    """Class index (N,) of each image, from lines ``id,label``."""
+    labels = {image_id: int(values[0]) for image_id, values in _rows(lines, 1)}
+    return np.array([_known(labels, image_id, "class label") for image_id in image_ids], dtype=np.int64)
+
+
+def parse_boxes(image_ids: Sequence[str], size_lines: Iterable[str], localization_lines: Iterable[str]) -> BoxMetadata:
+    """Sizes and boxes of the images, from lines ``id,width,height`` and ``id,x0,y0,x1,y1``.
+
+    Raises ValueError, naming the id, for an image without a size or a box, a box of an unknown image, a malformed line
+    or a box with x1 < x0 or y1 < y0.
+    """
+    sizes = dict(_rows(size_lines, 2))
+    boxes: dict[str, list[list[float]]] = {image_id: [] for image_id in image_ids}
+    for image_id, (x0, y0, x1, y1) in _rows(localization_lines, 4):
+        if x1 < x0 or y1 < y0:
+            raise ValueError(f"{image_id}: box {x0:g},{y0:g},{x1:g},{y1:g} has x1 < x0 or y1 < y0")
+        _known(boxes, image_id, "image id").append([x0, y0, x1 + 1, y1 + 1])
+    for image_id, own in boxes.items():
+        if not own:
+            raise ValueError(f"{image_id}: no ground-truth box")
+    joined = np.array([box for own in boxes.values() for box in own], dtype=np.float64).reshape(-1, 4)
+    truth = from_counts(joined, [len(own) for own in boxes.values()])
+    size_rows = [_known(sizes, image_id, "image size") for image_id in image_ids]
+    return BoxMetadata(tuple(image_ids), np.array(size_rows, dtype=np.float64).reshape(-1, 2), truth)
+
+
+def baselines(metadata: BoxMetadata) -> list[Baseline]:
+    """Rows of methods 1.6, each under its protocol's own comparison.
+
+    ``first_box`` is left out where no image has a second box: it would repeat ``original``.
+    """
+    several = bool((metadata.truth.counts > 1).any())
+    rows = []
+    for name, protocol_name in BASELINES:
+        if protocol_name == "first_box" and not several:
+            continue
+        protocol = PROTOCOLS[protocol_name]
+        candidates = predictors(protocol, protocol.frame(metadata.sizes))[name]
+        truth = protocol.ground_truth(metadata.truth, metadata.sizes)
+        best = best_over(candidates, truth, BASELINE_IOUS, protocol.strict)
+        rows += [Baseline(name, protocol_name, iou, best[iou].value) for iou in BASELINE_IOUS]
+    return rows
+
+
+def _rows(lines: Iterable[str], fields: int) -> Iterable[tuple[str, list[float]]]:
+    """Split ``id,number,...`` lines; an id may hold commas."""
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        image_id, *values = line.strip().rsplit(",", fields)
+        try:
+            parsed = [float(value) for value in values]
+        except ValueError:
+            parsed = []
+        if len(parsed) != fields or not np.isfinite(parsed).all():
+            raise ValueError(f"line {number}: expected an id and {fields} numbers, got {line.strip()!r}")
+        yield image_id, parsed
+
+
+def _known(table: dict[str, Value], image_id: str, what: str) -> Value:
+    if image_id not in table:
+        raise ValueError(f"{image_id}: no {what}")
+    return table[image_id]

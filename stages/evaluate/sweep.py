@@ -1,0 +1,57 @@
+"""Best IoU of a score map's boxes at every cut: the fast form of wsolevaluation's rules, exact.
+
+1,000 thresholds are only 255 distinct cuts of a uint8 map (methods 1.1). A cut T keeps the pixels strictly above T.
+Rule ``largest`` (MaxBoxAcc): the contour of the greatest polygon area. Rule ``all`` (MaxBoxAccV2): every contour, holes
+too. :mod:`stages.evaluate.sweep_opencv` states both rules plainly and is the oracle in the tests.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from stages.evaluate.every_contour import canvas, sweep_all
+from stages.evaluate.fill import fill_holes
+from stages.evaluate.iou import aligned_iou
+from stages.evaluate.largest import largest_boxes
+from stages.evaluate.ragged import FloatArray, RaggedBoxes
+from stages.evaluate.ring import DOUBLED_AREA
+from stages.evaluate.sweep_opencv import CUTS, NO_CONTOUR, Rule, Uint8Array
+
+TIE_BREAK_SIDE = 7
+
+
+def sweep(maps: Uint8Array, truth: RaggedBoxes, rules: Sequence[Rule] = ("largest", "all")) -> dict[Rule, FloatArray]:
+    """Best IoU (N, 255) of any candidate box with any ground-truth box at each cut, for each rule.
+
+    ``maps`` (N, H, W) uint8 (:func:`stages.evaluate.sweep_opencv.quantize`), 224 x 224 under the wsolevaluation
+    protocol; ``truth`` N images of half-open boxes in the frame of the maps; 0 for an image without a box. Column T is
+    the cut T; a threshold tau is the column int(tau * map maximum). Raises ValueError for other shapes or dtypes.
+    """
+    if maps.ndim != 3 or maps.dtype != np.uint8 or len(maps) != truth.images:
+        raise ValueError(f"need (N, H, W) uint8 maps of {truth.images} images, got {maps.shape} {maps.dtype}")
+    room = canvas(*maps.shape[1:])
+    result = {rule: np.zeros((len(maps), CUTS)) for rule in rules}
+    for index, score_map in enumerate(maps):
+        boxes = truth.of(index)
+        if len(boxes) == 0:
+            continue
+        if "all" in result:
+            means = cv2.blur(score_map, (TIE_BREAK_SIDE, TIE_BREAK_SIDE), borderType=cv2.BORDER_REPLICATE)
+            result["all"][index] = sweep_all(score_map, means, boxes, room)
+        if "largest" in result:
+            result["largest"][index] = aligned_iou(largest_contour_boxes(score_map)[:, None], boxes[None]).max(axis=1)
+    return result
+
+
+def largest_contour_boxes(score_map: Uint8Array) -> FloatArray:
+    """Box (255, 4), half-open, of the contour of the greatest polygon area of a uint8 map (H, W) at each cut.
+
+    The outermost contours of a map are those of the map with its holes filled, where polygon area is a sum over pixels;
+    of equal areas OpenCV lists the contour whose first pixel comes last first.
+    """
+    boxes = largest_boxes(fill_holes(score_map), DOUBLED_AREA, True).astype(np.float64)
+    empty = boxes[:, 2] == 0
+    boxes[:, 2:] = np.minimum(boxes[:, 2:], np.array(score_map.shape[::-1]) - 1) + 1
+    boxes[empty] = NO_CONTOUR
+    return boxes

@@ -1,0 +1,1 @@
+"""Reading data sets: image files, labels and boxes into tables."""

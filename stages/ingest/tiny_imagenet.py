@@ -1,0 +1,109 @@
+"""Reader `tiny_imagenet`: the public layout of Tiny ImageNet.
+
+train/<wnid>/images/*, train/<wnid>/<wnid>_boxes.txt (name x0 y0 x1 y1), val/images/*, val/val_annotations.txt (name
+wnid x0 y0 x1 y1); corners are inclusive pixels. Image ids are paths below the root. val stays val; dev is taken from
+train.
+"""
+
+import os
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pipeline.errors import UsageError
+from pipeline.params import option
+from stages.ingest.listing import ListedFile, list_files
+from stages.ingest.params import ReaderParams
+from stages.ingest.scan import Box, Found, Scan
+from stages.vision.boxes import inclusive_to_half_open
+
+
+@dataclass(frozen=True)
+class TinyImagenetParams(ReaderParams):
+    """Parameters of reader `tiny_imagenet`."""
+
+    archive: str | None = option(None, "a .tar.gz that is unpacked to root when root does not exist", resource=True)
+
+
+def scan(params: TinyImagenetParams) -> Scan:
+    """List a Tiny ImageNet.
+
+    Raises:
+        UsageError: missing root, files or annotations; the line names them.
+    """
+    if params.archive and not os.path.exists(params.root):
+        unpack(params.archive, params.root)
+    listed = {file.path: file for file in list_files(params.root)}
+    found = [*_train(params.root, listed), *_val(params.root, listed)]
+    if not found:
+        raise UsageError(f"dataset: root {params.root}: no train/<wnid>/images folders below it")
+    return Scan.of(found)
+
+
+def unpack(archive: str, root: str) -> None:
+    """Unpack an archive with one top folder so that this folder becomes `root`; all or nothing.
+
+    Raises:
+        UsageError: the archive is missing or unreadable, or has no single top folder.
+    """
+    parent = os.path.dirname(os.path.abspath(root))
+    os.makedirs(parent, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=".unpack-") as staged:
+        try:
+            with tarfile.open(archive) as tar:
+                tar.extractall(staged, filter="data")
+        except (OSError, tarfile.TarError) as error:
+            raise UsageError(f"dataset: archive {archive}: {error}") from error
+        tops = os.listdir(staged)
+        if len(tops) != 1:
+            raise UsageError(f"dataset: archive {archive}: one top folder was expected, found {len(tops)}")
+        try:
+            os.rename(os.path.join(staged, tops[0]), root)
+        except OSError:
+            if not os.path.isdir(root):
+                raise
+
+
+def _train(root: str, listed: dict[str, ListedFile]) -> Iterator[Found]:
+    boxes: dict[str, dict[str, Box]] = {}
+    for path, file in listed.items():
+        parts = path.split("/")
+        if len(parts) != 4 or parts[0] != "train" or parts[2] != "images":
+            continue
+        wnid = parts[1]
+        if wnid not in boxes:
+            lines = _lines(root, f"train/{wnid}/{wnid}_boxes.txt", listed, 5)
+            boxes[wnid] = {name: _box(corners) for name, *corners in lines}
+        box = boxes[wnid].get(parts[3])
+        yield Found(path, file.uri, file.stamp, wnid, "train", () if box is None else (box,))
+
+
+def _val(root: str, listed: dict[str, ListedFile]) -> Iterator[Found]:
+    if "val/val_annotations.txt" not in listed:
+        return
+    for name, wnid, *corners in _lines(root, "val/val_annotations.txt", listed, 6):
+        file = listed.get(f"val/images/{name}")
+        if file is None:
+            raise UsageError(f"dataset: val/val_annotations.txt names {name}, which is not in val/images")
+        yield Found(file.path, file.uri, file.stamp, wnid, "val", (_box(corners),))
+
+
+def _lines(root: str, path: str, listed: dict[str, ListedFile], columns: int) -> Iterator[list[str]]:
+    if path not in listed:
+        raise UsageError(f"dataset: root {root}: {path} is missing")
+    with open(listed[path].uri, encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            fields = line.split()
+            if fields and len(fields) != columns:
+                raise UsageError(f"dataset: {path}, line {number}: {columns} columns were expected, found {len(fields)}")
+            if fields:
+                yield fields
+
+
+def _box(corners: list[str]) -> Box:
+    try:
+        x0, y0, x1, y1 = (float(value) for value in inclusive_to_half_open([float(corner) for corner in corners]))
+    except ValueError as error:
+        raise UsageError(f"dataset: a box of four numbers was expected, found {' '.join(corners)!r}") from error
+    return x0, y0, x1, y1

@@ -1,0 +1,1 @@
+"""Applying any trained predictor to any split of any data set."""

@@ -1,0 +1,1 @@
+"""Pseudo-supervised object localization (Zhang et al. 2020)."""

@@ -1,0 +1,181 @@
+"""From rows of the metrics table to the tables and headline figures of the report."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["TRIVIAL", "Cell", "Headline", "MethodRow", "SplitTable", "headline", "report_split", "split_tables"]
+
+Row = Mapping[str, Any]
+
+TRIVIAL = ("whole_image", "whole_crop", "centred_square", "centred_gaussian", "median_train_box")
+"""Predictors that look at no image: what any method has to beat."""
+
+SPLITS = ("test", "val", "dev", "train")
+"""In the order in which a reader wants them: the first that was scored is the one reported on top."""
+
+IOU = 0.5
+_COLUMNS = {
+    "cls_top1": "Cls top-1",
+    "gt_known": "GT-known",
+    "top1_loc": "Top-1 Loc",
+    "top5_loc": "Top-5 Loc",
+    "max_box_acc": "MaxBoxAcc",
+    "max_box_acc_v2": "MaxBoxAccV2",
+}
+_CHOICES = ("validated", "fixed", None, "oracle")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value of one method: percent, its 95 % interval, and the threshold and protocol behind it.
+
+    best: no method has a higher comparable value. beaten: the best trivial predictor of the same protocol is at least
+    as good.
+    """
+
+    value: float | None
+    ci_low: float | None
+    ci_high: float | None
+    threshold: float | None
+    choice: str | None
+    protocol: str | None
+    n: int
+    best: bool = False
+    beaten: bool = False
+
+
+@dataclass(frozen=True)
+class MethodRow:
+    """One line of a table; `cells[i]` holds every value of column i, honestly chosen thresholds first."""
+
+    name: str
+    method: str
+    source: str | None
+    seed: int | None
+    trivial: bool
+    cells: tuple[tuple[Cell, ...], ...]
+
+
+@dataclass(frozen=True)
+class SplitTable:
+    """All methods on one split, then the trivial predictors."""
+
+    split: str
+    columns: tuple[str, ...]
+    rows: tuple[MethodRow, ...]
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The figures on top: the best method's GT-known and the best trivial predictor's of the same protocol."""
+
+    split: str
+    method: str
+    source: str | None
+    cell: Cell
+    trivial: str | None
+    trivial_value: float | None
+    cls_top1: float | None
+
+    @property
+    def lead(self) -> float | None:
+        """Points between the best method and the best trivial predictor."""
+        if self.cell.value is None or self.trivial_value is None:
+            return None
+        return self.cell.value - self.trivial_value
+
+
+def report_split(present: Iterable[str]) -> str | None:
+    """The split that stands on top: test before val, dev and train; None where there is none."""
+    found = set(present)
+    return next((split for split in SPLITS if split in found), None)
+
+
+def display_name(method: str, source: str | None) -> str:
+    """How a method is called on the page: with its stage where that has another name."""
+    return method if source in (None, method) else f"{method} · {source}"
+
+
+def split_tables(metrics: Sequence[Row]) -> list[SplitTable]:
+    """One table a split, test first; columns that no method has are left out. At IoU 0.5 where a metric has levels."""
+    shown = [row for row in metrics if row["metric"] in _COLUMNS and row["iou"] in (None, IOU)]
+    tables = []
+    for split in SPLITS:
+        rows = [row for row in shown if row["split"] == split]
+        columns = [metric for metric in _COLUMNS if any(row["metric"] == metric for row in rows)]
+        methods = sorted({(row["method"], row["source"] or "", row["seed"] or 0) for row in rows})
+        lines = [_line(rows, columns, *method) for method in methods]
+        if lines:
+            titles = tuple(_COLUMNS[metric] for metric in columns)
+            tables.append(SplitTable(split, titles, tuple(sorted(lines, key=_order(columns)))))
+    return tables
+
+
+def headline(metrics: Sequence[Row]) -> Headline | None:
+    """The best GT-known value at IoU 0.5 of the split on top; an oracle threshold only where there is nothing else."""
+    known = [r for r in metrics if r["metric"] == "gt_known" and r["iou"] in (None, IOU) and r["value"] is not None]
+    split = report_split(row["split"] for row in known if row["method"] not in TRIVIAL)
+    here = [row for row in known if row["split"] == split]
+    methods = [row for row in here if row["method"] not in TRIVIAL]
+    if split is None:
+        return None
+    best = max(methods, key=lambda row: (row["threshold_choice"] != "oracle", row["value"]))
+    yardsticks = [r for r in here if r["method"] in TRIVIAL and r["protocol"] == best["protocol"]]
+    trivial = max(yardsticks, key=lambda row: row["value"], default=None)
+    classified = [r["value"] for r in metrics if r["metric"] == "cls_top1" and r["split"] == split and r["value"] is not None]
+    return Headline(
+        split=split,
+        method=best["method"],
+        source=best["source"],
+        cell=_cell(best, here),
+        trivial=None if trivial is None else trivial["method"],
+        trivial_value=None if trivial is None else trivial["value"],
+        cls_top1=max(classified, default=None),
+    )
+
+
+def _line(rows: Sequence[Row], columns: Sequence[str], method: str, source: str, seed: int) -> MethodRow:
+    own = [r for r in rows if (r["method"], r["source"] or "", r["seed"] or 0) == (method, source, seed)]
+    cells = []
+    for metric in columns:
+        column = [row for row in rows if row["metric"] == metric]
+        found = sorted(
+            (row for row in own if row["metric"] == metric),
+            key=lambda row: (_CHOICES.index(row["threshold_choice"]), row["protocol"] or ""),
+        )
+        cells.append(tuple(_cell(row, column) for row in found))
+    name = display_name(method, source or None)
+    return MethodRow(name, method, source or None, own[0]["seed"], method in TRIVIAL, tuple(cells))
+
+
+def _cell(row: Row, column: Sequence[Row]) -> Cell:
+    """A value beside the comparable ones of its column: same protocol and, among methods, as honest a threshold."""
+    value = row["value"]
+    trivial = row["method"] in TRIVIAL
+    same = [r for r in column if r["protocol"] == row["protocol"] and r["value"] is not None]
+    oracle = row["threshold_choice"] == "oracle"
+    rivals = [r["value"] for r in same if r["method"] not in TRIVIAL and (r["threshold_choice"] == "oracle") == oracle]
+    yardsticks = [r["value"] for r in same if r["method"] in TRIVIAL]
+    return Cell(
+        value=value,
+        ci_low=row["ci_low"],
+        ci_high=row["ci_high"],
+        threshold=row["threshold"],
+        choice=row["threshold_choice"],
+        protocol=row["protocol"],
+        n=row["n"],
+        best=not trivial and value is not None and value == max(rivals),
+        beaten=not trivial and value is not None and value <= max(yardsticks, default=float("-inf")),
+    )
+
+
+def _order(columns: Sequence[str]) -> Any:
+    """Sort key of a table's lines: methods before trivial predictors, then by GT-known (or the first column)."""
+    lead = columns.index("gt_known") if "gt_known" in columns else 0
+
+    def key(line: MethodRow) -> tuple[bool, float, str]:
+        values = [cell.value for cell in line.cells[lead] if cell.value is not None]
+        return line.trivial, -(values[0] if values else -1.0), line.name
+
+    return key

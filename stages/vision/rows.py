@@ -1,0 +1,34 @@
+"""Rows of the images table as workers use them, and the columns that follow an image from table to table."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+IMAGE_COLUMNS = (
+    "image_id",
+    "uri",
+    "offset",
+    "length",
+    "width",
+    "height",
+    "label",
+    "label_name",
+    "split",
+    "content_hash",
+)
+"""What a worker needs of an image; ground truth is not among it."""
+
+
+def carried(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of an image that every per-image table repeats."""
+    return {
+        "image_id": row["image_id"],
+        "label": row["label"],
+        "split": row["split"],
+        "image_height": row["height"],
+        "image_width": row["width"],
+    }
+
+
+def by_id(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Rows in the order of their image ids, which does not depend on how they were sharded."""
+    return sorted(rows, key=lambda row: row["image_id"])

@@ -1,0 +1,57 @@
+"""Images in batches: read, decoded and squashed, bad ones set aside with their reason."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from stages.vision.images import ImageError, decode, resize
+
+Row = Mapping[str, Any]
+Read = Callable[[str, int | None, int | None], bytes]
+
+
+@dataclass
+class ImageStream:
+    """Turns rows of the images table into batches of one input size.
+
+    read: (uri, offset, length) -> bytes; its errors are storage errors and pass through. ahead: number of threads
+    that decode the next batch meanwhile; 0 decodes in the calling thread. `bad` collects (row, reason).
+    """
+
+    read: Read
+    size: int
+    batch_size: int
+    ahead: int = 0
+    bad: list[tuple[Row, str]] = field(default_factory=list)
+
+    def batches(self, rows: Sequence[Row]) -> Iterator[tuple[list[Row], np.ndarray]]:
+        """Batches (rows, images (B, size, size, 3) uint8 RGB) in the order of `rows`, without the bad ones."""
+        chunks = [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
+        for chunk, images in self._decoded(chunks):
+            good = [(row, image) for row, image in zip(chunk, images, strict=True) if isinstance(image, np.ndarray)]
+            self.bad += [(row, str(image)) for row, image in zip(chunk, images, strict=True) if isinstance(image, str)]
+            if good:
+                yield [row for row, _ in good], np.stack([image for _, image in good])
+
+    def _decoded(self, chunks: Sequence[Sequence[Row]]) -> Iterator[tuple[Sequence[Row], list[np.ndarray | str]]]:
+        if self.ahead < 1:
+            for chunk in chunks:
+                yield chunk, [self._load(row) for row in chunk]
+            return
+        with ThreadPoolExecutor(self.ahead) as pool:
+            waiting = [[pool.submit(self._load, row) for row in chunk] for chunk in chunks[:2]]
+            for number, chunk in enumerate(chunks):
+                images = [future.result() for future in waiting.pop(0)]
+                if number + 2 < len(chunks):
+                    waiting.append([pool.submit(self._load, row) for row in chunks[number + 2]])
+                yield chunk, images
+
+    def _load(self, row: Row) -> np.ndarray | str:
+        """The image, or the reason why there is none."""
+        try:
+            return resize(decode(self.read(row["uri"], row["offset"], row["length"])), self.size)
+        except ImageError as error:
+            return str(error)

@@ -1,0 +1,58 @@
+"""What all tests share: a Ray of their own on this machine, and the folder of real data sets."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def private_ray_environment() -> Iterator[Path]:
+    """Keep every Ray of this session, those of sub-processes too, away from other clusters on the machine.
+
+    Yields the private folder of its sessions. It lies directly under /tmp because Ray puts sockets some 60 characters
+    below it and the kernel limits a socket's path to 107. Authentication is set explicitly: some releases turn it on
+    by default for local clusters.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="wb-", dir="/tmp"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("RAY_ADDRESS", raising=False)
+        patch.setenv("RAY_TMPDIR", str(folder))
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def ray_local(private_ray_environment: Path) -> Iterator[None]:
+    """A local Ray with two CPUs, started once for all tests that ask for it; it never joins a running cluster."""
+    ray = pytest.importorskip("ray")
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        _temp_dir=str(private_ray_environment),
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of real data sets: WEAKBOX_DATA, or its default. Absent, the default skips and the variable fails."""
+    named = os.environ.get("WEAKBOX_DATA")
+    folder = Path(named) if named else REPOSITORY.parent / "shared" / "data"
+    if not folder.is_dir():
+        if named:
+            pytest.fail(f"WEAKBOX_DATA names {folder}, which is no folder")
+        pytest.skip(f"WEAKBOX_DATA is not set and its default, {folder}, is absent")
+    return folder

@@ -1,0 +1,77 @@
+"""Counts: their algebra, and what one image can be."""
+
+from functools import reduce
+from operator import add
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.evaluate.metrics import Counts, MetricKey, count, gt_delta, localisation, top_k
+
+GT, TOP1, TOP5 = (MetricKey(name, 0.5) for name in ("gt_known", "top1_loc", "top5_loc"))
+
+
+def random_images(seed: int, images: int = 40):
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 8, images)
+    ranked = np.argsort(random.random((images, 8)), axis=1)
+    return random.random(images), labels, ranked
+
+
+@given(st.integers(0, 10_000))
+def test_top1_within_top5_within_gt_known(seed):
+    """Breaks when Top-k Loc is not GT-known and Top-k Cls of the same image (methods 0.3)."""
+    found = localisation(*random_images(seed))
+    assert (found[TOP1] <= found[TOP5]).all()
+    assert (found[TOP5] <= found[GT]).all()
+    for k in (1, 5):
+        assert (found[MetricKey(f"top{k}_loc", 0.5)] <= found[MetricKey(f"cls_top{k}", None)]).all()
+
+
+@given(st.integers(0, 10_000), st.permutations(range(5)))
+def test_merge_order_never_matters(seed, order):
+    """Breaks when counts are averages, or a shard's size is lost."""
+    ious, labels, ranked = random_images(seed)
+    shards = np.array_split(np.arange(len(ious)), [3, 3, 10, 31])
+    parts = [count(localisation(ious[rows], labels[rows], ranked[rows])) for rows in shards]
+    assert reduce(add, [parts[index] for index in order]) == count(localisation(ious, labels, ranked))
+
+
+def test_values_by_hand():
+    """Breaks when percent is of the wrong whole."""
+    ious, labels = np.array([0.6, 0.5, 0.2, 0.9]), np.array([1, 2, 3, 4])
+    ranked = np.array([[1, 0, 0, 0, 0], [0, 2, 0, 0, 0], [3, 0, 0, 0, 0], [0, 0, 0, 0, 0]])
+    counts = count(localisation(ious, labels, ranked))
+    assert counts.percent(GT) == 75
+    assert counts.percent(TOP1) == 25
+    assert counts.percent(TOP5) == 50
+    assert counts.percent(MetricKey("cls_top1", None)) == 50
+    assert np.isnan(Counts(0, {GT: 0}).percent(GT))
+
+
+def test_levels_and_strictness():
+    """Breaks when gt_delta ignores a level or strict lets an equal IoU pass."""
+    ious = np.array([0.3, 0.95])
+    assert [int(v.sum()) for v in gt_delta(ious).values()] == [2, 1, 1, 1, 1]
+    assert [int(v.sum()) for v in gt_delta(ious, strict=True).values()] == [1] * 5
+
+
+def test_without_classes_there_are_no_top_k_rows():
+    """Breaks when an unknown classification counts as wrong."""
+    assert list(localisation(np.array([0.6]))) == [GT]
+
+
+def test_top_k_by_hand():
+    """Breaks when the rank is off by one."""
+    ranked = np.array([[5, 4, 3, 2, 1, 0]])
+    assert [bool(top_k(np.array([1]), ranked, k)[0]) for k in (4, 5)] == [False, True]
+
+
+def test_unlike_counts_are_not_merged():
+    """Breaks when a missing metric is silently taken as 0."""
+    with pytest.raises(ValueError, match="merged"):
+        Counts(1, {GT: 1}) + Counts(1, {TOP1: 1})
+    with pytest.raises(ValueError, match="length"):
+        count({GT: np.ones(2, bool), TOP1: np.ones(3, bool)})
