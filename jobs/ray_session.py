@@ -10,6 +10,14 @@ from pipeline.runner import Job, OnDone
 
 _LOG = structlog.get_logger("weakbox.ray")
 
+_LOCAL = {
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+}
+"""Settings of a Ray that lives as long as one command on one machine."""
+
 
 class RaySession:
     """A RayRunner with its cluster: joins `address`, or starts a local Ray that ends with the command.
@@ -20,15 +28,15 @@ class RaySession:
     def __init__(self, address: str | None, num_cpus: int | None) -> None:
         self._started = not ray.is_initialized()
         if self._started and address is None:
-            os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            for name, value in _LOCAL.items():
+                os.environ.setdefault(name, value)
         if self._started:
             ray.init(
                 address=address or "local",
                 num_cpus=num_cpus if address is None else None,
                 include_dashboard=False if address is None else None,
                 logging_level="warning",
-                log_to_driver=True,
+                log_to_driver=False,
             )
             _LOG.info("ray is up", cpus=ray.cluster_resources().get("CPU"), address=address or "local")
         self._runner = RayRunner()

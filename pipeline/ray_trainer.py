@@ -4,10 +4,13 @@ Ray Train resumes by storage path and name and never looks at the configuration:
 them. Rank 0 commits the model to the store itself, so a driver that dies afterwards loses nothing.
 """
 
+import contextlib
+import json
 import os
 import tempfile
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pyarrow.fs as pafs
@@ -26,17 +29,18 @@ from pipeline.trainer import dump_state, load_state
 _LOG = structlog.get_logger("weakbox.train")
 _STATE = "state.pt"
 _FAILURES = 3
+_PROGRESS_SECONDS = 2.0
 
 
 class RayTrainContext(LocalContext):
     """The TrainContext of one Ray Train worker."""
 
-    def __init__(self, store: Store, threads: int, stage: str) -> None:
+    def __init__(self, store: Store, threads: int, progress: str) -> None:
         super().__init__(store, device=get_device().type, threads=threads)
         train = ray.train.get_context()
         self.rank = train.get_world_rank()
         self.world_size = train.get_world_size()
-        self._stage = stage
+        self._progress = progress
 
     def load(self) -> dict[str, Any] | None:
         """The newest checkpoint, or None."""
@@ -49,14 +53,15 @@ class RayTrainContext(LocalContext):
     def save(self, state: dict[str, Any], progress: Mapping[str, float]) -> None:
         """Report to Ray Train (a barrier for all ranks); rank 0 hands over the checkpoint."""
         metrics = dict(progress)
-        if self.rank != 0:
+        if self.rank == 0:
+            self.store.files.put(self._progress, json.dumps(metrics).encode())
+        else:
             ray.train.report(metrics, checkpoint=None)
             return
         with tempfile.TemporaryDirectory() as folder:
             with open(os.path.join(folder, _STATE), "wb") as file:
                 file.write(dump_state(state))
             ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
-        _LOG.info("epoch", stage=self._stage, **metrics)
 
 
 def fit_on_ray(stage: TrainStage, recipe: str, task: Task, store: Store, resources: StageResources) -> Done:
@@ -90,10 +95,11 @@ def fit_on_ray(stage: TrainStage, recipe: str, task: Task, store: Store, resourc
             failure_config=FailureConfig(max_failures=_FAILURES),
         ),
     )
-    try:
-        trainer.fit()
-    except Exception as error:
-        raise _cause(error, stage.name) from error
+    with _progress_log(store, _progress_path(stage, recipe, task), stage.name):
+        try:
+            trainer.fit()
+        except Exception as error:
+            raise _cause(error, stage.name) from error
     done = store.done(stage.name, recipe, [task.shard.key])
     if task.shard.key not in done:
         raise StageFailed(f"{stage.name}: the training ended without a model")
@@ -104,10 +110,36 @@ def _train_worker(config: dict[str, Any]) -> None:
     started = time.perf_counter()
     stage, recipe, task, store = config["stage"], config["recipe"], config["task"], config["store"]
     set_threads(config["threads"])
-    context = RayTrainContext(store, config["threads"], stage.name)
+    context = RayTrainContext(store, config["threads"], _progress_path(stage, recipe, task))
     result = stage.fit(task, context)
     if context.rank == 0:
         store.commit(stage.name, recipe, task.shard.key, result, seconds=time.perf_counter() - started)
+
+
+def _progress_path(stage: TrainStage, recipe: str, task: Task) -> str:
+    return f"{stage.name}/{recipe}/progress/{task.shard.key}.json"
+
+
+@contextlib.contextmanager
+def _progress_log(store: Store, path: str, stage: str) -> Iterator[None]:
+    """Log each epoch that the workers report while the block runs; they are other processes, maybe other machines."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        said = store.files.get_many([path]).get(path)
+        while not ended.wait(_PROGRESS_SECONDS):
+            now = store.files.get_many([path]).get(path)
+            if now is not None and now != said:
+                said = now
+                _LOG.info("training", stage=stage, **json.loads(now))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
 
 
 def _cause(error: Exception, stage: str) -> WeakboxError:

@@ -12,10 +12,12 @@ from stages.classify.predictor import ClassPredictor
 from stages.classify.stage import Classify
 from stages.ddt.stage import Ddt
 from stages.evaluate.stage import Calibrate, Evaluate
+from stages.export.stage import Export
 from stages.ingest.stage import IngestDemo, IngestFolder, IngestTinyImagenet
 from stages.localize.stage import Localize
 from stages.psol.predictor import BoxPredictor
 from stages.psol.stage import Psol
+from stages.report.stage import Report
 
 STAGES: Mapping[str, type[Stage]] = MappingProxyType(
     {
@@ -32,6 +34,8 @@ STAGES: Mapping[str, type[Stage]] = MappingProxyType(
             Psol,
             Localize,
             Evaluate,
+            Report,
+            Export,
         )
     }
 )

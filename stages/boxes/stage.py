@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 
 from pipeline.errors import UsageError
 from pipeline.params import option, reads
@@ -94,10 +93,13 @@ class _BoxesWorker:
         if self._params.threshold is not None:
             return self._params.threshold
         table = self._context.table(task.inputs["thresholds"][0], "thresholds")
-        chosen = table.filter((pc.field("source") == self._params.maps) & (pc.field("iou") == 0.5))
-        if chosen.num_rows != 1:
-            raise UsageError(f"stage {self._stage}: {self._params.thresholds} chose no threshold for {self._params.maps}")
-        return float(chosen.column("threshold")[0].as_py())
+        (chosen,) = table.to_pylist()
+        if chosen["source"] != self._params.maps:
+            raise UsageError(
+                f"stage {self._stage}: {self._params.thresholds} chose a threshold for {chosen['source']},"
+                f" not for {self._params.maps}"
+            )
+        return float(chosen["threshold"])
 
     def _row(self, row: dict[str, Any], found: PseudoBoxes, threshold: float) -> dict[str, Any]:
         names = ("x0", "y0", "x1", "y1", "score")

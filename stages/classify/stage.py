@@ -17,10 +17,10 @@ from pipeline.stage import Inputs, Shard, ShardResult, Task, TrainContext, Train
 from pipeline.store import Store
 from schemas import TABLES
 from stages.classify.augment import Augmentation, augment
-from stages.vision.backbones import BACKBONES, WeightsError, build, load_weights
+from stages.vision.backbones import BACKBONES, LocalizerNetwork, WeightsError, build, load_weights
 from stages.vision.inference import PRECISIONS
 from stages.vision.models import to_blobs
-from stages.vision.optimisers import SCHEDULES, schedule, sgd
+from stages.vision.optimisers import SCHEDULES, groups, schedule, sgd
 from stages.vision.rows import IMAGE_COLUMNS, by_id
 from stages.vision.stream import Row
 from stages.vision.training_images import TrainingImages
@@ -118,7 +118,7 @@ class Classify(TrainStage):
         table = TABLES["training"].from_rows([vars(epoch) for epoch in log])
         return ShardResult({"training": table}, to_blobs(network, card))
 
-    def _training(self, network: nn.Module, rows: list[Row], size: int, context: TrainContext) -> Training:
+    def _training(self, network: LocalizerNetwork, rows: list[Row], size: int, context: TrainContext) -> Training:
         params: ClassifyParams = self.params
         change = Augmentation(size, params.min_crop, params.flip, params.jitter)
 
@@ -135,15 +135,13 @@ class Classify(TrainStage):
             world_size=context.world_size,
             processes=params.processes,
         )
-        head = {id(parameter) for parameter in network.classifier.parameters()}  # type: ignore[union-attr]
-        groups = [
-            {"params": [p for p in network.parameters() if id(p) not in head], "lr": params.learning_rate},
-            {
-                "params": [p for p in network.parameters() if id(p) in head],
-                "lr": params.learning_rate * params.head_rate,
-            },
-        ]
-        optimizer = sgd(groups, params.learning_rate, params.weight_decay)
+        rate = params.learning_rate
+        optimizer = sgd(
+            [
+                *groups(network.features.named_parameters(), rate, params.weight_decay),
+                *groups(network.classifier.named_parameters(), rate * params.head_rate, params.weight_decay),
+            ]
+        )
         criterion = nn.CrossEntropyLoss(label_smoothing=params.label_smoothing)
 
         def loss(network: nn.Module, batch: Batch) -> torch.Tensor:

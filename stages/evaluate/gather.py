@@ -49,7 +49,9 @@ def corners(box: Mapping[str, float]) -> tuple[float, float, float, float]:
 def first_boxes(table: pa.Table) -> dict[str, tuple[float, float, float, float]]:
     """The best box of each image in a pseudo_labels or predictions table; an image without one gets an empty box."""
     ids, boxes = table.column("image_id").to_pylist(), table.column("boxes").to_pylist()
-    return {image_id: corners(row[0]) if row else (0.0, 0.0, 0.0, 0.0) for image_id, row in zip(ids, boxes, strict=True)}
+    return {
+        image_id: corners(row[0]) if row else (0.0, 0.0, 0.0, 0.0) for image_id, row in zip(ids, boxes, strict=True)
+    }
 
 
 def score_maps(table: pa.Table) -> dict[str, np.ndarray]:

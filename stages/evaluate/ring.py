@@ -28,28 +28,33 @@ def _closed(mask: int) -> int:
     return mask
 
 
-def _run_starts(mask: int) -> list[int]:
-    """First positions of the runs of set bits on the ring."""
+def _runs(mask: int) -> list[list[int]]:
+    """Runs of set bits on the ring, each clockwise."""
     if mask == 255:
-        return [0]
-    return [position for position in range(8) if _bit(mask, position) and not _bit(mask, position - 1)]
+        return [list(range(8))]
+    starts = [position for position in range(8) if _bit(mask, position) and not _bit(mask, position - 1)]
+    return [_run(mask, start) for start in starts]
+
+
+def _run(mask: int, start: int) -> list[int]:
+    length = next(step for step in range(1, 9) if not _bit(mask, start + step))
+    return [(start + step) % 8 for step in range(length)]
+
+
+def _middle(positions: list[int]) -> int:
+    """The middle one: about the steepest way, so that chains of links are short."""
+    return positions[len(positions) // 2]
 
 
 def _representatives(mask: int) -> list[int]:
     """One earlier neighbour of each 8-connected group of earlier neighbours."""
-    closed = _closed(mask)
-    found = []
-    for start in _run_starts(closed):
-        run = (start + step for step in range(8))
-        found.append(next(position % 8 for position in run if _bit(mask, position)))
-    return found
+    return [_middle([p for p in run if _bit(mask, p)]) for run in _runs(_closed(mask))]
 
 
 def _background_representatives(mask: int) -> list[int]:
-    """One cardinal neighbour of each 4-connected group of cardinal neighbours that do not come before the pixel."""
-    later = [not _bit(mask, position) for position in range(8)]
-    starts = [p for p in CARDINAL if later[p] and not (later[p - 1] and later[p - 2])]
-    return starts or [p for p in CARDINAL if later[p]][:1]
+    """One cardinal neighbour of each 4-connected group of neighbours that do not come before the pixel."""
+    groups = [[p for p in run if p in CARDINAL] for run in _runs(255 & ~_closed(mask))]
+    return [_middle(group) for group in groups if group]
 
 
 def _doubled_area(mask: int) -> int:
@@ -72,51 +77,27 @@ ONE_PIXEL = np.ones(256, dtype=np.int64)
 
 
 @numba.njit(cache=True, nogil=True)
-def ring_masks(keys: np.ndarray) -> np.ndarray:
-    """Ring masks (H, W) uint8 of keys (H, W), high keys first, equal keys in raster order."""
-    height, width = keys.shape
-    padded = np.full((height + 2, width + 2), -1, np.int32)
-    padded[1:-1, 1:-1] = keys
+def ring_masks(levels: np.ndarray) -> np.ndarray:
+    """Ring masks (H, W) uint8 of a uint8 map, high levels first, equal levels in raster order."""
+    height, width = levels.shape
+    padded = np.full((height + 2, width + 2), -1, np.int16)
+    padded[1:-1, 1:-1] = levels
     masks = np.empty((height, width), np.uint8)
     for y in range(height):
-        above, here, below = padded[y], padded[y + 1], padded[y + 2]
-        for x in range(width):
-            key = here[x + 1]
-            mask = np.int32(above[x + 1] >= key) | np.int32(above[x + 2] >= key) << 1
-            mask |= np.int32(here[x + 2] > key) << 2 | np.int32(below[x + 2] > key) << 3
-            mask |= np.int32(below[x + 1] > key) << 4 | np.int32(below[x] > key) << 5
-            mask |= np.int32(here[x] >= key) << 6 | np.int32(above[x] >= key) << 7
-            masks[y, x] = mask
+        ring_row(padded[y], padded[y + 1], padded[y + 2], masks[y])
     return masks
 
 
 @numba.njit(cache=True, nogil=True)
-def raster_order(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (H * W,) of a uint8 map by level, high first, in raster order within; and the start of each level.
-
-    The pixels of level g are ``order[starts[255 - g]:starts[256 - g]]``.
-    """
-    flat = levels.ravel()
-    starts = np.zeros(257, np.int64)
-    for level in flat:
-        starts[256 - level] += 1
-    for index in range(256):
-        starts[index + 1] += starts[index]
-    filled = starts.copy()
-    order = np.empty(flat.size, np.int32)
-    for pixel in range(flat.size):
-        slot = 255 - flat[pixel]
-        order[filled[slot]] = pixel
-        filled[slot] += 1
-    return order, starts
-
-
-@numba.njit(cache=True, nogil=True)
-def find_root(parents: np.ndarray, node: int) -> int:
-    """Root of a node in a union-find forest; the path is compressed."""
-    root = node
-    while parents[root] != root:
-        root = parents[root]
-    while parents[node] != root:
-        parents[node], node = root, parents[node]
-    return root
+def ring_row(above: np.ndarray, here: np.ndarray, below: np.ndarray, masks: np.ndarray) -> None:
+    """Ring masks (W,) of one row, from three rows (W + 2,) of keys. Byte arithmetic, so that it vectorises."""
+    for x in range(masks.size):
+        key = here[x + 1]
+        mask = np.uint8(above[x + 1] >= key)
+        mask |= np.uint8(np.uint8(above[x + 2] >= key) << np.uint8(1))
+        mask |= np.uint8(np.uint8(here[x + 2] > key) << np.uint8(2))
+        mask |= np.uint8(np.uint8(below[x + 2] > key) << np.uint8(3))
+        mask |= np.uint8(np.uint8(below[x + 1] > key) << np.uint8(4))
+        mask |= np.uint8(np.uint8(below[x] > key) << np.uint8(5))
+        mask |= np.uint8(np.uint8(here[x] >= key) << np.uint8(6))
+        masks[x] = mask | np.uint8(np.uint8(above[x] >= key) << np.uint8(7))

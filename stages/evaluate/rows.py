@@ -140,5 +140,3 @@ def trivial_rows(truth: Truth, train: Truth, protocol: str) -> Iterator[dict[str
                 "value": best.value,
                 "n": len(truth.image_ids),
             }
-
-

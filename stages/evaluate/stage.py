@@ -30,7 +30,7 @@ class CalibrateParams:
     """Parameters of `calibrate`."""
 
     images: str = reads("images", "ingest", "the images")
-    maps: tuple[str, ...] = reads("score_maps", ("cam",), "the score maps that get a threshold")
+    maps: str = reads("score_maps", "cam", "the score maps that get a threshold")
     iou: float = option(0.5, "IoU at which a box counts as correct")
     enlargement: str = option("bilinear", "bilinear or bicubic, as in `boxes`")
 
@@ -61,19 +61,19 @@ class _Calibration:
         dev = pc.field("split") == "dev"
         truth = truth_of(_joined(self._context, task.inputs["images"], "images", TRUTH_COLUMNS, dev), "dev")
         if not truth.image_ids:
-            raise UsageError(f"stage {self._stage}: no image of split dev has a ground-truth box; give a fixed threshold")
-        rows = [self._choose(source, task, truth) for source in self._params.maps]
-        return ShardResult({"thresholds": TABLES["thresholds"].from_rows(rows)})
+            raise UsageError(
+                f"stage {self._stage}: no image of split dev has a ground-truth box; give a fixed threshold"
+            )
+        return ShardResult({"thresholds": TABLES["thresholds"].from_rows([self._choose(task, truth)])})
 
-    def _choose(self, source: str, task: Task, truth: Truth) -> dict[str, Any]:
-        dones = tuple(done for done in task.inputs["maps"] if done.stage == source)
-        table = _joined(self._context, dones, "score_maps", _MAP_COLUMNS, pc.field("split") == "dev")
+    def _choose(self, task: Task, truth: Truth) -> dict[str, Any]:
+        table = _joined(self._context, task.inputs["maps"], "score_maps", _MAP_COLUMNS, pc.field("split") == "dev")
         maps = score_maps(table)
         best = np.stack([self._ious(score_map, truth, i) for i, score_map in enumerate(truth.take(maps, NO_MAP))])
         choice = choose_threshold(count_cuts(best, (self._params.iou,)), CUT_THRESHOLDS, self._params.iou)
         return {
             "method": table.column("method")[0].as_py(),
-            "source": source,
+            "source": self._params.maps,
             "iou": self._params.iou,
             "threshold": choice.threshold,
             "value": choice.value,
@@ -141,7 +141,9 @@ class _Evaluation:
             rows, lines = self._split(task, images, truth_of(images, split), train, split)
             metrics += [{**task.shard.payload, "split": split, **row} for row in rows]
             curves += [{"split": split, **line} for line in lines]
-        return ShardResult({"metrics": TABLES["metrics"].from_rows(metrics), "curves": TABLES["curves"].from_rows(curves)})
+        return ShardResult(
+            {"metrics": TABLES["metrics"].from_rows(metrics), "curves": TABLES["curves"].from_rows(curves)}
+        )
 
     def _split(
         self, task: Task, images: pa.Table, truth: Truth, train: Truth, split: str
@@ -168,7 +170,9 @@ class _Evaluation:
 
     def _ranked(self, task: Task, of_split: Any) -> dict[str, IntArray]:
         """Ranked classes (5,) by image id, -1 beyond the last."""
-        table = _joined(self._context, task.inputs["classes"], "predictions", ("image_id", "classes", "split"), of_split)
+        table = _joined(
+            self._context, task.inputs["classes"], "predictions", ("image_id", "classes", "split"), of_split
+        )
         ids, classes = table.column("image_id").to_pylist(), table.column("classes").to_pylist()
         padded = ((ranked or [])[:_TOP] for ranked in classes)
         return {

@@ -9,16 +9,16 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
-from stages.evaluate.every_contour import canvas, sweep_all
+from stages.evaluate.contour_tree import best_iou_of_contours, forest
 from stages.evaluate.fill import fill_holes
 from stages.evaluate.iou import aligned_iou
 from stages.evaluate.largest import largest_boxes
+from stages.evaluate.pixel_order import MEAN_SIDE, pixel_order
 from stages.evaluate.ragged import FloatArray, RaggedBoxes
 from stages.evaluate.ring import DOUBLED_AREA
 from stages.evaluate.sweep_opencv import CUTS, NO_CONTOUR, Rule, Uint8Array
-
-TIE_BREAK_SIDE = 7
 
 
 def sweep(maps: Uint8Array, truth: RaggedBoxes, rules: Sequence[Rule] = ("largest", "all")) -> dict[Rule, FloatArray]:
@@ -30,18 +30,23 @@ def sweep(maps: Uint8Array, truth: RaggedBoxes, rules: Sequence[Rule] = ("larges
     """
     if maps.ndim != 3 or maps.dtype != np.uint8 or len(maps) != truth.images:
         raise ValueError(f"need (N, H, W) uint8 maps of {truth.images} images, got {maps.shape} {maps.dtype}")
-    room = canvas(*maps.shape[1:])
+    order, trees = pixel_order(*maps.shape[1:]), forest(*maps.shape[1:])
     result = {rule: np.zeros((len(maps), CUTS)) for rule in rules}
     for index, score_map in enumerate(maps):
         boxes = truth.of(index)
         if len(boxes) == 0:
             continue
         if "all" in result:
-            means = cv2.blur(score_map, (TIE_BREAK_SIDE, TIE_BREAK_SIDE), borderType=cv2.BORDER_REPLICATE)
-            result["all"][index] = sweep_all(score_map, means, boxes, room)
+            result["all"][index] = best_iou_of_contours(score_map, _local_sums(score_map), boxes, order, trees)
         if "largest" in result:
             result["largest"][index] = aligned_iou(largest_contour_boxes(score_map)[:, None], boxes[None]).max(axis=1)
     return result
+
+
+def _local_sums(score_map: Uint8Array) -> npt.NDArray[np.uint16]:
+    side = (MEAN_SIDE, MEAN_SIDE)
+    sums = cv2.boxFilter(score_map, cv2.CV_16U, side, normalize=False, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(sums, dtype=np.uint16)
 
 
 def largest_contour_boxes(score_map: Uint8Array) -> FloatArray:

@@ -17,7 +17,7 @@ from stages.psol.augment import augment
 from stages.psol.regressor import BoxRegressor, box_loss
 from stages.vision.inference import PRECISIONS, ClassifierCache
 from stages.vision.models import to_blobs
-from stages.vision.optimisers import SCHEDULES, schedule, sgd
+from stages.vision.optimisers import SCHEDULES, groups, schedule, sgd
 from stages.vision.rows import IMAGE_COLUMNS, by_id
 from stages.vision.stream import Row
 from stages.vision.training_images import TrainingImages
@@ -125,11 +125,13 @@ class Psol(TrainStage):
             world_size=context.world_size,
             processes=params.processes,
         )
-        groups = [
-            {"params": list(regressor.features.parameters()), "lr": params.learning_rate},
-            {"params": list(regressor.head.parameters()), "lr": params.learning_rate * params.head_rate},
-        ]
-        optimizer = sgd(groups, params.learning_rate, params.weight_decay)
+        rate = params.learning_rate
+        optimizer = sgd(
+            [
+                *groups(regressor.features.named_parameters(), rate, params.weight_decay),
+                *groups(regressor.head.named_parameters(), rate * params.head_rate, params.weight_decay),
+            ]
+        )
 
         def loss(network: nn.Module, batch: Batch) -> torch.Tensor:
             images, targets = batch

@@ -1,11 +1,13 @@
 """Gathers a run's tables into the plain data of one page. Reads few images, whatever the size of the data set."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from stages.report import gallery
@@ -94,8 +96,9 @@ def gather(tables: Tables, ingredients: Mapping[str, Mapping[str, Any]], *, samp
     found = _boxes(tables, split)
     colours = _colours(metrics, curves, found)
     layers = gallery.layers(found, colours)
+    boxed = [source for source, rows in found.items() if any(row["boxes"] is not None for row in rows.values())]
     best = headline(metrics)
-    worst_of = _best_source(found, best)
+    worst_of = _best_source(boxed, best)
     names = {row["label"]: row["label_name"] for row in labelled}
     shown, low = _cards(tables, split, found, layers, names, worst_of, samples)
     run = next((row["run"] for row in metrics), "")
@@ -107,7 +110,7 @@ def gather(tables: Tables, ingredients: Mapping[str, Mapping[str, Any]], *, samp
         headline=best,
         tables=tuple(split_tables(metrics)),
         plots=_plots(curves, colours),
-        layers=tuple(layers.values()),
+        layers=tuple(layers[source] for source in boxed),
         samples=shown,
         worst=low,
         worst_of=None if worst_of is None else layers[worst_of],
@@ -137,14 +140,14 @@ def _colours(metrics: Iterable[Row], curves: Iterable[Row], found: Iterable[Sour
     return {**{display_name(*pair): NO_COLOUR for pair in everyone if pair[0] in TRIVIAL}, **numbers}
 
 
-def _best_source(found: Mapping[Source, Any], best: Headline | None) -> Source | None:
+def _best_source(found: Sequence[Source], best: Headline | None) -> Source | None:
     """Whose boxes are the headline's: the same stage, else the same method, else the last predictions there are."""
     if best is not None:
         matches = [source for source in found if source[2] == best.source]
         matches += [source for source in found if source[1] == best.method]
         if matches:
             return next((source for source in matches if source[0] == "predicted"), matches[0])
-    return next(reversed(list(found)), None)
+    return next(reversed(found), None)
 
 
 def _cards(
@@ -164,7 +167,9 @@ def _cards(
     low = gallery.worst({i: iou for i, iou in ious.items() if iou is not None}, min(WORST, samples))
     wanted = dict.fromkeys((*chosen, *low))
     maps: dict[str, list[tuple[str, Row]]] = {}
-    for stage, row in tables.rows("maps", "score_maps", _MAP_COLUMNS, pc.field("image_id").isin(list(wanted))):
+    for stage, row in tables.rows(
+        "maps", "score_maps", _MAP_COLUMNS, pc.field("image_id").isin(pa.array(wanted, pa.string()))
+    ):
         maps.setdefault(row["image_id"], []).append((stage, row))
     cards = {}
     for image_id in wanted:
@@ -194,25 +199,22 @@ def _counts(labelled: Iterable[Row]) -> tuple[tuple[str, int, int], ...]:
 
 
 def _plots(curves: Sequence[Row], colours: Mapping[str, int]) -> tuple[tuple[str, tuple[CurvePlot, ...]], ...]:
-    """Split -> one diagram a protocol and IoU level, with every method in it."""
+    """Split -> one diagram a protocol and IoU level, with every method in it; all have the same vertical axis."""
     grouped: dict[str, dict[tuple[str, float], dict[str, list[tuple[float, float]]]]] = {}
     for row in curves:
         lines = grouped.setdefault(row["split"], {}).setdefault((row["protocol"], row["iou"]), {})
         name = display_name(row["method"], row["source"])
         lines.setdefault(name, []).append((row["threshold"], row["value"]))
+    top = max(20, 20 * math.ceil(max((row["value"] for row in curves), default=0) / 20))
+
+    def plot(split: str, protocol: str, iou: float) -> CurvePlot:
+        points = {name: np.array(line) for name, line in sorted(grouped[split][protocol, iou].items())}
+        lines = [(name, colours[name], line[:, 0], line[:, 1]) for name, line in points.items()]
+        return curve_plot(f"IoU ≥ {iou:g}, {protocol} protocol", lines, top=top)
+
     return tuple(
-        (split, tuple(_plot(*key, grouped[split][key], colours) for key in sorted(grouped[split])))
-        for split in SPLITS
-        if split in grouped
+        (split, tuple(plot(split, *key) for key in sorted(grouped[split]))) for split in SPLITS if split in grouped
     )
-
-
-def _plot(
-    protocol: str, iou: float, lines: Mapping[str, Sequence[tuple[float, float]]], colours: Mapping[str, int]
-) -> CurvePlot:
-    points = {name: np.asarray(line, np.float64) for name, line in sorted(lines.items())}
-    curves = [(name, colours[name], line[:, 0], line[:, 1]) for name, line in points.items()]
-    return curve_plot(f"IoU ≥ {iou:g}, {protocol} protocol", curves)
 
 
 def _distinct(refused: Iterable[Row]) -> tuple[Row, ...]:

@@ -80,14 +80,18 @@ class CurvePlot:
 
 
 def curve_plot(
-    title: str, curves: Sequence[tuple[str, int, np.ndarray, np.ndarray]], *, width: int = 300, height: int = 180
+    title: str,
+    curves: Sequence[tuple[str, int, np.ndarray, np.ndarray]],
+    *,
+    top: int = 100,
+    width: int = 300,
+    height: int = 180,
 ) -> CurvePlot:
     """Lay out accuracy over threshold for several methods.
 
     curves: (name, colour number, thresholds ``(n,)`` in [0, 1], values ``(n,)`` percent), n at least 1.
-    The vertical axis ends at the first multiple of 20 % above all values.
+    top: where the vertical axis ends, percent.
     """
-    top = min(100.0, 20 * np.ceil(max(1.0, *(float(np.max(values)) for *_, values in curves)) / 20))
     lines = []
     for name, colour, thresholds, values in curves:
         order = np.argsort(thresholds, kind="stable")
@@ -105,7 +109,7 @@ def curve_plot(
             )
         )
     x_ticks = tuple((width * tick / 4, f"{tick / 4:g}") for tick in range(5))
-    y_ticks = tuple((height * (1 - tick / top), f"{tick}") for tick in range(0, int(top) + 1, 20))
+    y_ticks = tuple((height * (1 - tick / top), f"{tick}") for tick in range(0, top + 1, 20))
     return CurvePlot(title, width, height, x_ticks, y_ticks, tuple(lines))
 
 

@@ -65,7 +65,7 @@ class Card:
     flags: tuple[str, ...] = ()
 
 
-TRUTH = Layer("truth", "ground truth", "ground truth", -1)
+TRUTH = Layer("layer-truth", "truth", "ground truth", -1)
 
 
 def layers(sources: Iterable[Source], colours: Mapping[str, int]) -> dict[Source, Layer]:

@@ -94,7 +94,7 @@ def report_split(present: Iterable[str]) -> str | None:
 
 def display_name(method: str, source: str | None) -> str:
     """How a method is called on the page: with its stage where that has another name."""
-    return method if source in (None, method) else f"{method} · {source}"
+    return method if not source or source == method else f"{method} · {source}"
 
 
 def split_tables(metrics: Sequence[Row]) -> list[SplitTable]:
@@ -123,7 +123,9 @@ def headline(metrics: Sequence[Row]) -> Headline | None:
     best = max(methods, key=lambda row: (row["threshold_choice"] != "oracle", row["value"]))
     yardsticks = [r for r in here if r["method"] in TRIVIAL and r["protocol"] == best["protocol"]]
     trivial = max(yardsticks, key=lambda row: row["value"], default=None)
-    classified = [r["value"] for r in metrics if r["metric"] == "cls_top1" and r["split"] == split and r["value"] is not None]
+    classified = [
+        r["value"] for r in metrics if r["metric"] == "cls_top1" and r["split"] == split and r["value"] is not None
+    ]
     return Headline(
         split=split,
         method=best["method"],

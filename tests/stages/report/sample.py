@@ -1,0 +1,180 @@
+"""A small finished run with every kind of table, and its report: what the tests of this folder look at."""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pipeline.context import LocalContext
+from pipeline.params import input_names
+from pipeline.plan import recipe_path
+from pipeline.stage import Shard, ShardResult, Task, Upstream
+from pipeline.store import Store
+from schemas import TABLES
+from stages.report.stage import PAGE, Report, ReportParams
+from stages.vision import masks
+
+AT_HALF: dict[str, Any] = {"iou": 0.5, "protocol": "original"}
+LEVELS: dict[str, dict[str, Any]] = {
+    "cls_top1": {"iou": None, "protocol": None},
+    "max_box_acc": {"iou": 0.5, "protocol": "wsolevaluation"},
+    "max_box_acc_v2": {"iou": None, "protocol": "wsolevaluation"},
+}
+CLASSES = ("<b>&", "cat", "zebra")
+SIZE = 96
+KEY = "0" * 16
+BAD = {"image_id": "test/broken.jpg", "uri": "u", "stage": "ingest", "reason": "truncated: <i>", "content_hash": None}
+RECIPES = {
+    "cam": {"kind": "cam", "version": 3, "params": {"input_size": 448}, "inputs": {"model": [["classifier", "r"]]}},
+    "classifier": {"kind": "classify", "version": 1, "params": {"epochs": 30}, "inputs": {}},
+}
+
+
+def build(root: Path, images: int = 30) -> Store:
+    """Make image files and commit the tables of a run over them below `root`."""
+    store = Store(str(root / "run"))
+    rows = [_image(root, number) for number in range(images)]
+    cam, ddt, psol = (
+        [_boxes(row, method, error) for row in rows] for method, error in (("cam", 14), ("ddt", 7), ("psol", 4))
+    )
+    classified = {"classes": [1, 0, 2], "class_scores": [0.7, 0.2, 0.1]}
+    _commit(store, "ingest", {"images": rows}, quarantine=[BAD])
+    for method, boxes in (("cam", cam), ("ddt", ddt)):
+        _commit(store, method, {"score_maps": [_map(row, method) for row in rows]})
+        _commit(store, f"{method}_boxes", {"pseudo_labels": [_pseudo(row) for row in boxes]})
+    _commit(store, "psol", {"predictions": [{**row, **classified} for row in psol]})
+    _commit(store, "evaluate", {"metrics": metrics(), "curves": curves()})
+    for stage, recipe in RECIPES.items():
+        store.files.put(recipe_path(stage, "r"), json.dumps(recipe).encode())
+    return store
+
+
+def report(store: Store, **changes: Any) -> bytes:
+    """The page of that run."""
+    params = ReportParams(
+        **{"maps": ("cam", "ddt"), "labels": ("cam_boxes", "ddt_boxes"), "predictions": ("psol",), **changes}
+    )
+    stage = Report("report", params)
+    stage.check()
+    inputs = {slot: tuple(_upstream(name) for name in names) for slot, names in input_names(params).items()}
+    (shard,) = stage.plan("x", inputs, store)
+    done = {
+        slot: tuple(store.done(ref.stage, ref.recipe, [ref.key])[ref.key] for ref in refs)
+        for slot, refs in shard.inputs.items()
+    }
+    return stage.worker(LocalContext(store))(Task(shard, done)).blobs[PAGE]
+
+
+def metrics() -> list[dict[str, Any]]:
+    """Figures of two splits: validated, fixed and oracle, with and without intervals, and trivial predictors."""
+    rows = []
+    for split, offset in (("test", 0.0), ("dev", 1.3)):
+        add = _figures(split, offset)
+        rows += add("cam", "cam", gt_known=71.25, top1_loc=69.5, choice="validated", tau=0.42)
+        rows += add("cam", "cam", gt_known=72.0, top1_loc=70.2, choice="oracle", tau=0.38)
+        rows += add("cam", "cam", max_box_acc=72.5, max_box_acc_v2=61.5, choice="oracle", tau=0.38)
+        rows += add("ddt", "ddt", gt_known=23.4, top1_loc=22.8, choice="fixed", tau=0.0)
+        rows += add("ddt", "ddt", max_box_acc=25.4, max_box_acc_v2=24.0, choice="oracle", tau=0.12)
+        rows += add("psol", "psol", gt_known=78.125, top1_loc=76.0, choice=None, tau=None)
+        rows += add("centred_square", None, gt_known=26.5, choice="oracle", tau=None)
+        rows += add("whole_image", None, gt_known=4.5, choice=None, tau=None)
+        rows += add("centred_gaussian", None, max_box_acc=27.0, max_box_acc_v2=29.1, choice="oracle", tau=0.6)
+        rows += add("classifier", "classifier", cls_top1=97.25, choice=None, tau=None)
+    return rows
+
+
+def curves() -> list[dict[str, Any]]:
+    """One hump a method."""
+    thresholds = np.linspace(0, 0.99, 100)
+    return [
+        {"split": split, "method": method, "source": method, "iou": iou, "protocol": "wsolevaluation",
+         "threshold": float(tau), "value": float(height * (1 - iou / 2) * np.exp(-(((tau - peak) / 0.25) ** 2)))}
+        for split in ("test", "dev")
+        for method, peak, height in (("cam", 0.4, 95), ("ddt", 0.15, 34), ("centred_gaussian", 0.6, 37))
+        for iou in (0.3, 0.5, 0.7)
+        for tau in thresholds
+    ]  # fmt: skip
+
+
+def _figures(split: str, offset: float) -> Callable[..., list[dict[str, Any]]]:
+    """A function that makes one row for each keyword that names a metric."""
+
+    def add(
+        method: str, source: str | None, *, choice: str | None, tau: float | None, **values: float
+    ) -> list[dict[str, Any]]:
+        shared: dict[str, Any] = {"run": "demo", "dataset": "folder /data/demo", "split": split}
+        shared |= {"method": method, "source": source}
+        shared |= {"seed": 0 if source else None, "threshold": tau, "threshold_choice": choice, "n": 1000}
+        rows = []
+        for metric, value in values.items():
+            value += offset
+            low, high = (value - 2.75, value + 2.65) if source else (None, None)
+            figure = {"metric": metric, "value": value, "ci_low": low, "ci_high": high}
+            rows.append({**shared, **figure, **LEVELS.get(metric, AT_HALF)})
+        return rows
+
+    return add
+
+
+def _image(root: Path, number: int) -> dict[str, Any]:
+    """A bright blob on noise; the first image is a training image and must not be shown."""
+    generator = np.random.default_rng(number)
+    height, width = SIZE + 8 * (number % 4), SIZE + 24 * (number % 3)
+    x, y, a, b = generator.integers([30, 30, 12, 12], [width - 30, height - 30, 28, 28])
+    pixels = generator.integers(20, 160, (height, width, 3), dtype=np.uint8)
+    colour = [int(c) for c in generator.integers(120, 255, 3)]
+    cv2.ellipse(pixels, (int(x), int(y)), (int(a), int(b)), 0, 0, 360, colour, -1, cv2.LINE_AA)
+    split = "train" if number == 0 else "test"
+    path = root / split / f"{number}.jpg"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), pixels)
+    corners = zip(("x0", "y0", "x1", "y1"), map(float, (x - a, y - b, x + a + 1, y + b + 1)), strict=True)
+    label = number % len(CLASSES)
+    return {
+        "image_id": f"{split}/{number}.jpg", "uri": str(path), "width": width, "height": height, "label": label,
+        "label_name": CLASSES[label], "split": split, "content_hash": "", "gt_boxes": [dict(corners)],
+    }  # fmt: skip
+
+
+def _boxes(image: dict[str, Any], method: str, error: int) -> dict[str, Any]:
+    """A prediction that misses the ground truth by about `error` pixels a side."""
+    generator = np.random.default_rng([error, *image["image_id"].encode()])
+    (box,) = image["gt_boxes"]
+    moves = generator.normal(0, error, 4)
+    x0, y0 = max(0.0, box["x0"] + moves[0]), max(0.0, box["y0"] + moves[1])
+    x1, y1 = max(x0 + 1, box["x1"] + moves[2]), max(y0 + 1, box["y1"] + moves[3])
+    return {
+        "image_id": image["image_id"], "label": image["label"], "split": image["split"], "method": method,
+        "source": method, "image_height": image["height"], "image_width": image["width"],
+        "boxes": [{"x0": x0, "y0": y0, "x1": x1, "y1": y1, "score": 0.5}],
+    }  # fmt: skip
+
+
+def _pseudo(row: dict[str, Any]) -> dict[str, Any]:
+    mask = masks.encode(np.ones((row["image_height"], row["image_width"]), bool))
+    quality = {"area_fraction": 0.3, "contrast": 0.5, "components": 1, "masks": [mask]}
+    return {**row, **quality, "threshold": 0.4, "threshold_choice": "validated", "component_rule": "largest"}
+
+
+def _map(image: dict[str, Any], method: str) -> dict[str, Any]:
+    (box,) = image["gt_boxes"]
+    y, x = np.mgrid[:14, :14] + 0.5
+    x, y = x / 14 * image["width"], y / 14 * image["height"]
+    middle = (box["x0"] + box["x1"]) / 2, (box["y0"] + box["y1"]) / 2
+    values = np.exp(-(((x - middle[0]) / 25) ** 2) - ((y - middle[1]) / 25) ** 2) * (3 if method == "cam" else 40)
+    keys = {key: image[key] for key in ("image_id", "label", "split")}
+    shape = {"height": 14, "width": 14, "image_height": image["height"], "image_width": image["width"]}
+    return {**keys, **shape, "method": method, "map": values.astype(np.float16).ravel().tolist()}
+
+
+def _commit(store: Store, stage: str, tables: dict[str, list[Any]], quarantine: Iterable[dict[str, Any]] = ()) -> None:
+    made = {name: TABLES[name].from_rows(rows) for name, rows in tables.items()}
+    store.commit(stage, "r", KEY, ShardResult(made, quarantine=list(quarantine)))
+
+
+def _upstream(name: str) -> Upstream:
+    ingredients = {"kind": name, "version": 1, "params": {"seed": 7}, "inputs": {}} if name != "cam" else {}
+    return Upstream(name, name, "r", [Shard(key=KEY)], ingredients)

@@ -1,0 +1,151 @@
+"""The page of a made run: what it says, what it must not show, and that it stands alone."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import UsageError
+from pipeline.store import Store
+from stages.report.stage import Report, ReportParams
+from tests.stages.report.sample import build, report
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """One run for the whole module."""
+    return build(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def page(store: Store) -> str:
+    """Its report."""
+    return report(store).decode()
+
+
+class Tags(HTMLParser):
+    """Collects every tag, its attributes and the texts."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += f"{data} "
+
+    def count(self, name: str, word: str) -> int:
+        """Tags of that name whose class has the word."""
+        return sum(tag == name and word in (attrs.get("class") or "").split() for tag, attrs in self.tags)
+
+
+def test_figures_thresholds_and_intervals_are_there(page: str) -> None:
+    """Breaks when a figure is lost, rounded to whole numbers, or stands without its threshold and interval."""
+    text = " ".join(Tags(page).text.split())
+    assert "weakbox: demo" in text
+    assert "folder /data/demo" in text
+    for said in (
+        "78.1",
+        "71.2 validated",
+        "68.5 to 73.9",
+        "τ 0.42 · original",
+        "72.0 oracle",
+        "τ 0.12 · wsolevaluation",
+    ):
+        assert said in text
+    assert "+51.6 points" in text
+    assert "centred_square, 26.5 %" in text
+    assert "78.12" in text
+
+
+def test_a_class_name_with_markup_is_text(page: str) -> None:
+    """Breaks when a name from the data becomes markup of the page."""
+    assert "&lt;b&gt;&amp;" in page
+    assert "truncated: &lt;i&gt;" in page
+    tags = Tags(page)
+    assert "<b>&" in tags.text
+    assert "<i>" in tags.text
+
+
+def test_the_page_stands_alone(page: str) -> None:
+    """Breaks when a script, a style sheet, a font or a picture is loaded from elsewhere."""
+    tags = Tags(page)
+    assert not re.search(r"https?:|//[a-z]|url\(|@import", page.split("base64")[0])
+    assert not any(tag in ("script", "iframe", "object", "embed") for tag, _ in tags.tags)
+    addresses = [attrs[key] or "" for _, attrs in tags.tags for key in ("href", "src") if key in attrs]
+    assert addresses
+    assert all(address.startswith(("data:", "#")) for address in addresses)
+
+
+def test_images_boxes_and_heat_maps(page: str) -> None:
+    """Breaks when the grid loses images, a source of boxes has no layer, or heat maps stand with other images."""
+    tags = Tags(page)
+    assert tags.count("figure", "card") == 24 + 12
+    assert tags.count("div", "frame") == 36 * 3
+    assert tags.count("g", "pseudo") == 36 * 2
+    assert tags.count("g", "predicted") == 36
+    assert tags.count("g", "layer-truth") == 36 * 3
+    assert tags.count("figure", "plot") == 6
+    assert "train/0.jpg" not in page
+
+
+def test_worst_cases_are_the_headline_methods_lowest_ious(page: str) -> None:
+    """Breaks when worst cases are sorted the other way, or belong to another method."""
+    section = page.split('id="worst"')[1].split('id="quarantine"')[0]
+    ious = [float(value) for value in re.findall(r"psol (\d\.\d\d)", section)]
+    shown = [
+        float(value) for value in re.findall(r"psol (\d\.\d\d)", page.split('id="worst"')[0].split('id="images"')[1])
+    ]
+    assert len(ious) == 12
+    assert ious == sorted(ious)
+    assert max(ious) <= sorted(shown)[len(shown) // 2 + 1]
+
+
+def test_stages_above_those_read_are_listed_with_their_parameters(page: str) -> None:
+    """Breaks when the page cannot say how the classifier behind its maps was trained."""
+    run = " ".join(Tags(page.split('id="run"')[1]).text.split())
+    assert "classifier classify, version 1 epochs 30" in run
+    assert "cam cam, version 3 reads model classifier input_size 448" in run
+    assert re.search(r"torch \d+\.", run)
+    assert re.search(r"pyarrow \d+\.", run)
+
+
+def test_quarantined_images_are_listed_once(page: str) -> None:
+    """Breaks when a bad image disappears, or is listed for every stage that reads the same part."""
+    section = Tags(page.split('id="quarantine"')[1].split('id="run"')[0]).text
+    assert section.count("test/broken.jpg") == 1
+    assert "ingest" in section
+
+
+def test_same_run_same_bytes(store: Store, page: str) -> None:
+    """Breaks when a time stamp, a set's order or a random id gets into the page."""
+    assert report(store).decode() == page
+
+
+def test_without_maps_labels_and_predictions_the_page_still_renders(store: Store) -> None:
+    """Breaks on a run that has only metrics."""
+    bare = report(store, maps=(), labels=(), predictions=(), samples=3, title="A & B").decode()
+    assert "<title>A &amp; B</title>" in bare
+    assert Tags(bare).count("figure", "card") == 3
+    assert 'id="worst"' not in bare
+    assert 'id="images"' not in report(store, samples=0).decode()
+
+
+def test_an_image_that_went_bad_is_quarantined_not_fatal(tmp_path: Path) -> None:
+    """Breaks when an image that changed after ingest stops the report."""
+    store = build(tmp_path, images=6)
+    (tmp_path / "test" / "3.jpg").write_bytes(b"no image")
+    tags = Tags(report(store, samples=5).decode())
+    assert tags.count("figure", "card") == 8
+    assert "not an image" in tags.text
+
+
+def test_a_negative_number_of_samples_is_refused() -> None:
+    """Breaks when it is found only after the run has computed everything else."""
+    with pytest.raises(UsageError, match="samples"):
+        Report("report", ReportParams(samples=-1)).check()
