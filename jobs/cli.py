@@ -1,6 +1,5 @@
 """The `weakbox` command."""
 
-import json
 import signal
 import sys
 import traceback
@@ -42,8 +41,8 @@ set_option = click.option("--set", "changes", multiple=True, metavar="A.B=VALUE"
 
 @click.group(epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.option("--log-level", default="info", type=click.Choice(["debug", "info", "warning", "error"]), show_default=True)
-@click.option("--log-format", default="auto", type=click.Choice(["auto", "console", "logfmt", "json"]), show_default=True)
+@click.option("--log-level", default="info", type=click.Choice(logs.LEVELS), show_default=True)
+@click.option("--log-format", default="auto", type=click.Choice(("auto", *logs.FORMS)), show_default=True)
 @click.version_option(package_name="weakbox")
 @click.pass_context
 def cli(context: click.Context, debug: bool, log_level: str, log_format: str) -> None:
@@ -70,7 +69,7 @@ def plan(target: str, changes: tuple[str, ...], json_file: str | None) -> None:
 @cli.command()
 @target_argument
 @set_option
-@click.option("--address", metavar="ADDRESS", help="Join this Ray cluster (auto: the one that this machine is part of).")
+@click.option("--address", metavar="ADDRESS", help="Join this Ray cluster (auto: the one this machine is part of).")
 @click.option("--in-process", is_flag=True, help="Run in this process, without Ray.")
 @click.option("--only", metavar="STAGE", help="Run this stage alone, on the newest complete inputs.")
 @click.option("--force", multiple=True, metavar="STAGE", help="Compute this stage again.")
@@ -120,9 +119,10 @@ def status(target: str, changes: tuple[str, ...]) -> None:
                 sum(entry.ok for entry in done),
                 sum(entry.quarantined for entry in done),
                 f"{sum(entry.seconds for entry in done):.1f}",
+                output.training_progress(opened.store, stage),
             ]
         )
-    output.table(("stage", "shards", "rows", "quarantined", "worker seconds"), rows)
+    output.table(("stage", "shards", "rows", "quarantined", "worker seconds", ""), rows)
     last = output.get_json(opened.store, "status.json")
     if last:
         click.echo(f"last run: {last['state']}" + (f": {last['error']}" if last.get("error") else ""))
@@ -155,8 +155,8 @@ def metrics(target: str, changes: tuple[str, ...], json_file: str | None, split:
     if json_file:
         output.write_json(json_file, rows)
         return
-    names = ("split", "method", "source", "metric", "iou", "value", "ci_low", "ci_high", "n", "threshold")
-    names = (*names, "threshold_choice", "protocol")
+    numbers = ("value", "ci_low", "ci_high", "n", "threshold")
+    names = ("split", "method", "source", "metric", "iou", *numbers, "threshold_choice", "protocol")
     output.table(names, [[output.short(row[name]) for name in names] for row in rows])
 
 
@@ -227,8 +227,11 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
     try:
         code = cli.main(args=arguments, prog_name="weakbox", standalone_mode=False)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        click.echo(f"weakbox: error: {' '.join(error.format_message().split())}", err=True)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo("weakbox: stopped; the same command continues", err=True)

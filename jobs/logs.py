@@ -2,24 +2,27 @@
 
 import logging
 import sys
+from collections.abc import Callable
 
 import structlog
+
+LEVELS = ("debug", "info", "warning", "error")
+FORMS: dict[str, Callable[[], structlog.typing.Processor]] = {
+    "console": structlog.dev.ConsoleRenderer,
+    "logfmt": lambda: structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
+    "json": structlog.processors.JSONRenderer,
+}
 
 
 def configure(level: str = "info", form: str = "auto") -> None:
     """Set up structlog for this process. form: auto, console, logfmt or json."""
     if form == "auto":
         form = "console" if sys.stderr.isatty() else "logfmt"
-    renderers = {
-        "console": structlog.dev.ConsoleRenderer(),
-        "logfmt": structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
-        "json": structlog.processors.JSONRenderer(),
-    }
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if form == "console" else "iso", utc=False),
-            renderers[form],
+            FORMS[form](),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

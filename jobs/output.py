@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,22 +13,24 @@ from rich.table import Table
 
 from jobs.target import Target
 from pipeline.errors import UsageError
-from pipeline.plan import nearest
+from pipeline.plan import PlannedStage, nearest
+from pipeline.stage import TrainStage
 from pipeline.store import Store
+from pipeline.trainer import progress_path
 from stages import catalog
 
 REPORT = "report.html"
+_WIDE = 200
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table on stdout; wide ones are not cut when stdout is no terminal."""
+    """A table on stdout; wide where stdout is no terminal, so that lines stay whole."""
     shown = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
         shown.add_column(column, overflow="fold")
     for row in rows:
         shown.add_row(*("" if value is None else str(value) for value in row))
-    console = Console()
-    console.print(shown, width=None if console.is_terminal else 200)
+    Console(width=None if sys.stdout.isatty() else _WIDE).print(shown)
 
 
 def write_json(path: str, rows: Any) -> None:
@@ -51,6 +54,17 @@ def get_json(store: Store, path: str) -> Any:
         return json.loads(store.files.get(path))
     except FileNotFoundError:
         return None
+
+
+def training_progress(store: Store, stage: PlannedStage) -> str:
+    """How far an unfinished training is, as its workers last said; empty for anything else."""
+    if not isinstance(stage.stage, TrainStage):
+        return ""
+    for shard in stage.missing:
+        said = get_json(store, progress_path(stage.name, stage.recipe, shard.key))
+        if said:
+            return f"epoch {said['epoch']:g} of {said['epochs']:g}, loss {said['loss']:.4g}"
+    return ""
 
 
 def short(value: Any) -> str:

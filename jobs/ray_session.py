@@ -1,6 +1,11 @@
 """Starting or joining Ray for one command."""
 
+import contextlib
+import logging
 import os
+import signal
+import threading
+from collections.abc import Iterator
 
 import ray
 import structlog
@@ -31,13 +36,14 @@ class RaySession:
             for name, value in _LOCAL.items():
                 os.environ.setdefault(name, value)
         if self._started:
-            ray.init(
-                address=address or "local",
-                num_cpus=num_cpus if address is None else None,
-                include_dashboard=False if address is None else None,
-                logging_level="warning",
-                log_to_driver=False,
-            )
+            with _own_sigterm():
+                ray.init(
+                    address=address or "local",
+                    num_cpus=num_cpus if address is None else None,
+                    include_dashboard=False if address is None else None,
+                    logging_level=logging.WARNING,
+                    log_to_driver=False,
+                )
             _LOG.info("ray is up", cpus=ray.cluster_resources().get("CPU"), address=address or "local")
         self._runner = RayRunner()
 
@@ -50,3 +56,16 @@ class RaySession:
         self._runner.close()
         if self._started:
             ray.shutdown()
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep our SIGTERM handler: ray.init() puts its own there, which ends the command with another exit code."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit as stopped:
+        raise KeyboardInterrupt from stopped
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)

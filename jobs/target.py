@@ -34,15 +34,24 @@ def open_target(target: str, changes: Sequence[str] = ()) -> Target:
 
 
 def open_store(root: str) -> Store:
-    """The store of a run root. Raises UsageError for a URI that no file system knows."""
+    """The store of a run root. Raises UsageError for a URI that no file system knows, or a path below a file."""
+    if "://" not in root and (blocked := _not_a_folder(os.path.abspath(root))):
+        raise UsageError(f"run_root {root}: {blocked} is no folder")
     try:
         return Store(root)
     except (ValueError, ImportError) as error:
         raise UsageError(f"run_root {root}: {error}") from error
 
 
+def _not_a_folder(path: str) -> str | None:
+    """The part of a path that exists and is no folder, if there is one."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return None if os.path.isdir(path) else path
+
+
 def remember(target: Target) -> None:
-    """Keep the config in the run root, so that the root alone is a TARGET. Raises UsageError if it cannot be written."""
+    """Keep the config in the run root, so that the root alone is a TARGET. Raises UsageError where that fails."""
     body = json.dumps(target.config.model_dump(mode="json"), indent=1).encode()
     try:
         target.store.files.put(CONFIG, body)
@@ -56,6 +65,8 @@ def _config(target: str, changes: Sequence[str]) -> RunConfig:
     store = open_store(target)
     try:
         data = json.loads(store.files.get(CONFIG))
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except FileNotFoundError as error:
         raise UsageError(f"{target}: neither a config file nor the root of a run") from error
+    except ValueError as error:
+        raise UsageError(f"{target}: {CONFIG} is damaged: {error}") from error
     return parse_config({**data, "run_root": target}, changes, where=target)

@@ -80,12 +80,14 @@ class RunConfig(_Strict):
         reader = dataset.pop("reader", None)
         if not isinstance(reader, str):
             raise UsageError("dataset: reader is missing")
-        entries = {INGEST: {**dataset, "stage": f"{INGEST}.{reader}"}}
+        kinds: dict[str, Any] = {INGEST: f"{INGEST}.{reader}"}
+        entries = {INGEST: dataset}
         for name, entry in self.stages.items():
             if not _NAME.fullmatch(name) or name == INGEST:
                 raise UsageError(f"stages: {name!r} is no name for a stage (small letters, digits, _; not {INGEST!r})")
             entries[name] = dict(entry or {})
-        stages = {name: _stage(name, entry, catalog) for name, entry in entries.items()}
+            kinds[name] = entries[name].pop("stage", name)
+        stages = {name: _stage(name, kinds[name], entry, catalog) for name, entry in entries.items()}
         for name in self.resources.stages:
             if name not in stages:
                 raise UsageError(f"resources: stages: there is no stage {name!r}{nearest(name, stages)}")
@@ -158,13 +160,13 @@ def _changed(data: dict[str, Any], change: str) -> dict[str, Any]:
     return {**data, first: _changed(below, f"{rest}={text}")}
 
 
-def _stage(name: str, entry: dict[str, Any], catalog: Catalog) -> Stage:
-    kind = entry.pop("stage", name)
+def _stage(name: str, kind: Any, entry: Mapping[str, Any], catalog: Catalog) -> Stage:
     if kind not in catalog.kinds():
         if isinstance(kind, str) and kind.startswith(f"{INGEST}."):
             readers = [k.removeprefix(f"{INGEST}.") for k in catalog.kinds() if k.startswith(f"{INGEST}.")]
             reader = kind.removeprefix(f"{INGEST}.")
-            raise UsageError(f"dataset: unknown reader {reader!r}{nearest(reader, readers)} (known: {', '.join(readers)})")
+            known_readers = f"(known: {', '.join(readers)})"
+            raise UsageError(f"dataset: unknown reader {reader!r}{nearest(reader, readers)} {known_readers}")
         raise UsageError(f"stage {name}: unknown kind {kind!r}{nearest(str(kind), catalog.kinds())}")
     params_type = catalog.params_type(kind)
     where = "dataset" if name == INGEST else f"stage {name}"
@@ -173,7 +175,7 @@ def _stage(name: str, entry: dict[str, Any], catalog: Catalog) -> Stage:
         if key not in known:
             raise UsageError(f"{where}: unknown key {key!r}{nearest(str(key), known)}")
     try:
-        params = TypeAdapter(params_type).validate_python(entry)
+        params: Any = TypeAdapter(params_type).validate_python(entry)
     except ValidationError as error:
         raise UsageError(f"{where}: {_first_error(error, None)}") from error
     return catalog.create(kind, name, params)

@@ -62,7 +62,7 @@ def set_threads(threads: int) -> None:
 
 
 def pick_device(gpus: float) -> str:
-    """ "cuda" where a GPU was asked for and is there, else "cpu"."""
+    """Name the device: "cuda" where a GPU was asked for and is there, else "cpu"."""
     if gpus <= 0:
         return "cpu"
     import torch

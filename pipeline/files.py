@@ -6,18 +6,22 @@ writes; an exception inside an open output stream commits a truncated object on 
 
 import contextlib
 import os
+import random
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import fsspec
-import tenacity
 from fsspec.implementations.local import LocalFileSystem
 
 T = TypeVar("T")
 
 _NOT_WORTH_A_RETRY = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
 ATTEMPTS = 5
+_FIRST_WAIT, _LONGEST_WAIT = 0.2, 10.0
+"""Seconds, the first doubling with each attempt; jitter takes any part of them."""
+_STAGED = ".staged-"
 
 
 def retrying(call: Callable[[], T]) -> T:
@@ -25,13 +29,14 @@ def retrying(call: Callable[[], T]) -> T:
 
     Raises: the last error after 5 attempts; errors that waiting cannot mend (missing, exists, no permission) at once.
     """
-    retry = tenacity.Retrying(
-        stop=tenacity.stop_after_attempt(ATTEMPTS),
-        wait=tenacity.wait_random_exponential(multiplier=0.2, max=10),
-        retry=tenacity.retry_if_exception(_worth_a_retry),
-        reraise=True,
-    )
-    return retry(call)
+    for attempt in range(ATTEMPTS - 1):
+        try:
+            return call()
+        except Exception as error:
+            if not _worth_a_retry(error):
+                raise
+            time.sleep(random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt)))
+    return call()
 
 
 def _worth_a_retry(error: BaseException) -> bool:
@@ -83,8 +88,16 @@ class Files:
                     found[path] = self.get(path)
             return found
         full = {self.full(path): path for path in paths}
-        objects = retrying(lambda: self._fs.cat(list(full), on_error="omit"))
+        objects = retrying(lambda: self._cat(list(full)))
         return {full[self._fs._strip_protocol(name)]: bytes(data) for name, data in objects.items()}
+
+    def _cat(self, paths: list[str]) -> dict[str, bytes]:
+        """Those that exist. fsspec's on_error="omit" would also omit those that a storage error hides."""
+        found = self._fs.cat(paths, on_error="return")
+        for error in found.values():
+            if isinstance(error, Exception) and not isinstance(error, FileNotFoundError):
+                raise error
+        return {path: data for path, data in found.items() if not isinstance(data, Exception)}
 
     def open(self, path: str) -> Any:
         """A readable, seekable binary file."""
@@ -99,12 +112,16 @@ class Files:
         return int(retrying(lambda: self._fs.info(self.full(path)))["size"])
 
     def names(self, folder: str) -> list[str]:
-        """Sorted names directly below a folder; [] where it is missing. Not for data folders: manifests name data."""
+        """Sorted names directly below a folder; [] where it is missing. Not for data folders: manifests name data.
+
+        The temporary file of a write that was killed is no object and left out.
+        """
         try:
             entries = retrying(lambda: self._fs.ls(self.full(folder), detail=False, refresh=True))
         except FileNotFoundError:
             return []
-        return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
+        names = (entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
+        return sorted(name for name in names if not name.startswith(_STAGED))
 
     def put(self, path: str, data: bytes) -> None:
         """Write an object under a name of its own; on return it is durable. A reader never sees half of it."""
@@ -134,11 +151,16 @@ class Files:
         with contextlib.suppress(FileNotFoundError):
             retrying(lambda: self._fs.rm_file(self.full(path)))
 
+    def remove_folder(self, path: str) -> None:
+        """Delete everything below a folder; one that is already gone is fine."""
+        with contextlib.suppress(FileNotFoundError):
+            retrying(lambda: self._fs.rm(self.full(path), recursive=True))
+
     @contextlib.contextmanager
     def _staged(self, path: str, data: bytes) -> Any:
         folder = os.path.dirname(self.full(path))
         os.makedirs(folder, exist_ok=True)
-        handle, staged = tempfile.mkstemp(dir=folder, prefix=".staged-")
+        handle, staged = tempfile.mkstemp(dir=folder, prefix=_STAGED)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)

@@ -140,7 +140,12 @@ def recipe_path(stage: str, recipe: str) -> str:
 
 
 def _why(
-    stage: str, recipe: str, ingredients: Mapping[str, Any], shards: Sequence[Shard], done: Mapping[str, Done], store: Store
+    stage: str,
+    recipe: str,
+    ingredients: Mapping[str, Any],
+    shards: Sequence[Shard],
+    done: Mapping[str, Done],
+    store: Store,
 ) -> str:
     newest = store.newest(stage)
     if newest is None or newest[0] == recipe:
@@ -161,7 +166,8 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     if before["version"] != now["version"]:
         said.append(f"code version {before['version']} -> {now['version']}")
     old, new = before["params"], now["params"]
-    said += [f"{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    changed = (key for key in sorted({*old, *new}) if old.get(key) != new.get(key))
+    said += [f"{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in changed]
     slots = sorted({*before["inputs"], *now["inputs"]})
     for slot in slots:
         was, is_ = before["inputs"].get(slot, []), now["inputs"].get(slot, [])

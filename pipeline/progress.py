@@ -1,4 +1,4 @@
-"""Progress: on a terminal a bar per stage with rows/s, time left and bad images; elsewhere a log line every few seconds."""
+"""Progress: on a terminal a bar per stage with rows/s, time left and bad images; elsewhere log lines, seconds apart."""
 
 import sys
 import time
@@ -8,7 +8,8 @@ from typing import Protocol
 
 import structlog
 from rich.console import Console
-from rich.progress import BarColumn, Progress as RichProgress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
 
 _LOG = structlog.get_logger("weakbox.progress")
 _EVERY_SECONDS = 5.0

@@ -4,18 +4,18 @@ ray.util.ActorPool is not used: it waits for ever for an actor whose node is gon
 shards back into the queue (Ray retries nothing by itself), the pool lives with fewer actors and replaces lost ones.
 """
 
+import contextlib
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ray
 import structlog
-from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
 from pipeline.context import LocalContext, pick_device, set_threads
 from pipeline.errors import StageFailed, WeakboxError
-from pipeline.ray_trainer import fit_on_ray
 from pipeline.resources import StageResources
 from pipeline.runner import Job, OnDone, compute
 from pipeline.stage import Done, Stage, Task, TrainStage, Worker
@@ -40,11 +40,28 @@ class _Actor:
 
     def load(self, stage: Stage) -> None:
         self._worker = None
-        self._stage, self._worker = stage, stage.worker(self._context)
+        with _portable_errors():
+            self._stage, self._worker = stage, stage.worker(self._context)
 
     def run(self, recipe: str, task: Task) -> Done:
         assert self._stage is not None and self._worker is not None, "load comes first"
-        return compute(self._stage, recipe, self._worker, task, self._context.store)
+        with _portable_errors():
+            return compute(self._stage, recipe, self._worker, task, self._context.store)
+
+
+class _WorkerError(Exception):
+    """An error of a worker in words."""
+
+
+@contextlib.contextmanager
+def _portable_errors() -> Iterator[None]:
+    """Turn errors into words: those of some libraries (botocore, say) cannot travel between processes."""
+    try:
+        yield
+    except WeakboxError:
+        raise
+    except Exception as error:
+        raise _WorkerError(_short(error)) from error
 
 
 class RayRunner:
@@ -57,26 +74,30 @@ class RayRunner:
     def run(self, job: Job, on_done: OnDone) -> None:
         """Compute every task on the pool; trainings go to Ray Train."""
         if isinstance(job.stage, TrainStage):
+            from pipeline.ray_trainer import fit_on_ray  # Ray Train takes seconds to import, in every pool actor too
+
             self.close()
             for task in job.tasks:
                 on_done(fit_on_ray(job.stage, job.recipe, task, job.store, job.resources))
             return
-        self._fit_pool(job)
-        _Feed(job, self._actors).run(on_done)
+        wanted = self._fit_pool(job)
+        _Feed(job, self._actors, wanted).run(on_done)
 
     def close(self) -> None:
         """End the pool's actors."""
         for actor in self._actors:
             ray.kill(actor)
-        self._actors, self._shape = [], None
+        self._actors.clear()
+        self._shape = None
 
-    def _fit_pool(self, job: Job) -> None:
+    def _fit_pool(self, job: Job) -> int:
         wanted = min(pool_size(job.resources), len(job.tasks))
         if self._shape != job.resources.shape():
             self.close()
         self._shape = job.resources.shape()
         while len(self._actors) < wanted:
             self._actors.append(start_actor(job.store, job.resources))
+        return wanted
 
 
 def start_actor(store: Store, resources: StageResources) -> Any:
@@ -111,9 +132,10 @@ def pool_size(resources: StageResources) -> int:
 class _Feed:
     """Feeds the shards of one job to actors and survives the death of any of them."""
 
-    def __init__(self, job: Job, actors: list[Any]) -> None:
+    def __init__(self, job: Job, pool: list[Any], wanted: int) -> None:
         self._job = job
-        self._actors = actors
+        self._pool = pool
+        self._wanted = wanted
         self._queue = deque(job.tasks)
         self._failures: Counter[str] = Counter()
         self._running: dict[Any, tuple[Any, Task]] = {}
@@ -122,7 +144,7 @@ class _Feed:
         self._losses = 0
 
     def run(self, on_done: OnDone) -> None:
-        for actor in list(self._actors):
+        for actor in self._pool[: self._wanted]:
             self._open(actor)
         started = time.monotonic()
         while self._queue or self._running:
@@ -131,7 +153,7 @@ class _Feed:
             for ref in ready:
                 self._collect(ref, on_done)
             if not self._load and time.monotonic() - started > _PLACEMENT_SECONDS:
-                _LOG.warning("waiting for resources", stage=self._job.stage.name, free=ray.available_resources())
+                _LOG.warning("no actor is ready yet", stage=self._job.stage.name, free=ray.available_resources())
                 started = time.monotonic()
 
     def _open(self, actor: Any) -> None:
@@ -149,19 +171,36 @@ class _Feed:
         if ref in self._loading:
             self._opened(ref)
             return
-        actor, task = self._running.pop(ref)
+        actor, task = self._running[ref]
         try:
             done = ray.get(ref)
-        except (RayActorError, ActorUnavailableError) as error:
-            self._failed(task, error)
-            self._lost(actor, error)
         except RayTaskError as error:
+            del self._running[ref]
             self._load[actor] -= 1
             self._failed(task, error)
+        except RayError as error:
+            self._died(actor, error, on_done)
         else:
+            del self._running[ref]
             self._load[actor] -= 1
             self._losses = 0
             on_done(done)
+
+    def _died(self, actor: Any, error: Exception, on_done: OnDone) -> None:
+        """Charge the shard that the actor was at with an attempt; those that waited behind it go back uncharged."""
+        self._lost(actor, error)
+        held = [(ref, task) for ref, (holder, task) in self._running.items() if holder is actor]
+        charged = False
+        for ref, task in held:
+            del self._running[ref]
+            done = _finished(ref)
+            if done is not None:
+                on_done(done)
+            elif charged:
+                self._queue.appendleft(task)
+            else:
+                charged = True
+                self._failed(task, error)
 
     def _opened(self, ref: Any) -> None:
         actor = self._loading.pop(ref)
@@ -185,17 +224,24 @@ class _Feed:
         self._queue.append(task)
 
     def _lost(self, actor: Any, error: Exception) -> None:
-        if actor not in self._actors:
-            return
         self._losses += 1
         if self._losses > _LOSSES:
             raise StageFailed(f"{self._job.stage.name}: {_LOSSES} actors lost without one shard done: {_short(error)}")
         _LOG.warning("actor lost, replacing it", stage=self._job.stage.name, error=_short(error))
-        self._actors.remove(actor)
+        ray.kill(actor)  # it may only be unreachable, and would keep the resources that its replacement needs
+        self._pool.remove(actor)
         self._load.pop(actor, None)
         replacement = start_actor(self._job.store, self._job.resources)
-        self._actors.append(replacement)
+        self._pool.append(replacement)
         self._open(replacement)
+
+
+def _finished(ref: Any) -> Done | None:
+    try:
+        done: Done = ray.get(ref, timeout=1.0)
+    except RayError:
+        return None
+    return done
 
 
 def _as_stage_error(error: Exception, what: str) -> StageFailed | WeakboxError:
@@ -206,4 +252,4 @@ def _as_stage_error(error: Exception, what: str) -> StageFailed | WeakboxError:
 def _short(error: Exception) -> str:
     cause = error.cause if isinstance(error, RayTaskError) else error
     lines: Sequence[str] = str(cause).strip().splitlines() or [""]
-    return f"{type(cause).__name__}: {lines[0]}"
+    return lines[0] if isinstance(cause, _WorkerError) else f"{type(cause).__name__}: {lines[0]}"

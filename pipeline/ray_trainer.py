@@ -1,22 +1,23 @@
-"""Training on Ray Train: any number of workers, Ray's own checkpoints on the run root's file system.
+"""Training on Ray Train: any number of workers, the same checkpoints in the store as without Ray.
 
-Ray Train resumes by storage path and name and never looks at the configuration: the recipe and the shard's key are in
-them. Rank 0 commits the model to the store itself, so a driver that dies afterwards loses nothing.
+Ray Train starts, watches and restarts the workers; it is given no checkpoints. Its own resuming rewrites a snapshot in
+place, deletes checkpoints that a second run on the same root may be about to load, and refuses another Ray version: a
+kill at the wrong moment would end a training for good. Rank 0 commits the model to the store itself, so a driver that
+dies afterwards loses nothing.
 """
 
-import contextlib
 import json
-import os
-import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow.fs as pafs
 import ray.train
 import structlog
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+import torch
+from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device
 
 from pipeline.context import LocalContext, set_threads
@@ -24,10 +25,9 @@ from pipeline.errors import StageFailed, WeakboxError
 from pipeline.resources import StageResources
 from pipeline.stage import Done, Task, TrainStage
 from pipeline.store import Store
-from pipeline.trainer import dump_state, load_state
+from pipeline.trainer import dump_state, load_state, progress_path, read_state, state_path
 
 _LOG = structlog.get_logger("weakbox.train")
-_STATE = "state.pt"
 _FAILURES = 3
 _PROGRESS_SECONDS = 2.0
 
@@ -35,33 +35,27 @@ _PROGRESS_SECONDS = 2.0
 class RayTrainContext(LocalContext):
     """The TrainContext of one Ray Train worker."""
 
-    def __init__(self, store: Store, threads: int, progress: str) -> None:
+    def __init__(self, store: Store, threads: int, state: str, progress: str) -> None:
         super().__init__(store, device=get_device().type, threads=threads)
         train = ray.train.get_context()
         self.rank = train.get_world_rank()
         self.world_size = train.get_world_size()
+        self._state = state
         self._progress = progress
 
     def load(self) -> dict[str, Any] | None:
-        """The newest checkpoint, or None."""
-        checkpoint = ray.train.get_checkpoint()
-        if checkpoint is None:
-            return None
-        with checkpoint.as_directory() as folder, open(os.path.join(folder, _STATE), "rb") as file:
-            return load_state(file.read())
+        """The newest checkpoint, or None. Rank 0 reads it for all: a second run may replace it at any moment."""
+        state = [read_state(self.store, self._state) if self.rank == 0 else None]
+        if self.world_size > 1:
+            torch.distributed.broadcast_object_list(state, src=0)
+        return None if state[0] is None else load_state(state[0])
 
     def save(self, state: dict[str, Any], progress: Mapping[str, float]) -> None:
-        """Report to Ray Train (a barrier for all ranks); rank 0 hands over the checkpoint."""
-        metrics = dict(progress)
+        """Rank 0 replaces the checkpoint; then report to Ray Train, which is a barrier for all ranks."""
         if self.rank == 0:
-            self.store.files.put(self._progress, json.dumps(metrics).encode())
-        else:
-            ray.train.report(metrics, checkpoint=None)
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            with open(os.path.join(folder, _STATE), "wb") as file:
-                file.write(dump_state(state))
-            ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
+            self.store.files.put(self._state, dump_state(state))
+            self.store.files.put(self._progress, json.dumps(dict(progress)).encode())
+        ray.train.report(dict(progress))
 
 
 def fit_on_ray(stage: TrainStage, recipe: str, task: Task, store: Store, resources: StageResources) -> Done:
@@ -71,7 +65,6 @@ def fit_on_ray(stage: TrainStage, recipe: str, task: Task, store: Store, resourc
         StageFailed: the training failed for good; the line holds the cause.
     """
     filesystem, base, local = store.files.filesystem
-    folder = f"{base}/{stage.name}/{recipe}/train"
     workers = resources.actors or 1
     trainer = TorchTrainer(
         _train_worker,
@@ -88,18 +81,13 @@ def fit_on_ray(stage: TrainStage, recipe: str, task: Task, store: Store, resourc
             resources_per_worker={"CPU": resources.cpus, **({"GPU": resources.gpus} if resources.gpus > 0 else {})},
         ),
         run_config=RunConfig(
-            name=task.shard.key,
-            storage_path=folder,
+            name=f"{task.shard.key}-{uuid.uuid4().hex[:8]}",  # its own: Ray Train is not to resume anything
+            storage_path=f"{base}/{stage.name}/{recipe}/ray_train",
             storage_filesystem=None if local else pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)),
-            checkpoint_config=CheckpointConfig(num_to_keep=2),
             failure_config=FailureConfig(max_failures=_FAILURES),
         ),
     )
-    with _progress_log(store, _progress_path(stage, recipe, task), stage.name):
-        try:
-            trainer.fit()
-        except Exception as error:
-            raise _cause(error, stage.name) from error
+    _fit(trainer, stage.name, store, progress_path(stage.name, recipe, task.shard.key))
     done = store.done(stage.name, recipe, [task.shard.key])
     if task.shard.key not in done:
         raise StageFailed(f"{stage.name}: the training ended without a model")
@@ -110,36 +98,37 @@ def _train_worker(config: dict[str, Any]) -> None:
     started = time.perf_counter()
     stage, recipe, task, store = config["stage"], config["recipe"], config["task"], config["store"]
     set_threads(config["threads"])
-    context = RayTrainContext(store, config["threads"], _progress_path(stage, recipe, task))
+    names = (stage.name, recipe, task.shard.key)
+    context = RayTrainContext(store, config["threads"], state_path(*names), progress_path(*names))
     result = stage.fit(task, context)
     if context.rank == 0:
         store.commit(stage.name, recipe, task.shard.key, result, seconds=time.perf_counter() - started)
 
 
-def _progress_path(stage: TrainStage, recipe: str, task: Task) -> str:
-    return f"{stage.name}/{recipe}/progress/{task.shard.key}.json"
+def _fit(trainer: TorchTrainer, stage: str, store: Store, path: str) -> None:
+    """Run the training in a thread and log each epoch that its workers, other processes, report.
 
+    In the main thread, fit() would take over Ctrl-C for good, and end the command with exit code 0.
+    """
+    failed: list[Exception] = []
 
-@contextlib.contextmanager
-def _progress_log(store: Store, path: str, stage: str) -> Iterator[None]:
-    """Log each epoch that the workers report while the block runs; they are other processes, maybe other machines."""
-    ended = threading.Event()
+    def run() -> None:
+        try:
+            trainer.fit()
+        except Exception as error:
+            failed.append(error)
 
-    def watch() -> None:
-        said = store.files.get_many([path]).get(path)
-        while not ended.wait(_PROGRESS_SECONDS):
-            now = store.files.get_many([path]).get(path)
-            if now is not None and now != said:
-                said = now
-                _LOG.info("training", stage=stage, **json.loads(now))
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
+    said = store.files.get_many([path]).get(path)
+    fitting = threading.Thread(target=run, daemon=True)
+    fitting.start()
+    while fitting.is_alive():
+        fitting.join(_PROGRESS_SECONDS)
+        now = store.files.get_many([path]).get(path)
+        if now is not None and now != said:
+            said = now
+            _LOG.info("training", stage=stage, **json.loads(now))
+    if failed:
+        raise _cause(failed[0], stage) from failed[0]
 
 
 def _cause(error: Exception, stage: str) -> WeakboxError:

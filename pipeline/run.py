@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import structlog
 
 from pipeline.errors import Stopped, UsageError
-from pipeline.plan import PlannedStage, make_plan, nearest, plan_stage, recipe_path, resolve, topological
 from pipeline.params import input_names
+from pipeline.plan import PlannedStage, make_plan, nearest, plan_stage, recipe_path, resolve, topological
 from pipeline.progress import Progress
 from pipeline.resources import Resources
 from pipeline.runner import Job, Runner
@@ -89,7 +89,8 @@ class Run:
 
     def _compute(self, planned: PlannedStage, done: dict[str, Done]) -> None:
         stage = planned.stage
-        _LOG.info("stage starts", stage=stage.name, shards=len(planned.missing), of=len(planned.shards), why=planned.why)
+        shards = {"shards": len(planned.missing), "of": len(planned.shards)}
+        _LOG.info("stage starts", stage=stage.name, **shards, why=planned.why)
         self._store.files.put_if_absent(
             recipe_path(stage.name, planned.recipe), json.dumps(planned.ingredients).encode()
         )
@@ -120,7 +121,8 @@ class Run:
         self._warn_if_stale(upstream, newest[0], set(complete))
         self._done[source] = complete
         shards = self._store.set_shards(source, *newest)
-        self._upstream[source] = Upstream(source, upstream.kind, newest[0], shards)
+        ingredients = json.loads(self._store.files.get(recipe_path(source, newest[0])))
+        self._upstream[source] = Upstream(source, upstream.kind, newest[0], shards, ingredients)
         return self._upstream[source]
 
     def _warn_if_stale(self, stage: Stage, recipe: str, keys: set[str]) -> None:

@@ -65,5 +65,3 @@ class InProcessRunner:
 
     def close(self) -> None:
         """Nothing is held."""
-
-

@@ -42,7 +42,14 @@ class Store:
         return (Store, (self.files.root,))
 
     def commit(
-        self, stage: str, recipe: str, key: str, result: ShardResult, *, rows_in: int | None = None, seconds: float = 0.0
+        self,
+        stage: str,
+        recipe: str,
+        key: str,
+        result: ShardResult,
+        *,
+        rows_in: int | None = None,
+        seconds: float = 0.0,
     ) -> Done:
         """Write all of a result, then its manifest. Returns the winning manifest, maybe another attempt's.
 
@@ -70,8 +77,7 @@ class Store:
                 if table.num_rows or name != "quarantine"
             },
             blobs={
-                name: self._write(f"{base}/blobs/{key}-{attempt}/{name}", data)
-                for name, data in result.blobs.items()
+                name: self._write(f"{base}/blobs/{key}-{attempt}/{name}", data) for name, data in result.blobs.items()
             },
             ok=ok,
             quarantined=quarantined,
@@ -95,19 +101,20 @@ class Store:
         return None if entries is None else {entry["done"]["key"]: Done(**entry["done"]) for entry in entries}
 
     def set_shards(self, stage: str, recipe: str, set_name: str) -> list[Shard]:
-        """The shards of a complete set as those below see them, in plan order. [] if the set is not complete."""
+        """The shards of a complete set as those below see them, in plan order; [] where the set is not complete."""
         entries = self._set(stage, recipe, set_name) or []
         return [Shard(key=e["done"]["key"], rows=e["rows"], labels=e["labels"]) for e in entries]
 
     def commit_set(self, stage: str, recipe: str, shards: Sequence[Shard], done: Mapping[str, Done]) -> str:
-        """Declare these shards a complete set; returns its id. The newest complete set of the stage becomes this one."""
+        """Declare these shards a complete set, the stage's newest; returns its id."""
         name = set_id(shard.key for shard in shards)
         path = _set_path(stage, recipe, name)
         newest = json.dumps({"recipe": recipe, "set": name}).encode()
         if self._newest(stage) == newest and self.files.exists(path):
             return name
         entries = [
-            {"done": dataclasses.asdict(done[shard.key]), "rows": shard.rows, "labels": shard.labels} for shard in shards
+            {"done": dataclasses.asdict(done[shard.key]), "rows": shard.rows, "labels": shard.labels}
+            for shard in shards
         ]
         self.files.put_if_absent(path, json.dumps({"shards": entries}).encode())
         self.files.put(f"{stage}/newest.json", newest)
@@ -151,7 +158,7 @@ class Store:
                     return parquet.read(columns=names)
                 return pq.read_table(file, columns=names, filters=filters)
         except FileNotFoundError as error:
-            raise DamagedError(f"{done.stage}: part {entry['file']} is missing; --force {done.stage} remakes it") from error
+            raise _missing(done, entry) from error
 
     def blob(self, done: Done, name: str) -> bytes:
         """One blob of a committed result. Raises DamagedError if it is missing or its checksum differs."""
@@ -159,20 +166,26 @@ class Store:
         try:
             data = self.files.get(entry["file"])
         except FileNotFoundError as error:
-            raise DamagedError(f"{done.stage}: blob {entry['file']} is missing; --force {done.stage} remakes it") from error
+            raise _missing(done, entry) from error
         if hashlib.sha256(data).hexdigest() != entry["sha256"]:
             raise DamagedError(f"{done.stage}: blob {entry['file']} differs from its manifest")
         return data
 
     def forget(self, stage: str, recipe: str, keys: Sequence[str]) -> None:
-        """Remove the manifests of these shards, so that they are computed again (`--force`). Parts become garbage."""
+        """Remove manifests and training checkpoints of these shards, so that they are computed again (`--force`).
+
+        Parts become garbage.
+        """
         self.files.remove(_set_path(stage, recipe, set_id(keys)))
+        trainings = f"{stage}/{recipe}/train"
+        for key in set(self.files.names(trainings)) & set(keys):
+            self.files.remove_folder(f"{trainings}/{key}")
         for key in keys:
             self.files.remove(_done_path(stage, recipe, key))
 
     def _write_table(self, path: str, table: pa.Table, spec: TableSpec) -> dict[str, Any]:
         buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd")
+        pq.write_table(table.select(spec.schema.names).cast(spec.schema), buffer, compression="zstd")
         entry = self._write(path, buffer.getvalue())
         with self.files.open(path) as file:
             rows = pq.ParquetFile(file).metadata.num_rows
@@ -183,6 +196,10 @@ class Store:
     def _write(self, path: str, data: bytes) -> dict[str, Any]:
         self.files.put(path, data)
         return {"file": path, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _missing(done: Done, entry: Mapping[str, Any]) -> DamagedError:
+    return DamagedError(f"{done.stage}: {entry['file']} is missing; --force {done.stage} remakes it")
 
 
 def _done_path(stage: str, recipe: str, key: str) -> str:

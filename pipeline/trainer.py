@@ -1,4 +1,4 @@
-"""Training without Ray: one rank in this process, checkpoints in the store. The epoch loop itself is `pipeline.epochs`."""
+"""Training without Ray: one rank in this process, checkpoints in the store. The epoch loop is `pipeline.epochs`."""
 
 import io
 import time
@@ -7,12 +7,13 @@ from typing import Any
 
 from pipeline.context import LocalContext
 from pipeline.stage import Done, Task, TrainStage
+from pipeline.store import Store
 
 
 def fit_in_process(stage: TrainStage, recipe: str, task: Task, context: LocalContext) -> Done:
     """Train one shard here and commit the model."""
     started = time.perf_counter()
-    train_context = InProcessTrainContext(context, f"{stage.name}/{recipe}/train/{task.shard.key}/state.pt")
+    train_context = InProcessTrainContext(context, state_path(stage.name, recipe, task.shard.key))
     result = stage.fit(task, train_context)
     seconds = time.perf_counter() - started
     return context.store.commit(stage.name, recipe, task.shard.key, result, seconds=seconds)
@@ -30,14 +31,30 @@ class InProcessTrainContext(LocalContext):
 
     def load(self) -> dict[str, Any] | None:
         """The newest checkpoint, or None."""
-        try:
-            return load_state(self.store.files.get(self._path))
-        except FileNotFoundError:
-            return None
+        data = read_state(self.store, self._path)
+        return None if data is None else load_state(data)
 
     def save(self, state: dict[str, Any], progress: Mapping[str, float]) -> None:
         """Replace the checkpoint."""
         self.store.files.put(self._path, dump_state(state))
+
+
+def state_path(stage: str, recipe: str, key: str) -> str:
+    """Where the newest checkpoint of a training is, whichever runner made it."""
+    return f"{stage}/{recipe}/train/{key}/state.pt"
+
+
+def progress_path(stage: str, recipe: str, key: str) -> str:
+    """Where a training says how far it is: a small JSON object that each epoch replaces."""
+    return f"{stage}/{recipe}/progress/{key}.json"
+
+
+def read_state(store: Store, path: str) -> bytes | None:
+    """The bytes of a checkpoint, or None before the first. A storage error is raised: it must not mean a new start."""
+    try:
+        return store.files.get(path)
+    except FileNotFoundError:
+        return None
 
 
 def dump_state(state: dict[str, Any]) -> bytes:
@@ -55,5 +72,3 @@ def load_state(data: bytes) -> dict[str, Any]:
 
     state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     return state
-
-

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from pipeline.stage import Done
 from pipeline.store import Store
-from schemas import TABLES, SchemaError, check_version, validate
+from schemas import TABLES, check_version, validate
 
 
 @dataclass
@@ -81,7 +81,7 @@ def _table(name: str, data: bytes, rows: int, where: str, result: Verified) -> p
         table = pq.read_table(io.BytesIO(data))
         check_version(table.schema, TABLES[name])
         validate(table.cast(TABLES[name].schema), TABLES[name])
-    except (SchemaError, pa.ArrowInvalid) as error:
+    except ValueError as error:
         result.damage.append(f"{where}: {error}")
         return None
     if table.num_rows != rows:

@@ -67,8 +67,8 @@ def check_version(schema: pa.Schema, spec: TableSpec) -> None:
     version = metadata.get(VERSION_KEY, b"").decode()
     if not version.isdigit() or not 1 <= int(version) <= spec.version:
         raise SchemaError(
-            f"table {spec.name}: schema version {version or 'missing'} is not known here (newest known: {spec.version});"
-            " a newer weakbox wrote this file"
+            f"table {spec.name}: schema version {version or 'missing'} is not known here"
+            f" (newest known: {spec.version}); a newer weakbox wrote this file"
         )
 
 

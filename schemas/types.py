@@ -27,12 +27,12 @@ def bad_boxes(column: pa.Array) -> np.ndarray:
 
 def not_positive(column: pa.Array) -> np.ndarray:
     """Rows whose number is below 1."""
-    return column.fill_null(1).to_numpy(zero_copy_only=False) < 1
+    return np.asarray(column.fill_null(1)) < 1
 
 
 def negative(column: pa.Array) -> np.ndarray:
     """Rows whose number is below 0."""
-    return column.fill_null(0).to_numpy(zero_copy_only=False) < 0
+    return np.asarray(column.fill_null(0)) < 0
 
 
 def unknown_split(column: pa.Array) -> np.ndarray:
@@ -42,4 +42,5 @@ def unknown_split(column: pa.Array) -> np.ndarray:
 
 def empty_text(column: pa.Array) -> np.ndarray:
     """Rows whose text is empty."""
-    return column.to_numpy(zero_copy_only=False) == ""
+    bad: np.ndarray = np.asarray(column) == ""
+    return bad

@@ -1,12 +1,17 @@
 """What all tests share: a Ray of their own on this machine, and the folder of real data sets."""
 
+import contextlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from jobs.target import Target
+from tests import runs
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -56,3 +61,26 @@ def data_root() -> Path:
             pytest.fail(f"WEAKBOX_DATA names {folder}, which is no folder")
         pytest.skip(f"WEAKBOX_DATA is not set and its default, {folder}, is absent")
     return folder
+
+
+@pytest.fixture(scope="session")
+def demo_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty demo images as a folder data set. Read only: copy it to change it."""
+    return runs.make_data(tmp_path_factory.mktemp("demo") / "data")
+
+
+@pytest.fixture(scope="session")
+def finished_run(demo_data: Path) -> Target:
+    """A finished in-process run of every stage on `demo_data`. Read only: see `run_copy`."""
+    target = runs.target_of(runs.config("data", demo_data.parent / "run"))
+    with contextlib.chdir(demo_data.parent):
+        runs.execute(target)
+    return target
+
+
+@pytest.fixture
+def run_copy(finished_run: Target, demo_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The config of a copy of the finished run and its data, to be changed; a relative data root keeps the recipes."""
+    shutil.copytree(demo_data.parent, tmp_path / "copy", dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path / "copy")
+    return runs.config("data", tmp_path / "copy" / "run")

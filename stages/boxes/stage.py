@@ -53,6 +53,8 @@ class Boxes(Stage):
                 raise UsageError(f"stage {self.name}: {name} must be one of {', '.join(known)}, not {value!r}")
         if (self.params.threshold is None) == (self.params.thresholds is None):
             raise UsageError(f"stage {self.name}: give either threshold (a number) or thresholds (a stage)")
+        if self.params.thresholds is not None and (self.params.kind, self.params.frame) != ("relative", "image"):
+            raise UsageError(f"stage {self.name}: thresholds are chosen for kind relative and frame image")
 
     def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
         """One shard for each shard of score maps."""
@@ -117,5 +119,3 @@ class _BoxesWorker:
             "threshold_choice": "fixed" if self._params.thresholds is None else "validated",
             "component_rule": self._params.components,
         }
-
-

@@ -23,6 +23,7 @@ class CamParams:
     images: str = reads("images", "ingest", "the images")
     model: str = reads("model", "classify", "the classifier whose maps are taken")
     input_size: int | None = option(None, "side of the network input, pixels; null: as the classifier was trained")
+    negative_weights: bool = option(True, "false sets the class's negative weights to 0 (Bae et al. 2020)")
     precision: str = option("float32", "float32 or bfloat16 (autocast)")
     batch_size: int = option(32, "images in one forward pass", resource=True)
     decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)
@@ -54,6 +55,8 @@ class _CamWorker:
     def __call__(self, task: Task) -> ShardResult:
         (done,), params = task.inputs["model"], self._params
         model = self._models.get(done.key, lambda name: self._context.blob(done, name))
+        weight = model.network.classifier.weight
+        weight = weight if params.negative_weights else weight.clamp(min=0)
         size = params.input_size or model.card["input_size"]
         rows = self._context.table(task.inputs["images"][0], "images", IMAGE_COLUMNS).to_pylist()
         stream = ImageStream(self._context.read, size, params.batch_size, params.decode_ahead)
@@ -62,7 +65,7 @@ class _CamWorker:
             labels = torch.tensor([row["label"] for row in batch_rows], device=self._context.device)
             with torch.inference_mode(), autocast(self._context.device, params.precision):
                 features = model.network.features(to_batch(pixels, self._context.device))
-                maps = class_activation_maps(features, model.network.classifier.weight, labels)
+                maps = class_activation_maps(features, weight, labels)
             for row, score_map in zip(batch_rows, maps.half().cpu().numpy(), strict=True):
                 out.append(
                     {

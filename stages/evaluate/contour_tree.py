@@ -12,7 +12,7 @@ import numba
 import numpy as np
 
 from stages.evaluate.pixel_order import BACKGROUND, FOREGROUND, PixelOrder, order_pixels
-from stages.evaluate.ring import BACKGROUND_REPRESENTATIVES, COLUMN_STEPS, REPRESENTATIVES, ROW_STEPS
+from stages.evaluate.ring import BACKGROUND_REPRESENTATIVES, COLUMN_STEPS, REPRESENTATIVES, ROW_STEPS, Integer
 from stages.evaluate.spans import CUTS, cut_maxima, raise_span, span_table
 
 LAZY = -1
@@ -91,7 +91,7 @@ def _grow(pixels: np.ndarray, order: PixelOrder, trees: Forest, scores: Scores) 
             break
         if not kinds[pixel] & kind:
             continue
-        root = -1
+        root: Integer = -1
         for group in range(4):
             position = representatives[masks[pixel], group]
             if position < 0:
@@ -118,8 +118,8 @@ def _reset(trees: Forest, shape: tuple[int, int]) -> None:
     box[0], box[1], box[2], box[3] = -1, -1, stride, height
 
 
-@numba.njit(cache=True, nogil=True)
-def _find(parents: np.ndarray, pixel: int, masks: np.ndarray, lazy_steps: np.ndarray) -> int:
+@numba.njit(cache=True, nogil=True, inline="always")
+def _find(parents: np.ndarray, pixel: Integer, masks: np.ndarray, lazy_steps: np.ndarray) -> Integer:
     """Root of a pixel; lazy pixels link by their ring mask. The path is compressed."""
     root = pixel
     while True:
@@ -137,8 +137,8 @@ def _find(parents: np.ndarray, pixel: int, masks: np.ndarray, lazy_steps: np.nda
     return root
 
 
-@numba.njit(cache=True, nogil=True)
-def _unite(first: int, second: int, cut: int, trees: Forest, scores: Scores) -> int:
+@numba.njit(cache=True, nogil=True, inline="always")
+def _unite(first: Integer, second: Integer, cut: Integer, trees: Forest, scores: Scores) -> Integer:
     """Unite two roots; the one with the greater box stays root, and stays unscored if its box does not change."""
     boxes = trees.boxes
     if _contains(boxes, second, first):
@@ -151,20 +151,20 @@ def _unite(first: int, second: int, cut: int, trees: Forest, scores: Scores) -> 
     return first
 
 
-@numba.njit(cache=True, nogil=True)
-def _contains(boxes: np.ndarray, outer: int, inner: int) -> bool:
+@numba.njit(cache=True, nogil=True, inline="always")
+def _contains(boxes: np.ndarray, outer: Integer, inner: Integer) -> bool:
     low = boxes[outer, 0] <= boxes[inner, 0] and boxes[outer, 1] <= boxes[inner, 1]
     return low and boxes[outer, 2] >= boxes[inner, 2] and boxes[outer, 3] >= boxes[inner, 3]
 
 
-@numba.njit(cache=True, nogil=True)
-def _widen(boxes: np.ndarray, root: int, x0: int, y0: int, x1: int, y1: int) -> None:
+@numba.njit(cache=True, nogil=True, inline="always")
+def _widen(boxes: np.ndarray, root: Integer, x0: Integer, y0: Integer, x1: Integer, y1: Integer) -> None:
     boxes[root, 0], boxes[root, 1] = min(boxes[root, 0], x0), min(boxes[root, 1], y0)
     boxes[root, 2], boxes[root, 3] = max(boxes[root, 2], x1), max(boxes[root, 3], y1)
 
 
-@numba.njit(cache=True, nogil=True)
-def _add(pixel: int, stride: int, root: int, cut: int, trees: Forest, scores: Scores) -> None:
+@numba.njit(cache=True, nogil=True, inline="always")
+def _add(pixel: Integer, stride: Integer, root: Integer, cut: Integer, trees: Forest, scores: Scores) -> None:
     """Add a pixel to the component it touches, or start one where it touches none (root < 0)."""
     boxes = trees.boxes
     y, x = pixel // stride - 1, pixel % stride - 1
@@ -179,8 +179,8 @@ def _add(pixel: int, stride: int, root: int, cut: int, trees: Forest, scores: Sc
         _widen(boxes, root, x, y, x + 1, y + 1)
 
 
-@numba.njit(cache=True, nogil=True)
-def _settle(root: int, cut: int, trees: Forest, scores: Scores) -> None:
+@numba.njit(cache=True, nogil=True, inline="always")
+def _settle(root: Integer, cut: Integer, trees: Forest, scores: Scores) -> None:
     """Score the box of a root that changes at ``cut``, over the cuts from its birth to the one before."""
     birth = trees.births[root]
     trees.births[root] = cut
@@ -194,7 +194,7 @@ def _settle(root: int, cut: int, trees: Forest, scores: Scores) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def _best(x0: int, y0: int, x1: int, y1: int, truth: np.ndarray) -> float:
+def _best(x0: Integer, y0: Integer, x1: Integer, y1: Integer, truth: np.ndarray) -> float:
     """Best IoU of a half-open box with any ground-truth box (G, 4)."""
     best = 0.0
     for index in range(truth.shape[0]):

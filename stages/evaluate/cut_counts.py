@@ -50,7 +50,7 @@ def count_cuts(best_iou: FloatArray, levels: Sequence[float] = MAX_BOX_ACC_V2_IO
 
 
 def max_box_acc(largest: CutCounts, iou: float = MAX_BOX_ACC_IOU) -> float:
-    """MaxBoxAcc in percent, from the counts of the largest contour (methods 1.1, rule 5)."""
+    """MaxBoxAcc in percent, from the counts of the largest contour."""
     return largest.best(iou)
 
 

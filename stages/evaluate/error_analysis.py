@@ -1,4 +1,4 @@
-"""SPA's five-way analysis of localisation errors (SPA, supplement, algorithm 1; methods 1.7)."""
+"""SPA's five-way analysis of localisation errors (SPA, supplement, algorithm 1)."""
 
 from enum import IntEnum
 from typing import Literal, NamedTuple

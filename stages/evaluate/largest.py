@@ -4,26 +4,15 @@ Components of the cuts T = 254, 253, ... 0 (pixels strictly above T) only grow a
 pixels in falling order meets them all; size is a sum over pixels, and the largest so far is all that must be kept.
 """
 
-from typing import NamedTuple
-
 import numba
 import numpy as np
 
-from stages.evaluate.ring import COLUMN_STEPS, REPRESENTATIVES, ROW_STEPS, ring_masks
+from stages.evaluate.ring import AT_EDGE, COLUMN_STEPS, REPRESENTATIVES, ROW_STEPS, ring_masks
 
 LEVELS = 255
 
 
-class Components(NamedTuple):
-    """Union-find over flat pixels, and for each root its size, its first pixel in raster order and its box.
-
-    ``parents`` and ``firsts`` (P,) int32, ``sizes`` (P,) int64, ``boxes`` (P, 4) int32 half-open.
-    """
-
-    parents: np.ndarray
-    sizes: np.ndarray
-    firsts: np.ndarray
-    boxes: np.ndarray
+SIZE, FIRST, X0, Y0, X1, Y1 = range(6)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -42,31 +31,18 @@ def largest_boxes(levels: np.ndarray, weights: np.ndarray, last_of_equals: bool)
     pixels, width = levels.size, levels.shape[1]
     masks = ring_masks(levels).ravel()
     order, starts = raster_order(levels.ravel())
-    steps = ROW_STEPS * width + COLUMN_STEPS
-    found = Components(
-        np.empty(pixels, np.int32),
-        np.empty(pixels, np.int64),
-        np.empty(pixels, np.int32),
-        np.empty((pixels, 4), np.int32),
-    )
+    parents = np.empty(pixels, np.int32)
+    traits = np.empty((pixels, 6), np.int32)
     seen_at = np.full(pixels, -1, np.int32)
     leaders = np.empty(pixels, np.int32)
-    leading, greatest = 0, -1
+    leading = 0
     result = np.zeros((LEVELS, 4), np.int64)
     for level in range(255, 0, -1):
-        for index in range(starts[255 - level], starts[256 - level]):
-            root = _add(order[index], width, masks[order[index]], weights, steps, found)
-            size = found.sizes[root]
-            if size > greatest:
-                greatest, leading = size, 0
-            if size == greatest and (leading == 0 or leaders[leading - 1] != root):
-                leaders[leading] = root
-                leading += 1
-        leading = _distinct_roots(leaders, leading, found.parents, seen_at, level)
+        added = order[starts[255 - level] : starts[256 - level]]
+        _add_pixels(added, width, masks, weights, parents, traits)
+        leading = _find_leaders(added, leaders, leading, parents, traits, seen_at, level)
         if leading:
-            best = _first_or_last(leaders, leading, found.firsts, last_of_equals)
-            for side in range(4):
-                result[level - 1, side] = found.boxes[best, side]
+            result[level - 1] = traits[_first_or_last(leaders[:leading], traits, last_of_equals), X0:]
     return result
 
 
@@ -91,42 +67,49 @@ def raster_order(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _add(pixel: int, width: int, mask: int, weights: np.ndarray, steps: np.ndarray, found: Components) -> int:
-    """Add a pixel after all that come before it, unite the components it touches, and return their root."""
-    y, x = pixel // width, pixel % width
-    if mask == 0:
-        found.parents[pixel], found.sizes[pixel], found.firsts[pixel] = pixel, 0, pixel
-        found.boxes[pixel, 0], found.boxes[pixel, 1] = x, y
-        found.boxes[pixel, 2], found.boxes[pixel, 3] = x, y
-        root = pixel
-    else:
-        root = find_root(found.parents, pixel + steps[REPRESENTATIVES[mask, 0]])
-        for group in range(1, 4):
-            if REPRESENTATIVES[mask, group] < 0:
-                break
-            other = find_root(found.parents, pixel + steps[REPRESENTATIVES[mask, group]])
-            if other != root:
-                root = _unite(root, other, found)
-        found.parents[pixel] = root
-    boxes = found.boxes
-    found.sizes[root] += weights[mask]
-    found.firsts[root] = min(found.firsts[root], pixel)
-    boxes[root, 0], boxes[root, 1] = min(boxes[root, 0], x), min(boxes[root, 1], y)
-    boxes[root, 2], boxes[root, 3] = max(boxes[root, 2], x + 1), max(boxes[root, 3], y + 1)
-    return root
+def _add_pixels(
+    added: np.ndarray, width: int, masks: np.ndarray, weights: np.ndarray, parents: np.ndarray, traits: np.ndarray
+) -> None:
+    """Add pixels after all that come before them, and unite the components that each one touches.
+
+    ``traits`` (P, 6) int32 holds a root's size, its first pixel in raster order and its half-open box.
+    """
+    steps = ROW_STEPS * width + COLUMN_STEPS
+    for index in range(added.size):
+        pixel = added[index]
+        mask = masks[pixel]
+        x, y = pixel % width, pixel // width
+        if mask == 0:
+            root = pixel
+            traits[root, SIZE], traits[root, FIRST] = 0, pixel
+            traits[root, X0], traits[root, Y0], traits[root, X1], traits[root, Y1] = x, y, x, y
+        else:
+            root = find_root(parents, pixel + steps[REPRESENTATIVES[mask, 0]])
+            for group in range(1, 4):
+                if REPRESENTATIVES[mask, group] < 0:
+                    break
+                other = find_root(parents, pixel + steps[REPRESENTATIVES[mask, group]])
+                if other != root:
+                    root = _unite(root, other, parents, traits)
+        parents[pixel] = root
+        traits[root, SIZE] += weights[mask]
+        if AT_EDGE[mask]:
+            traits[root, FIRST] = min(traits[root, FIRST], pixel)
+            traits[root, X0], traits[root, Y0] = min(traits[root, X0], x), min(traits[root, Y0], y)
+            traits[root, X1], traits[root, Y1] = max(traits[root, X1], x + 1), max(traits[root, Y1], y + 1)
 
 
 @numba.njit(cache=True, nogil=True)
-def _unite(first: int, second: int, found: Components) -> int:
+def _unite(first: int, second: int, parents: np.ndarray, traits: np.ndarray) -> int:
     """Unite two roots under that of the greater size, and return it."""
-    boxes = found.boxes
-    if found.sizes[second] > found.sizes[first]:
+    if traits[second, SIZE] > traits[first, SIZE]:
         first, second = second, first
-    found.parents[second] = first
-    found.sizes[first] += found.sizes[second]
-    found.firsts[first] = min(found.firsts[first], found.firsts[second])
-    boxes[first, 0], boxes[first, 1] = min(boxes[first, 0], boxes[second, 0]), min(boxes[first, 1], boxes[second, 1])
-    boxes[first, 2], boxes[first, 3] = max(boxes[first, 2], boxes[second, 2]), max(boxes[first, 3], boxes[second, 3])
+    parents[second] = first
+    traits[first, SIZE] += traits[second, SIZE]
+    for side in (FIRST, X0, Y0):
+        traits[first, side] = min(traits[first, side], traits[second, side])
+    for side in (X1, Y1):
+        traits[first, side] = max(traits[first, side], traits[second, side])
     return first
 
 
@@ -144,23 +127,39 @@ def find_root(parents: np.ndarray, node: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _distinct_roots(leaders: np.ndarray, leading: int, parents: np.ndarray, seen_at: np.ndarray, level: int) -> int:
-    """Replace the leaders by their distinct roots, in place, and return how many there are."""
-    kept = 0
-    for index in range(leading):
-        root = find_root(parents, leaders[index])
-        if seen_at[root] != level:
-            seen_at[root] = level
-            leaders[kept] = root
-            kept += 1
+def _find_leaders(
+    added: np.ndarray,
+    leaders: np.ndarray,
+    leading: int,
+    parents: np.ndarray,
+    traits: np.ndarray,
+    seen: np.ndarray,
+    stamp: int,
+) -> int:
+    """Replace the leaders by the roots of the greatest size, and return how many there are.
+
+    Only components that led before, or have just grown, can lead. ``seen`` marks the roots met in this
+    call, by its ``stamp``.
+    """
+    greatest, kept = -1, 0
+    for index in range(leading + added.size):
+        root = find_root(parents, leaders[index] if index < leading else added[index - leading])
+        size = traits[root, SIZE]
+        if size > greatest:
+            greatest, kept = size, 0
+        elif size < greatest or seen[root] == stamp:
+            continue
+        seen[root] = stamp
+        leaders[kept] = root
+        kept += 1
     return kept
 
 
 @numba.njit(cache=True, nogil=True)
-def _first_or_last(leaders: np.ndarray, leading: int, firsts: np.ndarray, last: bool) -> int:
+def _first_or_last(leaders: np.ndarray, traits: np.ndarray, last: bool) -> int:
     """Of the leaders, all of one size, the root whose first pixel comes first, or last."""
     best = leaders[0]
-    for index in range(1, leading):
-        if (firsts[leaders[index]] > firsts[best]) == last:
-            best = leaders[index]
+    for leader in leaders:
+        if (traits[leader, FIRST] > traits[best, FIRST]) == last:
+            best = leader
     return best

@@ -16,7 +16,7 @@ INTERVAL = 0.001
 def evaluation_masks(
     instances: Iterable[npt.ArrayLike], ignore: npt.ArrayLike | None = None, side: int = MASK_SIDE
 ) -> tuple[BoolArray, BoolArray]:
-    """Foreground and ignore mask (side, side) of one image, as the reference evaluator builds them (methods 1.2).
+    """Foreground and ignore mask (side, side) of one image, as wsolevaluation builds them.
 
     ``instances``: masks (H, W), non-zero inside, at least one; each is resized to side x side with OpenCV's nearest
     rule and their union is the foreground. ``ignore`` likewise, minus the foreground.

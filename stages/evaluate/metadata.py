@@ -1,4 +1,4 @@
-"""The metadata text files of wsolevaluation, parsed, and the trivial baselines they imply (methods 1.6).
+"""The metadata text files of wsolevaluation, parsed, and the trivial baselines they imply.
 
 Parsers take lines, not paths. Corners in the files count as inclusive and become half-open here (x1 + 1, y1 + 1).
 """
@@ -77,7 +77,7 @@ def parse_boxes(image_ids: Sequence[str], size_lines: Iterable[str], localizatio
 
 
 def baselines(metadata: BoxMetadata) -> list[Baseline]:
-    """Rows of methods 1.6, each under its protocol's own comparison.
+    """What looking at no image scores, one row a predictor and IoU level, each under its protocol's own comparison.
 
     ``first_box`` is left out where no image has a second box: it would repeat ``original``.
     """

@@ -57,9 +57,10 @@ def localisation(
 ) -> PerImage:
     """Per-image correctness of one box an image, at every IoU level.
 
-    gt_known: best IoU passes; top1_loc and top5_loc: and the true label is ranked first, or among the first five
-    (methods 0.3: one box an image suffices); cls_top1, cls_top5: classification alone. The last four need ``labels``
-    (N,) and ``ranked`` (N, >= 5) class indices, best first. ``best_iou`` (N,). ``strict``: IoU > level.
+    gt_known: best IoU passes; top1_loc and top5_loc: and the true label is ranked first, or among the first five (one
+    box an image suffices: only the box made for the true label can count); cls_top1, cls_top5: classification alone.
+    The last four need ``labels`` (N,) and ``ranked`` (N, >= 5) class indices, best first. ``best_iou`` (N,).
+    ``strict``: IoU > level.
     """
     result: dict[MetricKey, BoolArray] = {}
     for level in levels:

@@ -1,4 +1,4 @@
-"""Peak-IoU and Peak-T: the best IoU of a localization map with a mask over thresholds 0..255 (methods 1.5).
+"""Peak-IoU and Peak-T: the best IoU of a localization map with a mask over thresholds 0..255 (SPA, 4.1).
 
 The definition leaves two choices open: one IoU of the pooled pixels or the mean of per-image IoUs, and a prediction
 u >= t or u > t. All four are here; the default is pooled and u >= t.

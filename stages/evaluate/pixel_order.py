@@ -10,12 +10,11 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from stages.evaluate.ring import ring_row
+from stages.evaluate.ring import LEFT, LOWER, RIGHT, UPPER, ring_row
 
 MEAN_SIDE = 7
 FOREGROUND, BACKGROUND = 1, 2
 CORNER_BITS, CARDINAL_BITS = 0xAA, 0x55
-LEFT_FREE, UPPER_FREE, RIGHT_FREE, LOWER_FREE = 0xF1, 0xC7, 0x1F, 0x7C
 
 
 class PixelOrder(NamedTuple):
@@ -46,9 +45,9 @@ def order_pixels(levels: np.ndarray, sums: np.ndarray, order: PixelOrder) -> np.
     for y in range(levels.shape[0]):
         row = order.keys[y + 1]
         for x in range(levels.shape[1]):
-            level = np.int32(levels[y, x])
-            above = min(max(np.int32(sums[y, x]) - area * level + 128, 0), 255)
-            row[x + 1] = max(level << 8 | above, 1)
+            level = int(np.int32(levels[y, x]))
+            above = int(np.int32(sums[y, x])) - area * level + 128
+            row[x + 1] = max(256 * level + min(max(above, 0), 255), 1)
     total = _classify(order.keys, order.masks, order.kinds)
     return _sorted_by_key(_nonzero(order.kinds.ravel(), total), order.keys.ravel())
 
@@ -68,7 +67,7 @@ def _classify(keys: np.ndarray, masks: np.ndarray, kinds: np.ndarray) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _kind(mask: int) -> int:
+def _kind(mask: np.uint8) -> np.uint8:
     """Whether a pixel matters to the foreground tree, the background tree, or both, by its ring mask.
 
     It does when it is an extremum, touches several groups (a saddle, the same ones for both trees), or lies beyond all
@@ -80,10 +79,10 @@ def _kind(mask: int) -> int:
     previous = np.uint8(np.uint8(closed << np.uint8(1)) | np.uint8(closed >> np.uint8(7)))
     starts = np.uint8(closed & ~previous)
     saddle = np.uint8(starts & np.uint8(starts - np.uint8(1))) != 0
-    foreground = saddle | (np.uint8(mask & np.uint8(LEFT_FREE)) == 0)
-    foreground |= np.uint8(mask & np.uint8(UPPER_FREE)) == 0
-    foreground |= np.uint8(mask & np.uint8(RIGHT_FREE)) == 0
-    foreground |= np.uint8(mask & np.uint8(LOWER_FREE)) == 0
+    foreground = saddle | (np.uint8(mask & np.uint8(LEFT)) == 0)
+    foreground |= np.uint8(mask & np.uint8(UPPER)) == 0
+    foreground |= np.uint8(mask & np.uint8(RIGHT)) == 0
+    foreground |= np.uint8(mask & np.uint8(LOWER)) == 0
     later = np.uint8(~mask & np.uint8(CARDINAL_BITS))
     background = saddle | (np.uint8(later & np.uint8(later - np.uint8(1))) == 0)
     return np.uint8(np.uint8(foreground) | np.uint8(np.uint8(background) << np.uint8(1)))

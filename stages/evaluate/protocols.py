@@ -81,7 +81,7 @@ def _scale(sizes: FloatArray) -> FloatArray:
 
 
 def _to_wsol(boxes: FloatArray, sizes: FloatArray) -> FloatArray:
-    """Inclusive corners, scaled by 224 / size, truncated toward zero (wsolevaluation, methods 1.1 step 1)."""
+    """Inclusive corners, scaled by 224 / size, truncated toward zero (wsolevaluation)."""
     return np.trunc((boxes - INCLUSIVE) * WSOL_SIDE / _scale(sizes)) + INCLUSIVE
 
 

@@ -10,10 +10,14 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+# What compiled code counts with; outside it, scalars of an array are not Python integers.
+Integer = int | np.integer
+
 ROW_STEPS = np.array([-1, -1, 0, 1, 1, 1, 0, -1])
 COLUMN_STEPS = np.array([0, 1, 1, 1, 0, -1, -1, -1])
 CARDINAL = (0, 2, 4, 6)
 CORNERS = (1, 3, 5, 7)
+LEFT, RIGHT, UPPER, LOWER, BEFORE = 0xF1, 0x1F, 0xC7, 0x7C, 0xC3
 
 
 def _bit(mask: int, position: int) -> bool:
@@ -73,6 +77,7 @@ def _table(rows: list[list[int]], width: int) -> npt.NDArray[np.int8]:
 REPRESENTATIVES = _table([_representatives(mask) for mask in range(256)], 4)
 BACKGROUND_REPRESENTATIVES = _table([_background_representatives(mask) for mask in range(256)], 4)
 DOUBLED_AREA = np.array([_doubled_area(mask) for mask in range(256)], dtype=np.int64)
+AT_EDGE = np.array([any(mask & side == 0 for side in (LEFT, RIGHT, UPPER, LOWER, BEFORE)) for mask in range(256)])
 ONE_PIXEL = np.ones(256, dtype=np.int64)
 
 

@@ -1,4 +1,4 @@
-"""From a class activation map to the evaluator's 224 x 224 score map: enlarge first, then min-max (methods 0.2)."""
+"""From a class activation map to the evaluator's 224 x 224 score map: enlarge first, then min-max."""
 
 import cv2
 import numpy as np

@@ -7,6 +7,8 @@ cuts are read once, at the end.
 import numba
 import numpy as np
 
+from stages.evaluate.ring import Integer
+
 CUTS = 255
 SPANS = 8
 
@@ -18,7 +20,7 @@ def span_table() -> np.ndarray:
 
 
 @numba.njit(cache=True, nogil=True)
-def raise_span(table: np.ndarray, low: int, high: int, value: float) -> None:
+def raise_span(table: np.ndarray, low: Integer, high: Integer, value: float) -> None:
     """Raise the maxima of the cuts low..high, both included, to ``value``."""
     row = 0
     while 2 << row <= high - low + 1:

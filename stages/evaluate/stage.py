@@ -1,4 +1,4 @@
-"""Stages `calibrate` (thresholds chosen on dev) and `evaluate` (metrics of everything, trivial predictors beside it)."""
+"""Stages `calibrate` (thresholds chosen on dev) and `evaluate` (metrics of everything, trivial predictors beside)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +23,8 @@ from stages.vision.score_maps import enlarge, min_max
 
 _TOP = 5
 _MAP_COLUMNS = ("image_id", "split", "method", "height", "width", "map")
+_BOX_COLUMNS = ("image_id", "split", "method", "boxes")
+_LABEL_COLUMNS = (*_BOX_COLUMNS, "threshold", "threshold_choice")
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class _Calibration:
         best = np.stack([self._ious(score_map, truth, i) for i, score_map in enumerate(truth.take(maps, NO_MAP))])
         choice = choose_threshold(count_cuts(best, (self._params.iou,)), CUT_THRESHOLDS, self._params.iou)
         return {
-            "method": table.column("method")[0].as_py(),
+            "method": _first(table, self._params.maps)["method"],
             "source": self._params.maps,
             "iou": self._params.iou,
             "threshold": choice.threshold,
@@ -162,10 +164,10 @@ class _Evaluation:
             rows += box_rows(subject, truth, boxes, classes)
         for source in self._params.maps:
             table = _joined(self._context, _of(task, "maps", source), "score_maps", _MAP_COLUMNS, of_split)
-            found, lines = sweep_rows(Subject(table.column("method")[0].as_py(), source), truth, score_maps(table))
+            found, lines = sweep_rows(Subject(_first(table, source)["method"], source), truth, score_maps(table))
             rows += found
             curves += lines
-        rows += trivial_rows(truth, train, "original")
+        rows += trivial_rows(truth, train)
         return rows, curves
 
     def _ranked(self, task: Task, of_split: Any) -> dict[str, IntArray]:
@@ -190,18 +192,24 @@ class _Evaluation:
 
     def _box_sources(self, task: Task, of_split: Any) -> Iterator[tuple[Subject, pa.Table]]:
         for source in self._params.labels:
-            columns = ("image_id", "split", "method", "boxes", "threshold", "threshold_choice")
-            table = _joined(self._context, _of(task, "labels", source), "pseudo_labels", columns, of_split)
-            method, threshold, choice = (table.column(name)[0].as_py() for name in columns[2:3] + columns[4:])
-            yield Subject(method, source, threshold, choice), table
+            table = _joined(self._context, _of(task, "labels", source), "pseudo_labels", _LABEL_COLUMNS, of_split)
+            first = _first(table, source)
+            yield Subject(first["method"], source, first["threshold"], first["threshold_choice"]), table
         for source in self._params.predictions:
-            columns = ("image_id", "split", "method", "boxes")
-            table = _joined(self._context, _of(task, "predictions", source), "predictions", columns, of_split)
-            yield Subject(table.column("method")[0].as_py(), source), table
+            table = _joined(self._context, _of(task, "predictions", source), "predictions", _BOX_COLUMNS, of_split)
+            yield Subject(_first(table, source)["method"], source), table
 
 
 def _of(task: Task, slot: str, source: str) -> tuple[Done, ...]:
     return tuple(done for done in task.inputs[slot] if done.stage == source)
+
+
+def _first(table: pa.Table, source: str) -> dict[str, Any]:
+    """The first row: method and threshold are the same in all. Raises UsageError where there is none."""
+    if not table.num_rows:
+        raise UsageError(f"stage {source} has no row of a split that is scored; give it that split")
+    row: dict[str, Any] = table.slice(0, 1).to_pylist()[0]
+    return row
 
 
 def _joined(

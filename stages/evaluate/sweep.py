@@ -1,6 +1,6 @@
 """Best IoU of a score map's boxes at every cut: the fast form of wsolevaluation's rules, exact.
 
-1,000 thresholds are only 255 distinct cuts of a uint8 map (methods 1.1). A cut T keeps the pixels strictly above T.
+1,000 thresholds are only 255 distinct cuts of a uint8 map. A cut T keeps the pixels strictly above T.
 Rule ``largest`` (MaxBoxAcc): the contour of the greatest polygon area. Rule ``all`` (MaxBoxAccV2): every contour, holes
 too. :mod:`stages.evaluate.sweep_opencv` states both rules plainly and is the oracle in the tests.
 """
@@ -32,7 +32,7 @@ def sweep(maps: Uint8Array, truth: RaggedBoxes, rules: Sequence[Rule] = ("larges
         raise ValueError(f"need (N, H, W) uint8 maps of {truth.images} images, got {maps.shape} {maps.dtype}")
     order, trees = pixel_order(*maps.shape[1:]), forest(*maps.shape[1:])
     result = {rule: np.zeros((len(maps), CUTS)) for rule in rules}
-    for index, score_map in enumerate(maps):
+    for index, score_map in enumerate(np.ascontiguousarray(maps)):
         boxes = truth.of(index)
         if len(boxes) == 0:
             continue

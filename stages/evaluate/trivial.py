@@ -44,7 +44,7 @@ def centred_square(frames: FloatArray, share: float) -> FloatArray:
 def centred_gaussian(frames: FloatArray, cut: int, contour_box: bool = False) -> FloatArray:
     """Box of a centred isotropic Gaussian score map of 224 x 224 at one cut, spread over each frame.
 
-    ``contour_box``: the far corner as the evaluator of methods 1.1 draws it, one pixel further except at the border;
+    ``contour_box``: the far corner as wsolevaluation draws it, one pixel further except at the border;
     meant for frames of 224 x 224.
     """
     low, high = _gaussian_extents()[cut]

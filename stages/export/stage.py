@@ -10,6 +10,7 @@ from pipeline.errors import UsageError
 from pipeline.params import option, reads
 from pipeline.stage import Context, Done, Inputs, Shard, ShardResult, Stage, Task, whole
 from pipeline.store import Store
+from schemas.types import SPLITS
 from stages.export import coco
 
 FORMATS: dict[str, Callable[..., dict[str, bytes]]] = {"coco": coco.files}
@@ -20,7 +21,6 @@ _BOXES = {
     "labels": ("pseudo_labels", ("image_id", "label", "method", "boxes", "masks", "flag")),
     "predictions": ("predictions", ("image_id", "label", "method", "boxes")),
 }
-_SPLITS = ("train", "dev", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ExportParams:
     labels: str | None = reads("pseudo_labels", None, "stage whose pseudo labels are exported (or predictions)")
     predictions: str | None = reads("predictions", None, "stage whose predictions are exported (or labels)")
     format: str = option("coco", "coco")
-    splits: tuple[str, ...] = option(_SPLITS, "splits to export, a file each; one without images has no file")
+    splits: tuple[str, ...] = option(SPLITS, "splits to export, a file each; one without images has no file")
     keep_flagged: bool = option(False, "also export pseudo labels whose box is a fallback (empty_mask, ...)")
 
 
@@ -52,8 +52,8 @@ class Export(Stage):
         if self.params.format not in FORMATS:
             raise UsageError(f"stage {self.name}: unknown format {self.params.format!r} (known: {', '.join(FORMATS)})")
         for split in self.params.splits:
-            if split not in _SPLITS:
-                raise UsageError(f"stage {self.name}: splits: unknown split {split!r} (known: {', '.join(_SPLITS)})")
+            if split not in SPLITS:
+                raise UsageError(f"stage {self.name}: splits: unknown split {split!r} (known: {', '.join(SPLITS)})")
 
     def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
         """One shard: a data set's ids need all images at once."""

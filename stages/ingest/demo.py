@@ -13,7 +13,6 @@ from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
-from sklearn.datasets import load_digits, load_sample_images
 
 __all__ = ["BOXES_FILE", "Drawing", "Labelled", "Sources", "compose", "draw", "load_sources"]
 
@@ -71,6 +70,8 @@ class Sources:
 
 def load_sources(seed: int = 0) -> Sources:
     """Read scikit-learn's digits and photographs, and part each class's digits into training and test ones."""
+    from sklearn.datasets import load_digits, load_sample_images  # slow to import, and only this data set needs it
+
     loaded = load_digits()
     ink, labels = loaded.images.astype(np.int64), loaded.target
     generator = np.random.default_rng([seed])

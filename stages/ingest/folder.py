@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pipeline.errors import UsageError
 from pipeline.files import open_filesystem, retrying
 from pipeline.params import option
-from stages.ingest.listing import ListedFile, list_files
+from stages.ingest.listing import ListedFile, list_files, read_text
 from stages.ingest.params import ReaderParams
 from stages.ingest.scan import Box, Found, Scan
 
@@ -56,9 +56,7 @@ def read_boxes(file: ListedFile, known: set[str]) -> dict[str, list[Box]]:
     Raises:
         UsageError: names the line: an unknown image, no numbers, x1 <= x0 or y1 <= y0.
     """
-    fs, path = open_filesystem(file.uri)
-    text = retrying(lambda: fs.cat_file(path)).decode("utf-8", errors="replace")
-    reader = csv.DictReader(io.StringIO(text))
+    reader = csv.DictReader(io.StringIO(read_text(file)))
     if not {"image_id", "x0", "y0", "x1", "y1"} <= set(reader.fieldnames or ()):
         raise UsageError(f"dataset: {file.path}: the header must be image_id,x0,y0,x1,y1")
     boxes: dict[str, list[Box]] = defaultdict(list)

@@ -55,3 +55,9 @@ def _list_remote(root: str) -> list[ListedFile]:
             version = info.get("ETag") or info.get("etag") or info.get("LastModified") or info.get("mtime") or ""
             files.append(ListedFile(path, fs.unstrip_protocol(name), f"{info['size']}-{version}"))
     return files
+
+
+def read_text(file: ListedFile) -> str:
+    """The text of a listed file, UTF-8 with or without a byte order mark; undecodable bytes become U+FFFD."""
+    fs, path = open_filesystem(file.uri)
+    return bytes(retrying(lambda: fs.cat_file(path))).decode("utf-8-sig", errors="replace")

@@ -12,4 +12,4 @@ class ReaderParams:
     root: str = option("", "folder or URI of the data")
     dev_fraction: float = option(0.1, "fraction of the training images held out as dev: never trained on")
     shard_size: int = option(1000, "images a shard", resource=True)
-    rescan: bool = option(True, "look for new images at each run; false trusts the newest complete listing", resource=True)
+    rescan: bool = option(True, "look for new images at each run; false: trust the newest listing", resource=True)

@@ -35,7 +35,8 @@ def assign(recipe: str, current: Sequence[str], known: Sequence[RowList], size: 
     current: fingerprints of all rows, in the data's order, no two alike. known: earlier lists, in planning order.
     """
     free = dict.fromkeys(current)
-    kept, broken = [], []
+    kept: list[RowList] = []
+    broken: list[RowList] = []
     for rows in known:
         whole = all(row in free for row in rows.fingerprints)
         (kept if whole else broken).append(rows)
@@ -81,7 +82,7 @@ def slices(table: pa.Table, lists: Sequence[RowList]) -> Iterator[pa.Table]:
 
 
 def label_counts(table: pa.Table) -> dict[str, dict[str, int]]:
-    """split -> class name -> number of images."""
+    """Count the images of each split and class: split -> class name -> number of images."""
     counts: dict[str, dict[str, int]] = {}
     grouped = table.group_by(["split", "label_name"]).aggregate([("image_id", "count")])
     ordered = grouped.take(pc.sort_indices(grouped, [("split", "ascending"), ("label_name", "ascending")]))

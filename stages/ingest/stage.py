@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from pipeline.errors import UsageError
 from pipeline.stage import Context, Inputs, Shard, ShardResult, Stage, Task, quarantined
@@ -21,7 +21,7 @@ class Ingest(Stage):
     version = 1
     outputs = ("images",)
     per_image = True
-    scan: ClassVar[Callable[[Any], Scan]]
+    scan: Callable[[Any], Scan]
     params: ReaderParams
 
     def check(self) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from pipeline.errors import UsageError
 from pipeline.params import option
-from stages.ingest.listing import ListedFile, list_files
+from stages.ingest.listing import ListedFile, list_files, read_text
 from stages.ingest.params import ReaderParams
 from stages.ingest.scan import Box, Found, Scan
 from stages.vision.boxes import inclusive_to_half_open
@@ -92,13 +92,12 @@ def _val(root: str, listed: dict[str, ListedFile]) -> Iterator[Found]:
 def _lines(root: str, path: str, listed: dict[str, ListedFile], columns: int) -> Iterator[list[str]]:
     if path not in listed:
         raise UsageError(f"dataset: root {root}: {path} is missing")
-    with open(listed[path].uri, encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            fields = line.split()
-            if fields and len(fields) != columns:
-                raise UsageError(f"dataset: {path}, line {number}: {columns} columns were expected, found {len(fields)}")
-            if fields:
-                yield fields
+    for number, line in enumerate(read_text(listed[path]).splitlines(), 1):
+        fields = line.split()
+        if fields and len(fields) != columns:
+            raise UsageError(f"dataset: {path}, line {number}: {columns} columns were expected, found {len(fields)}")
+        if fields:
+            yield fields
 
 
 def _box(corners: list[str]) -> Box:

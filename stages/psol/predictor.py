@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load
 
 from pipeline.predictor import Predicted
 from stages.psol.regressor import BoxRegressor, pixel_boxes
 from stages.vision.backbones import build
+from stages.vision.tensor_bytes import load
 
 
 class BoxPredictor:

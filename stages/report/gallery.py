@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from stages.report.results import display_name
+from stages.report.names import NO_COLOUR, Names
 from stages.vision import boxes
 
-__all__ = ["Card", "HeatMap", "Layer", "Source", "by_hash", "card", "top_iou", "worst"]
+__all__ = ["Card", "HeatMap", "Layer", "Source", "by_hash", "card", "layers", "top_iou", "worst"]
 
 Row = Mapping[str, Any]
 Source = tuple[str, str, str]
@@ -65,16 +65,15 @@ class Card:
     flags: tuple[str, ...] = ()
 
 
-TRUTH = Layer("layer-truth", "truth", "ground truth", -1)
+TRUTH = Layer("layer-truth", "truth", "ground truth", NO_COLOUR)
 
 
-def layers(sources: Iterable[Source], colours: Mapping[str, int]) -> dict[Source, Layer]:
-    """A layer for each source of boxes; `colours` maps display names to colour numbers."""
-    result = {}
-    for number, source in enumerate(sources):
-        name = display_name(source[1], source[2])
-        result[source] = Layer(f"layer-{number}", source[0], name, colours[name])
-    return result
+def layers(sources: Iterable[Source], names: Names) -> dict[Source, Layer]:
+    """A layer for each source of boxes."""
+    return {
+        (kind, method, stage): Layer(f"layer-{number}", kind, names(method, stage), names.colour(method, stage))
+        for number, (kind, method, stage) in enumerate(sources)
+    }
 
 
 def by_hash(image_ids: Iterable[str], count: int) -> list[str]:

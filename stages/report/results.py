@@ -1,6 +1,6 @@
 """From rows of the metrics table to the tables and headline figures of the report."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,11 +47,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class MethodRow:
-    """One line of a table; `cells[i]` holds every value of column i, honestly chosen thresholds first."""
+    """One line of a table; `cells[i]` holds every value of column i, honestly chosen thresholds first.
 
-    name: str
+    `sources`: the stages behind the values. Several share a line where none has a value that another has too: a
+    method's boxes and the score maps that they come from.
+    """
+
     method: str
-    source: str | None
+    sources: tuple[str, ...]
     seed: int | None
     trivial: bool
     cells: tuple[tuple[Cell, ...], ...]
@@ -92,11 +95,6 @@ def report_split(present: Iterable[str]) -> str | None:
     return next((split for split in SPLITS if split in found), None)
 
 
-def display_name(method: str, source: str | None) -> str:
-    """How a method is called on the page: with its stage where that has another name."""
-    return method if not source or source == method else f"{method} · {source}"
-
-
 def split_tables(metrics: Sequence[Row]) -> list[SplitTable]:
     """One table a split, test first; columns that no method has are left out. At IoU 0.5 where a metric has levels."""
     shown = [row for row in metrics if row["metric"] in _COLUMNS and row["iou"] in (None, IOU)]
@@ -104,8 +102,7 @@ def split_tables(metrics: Sequence[Row]) -> list[SplitTable]:
     for split in SPLITS:
         rows = [row for row in shown if row["split"] == split]
         columns = [metric for metric in _COLUMNS if any(row["metric"] == metric for row in rows)]
-        methods = sorted({(row["method"], row["source"] or "", row["seed"] or 0) for row in rows})
-        lines = [_line(rows, columns, *method) for method in methods]
+        lines = [_line(own, rows, columns) for own in _groups(rows)]
         if lines:
             titles = tuple(_COLUMNS[metric] for metric in columns)
             tables.append(SplitTable(split, titles, tuple(sorted(lines, key=_order(columns)))))
@@ -137,8 +134,23 @@ def headline(metrics: Sequence[Row]) -> Headline | None:
     )
 
 
-def _line(rows: Sequence[Row], columns: Sequence[str], method: str, source: str, seed: int) -> MethodRow:
-    own = [r for r in rows if (r["method"], r["source"] or "", r["seed"] or 0) == (method, source, seed)]
+def _groups(rows: Sequence[Row]) -> list[list[Row]]:
+    """The rows of each line: one line a method and seed, or one for each of its sources where their values overlap."""
+    methods: dict[tuple[str, int | None], dict[str, list[Row]]] = {}
+    for row in rows:
+        methods.setdefault((row["method"], row["seed"]), {}).setdefault(row["source"] or "", []).append(row)
+    groups = []
+    for by_source in methods.values():
+        metrics = [metric for own in by_source.values() for metric in {row["metric"] for row in own}]
+        if len(metrics) == len(set(metrics)):
+            groups.append([row for own in by_source.values() for row in own])
+        else:
+            groups.extend(by_source.values())
+    return groups
+
+
+def _line(own: Sequence[Row], rows: Sequence[Row], columns: Sequence[str]) -> MethodRow:
+    """One line from its own rows, compared with all rows of the split."""
     cells = []
     for metric in columns:
         column = [row for row in rows if row["metric"] == metric]
@@ -147,8 +159,9 @@ def _line(rows: Sequence[Row], columns: Sequence[str], method: str, source: str,
             key=lambda row: (_CHOICES.index(row["threshold_choice"]), row["protocol"] or ""),
         )
         cells.append(tuple(_cell(row, column) for row in found))
-    name = display_name(method, source or None)
-    return MethodRow(name, method, source or None, own[0]["seed"], method in TRIVIAL, tuple(cells))
+    method = own[0]["method"]
+    sources = dict.fromkeys(row["source"] for row in own if row["source"])
+    return MethodRow(method, tuple(sources), own[0]["seed"], method in TRIVIAL, tuple(cells))
 
 
 def _cell(row: Row, column: Sequence[Row]) -> Cell:
@@ -172,12 +185,12 @@ def _cell(row: Row, column: Sequence[Row]) -> Cell:
     )
 
 
-def _order(columns: Sequence[str]) -> Any:
+def _order(columns: Sequence[str]) -> Callable[[MethodRow], tuple[bool, float, str]]:
     """Sort key of a table's lines: methods before trivial predictors, then by GT-known (or the first column)."""
     lead = columns.index("gt_known") if "gt_known" in columns else 0
 
     def key(line: MethodRow) -> tuple[bool, float, str]:
         values = [cell.value for cell in line.cells[lead] if cell.value is not None]
-        return line.trivial, -(values[0] if values else -1.0), line.name
+        return line.trivial, -(values[0] if values else -1.0), f"{line.method} {line.sources}"
 
     return key

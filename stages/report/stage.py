@@ -29,7 +29,7 @@ class ReportParams:
     labels: tuple[str, ...] = reads("pseudo_labels", (), "stages whose pseudo boxes are shown")
     predictions: tuple[str, ...] = reads("predictions", (), "stages whose predicted boxes are shown")
     samples: int = option(24, "images in the grid, chosen by hash")
-    title: str | None = option(None, "title of the page; null: the name of the run")
+    title: str | None = option(None, "title of the page; null: the data set")
 
 
 class Report(Stage):

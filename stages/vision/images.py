@@ -93,7 +93,7 @@ def to_batch(images: Sequence[np.ndarray] | np.ndarray, device: torch.device | s
     shapes = {image.shape for image in images}
     if len(shapes) > 1:
         raise ValueError(f"images differ in shape: {sorted(shapes)}; resize them first")
-    pixels = torch.from_numpy(np.stack(images)).to(device)
+    pixels = torch.from_numpy(np.stack(list(images))).to(device)
     width = pixels.shape[2]
     mean = torch.tensor(_IMAGENET_MEAN, device=device).mul_(255).repeat(width)
     std = torch.tensor(_IMAGENET_STD, device=device).mul_(255).repeat(width)

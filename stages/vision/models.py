@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from safetensors.torch import load, save
 from torch import nn
 
 from stages.vision.backbones import LocalizerNetwork, build, weights_hash
+from stages.vision.tensor_bytes import load, save
 
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
@@ -36,4 +36,4 @@ def classifier_network(card: Mapping[str, Any], weights: bytes, device: str = "c
 def ready(network: LocalizerNetwork, weights: bytes, device: str) -> LocalizerNetwork:
     """Fill a network with safetensors bytes and make it ready to predict."""
     network.load_state_dict(load(weights))
-    return network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

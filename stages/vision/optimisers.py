@@ -27,8 +27,8 @@ def sgd(groups: Sequence[dict[str, Any]]) -> torch.optim.SGD:
 def schedule(name: str, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
     """A schedule that steps once a batch, `steps` times in all. Raises ValueError for an unknown name.
 
-    one_cycle: from a tenth of the group's rate up to it in the first fifth, then down to almost 0, by cosines. cosine: from the rate
-    to 0. constant: as it is.
+    one_cycle: from a tenth of the group's rate up to it in the first fifth, then down to almost 0, by cosines.
+    cosine: from the rate to 0. constant: as it is.
     """
     if name == "one_cycle":
         peaks = [group["lr"] for group in optimizer.param_groups]
@@ -36,7 +36,7 @@ def schedule(name: str, optimizer: torch.optim.Optimizer, steps: int) -> LRSched
             optimizer,
             max_lr=peaks,
             total_steps=steps + 1,
-            pct_start=0.2,
+            pct_start=max(0.2, 2 / (steps + 1)),  # the way up takes a step at least, or torch divides by zero
             div_factor=10,
             final_div_factor=100,
             cycle_momentum=False,

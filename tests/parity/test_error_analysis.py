@@ -35,13 +35,15 @@ def test_ratios(golden, boxes):
 def test_categories(golden, boxes, variant):
     """Breaks when the order of the decision, a bound or its strictness changes."""
     arrays = golden.arrays
-    found = categorize(*boxes, arrays["pred_label"] == arrays["gt_label"], variant)
+    predicted, truth = boxes
+    found = categorize(predicted, truth, arrays["pred_label"] == arrays["gt_label"], variant)
     np.testing.assert_array_equal(found, arrays[f"category_{variant}"])
 
 
 def test_errors_sum_to_the_localisation_error(golden, boxes):
     """Breaks when a category overlaps another or an image has none."""
     arrays = golden.arrays
-    found = categorize(*boxes, arrays["pred_label"] == arrays["gt_label"], "code")
+    predicted, truth = boxes
+    found = categorize(predicted, truth, arrays["pred_label"] == arrays["gt_label"], "code")
     errors = np.sum(list(error_metrics(found).values()), axis=0)
     np.testing.assert_array_equal(100 * errors, arrays["loc_error"])

@@ -1,6 +1,5 @@
 """wsolevaluation's BoxEvaluator: counts, boxes and IoUs of every fixture of the family."""
 
-
 import numpy as np
 import pytest
 
@@ -8,11 +7,11 @@ from stages.evaluate.cut_counts import count_cuts, max_box_acc, max_box_acc_v2
 from stages.evaluate.protocols import PROTOCOLS
 from stages.evaluate.ragged import RaggedBoxes, from_counts
 from stages.evaluate.sweep import largest_contour_boxes, sweep
-from stages.evaluate.sweep_opencv import contour_boxes, cuts_of_thresholds, quantize
+from stages.evaluate.sweep_opencv import Rule, contour_boxes, cuts_of_thresholds, quantize
 
 INCLUSIVE = np.array([0, 0, 1, 1])
-SWEPT: dict[str, dict[str, np.ndarray]] = {}
-RULES = {"single": "largest", "multi": "all"}
+SWEPT: dict[str, dict[Rule, np.ndarray]] = {}
+RULES: dict[str, Rule] = {"single": "largest", "multi": "all"}
 
 
 def decode(maps: np.ndarray) -> np.ndarray:

@@ -15,7 +15,8 @@ def score_maps(golden) -> list[np.ndarray]:
     arrays = golden.arrays
     shapes = arrays["cam_shape_hw"]
     flat = np.split(arrays["cam_flat"], np.cumsum(shapes.prod(axis=1))[:-1])
-    return [evaluator_score_map(values.reshape(shape)) for values, shape in zip(flat, shapes, strict=True)]
+    side = arrays["scoremap"].shape[1]
+    return [evaluator_score_map(values.reshape(shape), side) for values, shape in zip(flat, shapes, strict=True)]
 
 
 def test_score_maps(golden, score_maps):

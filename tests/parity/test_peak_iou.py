@@ -25,7 +25,7 @@ def images(arrays: dict[str, np.ndarray]):
 def test_counts(golden, comparison):
     """Breaks when a threshold is off by one or the comparison is the other one."""
     arrays = golden.arrays
-    found = [overlap_counts(*image, comparison) for image in images(arrays)]
+    found = [overlap_counts(score_map, mask, comparison) for score_map, mask in images(arrays)]
     np.testing.assert_array_equal([shared for shared, _ in found], arrays[f"inter_{comparison}"])
     np.testing.assert_array_equal([union for _, union in found], arrays[f"union_{comparison}"])
 
@@ -35,7 +35,7 @@ def test_counts(golden, comparison):
 def test_curves_and_peaks(golden, comparison, pooling, name):
     """Breaks when pooling and averaging are mixed up, or a later of equal peaks is taken."""
     arrays = golden.arrays
-    counts = reduce(add, [peak_counts(*image, comparison) for image in images(arrays)])
+    counts = reduce(add, [peak_counts(score_map, mask, comparison) for score_map, mask in images(arrays)])
     atol = golden.tolerance("curves")
     np.testing.assert_allclose(counts.curve(pooling), arrays[f"{name}_iou_curve_{comparison}"], atol=atol, rtol=0)
     peak = counts.peak(pooling)

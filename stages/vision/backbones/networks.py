@@ -1,9 +1,11 @@
-"""The shape every network here shares: features, global average pooling, one linear classifier (Zhou et al., CAM)."""
+"""The shape every network here shares: features, global average pooling, one linear classifier (Zhou et al., CAM).
+
+torchvision takes longer to import than planning a run takes, so it is imported where a network is built.
+"""
 
 from collections import OrderedDict
 
 import torch
-import torchvision
 from torch import nn
 
 __all__ = ["LocalizerNetwork", "mobilenet_v2", "resnet50", "vgg16"]
@@ -28,11 +30,15 @@ class LocalizerNetwork(nn.Module):
 
 def mobilenet_v2(num_classes: int) -> LocalizerNetwork:
     """MobileNetV2 (Sandler et al. 2018): 1280 channels at 1/32 of the input; dropout before the head is left out."""
+    import torchvision
+
     return LocalizerNetwork(torchvision.models.mobilenet_v2().features, 1280, num_classes)
 
 
 def resnet50(num_classes: int) -> LocalizerNetwork:
     """ResNet-50 (He et al. 2016) with its ordinary strides: 2048 channels at 1/32 of the input."""
+    import torchvision
+
     children = torchvision.models.resnet50().named_children()
     layers = OrderedDict((name, module) for name, module in children if name not in ("avgpool", "fc"))
     return LocalizerNetwork(nn.Sequential(layers), 2048, num_classes)
@@ -43,5 +49,7 @@ def vgg16(num_classes: int) -> LocalizerNetwork:
 
     With a GAP head this is PSOL's "VGG-GAP"; its features alone are what PSOL's DDT reads.
     """
+    import torchvision
+
     network = torchvision.models.vgg16(init_weights=True)
     return LocalizerNetwork(network.features, 512, num_classes)

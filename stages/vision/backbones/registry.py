@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 import torch
@@ -43,7 +44,8 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType(
     {
         entry.name: entry
         for entry in (
-            Backbone("smallnet", SmallNet, 64, _SMALLNET_TAPS),
+            Backbone("smallnet", partial(SmallNet, width=16), 64, _SMALLNET_TAPS),
+            Backbone("smallnet_wide", partial(SmallNet, width=48, blocks=(1, 2, 2)), 64, _SMALLNET_TAPS),
             Backbone("mobilenet_v2", networks.mobilenet_v2, 224, _MOBILENET_TAPS),
             Backbone("resnet50", networks.resnet50, 224, _RESNET_TAPS),
             Backbone("vgg16_gap", networks.vgg16, 224, _VGG16_TAPS),

@@ -19,20 +19,26 @@ class SmallNet(LocalizerNetwork):
 
     features: ``(B, 3, S, S)`` -> ``(B, 4 width, S/8, S/8)``; its children ``stem``, ``layer1``, ``layer2`` and
     ``layer3`` work at 1/2, 1/2, 1/4 and 1/8 of the input's side with 1, 1, 2 and 4 times ``width`` channels.
-    width 16: 0.08 M parameters and 13 M multiply-adds an image of 64 pixels; 32: 0.31 M and 48 M; 64: 1.2 M and 190 M.
+    blocks: residual blocks of each layer. One block each, width 16: 0.08 M parameters and 13 M multiply-adds an image of
+    64 pixels; width 32: 0.31 M and 48 M; width 48 with 1, 2 and 2 blocks: 1.5 M.
     """
 
-    def __init__(self, num_classes: int, width: int = 32) -> None:
+    def __init__(self, num_classes: int, width: int = 16, blocks: tuple[int, int, int] = (1, 1, 1)) -> None:
         stem = nn.Sequential(
             nn.Conv2d(3, width, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
         )
-        layers = OrderedDict(
+        layers: OrderedDict[str, nn.Module] = OrderedDict(
             stem=stem,
-            layer1=_Residual(width, width),
-            layer2=nn.Sequential(nn.AvgPool2d(2), _Residual(width, 2 * width)),
-            layer3=nn.Sequential(nn.AvgPool2d(2), _Residual(2 * width, 4 * width)),
+            layer1=nn.Sequential(*_residuals(width, width, blocks[0])),
+            layer2=nn.Sequential(nn.AvgPool2d(2), *_residuals(width, 2 * width, blocks[1])),
+            layer3=nn.Sequential(nn.AvgPool2d(2), *_residuals(2 * width, 4 * width, blocks[2])),
         )
         super().__init__(nn.Sequential(layers), 4 * width, num_classes)
+
+
+def _residuals(channels_in: int, channels_out: int, number: int) -> list[nn.Module]:
+    """Blocks in a row; the first changes the number of channels."""
+    return [_Residual(channels_in if block == 0 else channels_out, channels_out) for block in range(number)]
 
 
 class _Residual(nn.Module):

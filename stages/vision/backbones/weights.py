@@ -7,7 +7,6 @@ from pathlib import Path
 from urllib.error import URLError
 
 import torch
-import torchvision
 from torch import nn
 
 __all__ = ["WeightsError", "load_weights", "weights_hash"]
@@ -71,6 +70,8 @@ def _read(source: str) -> dict[str, torch.Tensor]:
 
 def _fetch(name: str) -> dict[str, torch.Tensor]:
     """Get published weights from torchvision's cache or from the network."""
+    import torchvision  # slow to import, see networks.py
+
     try:
         weights = torchvision.models.get_weight(name)
     except (ValueError, KeyError, AttributeError) as error:
@@ -86,6 +87,8 @@ def _fetch(name: str) -> dict[str, torch.Tensor]:
 
 
 def _unknown_weights(name: str) -> str:
+    import torchvision  # slow to import, see networks.py
+
     known = [
         str(weights)
         for model in torchvision.models.list_models(module=torchvision.models)

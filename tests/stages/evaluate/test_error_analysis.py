@@ -11,7 +11,7 @@ from stages.evaluate.metrics import MetricKey, localisation
 from stages.evaluate.ragged import from_lists
 
 BIG = [0.0, 0, 100, 100]
-CASES = {
+CASES: dict[Category, tuple[list[float], list[list[float]], bool]] = {
     Category.CLS: (BIG, [BIG], False),
     Category.CORRECT: (BIG, [BIG], True),
     Category.MULTI: (BIG, [[0, 0, 50, 50], [50, 50, 100, 100]], True),

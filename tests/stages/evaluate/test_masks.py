@@ -1,4 +1,4 @@
-"""PxAP and mask IoU: the oracles of methods 1.2."""
+"""PxAP and mask IoU against their limits and scikit-learn."""
 
 import numpy as np
 import pytest

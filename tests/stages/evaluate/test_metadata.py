@@ -1,5 +1,6 @@
 """Metadata text files, and the trivial baselines of the standard data sets."""
 
+import os
 import tarfile
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from stages.evaluate.metadata import BoxMetadata, baselines, parse_boxes, parse_class_labels, parse_image_ids
 
-# methods.md 1.6, in percent at IoU 0.3, 0.5 and 0.7.
+# Counted once from these files by independent code, in percent at IoU 0.3, 0.5 and 0.7.
 PUBLISHED = {
     "ILSVRC": {
         ("whole_image", "original"): (62.82, 40.70, 22.27),
@@ -28,6 +29,8 @@ PUBLISHED = {
 @pytest.fixture(scope="module")
 def metadata_folder(data_root, tmp_path_factory):
     archive = data_root / "wsol-metadata.tar.gz"
+    if not archive.is_file() and "WEAKBOX_DATA" not in os.environ:
+        pytest.skip(f"{archive} is absent")
     folder = tmp_path_factory.mktemp("metadata")
     with tarfile.open(archive) as tar:
         tar.extractall(folder, filter="data")

@@ -22,7 +22,7 @@ def random_images(seed: int, images: int = 40):
 
 @given(st.integers(0, 10_000))
 def test_top1_within_top5_within_gt_known(seed):
-    """Breaks when Top-k Loc is not GT-known and Top-k Cls of the same image (methods 0.3)."""
+    """Breaks when Top-k Loc is not GT-known and Top-k Cls of the same image."""
     found = localisation(*random_images(seed))
     assert (found[TOP1] <= found[TOP5]).all()
     assert (found[TOP5] <= found[GT]).all()

@@ -1,4 +1,4 @@
-"""Peak-IoU: the oracles of methods 1.5."""
+"""Peak-IoU: what must hold whatever the reading of its definition."""
 
 from functools import reduce
 from itertools import permutations

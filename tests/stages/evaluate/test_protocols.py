@@ -44,7 +44,7 @@ def test_first_box_drops_the_others():
 
 
 def test_a_perfect_prediction_is_perfect_under_every_protocol():
-    """Breaks when a protocol moves predictions and ground truth apart (psol alone: it reads the last pixel as an edge)."""
+    """Breaks when a protocol moves predictions and ground truth apart; psol itself does, by a pixel."""
     boxes, sizes = [[100, 80, 400, 300], [10, 20, 90, 70]], [[500, 375], [128, 96]]
     truth = from_counts(boxes, [1, 1])
     for name, protocol in PROTOCOLS.items():

@@ -10,9 +10,9 @@ from hypothesis.extra import numpy as hnp
 from stages.evaluate.fill import fill_holes
 from stages.evaluate.ragged import from_lists
 from stages.evaluate.sweep import largest_contour_boxes, sweep
-from stages.evaluate.sweep_opencv import best_iou_per_cut, contour_boxes, cuts_of_thresholds, quantize
+from stages.evaluate.sweep_opencv import Rule, best_iou_per_cut, contour_boxes, cuts_of_thresholds, quantize
 
-RULES = ("largest", "all")
+RULES: tuple[Rule, ...] = ("largest", "all")
 
 
 def check_equal(score_map: np.ndarray, boxes: list[list[float]]) -> None:

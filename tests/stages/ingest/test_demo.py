@@ -7,7 +7,7 @@ from PIL import Image
 
 from stages.ingest.demo import BOXES_FILE, Labelled, compose, draw, load_sources
 
-LABELS_AND_BOXES = "to be pinned"
+LABELS_AND_BOXES = "a7bd144eae515ecc4aba1fabbefb4134a65508444f652afe5f5aad78d5027aca"
 
 
 @pytest.fixture(scope="module")

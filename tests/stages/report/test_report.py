@@ -47,8 +47,8 @@ class Tags(HTMLParser):
 def test_figures_thresholds_and_intervals_are_there(page: str) -> None:
     """Breaks when a figure is lost, rounded to whole numbers, or stands without its threshold and interval."""
     text = " ".join(Tags(page).text.split())
-    assert "weakbox: demo" in text
-    assert "folder /data/demo" in text
+    assert "weakbox: folder:digits" in text
+    assert "run 0123abcd" in text
     for said in (
         "78.1",
         "71.2 validated",
@@ -89,9 +89,17 @@ def test_images_boxes_and_heat_maps(page: str) -> None:
     assert tags.count("div", "frame") == 36 * 3
     assert tags.count("g", "pseudo") == 36 * 2
     assert tags.count("g", "predicted") == 36
+    assert tags.count("label", "predicted") == 1, "a pure classifier has no boxes to show"
     assert tags.count("g", "layer-truth") == 36 * 3
     assert tags.count("figure", "plot") == 6
     assert "train/0.jpg" not in page
+
+
+def test_wrong_classes_are_named(page: str) -> None:
+    """Breaks when a classifier's first class is not compared with the label."""
+    cards = page.split('id="images"')[1].split('<figure class="card">')[1:25]
+    assert all(("classified as cat" in card) == ("<b>cat</b>" not in card) for card in cards)
+    assert any("classified as cat" in card for card in cards)
 
 
 def test_worst_cases_are_the_headline_methods_lowest_ious(page: str) -> None:

@@ -69,6 +69,16 @@ def test_a_cell_shows_honest_thresholds_first_and_best_among_its_kind() -> None:
     ]
 
 
+def test_boxes_and_their_maps_share_a_line_but_rival_sources_do_not() -> None:
+    """Breaks when a method is torn apart by stage names, or two trainings of it are merged."""
+    test, _ = split_tables(metrics())
+    cam = next(line for line in test.rows if line.method == "cam")
+    assert cam.sources == ("cam_boxes", "cam")
+    assert all(cell for title, cell in zip(test.columns, cam.cells, strict=True) if title != "Cls top-1")
+    (table,) = split_tables([row("psol", 70.0, source="on_cam"), row("psol", 60.0, source="on_ddt")])
+    assert [line.sources for line in table.rows] == [("on_cam",), ("on_ddt",)]
+
+
 def test_undefined_values_are_shown_as_such() -> None:
     """Breaks on a null value, which a split without boxes gives."""
     (table,) = split_tables([row("cam", None), row("whole_image", None)])

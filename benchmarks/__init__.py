@@ -1,0 +1,1 @@
+"""The measured comparisons: `make bench TOPIC=x` and `make gpu-check`."""

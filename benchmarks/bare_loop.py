@@ -1,0 +1,60 @@
+"""The bare loop that the cam stage is compared with: decode and forward, as many processes as the stage has actors."""
+
+import multiprocessing
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from types import TracebackType
+
+import torch
+from torch import nn
+
+from pipeline.context import set_threads
+from stages.vision.images import decode, resize, to_batch
+from stages.vision.models import CARD, WEIGHTS, classifier_network, read_card
+
+_network: nn.Module | None = None
+"""The network of this process, built once by `_set_up`."""
+
+
+class BareLoop:
+    """Processes of one thread each that hold the network and are handed lists of files, as actors are handed shards."""
+
+    def __init__(self, processes: int, model: Mapping[str, bytes], size: int, batch_size: int) -> None:
+        self._pool = ProcessPoolExecutor(
+            processes,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_set_up,
+            initargs=(dict(model),),
+        )
+        self._size = size
+        self._batch_size = batch_size
+
+    def __enter__(self) -> "BareLoop":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._pool.shutdown()
+
+    def __call__(self, lists: Sequence[Sequence[Path]]) -> list[tuple[float, int]]:
+        """Run over all lists; returns for each the moment it was finished and its number of images."""
+        waiting = [self._pool.submit(_forward, paths, self._size, self._batch_size) for paths in lists]
+        return [(future.result(), len(paths)) for future, paths in zip(waiting, lists, strict=True)]
+
+
+def _set_up(model: Mapping[str, bytes]) -> None:
+    global _network
+    set_threads(1)
+    _network = classifier_network(read_card(model[CARD]), model[WEIGHTS])
+
+
+def _forward(paths: Sequence[Path], size: int, batch_size: int) -> float:
+    assert _network is not None, "the pool's initializer comes first"
+    for start in range(0, len(paths), batch_size):
+        images = [resize(decode(path.read_bytes()), size) for path in paths[start : start + batch_size]]
+        with torch.inference_mode():
+            _network(to_batch(images))
+    return time.monotonic()

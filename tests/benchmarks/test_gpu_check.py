@@ -1,0 +1,60 @@
+"""The check as a bare machine runs it: in a process where everything but the five libraries is missing."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.devices import compare, compute
+from benchmarks.gpu_check import TOLERANCES
+
+ROOT = Path(__file__).resolve().parents[2]
+MISSING = """
+    ray pydantic structlog tenacity rich click yaml numba pycocotools safetensors simplejpeg sklearn scipy pandas s3fs
+    jinja2 matplotlib psutil
+"""
+PROGRAM = f"""
+import sys
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+class Without:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        missing = name.partition(".")[0] in {MISSING.split()!r}
+        return None if missing else PathFinder.find_spec(name, path, target)
+
+sys.meta_path = [Without if finder is PathFinder else finder for finder in sys.meta_path]
+import torch
+torch.set_num_threads(1)
+torch.cuda.is_available = lambda: False
+from benchmarks import gpu_check
+gpu_check.rates = lambda folder, device: iter(())
+sys.exit(gpu_check.main(Path(sys.argv[1])))
+"""
+
+
+def test_runs_on_a_bare_machine_without_a_gpu(tmp_path):
+    """Breaks when mathematics, store or in-process runner come to need a library that a bare machine lacks."""
+    run = subprocess.run([sys.executable, "-c", PROGRAM, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    rows = json.loads((tmp_path / "gpu_check.json").read_text())
+    assert [row["figure"] for row in rows] == list(TOLERANCES)
+    assert all(row["met"] is None and "no GPU" in row["reason"] for row in rows)
+    assert {"card", "driver", "torch", "processor"} <= rows[0]["environment"].keys()
+
+
+def test_equal_results_differ_by_nothing_and_others_by_what_they_differ(tmp_path):
+    """Breaks when a comparison is blind: two runs on one device must agree to the bit, and a damaged one must not."""
+    first = compute(tmp_path / "first", "cpu")
+    again = compute(tmp_path / "again", "cpu")
+    found = compare(first, again)
+    assert found.keys() == TOLERANCES.keys()
+    assert found.pop("cam_boxes_equal") == 100
+    assert found.pop("ddt_component_difference") < 1e-12
+    assert set(found.values()) == {0.0}
+    assert np.ptp(first.cam_maps, axis=(1, 2)).min() > 0
+    damaged = compare(first, type(first)(**{**vars(again), "cam_maps": again.cam_maps[::-1]}))
+    assert not TOLERANCES["cam_maps_difference"].met(damaged["cam_maps_difference"])

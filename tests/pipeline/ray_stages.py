@@ -1,0 +1,121 @@
+"""Stages for tests of the Ray runner and trainer; worker processes import this module. Faults are switched by files."""
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.epochs import train
+from pipeline.errors import UsageError
+from pipeline.params import option
+from pipeline.stage import Shard, ShardResult, Stage, TrainStage, shard_key
+from tests.pipeline import fakes
+
+
+@dataclass(frozen=True)
+class FaultyParams:
+    notes: str = option("", "folder in which workers note what they do")
+    shards: int = option(6, "shards of two rows")
+    fault: str = option("", "what goes wrong")
+    shard: int = option(2, "the shard where it goes wrong")
+
+
+class Faulty(Stage):
+    """Two rows a shard; one shard, or the set-up, may go wrong."""
+
+    kind = "faulty"
+    version = 1
+    Params = FaultyParams
+    outputs = ("training",)
+    per_image = True
+
+    def plan(self, recipe: str, inputs: Any, store: Any) -> list[Shard]:
+        return [
+            Shard(shard_key(recipe, {}, {"number": number}), args={"number": number}, rows=2)
+            for number in range(self.params.shards)
+        ]
+
+    def worker(self, context: Any) -> "_FaultyWorker":
+        if self.params.fault == "set-up":
+            raise RuntimeError("no such model")
+        return _FaultyWorker(self.params)
+
+
+class _FaultyWorker:
+    def __init__(self, params: FaultyParams) -> None:
+        self._params = params
+
+    def __call__(self, task: Any) -> ShardResult:
+        number = task.shard.args["number"]
+        tries = note(self._params.notes, f"{number}")
+        if number == self._params.shard:
+            self._go_wrong(tries)
+        return ShardResult({"training": fakes.numbers(2 * number, 2)})
+
+    def _go_wrong(self, tries: int) -> None:
+        fault = self._params.fault
+        if fault == "kill" or (fault == "kill once" and tries == 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if fault == "raise" or (fault == "raise once" and tries == 1):
+            raise RuntimeError("the moon is full")
+        if fault == "usage":
+            raise UsageError("there is no dev split")
+        if fault == "unpicklable":
+            raise Unpicklable(1, "cannot travel")
+
+
+class Unpicklable(Exception):
+    """Cannot be rebuilt from its arguments, like exceptions of some libraries."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+
+
+@dataclass(frozen=True)
+class FragileParams:
+    notes: str = option("", "folder in which workers note what they do", resource=True)
+    epochs: int = option(4, "epochs")
+    kill_at: int | None = option(None, "epoch whose first try is killed", resource=True)
+    poison: int | None = option(None, "epoch whose loss is not finite")
+
+
+class Fragile(TrainStage):
+    """A tiny training; its process may die in the middle of an epoch."""
+
+    kind = "fragile"
+    version = 1
+    Params = FragileParams
+    outputs = ("training",)
+
+    def plan(self, recipe: str, inputs: Any, store: Any) -> list[Shard]:
+        return [Shard(shard_key(recipe, {}))]
+
+    def fit(self, task: Any, context: Any) -> ShardResult:
+        training = fakes.line_training(self.params.epochs, poison=self.params.poison)
+        batches = training.batches
+
+        def fragile(epoch: int) -> Any:
+            tries = note(self.params.notes, f"epoch{epoch}-rank{context.rank}")
+            for number, batch in enumerate(batches(epoch)):
+                if number == 1 and epoch == self.params.kill_at and tries == 1:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                yield batch
+
+        training.batches = fragile
+        log = train(training, context)
+        weight = training.network.state_dict()["weight"].numpy().tobytes()
+        return ShardResult({"training": fakes.SPEC.from_rows([vars(epoch) for epoch in log])}, {"weight": weight})
+
+
+def note(folder: str, name: str) -> int:
+    """Note that this process does `name`; returns how often that was noted."""
+    with open(Path(folder) / name, "a", encoding="utf-8") as file:
+        file.write(f"{os.getpid()}\n")
+    return len(pids(folder, name))
+
+
+def pids(folder: str | Path, name: str) -> list[int]:
+    """The processes that noted `name`, in order."""
+    path = Path(folder) / name
+    return [int(line) for line in path.read_text().split()] if path.exists() else []

@@ -1,0 +1,179 @@
+import os
+
+import pytest
+
+from pipeline.config import load_config, parse_config
+from pipeline.errors import UsageError
+from stages import catalog
+
+CONFIG = {
+    "run_root": "runs/x",
+    "dataset": {"reader": "folder", "root": "data"},
+    "stages": {"classify": {"epochs": 3}, "cam": {}, "maps2": {"stage": "cam", "input_size": 32}},
+    "resources": {"actors": 2, "train": {"actors": 1}, "stages": {"cam": {"gpus": 1}}},
+}
+
+
+def stages_of(*changes: str, data=CONFIG):
+    return parse_config(data, changes).stage_objects(catalog)
+
+
+def test_a_config_becomes_stages():
+    """Breaks when a stage loses its name, its kind, its parameters or its resources."""
+    config = parse_config(CONFIG)
+    stages = config.stage_objects(catalog)
+    assert {name: stage.kind for name, stage in stages.items()} == {
+        "ingest": "ingest.folder", "classify": "classify", "cam": "cam", "maps2": "cam",
+    }  # fmt: skip
+    assert stages["classify"].params.epochs == 3
+    assert stages["maps2"].params.input_size == 32
+    resources = config.resources.resources()
+    assert resources.of("cam", train=False, light=False).gpus == 1
+    assert resources.of("maps2", train=False, light=False).actors == 2
+    assert resources.of("classify", train=True, light=False).actors == 1
+    assert config.run_root == os.path.abspath("runs/x")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("run_rot=x", "unknown key 'run_rot'; did you mean 'run_root'"),
+        ("resources.actor=1", "unknown key 'resources.actor'; did you mean 'actors'"),
+        ("resources.train.gpu=1", "unknown key 'resources.train.gpu'; did you mean 'gpus'"),
+        ("resources.stages.cam.cpu=1", "unknown key 'resources.stages.cam.cpu'; did you mean 'cpus'"),
+        ("resources.stages.kam.cpus=1", "resources: stages: there is no stage 'kam'; did you mean 'cam'"),
+        ("dataset.rot=x", "dataset: unknown key 'rot'; did you mean 'root'"),
+        ("dataset.stage=cam", "dataset: unknown key 'stage'"),
+        ("dataset.reader=foldr", "dataset: unknown reader 'foldr'; did you mean 'folder'.*tiny_imagenet"),
+        ("stages.classify.epoch=1", "stage classify: unknown key 'epoch'; did you mean 'epochs'"),
+        ("stages.kam={}", "stage kam: unknown kind 'kam'; did you mean 'cam'"),
+        ("stages.x.stage=bxes", "stage x: unknown kind 'bxes'; did you mean 'boxes'"),
+        ("stages.x.stage=7", "stage x: unknown kind 7"),
+        ("stages.ingest={}", "'ingest' is no name"),
+        ("stages.Cam={}", "'Cam' is no name"),
+        ("stages.a/b={}", "'a/b' is no name"),
+        ("dataset.reader=null", "dataset: reader is missing"),
+    ],
+)
+def test_an_unknown_key_at_every_level_names_the_nearest(change, words):
+    """Breaks when a misspelt key is ignored: the run would silently use the default."""
+    with pytest.raises(UsageError, match=words):
+        stages_of(change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "stages.classify.epochs=ten",
+        "stages.classify.epochs=1.5",
+        "stages.classify.epochs=[1]",
+        "stages.classify.flip=maybe",
+        "stages.classify.learning_rate=fast",
+        "stages.cam=7",
+        "stages=[cam]",
+        "dataset=folder",
+        "resources.actors=0",
+        "resources.cpus=-1",
+        "max_quarantined=2",
+        "run_root=''",
+        "run_root=7",
+        "stages.x={stage: evaluate, maps: cam}",
+    ],
+)
+def test_a_wrong_type_is_one_line_that_names_the_key(change):
+    """Breaks when a wrong value is bent into shape, or shown with a library's own traceback."""
+    with pytest.raises(UsageError) as caught:
+        stages_of(change)
+    key = change.split("=", 1)[0].split(".")[-1]
+    assert "\n" not in str(caught.value)
+    assert key in str(caught.value) or "maps" in str(caught.value)
+
+
+def test_numbers_as_yaml_reads_them():
+    """Breaks when 1e-3, which YAML takes for text, is no learning rate; 1 and 1.0 are the same recipe."""
+    assert stages_of("stages.classify.learning_rate=1e-3")["classify"].params.learning_rate == 0.001
+    assert repr(stages_of("stages.classify.learning_rate=1")["classify"].params.learning_rate) == "1.0"
+
+
+def test_set_changes_nested_keys_and_makes_missing_ones():
+    """Breaks when --set loses its neighbours, parses values as anything but YAML, or stops at an equals sign."""
+    changes = ["dataset.root=s3://b/a=b", "stages.ddt.sign=skew", "stages.boxes.threshold=0.25", "resources=null"]
+    with pytest.raises(UsageError, match="resources"):
+        parse_config(CONFIG, changes)
+    stages = stages_of(*changes[:3])
+    assert stages["ingest"].params.root == "s3://b/a=b"
+    assert stages["ddt"].params.sign == "skew"
+    assert stages["boxes"].params.threshold == 0.25
+    assert stages["classify"].params.epochs == 3
+    assert CONFIG["dataset"] == {"reader": "folder", "root": "data"}, "the config itself is left as it was"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("epochs", "expected a.b=value"),
+        ("=1", "expected a.b=value"),
+        ("stages.cam.x=[", "no YAML"),
+        ("run_root.x=1", "run_root is no mapping"),
+    ],
+)
+def test_a_bad_set_is_one_line(change, words):
+    """Breaks when a bad --set gives a traceback or is ignored."""
+    with pytest.raises(UsageError, match=words) as caught:
+        parse_config(CONFIG, [change])
+    assert "--set" in str(caught.value)
+
+
+def test_variables_of_the_environment(monkeypatch):
+    """Breaks when ${NAME} or its default is not replaced, or a missing variable becomes an empty path."""
+    monkeypatch.setenv("WB_DATA", "/data")
+    monkeypatch.delenv("WB_NONE", raising=False)
+    data = {**CONFIG, "dataset": {"reader": "folder", "root": "${WB_DATA}/a/${WB_NONE:-b}"}}
+    assert stages_of(data=data)["ingest"].params.root == "/data/a/b"
+    monkeypatch.setenv("WB_NONE", "")
+    assert stages_of(data=data)["ingest"].params.root == "/data/a/b"
+    monkeypatch.delenv("WB_NONE")
+    with pytest.raises(UsageError, match="no variable WB_NONE"):
+        parse_config({**CONFIG, "run_root": "${WB_NONE}"})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("run_root: [", "no YAML"), ("- a\n- b\n", "a mapping"), ("", "a mapping"), ("dataset: {}\n", "run_root")],
+)
+def test_a_bad_file_is_one_line(tmp_path, text, words):
+    """Breaks when bad YAML, another kind of document, or a missing key gives a traceback."""
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=words) as caught:
+        load_config(str(path))
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_one_line(tmp_path):
+    """Breaks when a missing config gives a traceback."""
+    with pytest.raises(UsageError, match="No such file"):
+        load_config(str(tmp_path / "none.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("stages.classify.backbone=resnet", "backbone must be one of"),
+        ("stages.classify.precision=float16", "precision must be one of"),
+        ("stages.classify.refit=always", "refit must be one of"),
+        ("stages.b={stage: boxes, threshold: 0.5, thresholds: cam}", "either threshold"),
+        ("stages.b={stage: boxes}", "either threshold"),
+        ("stages.b={stage: boxes, threshold: 0.5, frame: picture}", "frame must be one of"),
+        ("stages.l={stage: localize, splits: [tset]}", "'tset' is none of"),
+        ("stages.e={stage: evaluate, splits: [tset]}", "'tset' is none of"),
+        ("stages.p={stage: psol, pooling: 0}", "pooling must be at least 1"),
+        ("stages.p={stage: psol, schedule: linear}", "schedule must be one of"),
+        ("dataset.dev_fraction=1.5", "dev_fraction"),
+    ],
+)
+def test_values_outside_their_choices_are_refused_before_anything_runs(change, words):
+    """Breaks when a bad choice is only found hours into a run."""
+    with pytest.raises(UsageError, match=words):
+        stages_of(change)

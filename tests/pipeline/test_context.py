@@ -1,0 +1,44 @@
+import os
+
+import pytest
+
+from pipeline.context import LocalContext, pick_device
+from pipeline.files import Files
+
+
+@pytest.fixture
+def context(store):
+    return LocalContext(store)
+
+
+def test_bytes_of_files_ranges_and_other_file_systems(context, tmp_path):
+    """Breaks when an image in an archive, or one behind a URI, is read as something else."""
+    (tmp_path / "a").write_bytes(b"0123456789")
+    assert context.read(str(tmp_path / "a")) == b"0123456789"
+    assert context.read(f"file://{tmp_path}/a") == b"0123456789"
+    assert context.read(str(tmp_path / "a"), 2, 3) == b"234"
+    Files("memory://context").put("b", b"abc")
+    assert context.read("memory://context/b") == b"abc"
+    assert context.read("memory://context/b", 1, 1) == b"b"
+
+
+def test_a_missing_file_is_an_error_not_a_bad_image(context, tmp_path):
+    """Breaks when storage errors turn into quarantined images."""
+    with pytest.raises(FileNotFoundError):
+        context.read(str(tmp_path / "none"))
+
+
+def test_scratch_space_is_private_and_goes_with_the_context(store):
+    """Breaks when two workers share scratch files, or they stay on the disk."""
+    first, second = LocalContext(store), LocalContext(store)
+    assert first.scratch != second.scratch
+    assert first.scratch == first.scratch
+    folder = first.scratch
+    assert os.path.isdir(folder)
+    del first
+    assert not os.path.exists(folder)
+
+
+def test_no_gpu_is_taken_unasked():
+    """Breaks when a CPU pool's actors all land on one GPU."""
+    assert pick_device(0) == "cpu"

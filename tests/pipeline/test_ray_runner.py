@@ -1,0 +1,135 @@
+"""The pool on a real Ray: processes die, shards fail, and every row comes out once or the user gets one clear line."""
+
+import os
+import signal
+
+import pytest
+
+from pipeline.errors import StageFailed, UsageError
+from pipeline.plan import plan_stage, resolve
+from pipeline.resources import StageResources
+from pipeline.runner import Job
+from pipeline.store import Store
+from tests.pipeline import ray_stages
+
+pytest.importorskip("ray")
+TWO = StageResources(actors=2)
+pytestmark = pytest.mark.usefixtures("ray_local")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """One runner and one store for the module: starting actors is what costs time here."""
+    from pipeline.ray_runner import RayRunner
+
+    runner = RayRunner()
+    yield runner, Store(str(tmp_path_factory.mktemp("ray") / "run"))
+    runner.close()
+
+
+@pytest.fixture
+def run(shared, tmp_path, request):
+    """Run a `Faulty` stage of the test's own name; returns (planned keys, manifests in the order they came)."""
+    runner, store = shared
+
+    def run_stage(*, resources=TWO, watch=None, planned=None, **params):
+        stage = ray_stages.Faulty(request.node.originalname, ray_stages.FaultyParams(notes=str(tmp_path), **params))
+        plan = plan_stage(stage, {}, store)
+        (planned if planned is not None else []).extend(plan.keys)
+        done = []
+
+        def on_done(entry):
+            done.append(entry)
+            if watch:
+                watch(done)
+
+        job = Job(stage, plan.recipe, [resolve(shard, {}) for shard in plan.missing], store, resources)
+        runner.run(job, on_done)
+        return plan.keys, done
+
+    return run_stage
+
+
+def each_row_once(shared, keys, done):
+    """Whether every planned shard was reported once and its two rows are there."""
+    store = shared[1]
+    rows = sorted(n for entry in done for n in store.table(entry, "training").column("epoch").to_pylist())
+    return sorted(entry.key for entry in done) == sorted(keys) and rows == list(range(1, 2 * len(keys) + 1))
+
+
+def test_every_shard_is_computed_once_and_by_every_actor(run, shared, tmp_path):
+    """Breaks when the feed drops or repeats a shard, or leaves an actor idle."""
+    keys, done = run(shards=12)
+    assert each_row_once(shared, keys, done)
+    assert all(len(ray_stages.pids(tmp_path, str(number))) == 1 for number in range(12))
+
+
+def test_the_pool_stays_for_the_next_stage(run, tmp_path):
+    """Breaks when every stage pays for new processes."""
+    run(shards=4)
+    run(shards=5, fault="none")
+    noted = [ray_stages.pids(tmp_path, str(number)) for number in range(4)]
+    assert len({pid for pids in noted for pid in pids}) <= 2
+
+
+def test_a_shard_whose_process_dies_goes_to_another(run, shared, tmp_path):
+    """Breaks when the death of an actor loses the shards that it held, or hands one in twice."""
+    keys, done = run(shards=8, fault="kill once")
+    assert each_row_once(shared, keys, done)
+    assert len(set(ray_stages.pids(tmp_path, "2"))) == 2
+
+
+def test_an_actor_killed_from_outside_loses_nothing(run, shared, tmp_path):
+    """Breaks when only errors inside a call are seen, not the end of a process between calls."""
+    killed: list[int] = []
+
+    def kill_first(done):
+        if not killed:
+            killed.append(ray_stages.pids(tmp_path, "0")[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    keys, done = run(shards=12, watch=kill_first)
+    assert each_row_once(shared, keys, done)
+    assert killed[0] not in ray_stages.pids(tmp_path, "11")
+
+
+def test_a_passing_error_is_tried_again(run, shared):
+    """Breaks when one failed call fails the stage."""
+    keys, done = run(fault="raise once")
+    assert each_row_once(shared, keys, done)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"), [("raise", "the moon is full"), ("kill", "died"), ("unpicklable", "cannot")]
+)
+def test_a_shard_that_always_fails_stops_the_stage_and_is_named(run, tmp_path, fault, said):
+    """Breaks when attempts are not bounded, the line names an innocent shard, or an odd error escapes the count."""
+    planned: list[str] = []
+    with pytest.raises(StageFailed) as caught:
+        run(fault=fault, planned=planned)
+    assert f"shard {planned[2]} failed 3 times" in str(caught.value)
+    assert said in str(caught.value)
+    assert len(ray_stages.pids(tmp_path, "2")) == 3
+
+
+def test_an_error_with_a_line_for_the_user_arrives_as_itself(run, tmp_path):
+    """Breaks when a usage error in a worker loses its exit code or is tried three times."""
+    with pytest.raises(UsageError, match="^there is no dev split$"):
+        run(fault="usage")
+    assert len(ray_stages.pids(tmp_path, "2")) == 1
+
+
+def test_a_failed_set_up_ends_the_stage_at_once(run, tmp_path):
+    """Breaks when actors that cannot set up are replaced again and again."""
+    with pytest.raises(StageFailed, match="no such model"):
+        run(fault="set-up")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("resources", "missing"), [(StageResources(cpus=64), "64 CPU"), (StageResources(gpus=1), "1 GPU")]
+)
+def test_resources_that_no_node_has_are_refused(run, resources, missing):
+    """Breaks when the pool waits for ever for an actor that fits nowhere."""
+    with pytest.raises(StageFailed, match=f"one actor needs {missing}"):
+        run(resources=resources)

@@ -1,0 +1,32 @@
+import pytest
+
+from pipeline.plan import make_plan
+from tests.pipeline.fakes import run, stages
+
+
+def model(store, chosen) -> tuple[bytes, list]:
+    (done,) = make_plan(chosen, store)["fit"].done.values()
+    return store.blob(done, "weight"), store.table(done, "training").to_pylist()
+
+
+@pytest.mark.parametrize("epochs_before", [1, 2])
+def test_a_training_that_was_cut_off_goes_on(store, log, tmp_path, epochs_before):
+    """Breaks when an epoch that was checkpointed is trained again, or the weights come out differently."""
+    chosen = stages(fit={"kind": "fit", "epochs": 3})
+    log.fail_after = 3 + 3 + 1 + epochs_before
+    with pytest.raises(OSError, match="disk"):
+        run(store, chosen)
+    log.fail_after = None
+    assert run(store, chosen) == {"fit": 1}
+    assert [key for stage, key in log.computed if stage == "epoch"] == ["0", "1", "2"]
+    whole = type(store)(str(tmp_path / "whole"))
+    run(whole, chosen)
+    assert model(store, chosen) == model(whole, chosen)
+
+
+def test_another_recipe_starts_from_its_own_beginning(store, log):
+    """Breaks when a changed learning rate goes on from the old recipe's checkpoint."""
+    run(store, stages(fit={"kind": "fit", "epochs": 2}))
+    log.computed.clear()
+    run(store, stages(fit={"kind": "fit", "epochs": 2, "rate": 0.05}))
+    assert [key for stage, key in log.computed if stage == "epoch"] == ["0", "1"]

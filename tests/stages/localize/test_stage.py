@@ -1,0 +1,49 @@
+import pytest
+
+from pipeline.errors import UsageError
+from stages.localize.stage import Localize
+from tests import runs
+
+
+def test_a_classifier_predicts_five_classes_and_no_box(finished_run):
+    """Breaks when ranks, scores or the absence of boxes change."""
+    for row in runs.rows(finished_run, "classes", "predictions"):
+        assert row["method"] == "classify"
+        assert row["boxes"] is None
+        assert len(set(row["classes"])) == 5
+        assert row["class_scores"] == sorted(row["class_scores"], reverse=True)
+        assert 0 < sum(row["class_scores"]) <= 1 + 1e-5
+
+
+def test_a_regressor_predicts_one_box_and_no_class(finished_run):
+    """Breaks when boxes are no longer pixels of the original image, or leave it."""
+    for row in runs.rows(finished_run, "psol_boxes", "predictions"):
+        assert row["method"] == "psol"
+        assert row["classes"] is None
+        (box,) = row["boxes"]
+        assert 0 <= box["x0"] <= box["x1"] <= row["image_width"]
+        assert 0 <= box["y0"] <= box["y1"] <= row["image_height"]
+
+
+def test_the_splits_are_those_asked_for(run_copy):
+    """Breaks when a shard without the splits is computed, or another split is predicted."""
+    run_copy["stages"] = {
+        "classify": runs.STAGES["classify"],
+        "classes": {"stage": "localize", "model": "classify", "splits": ["test"]},
+    }
+    target = runs.target_of(run_copy)
+    assert runs.execute(target) == {"classes": 2}
+    assert {row["split"] for row in runs.rows(target, "classes", "predictions")} == {"test"}
+    assert len(runs.rows(target, "classes", "predictions")) == runs.TEST
+
+
+def test_a_model_of_an_unknown_method_is_one_line(run_copy):
+    """Breaks when a model that no predictor knows gives a traceback."""
+    run_copy["stages"] = {
+        "classify": runs.STAGES["classify"],
+        "new": {"stage": "localize", "model": "classify", "splits": ["train"]},
+    }
+    target = runs.target_of(run_copy)
+    target.stages["new"] = Localize("new", target.stages["new"].params, {})
+    with pytest.raises(UsageError, match="stage new: no predictor is known for method 'classify'"):
+        runs.execute(target)

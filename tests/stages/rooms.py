@@ -1,0 +1,263 @@
+"""Every room's output on a tiny made input, as a few numbers; `python -m tests.stages.rooms` pins them again.
+
+Each room gets inputs of its own, made by formula, so that a change in one room shows in that room alone: plain pixmaps
+(no encoder between), a network whose weights follow their position, hand-drawn score maps. Per column of every table the
+pin keeps count, mean and a weighted mean of all numbers, and a digest of all texts; of a trained model the same of its
+weights. Numbers are compared to one part in a thousand: other processors and library versions agree to about one in a
+million. What this does not cover: other parameters than those below, bfloat16, GPUs, and the report's HTML.
+"""
+
+import hashlib
+import json
+import math
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline.context import LocalContext, set_threads
+from pipeline.resources import StageResources
+from pipeline.runner import InProcessRunner, Job
+from pipeline.stage import Done, Shard, ShardResult, Stage, Task
+from pipeline.store import Store
+from schemas import TABLES
+from stages import catalog
+from stages.vision.backbones import build
+from stages.vision.inference import ClassifierCache
+from stages.vision.models import WEIGHTS, to_blobs
+from stages.vision.tensor_bytes import load
+
+PINNED = Path(__file__).with_name("room_outputs.json")
+SIDE = 32
+SPLITS = ("train", "train", "train", "train", "dev", "test")
+PATHS = {"uri", "mask_uri", "weights_hash"}
+
+
+def outputs() -> dict[str, dict[str, Any]]:
+    """Room -> its stage's version and the summary of its output."""
+    set_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        return _Rooms(Path(folder)).outputs()
+
+
+class _Rooms:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = Store(str(folder / "run"))
+        self.images = write_images(folder / "data")
+        self.inputs = {
+            "images": self._given("images", {"images": images_table(self.images)}),
+            "model": self._given("model", {}, classifier()),
+            "cam_maps": self._given("cam_maps", {"score_maps": maps_table()}),
+            "labels": self._given("labels", {"pseudo_labels": labels_table()}),
+            "classes": self._given("classes", {"predictions": predictions_table()}),
+        }
+
+    def outputs(self) -> dict[str, dict[str, Any]]:
+        given = self.inputs
+        seen = {"images": given["images"], "model": given["model"]}
+        tiny = {"epochs": 2, "batch_size": 2, "learning_rate": 0.01}
+        done = {
+            "ingest": self._ingest(),
+            "classify": self._run("classify", tiny, {"images": given["images"]}),
+            "cam": self._run("cam", {}, seen),
+            "ddt": self._run("ddt", {}, seen, args={"label_name": "cat"}),
+            "calibrate": self._run("calibrate", {}, {"images": given["images"], "maps": given["cam_maps"]}),
+            "boxes": self._run("boxes", {"threshold": 0.5}, {"maps": given["cam_maps"], "thresholds": ()}),
+            "psol": self._run("psol", tiny, {**seen, "labels": given["labels"]}),
+            "localize": self._run("localize", {}, seen),
+            "evaluate": self._run(
+                "evaluate",
+                {"classes": "classes", "labels": ("labels",), "maps": ("cam_maps",), "splits": ("dev", "test")},
+                {
+                    "images": given["images"],
+                    "classes": given["classes"],
+                    "labels": given["labels"],
+                    "predictions": (),
+                    "maps": given["cam_maps"],
+                },
+                payload={"run": "run", "dataset": "made"},
+            ),
+        }
+        return {
+            room: {"version": catalog.STAGES[KINDS.get(room, room)].version, "output": self._summary(found)}
+            for room, found in done.items()
+        }
+
+    def _given(self, stage: str, tables: dict[str, Any], blobs: dict[str, bytes] | None = None) -> tuple[Done, ...]:
+        return (self.store.commit(stage, "made", "k", ShardResult(tables, blobs or {})),)
+
+    def _run(
+        self,
+        kind: str,
+        params: Mapping[str, Any],
+        inputs: Mapping[str, tuple[Done, ...]],
+        *,
+        args: Mapping[str, Any] | None = None,
+        payload: Any = None,
+    ) -> Done:
+        stage = catalog.create(kind, kind, catalog.params_type(kind)(**params))
+        rows_from = {"cam": "images", "boxes": "maps"}.get(kind)
+        return self._compute(stage, Task(Shard("k", args=args or {}, rows_from=rows_from, payload=payload), inputs))
+
+    def _ingest(self) -> Done:
+        params = catalog.params_type("ingest.folder")(root=str(self.folder / "data"), dev_fraction=0.5)
+        stage = catalog.create("ingest.folder", "ingest", params)
+        (shard,) = stage.plan("r", {}, self.store)
+        return self._compute(stage, Task(shard, {}))
+
+    def _compute(self, stage: Stage, task: Task) -> Done:
+        found: list[Done] = []
+        InProcessRunner().run(Job(stage, "r", [task], self.store, StageResources()), found.append)
+        return found[0]
+
+    def _summary(self, done: Done) -> dict[str, Any]:
+        said = {}
+        for name in sorted(done.tables):
+            table = self.store.table(done, name)
+            for column in table.column_names:
+                if column not in PATHS:
+                    said[f"{name}.{column}"] = summary(table.column(column).to_pylist())
+        if done.blobs:
+            tensors = load_weights(LocalContext(self.store).blob(done, WEIGHTS))
+            said["weights"] = summary([tensors[name].float().ravel().tolist() for name in sorted(tensors)])
+        return said
+
+
+KINDS = {"ingest": "ingest.folder"}
+
+
+def load_weights(data: bytes) -> dict[str, torch.Tensor]:
+    """The tensors of a model artifact."""
+    return load(data)
+
+
+def summary(values: Any) -> dict[str, Any]:
+    """Count, mean, weighted mean and mean size of all numbers in nested values; a digest of everything else."""
+    flat = list(flattened(values))
+    numbers = np.array([value for value in flat if isinstance(value, float)])
+    texts = [value for value in flat if not isinstance(value, float)]
+    said: dict[str, Any] = {}
+    if texts:
+        said["texts"] = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+    if len(numbers):
+        weights = np.sin(np.arange(1, len(numbers) + 1))
+        moments = (numbers.mean(), (numbers * weights).mean(), np.abs(numbers).mean())
+        said["numbers"] = [len(numbers), *(float(f"{moment:.6g}") for moment in moments)]
+    return said
+
+
+def flattened(value: Any) -> Iterable[float | str]:
+    """Finite numbers as floats, all else as text, in order."""
+    if isinstance(value, Mapping):
+        for name in sorted(value):
+            yield from flattened(value[name])
+    elif isinstance(value, list):
+        for item in value:
+            yield from flattened(item)
+    elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        yield float(value)
+    else:
+        yield str(value)
+
+
+def write_images(folder: Path) -> list[Path]:
+    """Six plain pixmaps of two classes: a bright square whose place and shade depend on the number."""
+    paths = []
+    for number, split in enumerate(SPLITS):
+        pixels = (np.indices((SIDE, SIDE)).sum(0) * 3 + 11 * number).astype(np.uint8)[:, :, None].repeat(3, 2)
+        top = 2 + 3 * number
+        pixels[top : top + 10, top : top + 12] = (250 - 9 * number, 40, 90 + 20 * number)
+        path = (
+            folder / ("test" if split == "test" else "train") / ("cat" if number % 2 == 0 else "dog") / f"{number}.ppm"
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(f"P6 {SIDE} {SIDE} 255\n".encode() + pixels.tobytes())
+        paths.append(path)
+    return paths
+
+
+def box(number: int) -> dict[str, float]:
+    """The square of image `number`."""
+    x0, y0 = float(2 + 3 * number), float(2 + 3 * number)
+    return {"x0": x0, "y0": y0, "x1": min(x0 + 12, SIDE), "y1": min(y0 + 10, SIDE)}
+
+
+def rows() -> list[dict[str, Any]]:
+    """What every per-image table says of the six images."""
+    return [
+        {"image_id": str(n), "label": n % 2, "split": split, "image_height": SIDE, "image_width": SIDE}
+        for n, split in enumerate(SPLITS)
+    ]
+
+
+def images_table(paths: list[Path]) -> Any:
+    sizes = {"width": SIDE, "height": SIDE, "content_hash": "0"}
+    return TABLES["images"].from_rows(
+        [
+            {**row, **sizes, "uri": str(path), "label_name": ("cat", "dog")[row["label"]], "gt_boxes": [box(number)]}
+            for number, (row, path) in enumerate(zip(rows(), paths, strict=True))
+        ]
+    )
+
+
+def maps_table() -> Any:
+    """Hills on an 8 x 8 grid, higher by the same step each, around the middle of each square."""
+    y, x = np.indices((8, 8))
+    centres = [((2 + 3 * n) + 5) / 4 for n in range(len(SPLITS))]
+    return TABLES["score_maps"].from_rows(
+        [
+            {
+                **row,
+                "method": "cam",
+                "height": 8,
+                "width": 8,
+                "map": (8 - np.abs(x - round(centre)) - np.abs(y - round(centre))).astype(np.float16).ravel(),
+                "backbone": "made",
+                "tap": "features",
+                "input_size": 64,
+                "weights_hash": "0",
+            }
+            for row, centre in zip(rows(), centres, strict=True)
+        ]
+    )
+
+
+def labels_table() -> Any:
+    fixed = {
+        "method": "cam", "source": "labels", "masks": [], "area_fraction": 0.1, "components": 1, "threshold": 0.5,
+        "threshold_choice": "fixed", "component_rule": "largest",
+    }  # fmt: skip
+    return TABLES["pseudo_labels"].from_rows(
+        [{**row, **fixed, "boxes": [{**box(number), "score": 1.0}]} for number, row in enumerate(rows())]
+    )
+
+
+def predictions_table() -> Any:
+    return TABLES["predictions"].from_rows(
+        [
+            {**row, "method": "classify", "source": "classes", "classes": [0, 1], "class_scores": [0.75, 0.25]}
+            for row in rows()
+        ]
+    )
+
+
+def classifier() -> dict[str, bytes]:
+    """A small network whose weights are given by their position: small integers times a power of two."""
+    network = build("smallnet", 2)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            position = torch.arange(parameter.numel()).reshape(parameter.shape)
+            scale = 2.0 ** -round(math.log2(parameter[0].numel()) / 2 + 2)
+            parameter.copy_((position * 7 % 13 - 6) * scale if parameter.ndim > 1 else (position % 3) / 16 + 0.5)
+    card = {"method": "classify", "backbone": "smallnet", "num_classes": 2, "classes": ["cat", "dog"], "input_size": 64}
+    blobs = to_blobs(network, card)
+    ClassifierCache("cpu").get("k", blobs.__getitem__)
+    return blobs
+
+
+if __name__ == "__main__":
+    PINNED.write_text(json.dumps(outputs(), indent=1, sort_keys=True) + "\n")
