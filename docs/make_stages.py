@@ -14,8 +14,8 @@ def text() -> str:
     lines = [
         "# Stages and their parameters",
         "",
-        "Made by `python -m docs.make_stages`; a test compares it with the code. *input*: the name of the stage that is read.",
-        "*resource*: never changes results and is not part of a recipe.",
+        "Made by `python -m docs.make_stages`; a test compares it with the code. *input*: the name of the stage that",
+        "is read. *resource*: never changes results and is not part of a recipe.",
     ]
     for kind, stage in STAGES.items():
         lines += [

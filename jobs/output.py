@@ -17,7 +17,6 @@ from pipeline.plan import PlannedStage, nearest
 from pipeline.stage import TrainStage
 from pipeline.store import Store
 from pipeline.trainer import progress_path
-from stages import catalog
 
 REPORT = "report.html"
 _WIDE = 200
@@ -104,6 +103,8 @@ def export_stage(target: Target, form: str, labels: str | None, predictions: str
     for source in filter(None, (labels, predictions)):
         if source not in target.stages:
             raise UsageError(f"there is no stage {source!r}{nearest(source, target.stages)}")
+    from stages import catalog
+
     name = f"export_{form}_{labels or predictions}"
     params = catalog.params_type("export")(labels=labels, predictions=predictions, format=form)
     stage = catalog.create("export", name, params)

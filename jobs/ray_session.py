@@ -20,8 +20,13 @@ _LOCAL = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "GOMP_SPINCOUNT": "0",
 }
-"""Settings of a Ray that lives as long as one command on one machine."""
+"""Settings of a Ray that lives as long as one command on one machine. Its workers are the command: they run as it does,
+not at Ray's own niceness of 15, which starves them beside anything else that computes. Threads that wait for each other
+sleep: spinning made a training with two threads four times slower as soon as another process wanted the processors."""
 
 
 class RaySession:

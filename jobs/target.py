@@ -9,7 +9,6 @@ from pipeline.config import RunConfig, load_config, parse_config
 from pipeline.errors import UsageError
 from pipeline.stage import Stage
 from pipeline.store import Store
-from stages import catalog
 
 CONFIG = "config.json"
 
@@ -29,6 +28,8 @@ def open_target(target: str, changes: Sequence[str] = ()) -> Target:
     Raises:
         UsageError: neither of the two, or a bad config.
     """
+    from stages import catalog  # brings torch along, which --help does not need
+
     config = _config(target, changes)
     return Target(config, config.stage_objects(catalog), open_store(config.run_root))
 

@@ -5,16 +5,31 @@ batch size where it does not matter) never are; *inputs* name the stages that ar
 """
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 _RESOURCE = "resource"
+_CHOICES = "choices"
+_AT_LEAST = "at_least"
 _INPUT = "input"
 _HELP = "help"
 
 
-def option(default: Any, help: str, *, resource: bool = False) -> Any:
-    """A parameter with a default. `resource=True`: it does not change results and is not hashed."""
-    return dataclasses.field(default=default, metadata={_HELP: help, _RESOURCE: resource})
+def option(
+    default: Any,
+    help: str,
+    *,
+    resource: bool = False,
+    choices: Collection[str] | None = None,
+    at_least: float | None = None,
+) -> Any:
+    """A parameter with a default.
+
+    resource: it does not change results and is not hashed. choices: the texts that it (or each of a tuple) may be.
+    at_least: the smallest number that it may be. None is always allowed where it is the default.
+    """
+    metadata = {_HELP: help, _RESOURCE: resource, _CHOICES: choices, _AT_LEAST: at_least}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def reads(table: str, default: Any, help: str) -> Any:
@@ -34,6 +49,20 @@ def input_names(params: Any) -> dict[str, tuple[str, ...]]:
         slot: () if value is None else (value,) if isinstance(value, str) else tuple(value)
         for slot, value in names.items()
     }
+
+
+def mistake(params: Any) -> str | None:
+    """What is wrong with the first parameter outside its choices or below its minimum, in words; None if none is."""
+    for field in dataclasses.fields(params):
+        value, choices, least = getattr(params, field.name), field.metadata.get(_CHOICES), field.metadata.get(_AT_LEAST)
+        if value is None:
+            continue
+        for part in value if isinstance(value, tuple) else (value,):
+            if choices is not None and part not in choices:
+                return f"{field.name} must be one of {', '.join(choices)}, not {part!r}"
+        if least is not None and value < least:
+            return f"{field.name} must be at least {least:g}, not {value:g}"
+    return None
 
 
 def numeric(params: Any) -> dict[str, Any]:

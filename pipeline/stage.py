@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import pyarrow as pa
 
+from pipeline.errors import UsageError
 from pipeline.hashing import fingerprint
+from pipeline.params import mistake
 
 if TYPE_CHECKING:
     from pipeline.store import Store
@@ -172,6 +174,8 @@ class Stage(ABC):
 
     def check(self) -> None:
         """Refuse bad parameters before anything runs. Raises UsageError with one line that names the parameter."""
+        if wrong := mistake(self.params):
+            raise UsageError(f"stage {self.name}: {wrong}")
 
     @abstractmethod
     def plan(self, recipe: str, inputs: Inputs, store: "Store") -> list[Shard]:

@@ -21,6 +21,7 @@ _PROVENANCE = (
     Column("tap", _S, "layer whose output was used", nullable=True),
     Column("input_size", _I, "side of the square network input, pixels", nullable=True),
     Column("weights_hash", _S, "sha256 of the network's weights", nullable=True),
+    Column("seed", _L, "seed of the network's training", nullable=True),
 )
 
 IMAGES = TableSpec(

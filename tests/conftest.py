@@ -30,6 +30,7 @@ def private_ray_environment() -> Iterator[Path]:
         patch.setenv("RAY_TMPDIR", str(folder))
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_worker_niceness", "0")
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         yield folder
     shutil.rmtree(folder, ignore_errors=True)

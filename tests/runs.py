@@ -17,6 +17,8 @@ from stages.ingest.demo import compose
 
 TRAIN, TEST = 48, 12
 
+DEV_FRACTION = 0.2
+
 STAGES: dict[str, Any] = {
     "classify": {"epochs": 1, "batch_size": 16, "refit": "never"},
     "classes": {"stage": "localize", "model": "classify"},
@@ -39,7 +41,7 @@ STAGES: dict[str, Any] = {
 
 def config(data: Path | str, root: Path | str) -> dict[str, Any]:
     """The config of the tiny run: a folder data set of demo images, ten images a shard, one epoch."""
-    dataset = {"reader": "folder", "root": str(data), "dev_fraction": 0.2, "shard_size": 10}
+    dataset = {"reader": "folder", "root": str(data), "dev_fraction": DEV_FRACTION, "shard_size": 10}
     return {"run_root": str(root), "dataset": dataset, "stages": STAGES, "max_quarantined": 1.0}
 
 

@@ -23,11 +23,21 @@ class BoxesParams:
     maps: str = reads("score_maps", "cam", "the score maps")
     thresholds: str | None = reads("thresholds", None, "stage that chose a threshold for these maps on dev")
     threshold: float | None = option(None, "a fixed threshold; exactly one of thresholds and threshold is given")
-    kind: str = option("relative", "relative: fraction of the min-maxed map; absolute: the map as it is (DDT: 0)")
-    frame: str = option("image", "image: enlarge, then threshold; grid: threshold on the map's own grid (PSOL's DDT)")
-    components: str = option("largest", "largest, all or union of the 8-connected components")
+    kind: str = option(
+        "relative",
+        "relative: fraction of the min-maxed map; absolute: the map as it is (DDT: 0)",
+        choices=("relative", "absolute"),
+    )
+    frame: str = option(
+        "image",
+        "image: enlarge, then threshold; grid: threshold on the map's own grid (PSOL's DDT)",
+        choices=("image", "grid"),
+    )
+    components: str = option(
+        "largest", "largest, all or union of the 8-connected components", choices=("largest", "all", "union")
+    )
     min_area: float = option(0.0, "components below this fraction of the image are ignored")
-    enlargement: str = option("bilinear", "bilinear or bicubic")
+    enlargement: str = option("bilinear", "bilinear or bicubic", choices=("bilinear", "bicubic"))
 
 
 class Boxes(Stage):
@@ -40,17 +50,8 @@ class Boxes(Stage):
     per_image = True
 
     def check(self) -> None:
-        """Refuse parameters outside their choices."""
-        choices = {
-            "kind": ("relative", "absolute"),
-            "frame": ("image", "grid"),
-            "components": ("largest", "all", "union"),
-            "enlargement": ("bilinear", "bicubic"),
-        }
-        for name, known in choices.items():
-            value = getattr(self.params, name)
-            if value not in known:
-                raise UsageError(f"stage {self.name}: {name} must be one of {', '.join(known)}, not {value!r}")
+        """Refuse a threshold too few or too many, and one that was chosen for another rule."""
+        super().check()
         if (self.params.threshold is None) == (self.params.thresholds is None):
             raise UsageError(f"stage {self.name}: give either threshold (a number) or thresholds (a stage)")
         if self.params.thresholds is not None and (self.params.kind, self.params.frame) != ("relative", "image"):
@@ -105,7 +106,7 @@ class _BoxesWorker:
 
     def _row(self, row: dict[str, Any], found: PseudoBoxes, threshold: float) -> dict[str, Any]:
         names = ("x0", "y0", "x1", "y1", "score")
-        kept = {name: row[name] for name in (*_COLUMNS, "weights_hash")}
+        kept = {name: row[name] for name in (*_COLUMNS, "weights_hash", "seed")}
         return {
             **kept,
             "source": self._stage,

@@ -11,7 +11,7 @@ from pipeline.store import Store
 from schemas import TABLES
 from stages.cam.cam import class_activation_maps
 from stages.vision.images import to_batch
-from stages.vision.inference import ClassifierCache, autocast
+from stages.vision.inference import PRECISIONS, ClassifierCache, autocast
 from stages.vision.rows import IMAGE_COLUMNS, carried
 from stages.vision.stream import ImageStream
 
@@ -24,8 +24,8 @@ class CamParams:
     model: str = reads("model", "classify", "the classifier whose maps are taken")
     input_size: int | None = option(None, "side of the network input, pixels; null: as the classifier was trained")
     negative_weights: bool = option(True, "false sets the class's negative weights to 0 (Bae et al. 2020)")
-    precision: str = option("float32", "float32 or bfloat16 (autocast)")
-    batch_size: int = option(32, "images in one forward pass", resource=True)
+    precision: str = option("float32", "float32 or bfloat16 (autocast)", choices=PRECISIONS)
+    batch_size: int = option(32, "images in one forward pass", resource=True, at_least=1)
     decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)
 
 
@@ -78,6 +78,7 @@ class _CamWorker:
                         "tap": "features",
                         "input_size": size,
                         "weights_hash": model.card["weights_hash"],
+                        "seed": model.card["seed"],
                     }
                 )
         bad = [quarantined(self._stage, row, reason) for row, reason in stream.bad]

@@ -33,23 +33,27 @@ class ClassifyParams:
     """Parameters of `classify`."""
 
     images: str = reads("images", "ingest", "the images")
-    backbone: str = option("smallnet", "name of the network, see stages/vision/backbones")
+    backbone: str = option("smallnet", "name of the network, see stages/vision/backbones", choices=tuple(BACKBONES))
     weights: str = option("scratch", "scratch, a torchvision weights name, or a .safetensors / .pth file")
     keep_head: bool = option(False, "take the classifier layer from the weights too (same classes, same order)")
     input_size: int | None = option(None, "side of the network input, pixels; null: the backbone's own")
-    epochs: int = option(10, "passes over the training images; 0 takes the weights as they are")
-    batch_size: int = option(64, "images in one step and worker")
+    epochs: int = option(10, "passes over the training images; 0 takes the weights as they are", at_least=0)
+    batch_size: int = option(64, "images in one step and worker", at_least=1)
     learning_rate: float = option(0.1, "peak learning rate")
     head_rate: float = option(1.0, "factor on the learning rate of the classifier layer")
     weight_decay: float = option(5e-4, "weight decay")
-    schedule: str = option("one_cycle", "one_cycle, cosine or constant")
+    schedule: str = option("one_cycle", "one_cycle, cosine or constant", choices=SCHEDULES)
     label_smoothing: float = option(0.0, "label smoothing of the cross-entropy")
     min_crop: float = option(1.0, "smallest area of the random resized crop, fraction of the image; 1: no crop")
     flip: bool = option(False, "mirror half of the images")
     jitter: float = option(0.0, "largest change of brightness and contrast, fraction")
-    precision: str = option("float32", "float32 or bfloat16 (autocast)")
+    precision: str = option("float32", "float32 or bfloat16 (autocast)", choices=PRECISIONS)
     seed: int = option(0, "seed of initial weights, order and augmentation")
-    refit: str = option("on_growth", "on_growth: train again when images are added; never: keep the first model")
+    refit: str = option(
+        "on_growth",
+        "on_growth: train again when images are added; never: keep the first model",
+        choices=("on_growth", "never"),
+    )
     processes: int = option(0, "loading processes of a worker", resource=True)
 
 
@@ -60,20 +64,6 @@ class Classify(TrainStage):
     version = 1
     Params = ClassifyParams
     outputs = ("training",)
-
-    def check(self) -> None:
-        """Refuse parameters outside their choices."""
-        choices = {
-            "backbone": tuple(BACKBONES),
-            "schedule": SCHEDULES,
-            "precision": PRECISIONS,
-            "refit": ("on_growth", "never"),
-        }
-        for name, known in choices.items():
-            if getattr(self.params, name) not in known:
-                raise UsageError(
-                    f"stage {self.name}: {name} must be one of {', '.join(known)}, not {getattr(self.params, name)!r}"
-                )
 
     def ingredients(self) -> Mapping[str, Any]:
         """The content of a local weights file."""

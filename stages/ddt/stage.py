@@ -8,13 +8,25 @@ import pyarrow.compute as pc
 import torch
 
 from pipeline.params import option, reads
-from pipeline.stage import Context, Inputs, Shard, ShardRef, ShardResult, Stage, Task, quarantined, shard_key
+from pipeline.stage import (
+    Context,
+    Inputs,
+    LabelCounts,
+    Shard,
+    ShardRef,
+    ShardResult,
+    Stage,
+    Task,
+    quarantined,
+    shard_key,
+)
 from pipeline.store import Store
 from schemas import TABLES
 from stages.ddt.ddt import ClassMaps, Descriptors, project, transform
+from stages.ddt.principal import SIGN_RULES
 from stages.vision.backbones import tap_path, tapped
 from stages.vision.images import to_batch
-from stages.vision.inference import Classifier, ClassifierCache, autocast
+from stages.vision.inference import PRECISIONS, Classifier, ClassifierCache, autocast
 from stages.vision.rows import IMAGE_COLUMNS, by_id, carried
 from stages.vision.stream import ImageStream, Row
 
@@ -30,9 +42,9 @@ class DdtParams:
     model: str = reads("model", "classify", "the network whose descriptors are read")
     tap: str | None = option(None, "layer whose output is read; null: the backbone's default")
     input_size: int | None = option(None, "side of the network input, pixels; null: as the classifier was trained")
-    sign: str = option("energy", "energy, max_abs_coef, max_abs_proj or skew")
-    precision: str = option("float32", "float32 or bfloat16 (autocast)")
-    batch_size: int = option(32, "images in one forward pass", resource=True)
+    sign: str = option("energy", "energy, max_abs_coef, max_abs_proj or skew", choices=SIGN_RULES)
+    precision: str = option("float32", "float32 or bfloat16 (autocast)", choices=PRECISIONS)
+    batch_size: int = option(32, "images in one forward pass", resource=True, at_least=1)
     decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)
 
 
@@ -49,22 +61,23 @@ class Ddt(Stage):
         """One shard for each class; it reads only the shards of images that hold the class."""
         (images,) = inputs["images"]
         holders: dict[str, list[ShardRef]] = {}
-        counts: dict[str, int] = {}
+        counts: dict[str, dict[str, dict[str, int]]] = {}
         for shard, ref in zip(images.shards, images.refs(), strict=True):
-            here: dict[str, int] = {}
-            for of_split in shard.labels.values():
+            for split, of_split in shard.labels.items():
                 for name, count in of_split.items():
-                    here[name] = here.get(name, 0) + count
-            for name, count in here.items():
-                holders.setdefault(name, []).append(ref)
-                counts[name] = counts.get(name, 0) + count
+                    of_class = counts.setdefault(name, {}).setdefault(split, {name: 0})
+                    of_class[name] += count
+                    if ref not in holders.setdefault(name, [])[-1:]:
+                        holders[name].append(ref)
         model = tuple(ref for up in inputs["model"] for ref in up.refs())
-        shards = []
-        for name in sorted(holders):
-            refs = {"images": tuple(holders[name]), "model": model}
-            args = {"label_name": name}
-            shards.append(Shard(key=shard_key(recipe, refs, args), inputs=refs, args=args, rows=counts[name]))
-        return shards
+        return [self._shard(recipe, name, tuple(holders[name]), model, counts[name]) for name in sorted(holders)]
+
+    def _shard(
+        self, recipe: str, name: str, images: tuple[ShardRef, ...], model: tuple[ShardRef, ...], labels: LabelCounts
+    ) -> Shard:
+        refs, args = {"images": images, "model": model}, {"label_name": name}
+        rows = sum(sum(of_split.values()) for of_split in labels.values())
+        return Shard(key=shard_key(recipe, refs, args), inputs=refs, args=args, rows=rows, labels=labels)
 
     def worker(self, context: Context) -> "_DdtWorker":
         """Loads the network at its first shard."""
@@ -132,6 +145,7 @@ class _DdtWorker:
             "tap": self._params.tap or "default",
             "input_size": size,
             "weights_hash": model.card["weights_hash"],
+            "seed": model.card["seed"],
         }
 
 

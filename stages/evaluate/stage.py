@@ -1,7 +1,7 @@
 """Stages `calibrate` (thresholds chosen on dev) and `evaluate` (metrics of everything, trivial predictors beside)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import UsageError
 from pipeline.params import option, reads
-from pipeline.stage import Context, Done, Inputs, Shard, ShardResult, Stage, Task, whole
+from pipeline.stage import Context, Done, Inputs, Shard, ShardResult, Stage, Task, Upstream, whole
 from pipeline.store import Store
 from schemas import TABLES
 from schemas.types import SPLITS
@@ -22,8 +22,8 @@ from stages.evaluate.rows import Subject, box_rows, classifier_rows, sweep_rows,
 from stages.vision.score_maps import enlarge, min_max
 
 _TOP = 5
-_MAP_COLUMNS = ("image_id", "split", "method", "height", "width", "map")
-_BOX_COLUMNS = ("image_id", "split", "method", "boxes")
+_MAP_COLUMNS = ("image_id", "split", "method", "seed", "height", "width", "map")
+_BOX_COLUMNS = ("image_id", "split", "method", "seed", "boxes")
 _LABEL_COLUMNS = (*_BOX_COLUMNS, "threshold", "threshold_choice")
 
 
@@ -47,12 +47,16 @@ class Calibrate(Stage):
     light = True
 
     def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
-        """One shard that reads everything."""
-        return whole(recipe, inputs)
+        """One shard, which reads those shards that hold images of dev: others cannot change the choice."""
+        return whole(recipe, {slot: tuple(map(_with_dev, upstreams)) for slot, upstreams in inputs.items()})
 
     def worker(self, context: Context) -> "_Calibration":
         """Needs no set-up."""
         return _Calibration(self.name, self.params, context)
+
+
+def _with_dev(upstream: Upstream) -> Upstream:
+    return replace(upstream, shards=[shard for shard in upstream.shards if "dev" in shard.labels])
 
 
 class _Calibration:
@@ -97,7 +101,7 @@ class EvaluateParams:
     labels: tuple[str, ...] = reads("pseudo_labels", (), "pseudo labels whose boxes are scored")
     predictions: tuple[str, ...] = reads("predictions", (), "predicted boxes that are scored")
     maps: tuple[str, ...] = reads("score_maps", (), "score maps whose thresholds are swept")
-    splits: tuple[str, ...] = option(("val", "test"), "splits that are reported")
+    splits: tuple[str, ...] = option(("val", "test"), "splits that are reported", choices=SPLITS)
 
 
 class Evaluate(Stage):
@@ -108,12 +112,6 @@ class Evaluate(Stage):
     Params = EvaluateParams
     outputs = ("metrics", "curves")
     light = True
-
-    def check(self) -> None:
-        """Refuse unknown splits."""
-        for split in self.params.splits:
-            if split not in SPLITS:
-                raise UsageError(f"stage {self.name}: splits: {split!r} is none of {', '.join(SPLITS)}")
 
     def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
         """One shard that reads everything."""
@@ -164,7 +162,9 @@ class _Evaluation:
             rows += box_rows(subject, truth, boxes, classes)
         for source in self._params.maps:
             table = _joined(self._context, _of(task, "maps", source), "score_maps", _MAP_COLUMNS, of_split)
-            found, lines = sweep_rows(Subject(_first(table, source)["method"], source), truth, score_maps(table))
+            first = _first(table, source)
+            subject = Subject(first["method"], source, seed=first["seed"])
+            found, lines = sweep_rows(subject, truth, score_maps(table))
             rows += found
             curves += lines
         rows += trivial_rows(truth, train)
@@ -183,21 +183,21 @@ class _Evaluation:
         }
 
     def _classifier(self, images: pa.Table, ranked: dict[str, IntArray]) -> Iterator[dict[str, Any]]:
-        labels = dict(zip(images.column("image_id").to_pylist(), images.column("label").to_pylist(), strict=True))
-        ids = sorted(set(labels) & set(ranked))
-        truth = np.array([labels[image_id] for image_id in ids], np.int64)
-        yield from classifier_rows(
-            Subject("classify", self._params.classes), truth, np.stack([ranked[image_id] for image_id in ids])
-        )
+        """An image that has no classes, because a stage quarantined it, counts as wrong, as it does for boxes."""
+        unknown = np.full(_TOP, -1)
+        classes = np.stack([ranked.get(image_id, unknown) for image_id in images.column("image_id").to_pylist()])
+        labels = images.column("label").to_numpy().astype(np.int64)
+        yield from classifier_rows(Subject("classify", self._params.classes), labels, classes)
 
     def _box_sources(self, task: Task, of_split: Any) -> Iterator[tuple[Subject, pa.Table]]:
         for source in self._params.labels:
             table = _joined(self._context, _of(task, "labels", source), "pseudo_labels", _LABEL_COLUMNS, of_split)
             first = _first(table, source)
-            yield Subject(first["method"], source, first["threshold"], first["threshold_choice"]), table
+            yield Subject(first["method"], source, first["threshold"], first["threshold_choice"], first["seed"]), table
         for source in self._params.predictions:
             table = _joined(self._context, _of(task, "predictions", source), "predictions", _BOX_COLUMNS, of_split)
-            yield Subject(_first(table, source)["method"], source), table
+            first = _first(table, source)
+            yield Subject(first["method"], source, seed=first["seed"]), table
 
 
 def _of(task: Task, slot: str, source: str) -> tuple[Done, ...]:

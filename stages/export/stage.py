@@ -30,8 +30,10 @@ class ExportParams:
     images: str = reads("images", "ingest", "stage that lists the images")
     labels: str | None = reads("pseudo_labels", None, "stage whose pseudo labels are exported (or predictions)")
     predictions: str | None = reads("predictions", None, "stage whose predictions are exported (or labels)")
-    format: str = option("coco", "coco")
-    splits: tuple[str, ...] = option(SPLITS, "splits to export, a file each; one without images has no file")
+    format: str = option("coco", "coco", choices=tuple(FORMATS))
+    splits: tuple[str, ...] = option(
+        SPLITS, "splits to export, a file each; one without images has no file", choices=SPLITS
+    )
     keep_flagged: bool = option(False, "also export pseudo labels whose box is a fallback (empty_mask, ...)")
 
 
@@ -46,14 +48,10 @@ class Export(Stage):
     params: ExportParams
 
     def check(self) -> None:
-        """Refuse none or both of labels and predictions, and unknown formats and splits."""
+        """Refuse none or both of labels and predictions."""
+        super().check()
         if (self.params.labels is None) == (self.params.predictions is None):
             raise UsageError(f"stage {self.name}: give exactly one of labels and predictions")
-        if self.params.format not in FORMATS:
-            raise UsageError(f"stage {self.name}: unknown format {self.params.format!r} (known: {', '.join(FORMATS)})")
-        for split in self.params.splits:
-            if split not in SPLITS:
-                raise UsageError(f"stage {self.name}: splits: unknown split {split!r} (known: {', '.join(SPLITS)})")
 
     def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
         """One shard: a data set's ids need all images at once."""

@@ -34,6 +34,7 @@ def _compose(params: DemoParams) -> None:
     staged = tempfile.mkdtemp(dir=parent, prefix=".compose-")
     try:
         compose(staged, train=params.train, test=params.test, seed=params.seed)
+        os.chmod(staged, 0o755)  # mkdtemp makes it private
         os.rename(staged, params.root)
     except OSError:
         if not os.path.exists(os.path.join(params.root, BOXES_FILE)):

@@ -40,9 +40,11 @@ def scan(params: FolderParams) -> Scan:
     files = list_files(params.root)
     listed = {file.path: file for file in files}
     images = [file for file in files if file.path.count("/") >= 1 and not file.path.startswith(f"{_MASKS}/")]
-    split_layout = bool(images) and all(
-        file.path.split("/", 1)[0] in _SPLITS and file.path.count("/") >= 2 for file in images
-    )
+    in_splits = [file.path.split("/", 1)[0] in _SPLITS and file.path.count("/") >= 2 for file in images]
+    split_layout = any(in_splits)
+    if split_layout and not all(in_splits):
+        odd = images[in_splits.index(False)].path
+        raise UsageError(f"dataset: root {params.root}: {odd} is outside the folders of the splits (train, val, test)")
     boxes = read_boxes(listed[params.boxes], set(listed)) if params.boxes in listed else None
     found = [_found(file, split_layout, boxes, listed) for file in images]
     result = Scan.of(found)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipeline.errors import UsageError
+from pipeline.params import mistake
 from pipeline.stage import Context, Inputs, Shard, ShardResult, Stage, Task, quarantined
 from pipeline.store import Store
 from schemas import TABLES
@@ -26,12 +27,12 @@ class Ingest(Stage):
 
     def check(self) -> None:
         """Refuse a missing root and impossible numbers."""
+        if wrong := mistake(self.params):
+            raise UsageError(f"dataset: {wrong}")
         if not self.params.root:
             raise UsageError("dataset: root is missing")
         if not 0 <= self.params.dev_fraction < 1:
             raise UsageError(f"dataset: dev_fraction must be in [0, 1), not {self.params.dev_fraction}")
-        if self.params.shard_size < 1:
-            raise UsageError(f"dataset: shard_size must be at least 1, not {self.params.shard_size}")
 
     def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
         """Shards of at most `shard_size` images; rows that earlier runs planned stay where they are."""

@@ -16,7 +16,7 @@ from pipeline.store import Store
 from schemas import TABLES
 from schemas.types import SPLITS
 from stages.vision.images import to_batch
-from stages.vision.inference import autocast
+from stages.vision.inference import PRECISIONS, autocast
 from stages.vision.models import CARD, WEIGHTS, read_card
 from stages.vision.rows import IMAGE_COLUMNS, carried
 from stages.vision.stream import ImageStream, Row
@@ -28,9 +28,9 @@ class LocalizeParams:
 
     images: str = reads("images", "ingest", "the images")
     model: str = reads("model", "classify", "the trained model")
-    splits: tuple[str, ...] = option(("dev", "val", "test"), "splits that are predicted")
-    precision: str = option("float32", "float32 or bfloat16 (autocast)")
-    batch_size: int = option(64, "images in one forward pass", resource=True)
+    splits: tuple[str, ...] = option(("dev", "val", "test"), "splits that are predicted", choices=SPLITS)
+    precision: str = option("float32", "float32 or bfloat16 (autocast)", choices=PRECISIONS)
+    batch_size: int = option(64, "images in one forward pass", resource=True, at_least=1)
     decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)
 
 
@@ -46,12 +46,6 @@ class Localize(Stage):
     def __init__(self, name: str, params: LocalizeParams, predictors: Mapping[str, LoadPredictor]) -> None:
         super().__init__(name, params)
         self._predictors = predictors
-
-    def check(self) -> None:
-        """Refuse unknown splits."""
-        for split in self.params.splits:
-            if split not in SPLITS:
-                raise UsageError(f"stage {self.name}: splits: {split!r} is none of {', '.join(SPLITS)}")
 
     def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
         """One shard for each shard of images that holds one of the splits."""
@@ -115,6 +109,7 @@ class _LocalizeWorker:
             "backbone": card["backbone"],
             "input_size": card["input_size"],
             "weights_hash": card["weights_hash"],
+            "seed": card["seed"],
         }
 
 

@@ -32,15 +32,17 @@ class PsolParams:
     images: str = reads("images", "ingest", "the images")
     labels: str = reads("pseudo_labels", "boxes", "the pseudo boxes to train on")
     model: str = reads("model", "classify", "the network to start from: its features, not its classifier layer")
-    pooling: int = option(1, "side of the grid the features are averaged to before the head; the paper: 1")
+    pooling: int = option(1, "side of the grid the features are averaged to before the head; the paper: 1", at_least=1)
     input_size: int | None = option(None, "side of the network input, pixels; null: as the network was trained")
-    epochs: int = option(6, "passes over the training images")
-    batch_size: int = option(64, "images in one step and worker")
+    epochs: int = option(6, "passes over the training images", at_least=1)
+    batch_size: int = option(64, "images in one step and worker", at_least=1)
     learning_rate: float = option(1e-3, "peak learning rate of the features")
     head_rate: float = option(2.0, "factor on the learning rate of the head")
     weight_decay: float = option(5e-4, "weight decay")
-    schedule: str = option("constant", "one_cycle, cosine or constant (the paper's, for noisy labels)")
-    precision: str = option("float32", "float32 or bfloat16 (autocast)")
+    schedule: str = option(
+        "constant", "one_cycle, cosine or constant (the paper's, for noisy labels)", choices=SCHEDULES
+    )
+    precision: str = option("float32", "float32 or bfloat16 (autocast)", choices=PRECISIONS)
     seed: int = option(0, "seed of the head's initial weights, order and augmentation")
     processes: int = option(0, "loading processes of a worker", resource=True)
 
@@ -52,16 +54,6 @@ class Psol(TrainStage):
     version = 1
     Params = PsolParams
     outputs = ("training",)
-
-    def check(self) -> None:
-        """Refuse parameters outside their choices."""
-        for name, known in {"schedule": SCHEDULES, "precision": PRECISIONS}.items():
-            if getattr(self.params, name) not in known:
-                raise UsageError(
-                    f"stage {self.name}: {name} must be one of {', '.join(known)}, not {getattr(self.params, name)!r}"
-                )
-        if self.params.pooling < 1:
-            raise UsageError(f"stage {self.name}: pooling must be at least 1, not {self.params.pooling}")
 
     def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
         """One training."""

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import UsageError
 from pipeline.params import option, reads
 from pipeline.plan import recipe_path
 from pipeline.stage import Context, Inputs, Shard, ShardResult, Stage, Task, Upstream, quarantined, whole
@@ -28,7 +27,7 @@ class ReportParams:
     maps: tuple[str, ...] = reads("score_maps", (), "stages whose score maps are shown as heat maps")
     labels: tuple[str, ...] = reads("pseudo_labels", (), "stages whose pseudo boxes are shown")
     predictions: tuple[str, ...] = reads("predictions", (), "stages whose predicted boxes are shown")
-    samples: int = option(24, "images in the grid, chosen by hash")
+    samples: int = option(24, "images in the grid, chosen by hash", at_least=0)
     title: str | None = option(None, "title of the page; null: the data set")
 
 
@@ -41,11 +40,6 @@ class Report(Stage):
     outputs = ()
     light = True
     params: ReportParams
-
-    def check(self) -> None:
-        """Refuse a negative number of samples."""
-        if self.params.samples < 0:
-            raise UsageError(f"stage {self.name}: samples must be at least 0, not {self.params.samples}")
 
     def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
         """One shard, which also carries the ingredients of every stage above; the recipe already hashes them."""

@@ -1,10 +1,10 @@
 """Every room's output on a tiny made input, as a few numbers; `python -m tests.stages.rooms` pins them again.
 
 Each room gets inputs of its own, made by formula, so that a change in one room shows in that room alone: plain pixmaps
-(no encoder between), a network whose weights follow their position, hand-drawn score maps. Per column of every table the
-pin keeps count, mean and a weighted mean of all numbers, and a digest of all texts; of a trained model the same of its
-weights. Numbers are compared to one part in a thousand: other processors and library versions agree to about one in a
-million. What this does not cover: other parameters than those below, bfloat16, GPUs, and the report's HTML.
+(no encoder between), a network whose weights follow their position, hand-drawn score maps. Of every column of a table
+the pin keeps count, mean and a weighted mean of all numbers, and a digest of all texts; of a trained model the same of
+its weights. Numbers are compared to one part in a thousand: other processors and library versions agree to about one in
+a million. What this does not cover: other parameters than those below, bfloat16, GPUs, and the report's HTML.
 """
 
 import hashlib

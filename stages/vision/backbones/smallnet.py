@@ -19,8 +19,8 @@ class SmallNet(LocalizerNetwork):
 
     features: ``(B, 3, S, S)`` -> ``(B, 4 width, S/8, S/8)``; its children ``stem``, ``layer1``, ``layer2`` and
     ``layer3`` work at 1/2, 1/2, 1/4 and 1/8 of the input's side with 1, 1, 2 and 4 times ``width`` channels.
-    blocks: residual blocks of each layer. One block each, width 16: 0.08 M parameters and 13 M multiply-adds an image of
-    64 pixels; width 32: 0.31 M and 48 M; width 48 with 1, 2 and 2 blocks: 1.5 M.
+    blocks: residual blocks of each layer. One block each, width 16: 0.08 M parameters and 13 M multiply-adds an image
+    of 64 pixels; width 32: 0.31 M and 48 M; width 48 with 1, 2 and 2 blocks: 1.5 M.
     """
 
     def __init__(self, num_classes: int, width: int = 16, blocks: tuple[int, int, int] = (1, 1, 1)) -> None:

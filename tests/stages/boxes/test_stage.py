@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from pipeline.errors import UsageError
@@ -28,8 +29,8 @@ def test_boxes_and_masks_lie_in_the_image_and_fit_each_other(finished_run, stage
         mask = masks.decode(rle)
         assert mask.shape == (row["image_height"], row["image_width"])
         if stage == "boxes_cam" and row["flag"] is None:
-            assert mask.any(0).nonzero()[0][[0, -1]].tolist() == [box["x0"], box["x1"] - 1]
-            assert mask.any(1).nonzero()[0][[0, -1]].tolist() == [box["y0"], box["y1"] - 1]
+            assert np.flatnonzero(mask.any(0))[[0, -1]].tolist() == [box["x0"], box["x1"] - 1]
+            assert np.flatnonzero(mask.any(1))[[0, -1]].tolist() == [box["y0"], box["y1"] - 1]
         assert row["source"] == stage
 
 

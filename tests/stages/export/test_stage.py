@@ -21,8 +21,8 @@ from stages.vision import masks
     [
         (ExportParams(), "exactly one"),
         (ExportParams(labels="a", predictions="b"), "exactly one"),
-        (ExportParams(labels="a", format="cocco"), r"unknown format 'cocco' \(known: coco\)"),
-        (ExportParams(labels="a", splits=("vall",)), "unknown split 'vall'"),
+        (ExportParams(labels="a", format="cocco"), r"format must be one of coco, not 'cocco'"),
+        (ExportParams(labels="a", splits=("vall",)), "splits must be one of .*, not 'vall'"),
     ],
 )
 def test_bad_parameters_are_one_line(params: ExportParams, message: str) -> None:
