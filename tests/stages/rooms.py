@@ -253,7 +253,14 @@ def classifier() -> dict[str, bytes]:
             position = torch.arange(parameter.numel()).reshape(parameter.shape)
             scale = 2.0 ** -round(math.log2(parameter[0].numel()) / 2 + 2)
             parameter.copy_((position * 7 % 13 - 6) * scale if parameter.ndim > 1 else (position % 3) / 16 + 0.5)
-    card = {"method": "classify", "backbone": "smallnet", "num_classes": 2, "classes": ["cat", "dog"], "input_size": 64}
+    card = {
+        "method": "classify",
+        "backbone": "smallnet",
+        "num_classes": 2,
+        "classes": ["cat", "dog"],
+        "input_size": 64,
+        "seed": 0,
+    }
     blobs = to_blobs(network, card)
     ClassifierCache("cpu").get("k", blobs.__getitem__)
     return blobs
