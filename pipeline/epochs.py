@@ -12,10 +12,15 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from pipeline.errors import StageFailed
 from pipeline.hashing import seed_from
 from pipeline.stage import TrainContext
 
 Batch = tuple[torch.Tensor, ...]
+
+
+class DivergedError(StageFailed, FloatingPointError):
+    """The training loss is no longer finite; trying again would end the same way."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ def train(training: Training, context: TrainContext) -> list[Epoch]:
     """Run all epochs that no checkpoint holds yet; returns the whole log, earlier epochs included.
 
     Raises:
-        FloatingPointError: the loss is no longer finite; the line names the epoch.
+        DivergedError: the loss is no longer finite; the line names the epoch.
     """
     log = _restore(training, context)
     network = training.network
@@ -83,7 +88,7 @@ def _one_epoch(training: Training, network: nn.Module, epoch: int, device: str) 
         images += len(batch[0])
     mean = float(total) / max(images, 1)
     if not torch.isfinite(total):
-        raise FloatingPointError(f"the training loss is {mean} in epoch {epoch + 1}; lower the learning rate")
+        raise DivergedError(f"the training loss is {mean} in epoch {epoch + 1}; lower the learning rate")
     return Epoch(epoch + 1, mean, images, float(training.optimizer.param_groups[0]["lr"]))
 
 

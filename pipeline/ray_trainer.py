@@ -21,7 +21,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device
 
 from pipeline.context import LocalContext, set_threads
-from pipeline.errors import StageFailed, WeakboxError
+from pipeline.errors import StageFailed, UsageError, WeakboxError
 from pipeline.resources import StageResources
 from pipeline.stage import Done, Task, TrainStage
 from pipeline.store import Store
@@ -87,10 +87,12 @@ def fit_on_ray(stage: TrainStage, recipe: str, task: Task, store: Store, resourc
             failure_config=FailureConfig(max_failures=_FAILURES),
         ),
     )
-    _fit(trainer, stage.name, store, progress_path(stage.name, recipe, task.shard.key))
+    names = (stage.name, recipe, task.shard.key)
+    store.files.remove(_refusal_path(*names))
+    _fit(trainer, stage.name, store, progress_path(*names))
     done = store.done(stage.name, recipe, [task.shard.key])
     if task.shard.key not in done:
-        raise StageFailed(f"{stage.name}: the training ended without a model")
+        raise _refusal(store, _refusal_path(*names), stage.name)
     return done[task.shard.key]
 
 
@@ -100,7 +102,11 @@ def _train_worker(config: dict[str, Any]) -> None:
     set_threads(config["threads"])
     names = (stage.name, recipe, task.shard.key)
     context = RayTrainContext(store, config["threads"], state_path(*names), progress_path(*names))
-    result = stage.fit(task, context)
+    try:
+        result = stage.fit(task, context)
+    except WeakboxError as error:  # trying again cannot mend it, so Ray must not see a failure
+        store.files.put(_refusal_path(*names), json.dumps([error.exit_code, str(error)]).encode())
+        return
     if context.rank == 0:
         store.commit(stage.name, recipe, task.shard.key, result, seconds=time.perf_counter() - started)
 
@@ -129,6 +135,19 @@ def _fit(trainer: TorchTrainer, stage: str, store: Store, path: str) -> None:
             _LOG.info("training", stage=stage, **json.loads(now))
     if failed:
         raise _cause(failed[0], stage) from failed[0]
+
+
+def _refusal_path(stage: str, recipe: str, key: str) -> str:
+    return f"{stage}/{recipe}/train/{key}/refused.json"
+
+
+def _refusal(store: Store, path: str, stage: str) -> WeakboxError:
+    """Why a worker gave up, as it wrote it down."""
+    said = store.files.get_many([path]).get(path)
+    if said is None:
+        return StageFailed(f"{stage}: the training ended without a model")
+    code, message = json.loads(said)
+    return UsageError(message) if code == UsageError.exit_code else StageFailed(message)
 
 
 def _cause(error: Exception, stage: str) -> WeakboxError:
