@@ -131,7 +131,8 @@ class _DdtWorker:
                 tapped(model.network, path) as tap,
             ):
                 model.network.features(to_batch(pixels, self._context.device))
-                yield batch, tap.output
+                features = tap.output
+            yield batch, features  # outside: the statistics are not to be taken in mixed precision
 
     def _row(self, row: Row, score_map: np.ndarray, flag: str | None, size: int, model: Classifier) -> dict[str, Any]:
         return {
