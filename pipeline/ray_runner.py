@@ -26,6 +26,7 @@ _IN_FLIGHT = 2
 _ATTEMPTS = 3
 _LOSSES = 10
 _PLACEMENT_SECONDS = 60.0
+_SETTLE_SECONDS = 30.0
 
 
 class _Actor:
@@ -238,7 +239,7 @@ class _Feed:
 
 def _finished(ref: Any) -> Done | None:
     try:
-        done: Done = ray.get(ref, timeout=1.0)
+        done: Done = ray.get(ref, timeout=_SETTLE_SECONDS)
     except RayError:
         return None
     return done
