@@ -180,6 +180,63 @@ CURVES = TableSpec(
     ),
 )
 
+_SCORED = (
+    Column("metric", _S, "gt_known, top1_loc, ..."),
+    Column("iou", _D, "IoU level; null where none applies", nullable=True),
+    Column("protocol", _S, "original, wsolevaluation, psol or first_box", nullable=True),
+)
+
+COUNTS = TableSpec(
+    "counts",
+    1,
+    (),
+    (
+        _SPLIT,
+        _METHOD,
+        Column("source", _S, "name of the stage whose score maps were counted", check=empty_text),
+        Column("seed", _L, "seed of the network's training", nullable=True),
+        Column("rule", _S, "what was counted: fixed, largest, all, pxap_positive, peak_shared, ...", check=empty_text),
+        Column("iou", _D, "IoU level; 0 where none applies"),
+        Column("images", _L, "images counted", check=negative),
+        Column("counts", pa.list_(_L), "integers by threshold, cut or bin; those of disjoint images add up"),
+    ),
+)
+
+GROUPS = TableSpec(
+    "groups",
+    1,
+    (),
+    (
+        _SPLIT,
+        _METHOD,
+        Column("source", _S, "stage that made the predictions", nullable=True),
+        *_SCORED,
+        Column("by", _S, "what the images are grouped by: class or size (share of the image that the object has)"),
+        Column("group", _S, "name of the class, or range of sizes"),
+        Column("value", _D, "percent"),
+        Column("n", _L, "images of the group", check=not_positive),
+        Column("ci_low", _D, "lower end of the 95 % bootstrap interval"),
+        Column("ci_high", _D, "upper end"),
+    ),
+)
+
+COMPARISONS = TableSpec(
+    "comparisons",
+    1,
+    ("split", "metric", "iou", "protocol", "first", "second"),
+    (
+        _SPLIT,
+        *_SCORED,
+        Column("first", _S, "stage that made the one method's boxes"),
+        Column("second", _S, "stage that made the other's"),
+        Column("difference", _D, "value of the first minus that of the second, on the same images, points"),
+        Column("n", _L, "images", check=not_positive),
+        Column("ci_low", _D, "lower end of the 95 % paired bootstrap interval"),
+        Column("ci_high", _D, "upper end"),
+        Column("p_value", _D, "two-sided, of the paired bootstrap; 1 / resamples at least"),
+    ),
+)
+
 QUARANTINE = TableSpec(
     "quarantine",
     1,
@@ -216,6 +273,9 @@ TABLES: dict[str, TableSpec] = {
         THRESHOLDS,
         METRICS,
         CURVES,
+        COUNTS,
+        GROUPS,
+        COMPARISONS,
         QUARANTINE,
         TRAINING,
     )

@@ -11,7 +11,7 @@ from stages.cam.stage import Cam
 from stages.classify.predictor import ClassPredictor
 from stages.classify.stage import Classify
 from stages.ddt.stage import Ddt
-from stages.evaluate.stage import Calibrate, Evaluate
+from stages.evaluate.stage import Calibrate, Evaluate, Sweep
 from stages.export.stage import Export
 from stages.ingest.stage import IngestDemo, IngestFolder, IngestTinyImagenet
 from stages.localize.stage import Localize
@@ -29,6 +29,7 @@ STAGES: Mapping[str, type[Stage]] = MappingProxyType(
             Classify,
             Cam,
             Ddt,
+            Sweep,
             Calibrate,
             Boxes,
             Psol,

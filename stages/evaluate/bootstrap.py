@@ -27,10 +27,32 @@ def mean_interval(correct: npt.ArrayLike, seed: int, resamples: int = RESAMPLES,
     Raises ValueError for an empty vector or other values.
     """
     values = _zero_one(correct)
-    mean = values.mean()
-    means = np.random.default_rng(seed).binomial(len(values), mean, resamples) / len(values)
+    return proportion_interval(int(values.sum()), len(values), seed, resamples, level)
+
+
+def proportion_interval(
+    hits: int, images: int, seed: int, resamples: int = RESAMPLES, level: float = LEVEL
+) -> Interval:
+    """As :func:`mean_interval`, from the number of ones among N. Raises ValueError without images."""
+    if not 0 <= hits <= images or not images:
+        raise ValueError(f"bootstrap needs 0 <= hits <= images and an image, got {hits} of {images}")
+    means = np.random.default_rng(seed).binomial(images, hits / images, resamples) / images
     low, high = _percentiles(means, level)
-    return Interval(100 * float(mean), 100 * low, 100 * high)
+    return Interval(100 * hits / images, 100 * low, 100 * high)
+
+
+def float_mean_interval(values: npt.ArrayLike, seed: int, resamples: int = RESAMPLES, level: float = LEVEL) -> Interval:
+    """Percentile bootstrap interval of the mean of any values (N,) in [0, 1], in percent.
+
+    Raises ValueError for an empty vector or a NaN.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or not len(array) or np.isnan(array).any():
+        raise ValueError("bootstrap needs a non-empty vector without NaN")
+    generator = np.random.default_rng(seed)
+    means = np.array([array[generator.integers(0, len(array), len(array))].mean() for _ in range(resamples)])
+    low, high = _percentiles(means, level)
+    return Interval(100 * float(array.mean()), 100 * low, 100 * high)
 
 
 def paired_difference(

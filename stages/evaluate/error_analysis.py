@@ -7,6 +7,7 @@ import numpy as np
 
 from stages.evaluate.iou import aligned_iou, area, intersection, ratio
 from stages.evaluate.metrics import MetricKey, PerImage
+from stages.evaluate.protocols import correct
 from stages.evaluate.ragged import BoolArray, FloatArray, IntArray, RaggedBoxes
 
 Variant = Literal["text", "code"]
@@ -53,12 +54,17 @@ def box_ratios(predicted: FloatArray, truth: RaggedBoxes) -> Ratios:
 
 
 def categorize(
-    predicted: FloatArray, truth: RaggedBoxes, class_correct: BoolArray, variant: Variant = "text"
+    predicted: FloatArray,
+    truth: RaggedBoxes,
+    class_correct: BoolArray,
+    variant: Variant = "text",
+    strict: bool = True,
 ) -> IntArray:
     """Category (N,) of each image, from one predicted box (N, 4) and the ground truth, both half-open original pixels.
 
     ``text`` takes maxima of IoG and IoP over the ground-truth boxes and More is IoG > 0.7; ``code`` takes those of the
-    box of the best IoU (the first of equals) and More is IoG >= 0.7. Localised is IoU > 0.5 in both.
+    box of the best IoU (the first of equals) and More is IoG >= 0.7. Localised is IoU > 0.5 in both; with ``strict``
+    false IoU >= 0.5, as the protocols other than SPA's own count, so that the errors sum to their top1_loc error.
     """
     ratios = box_ratios(predicted, truth)
     owner, images = truth.owner, truth.images
@@ -73,7 +79,7 @@ def categorize(
     else:
         iop = _maximum(ratios.iop, owner, images)
         more = _maximum(ratios.iog, owner, images) > IOG_MORE
-    conditions = [~class_correct, best > IOU_CORRECT, instances > 1, iop > IOP_PART, more]
+    conditions = [~class_correct, correct(best, IOU_CORRECT, strict), instances > 1, iop > IOP_PART, more]
     outcomes = [Category.CLS, Category.CORRECT, Category.MULTI, Category.PART, Category.MORE]
     return np.select(conditions, outcomes, default=Category.OTHER).astype(np.int64)
 

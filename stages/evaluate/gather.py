@@ -1,6 +1,6 @@
 """From Arrow tables to the arrays that metrics are computed on, images in the order of their ids."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stages.evaluate.ragged import FloatArray, IntArray, RaggedBoxes, from_lists
+from stages.evaluate.tally import Tally
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,6 @@ class Truth:
         """The values of a mapping by image id, in this order; `missing` for an image that a stage quarantined."""
         return [rows.get(image_id, missing) for image_id in self.image_ids]
 
-
-NO_MAP = np.zeros((1, 1), np.float16)
-"""Stands for the map of an image that a stage quarantined: no box comes of it."""
 
 TRUTH_COLUMNS = ("image_id", "width", "height", "label", "split", "gt_boxes")
 
@@ -65,3 +63,9 @@ def score_maps(table: pa.Table) -> dict[str, np.ndarray]:
         image_id: flat[offsets[i] : offsets[i + 1]].reshape(shapes[i])
         for i, image_id in enumerate(table.column("image_id").to_pylist())
     }
+
+
+def tallies_of(table: pa.Table) -> Iterator[Tally]:
+    """The rows of a counts table."""
+    for row in table.select(["rule", "iou", "images", "counts"]).to_pylist():
+        yield Tally(row["rule"], row["iou"], row["images"], np.array(row["counts"], dtype=np.int64))

@@ -7,10 +7,13 @@ u >= t or u > t. All four are here; the default is pooled and u >= t.
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 
+from stages.evaluate.cuts.contours_opencv import Uint8Array
 from stages.evaluate.ragged import BoolArray, FloatArray, IntArray
-from stages.evaluate.sweep_opencv import Uint8Array
+from stages.vision.score_maps import min_max
 
 Comparison = Literal["ge", "gt"]
 Pooling = Literal["pooled", "per_image"]
@@ -26,6 +29,15 @@ class Peak(NamedTuple):
 
     iou: float
     threshold: int
+
+
+def localization_map(score_map: npt.ArrayLike, height: int, width: int) -> Uint8Array:
+    """Localization map (height, width) uint8 of a score map (h, w): min-max, truncate 255 s, then bilinear enlargement.
+
+    A constant map, or one with a NaN, becomes zeros.
+    """
+    levels = (min_max(np.asarray(score_map)) * 255).astype(np.uint8)
+    return np.asarray(cv2.resize(levels, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
 def overlap_counts(score_map: Uint8Array, mask: BoolArray, comparison: Comparison = "ge") -> tuple[IntArray, IntArray]:

@@ -1,25 +1,27 @@
 """Metrics rows: every number with its protocol, threshold, how that was chosen, and its bootstrap interval."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from stages.evaluate.bootstrap import mean_interval
-from stages.evaluate.cut_counts import CUT_THRESHOLDS, count_cuts, max_box_acc, max_box_acc_v2
-from stages.evaluate.gather import NO_MAP, Truth
+from stages.evaluate.bootstrap import Interval, float_mean_interval, mean_interval, proportion_interval
+from stages.evaluate.cuts.cut_counts import CUT_THRESHOLDS, CutCounts, max_box_acc, max_box_acc_v2
+from stages.evaluate.error_analysis import categorize, error_metrics
+from stages.evaluate.gather import Truth
 from stages.evaluate.metrics import GT_KNOWN_IOU, MetricKey, PerImage, gt_delta, localisation, top_k
+from stages.evaluate.peak_iou import PeakCounts, Pooling
 from stages.evaluate.protocols import PROTOCOLS
 from stages.evaluate.ragged import FloatArray, IntArray
-from stages.evaluate.score_maps import evaluator_score_map
-from stages.evaluate.sweep import sweep
-from stages.evaluate.sweep_opencv import quantize
+from stages.evaluate.tally import COMPARISONS, Merged, cut_counts, peaks, pixel_counts
 from stages.evaluate.trivial import BestTrivial, best_over, median_box, predictors
 
-_CHUNK = 512
 LEVELS = (0.3, 0.5, 0.7)
+POOLINGS: tuple[Pooling, ...] = ("pooled", "per_image")
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -32,113 +34,136 @@ class Subject:
     threshold_choice: str | None = None
     seed: int | None = None
 
+    def row(self, metric: str, value: float | None, n: int, **rest: Any) -> Row:
+        """One row; threshold and its choice are the subject's own unless given."""
+        own = {name: getattr(self, name) for name in ("method", "source", "seed", "threshold", "threshold_choice")}
+        empty = {"iou": None, "protocol": None, "ci_low": None, "ci_high": None}
+        return {**own, **empty, "metric": metric, "value": value, "n": n, **rest}
 
-def per_image_rows(subject: Subject, per_image: PerImage, protocol: str | None) -> Iterator[dict[str, Any]]:
-    """A row for each metric, with its 95 % bootstrap interval."""
+
+def per_image_rows(subject: Subject, per_image: PerImage, protocol: str | None) -> Iterator[Row]:
+    """A row for each metric, with its 95 % bootstrap interval. Metrics without an IoU level have no protocol."""
     for key, vector in per_image.items():
         interval = mean_interval(vector, seed=0) if len(vector) else None
-        yield {
-            "method": subject.method,
-            "source": subject.source,
-            "seed": subject.seed,
-            "metric": key.metric,
-            "iou": key.iou,
-            "protocol": protocol if key.iou is not None else None,
-            "threshold": subject.threshold if key.iou is not None else None,
-            "threshold_choice": subject.threshold_choice if key.iou is not None else None,
-            "value": interval.value if interval else None,
-            "n": len(vector),
-            "ci_low": interval.low if interval else None,
-            "ci_high": interval.high if interval else None,
-        }
+        value = interval.value if interval else None
+        boxed = {"protocol": protocol} if key.iou is not None else {"threshold": None, "threshold_choice": None}
+        yield subject.row(key.metric, value, len(vector), iou=key.iou, **boxed, **_ends(interval))
 
 
 def box_rows(
     subject: Subject, truth: Truth, boxes: FloatArray, ranked: IntArray | None, protocol: str = "original"
-) -> Iterator[dict[str, Any]]:
-    """gt_known, gt_delta and, with ranked classes (N, 5), top1_loc and top5_loc of one box an image (N, 4)."""
+) -> Iterator[Row]:
+    """gt_known and gt_delta of one box an image (N, 4) in original pixels.
+
+    With ranked classes (N, 5) also top1_loc, top5_loc and the five kinds of error, which sum to the top1_loc error.
+    """
+    per_image = located(truth, boxes, ranked, protocol)
     adapter = PROTOCOLS[protocol]
     best = adapter.best_iou(boxes, truth.boxes, truth.sizes)
-    located = localisation(best, truth.labels if ranked is not None else None, ranked, strict=adapter.strict)
-    kept = {key: vector for key, vector in located.items() if key.iou is not None}
-    yield from per_image_rows(subject, {**kept, **gt_delta(best, strict=adapter.strict)}, protocol)
+    yield from per_image_rows(subject, {**per_image, **gt_delta(best, strict=adapter.strict)}, protocol)
+    if ranked is not None:
+        frame_boxes, frame_truth = (
+            adapter.predictions(boxes, truth.sizes),
+            adapter.ground_truth(truth.boxes, truth.sizes),
+        )
+        classified = top_k(truth.labels, ranked, 1)
+        categories = categorize(frame_boxes, frame_truth, classified, strict=adapter.strict)
+        yield from per_image_rows(subject, error_metrics(categories), protocol)
 
 
-def classifier_rows(subject: Subject, labels: IntArray, ranked: IntArray) -> Iterator[dict[str, Any]]:
+def located(truth: Truth, boxes: FloatArray, ranked: IntArray | None, protocol: str) -> PerImage:
+    """Image by image, gt_known of one box an image at IoU 0.5, and with ranked classes top1_loc and top5_loc."""
+    adapter = PROTOCOLS[protocol]
+    best = adapter.best_iou(boxes, truth.boxes, truth.sizes)
+    found = localisation(best, truth.labels if ranked is not None else None, ranked, strict=adapter.strict)
+    return {key: vector for key, vector in found.items() if key.iou is not None}
+
+
+def classifier_rows(subject: Subject, labels: IntArray, ranked: IntArray) -> Iterator[Row]:
     """cls_top1 and cls_top5 of ranked classes (N, 5), -1 where there are fewer."""
     per_image = {MetricKey(f"cls_top{k}", None): top_k(labels, ranked, k) for k in (1, 5)}
     yield from per_image_rows(subject, per_image, None)
 
 
-def sweep_rows(
-    subject: Subject, truth: Truth, maps: Mapping[str, np.ndarray]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """MaxBoxAcc and MaxBoxAccV2 under the wsolevaluation protocol, and the curves behind them.
+def mask_row(subject: Subject, ious: FloatArray) -> Row:
+    """mask_iou: mean over images (N,) of the IoU of predicted and ground-truth mask at the size of the image."""
+    interval = float_mean_interval(ious, seed=0)
+    return subject.row("mask_iou", interval.value, len(ious), protocol="original", **_ends(interval))
 
-    Their thresholds are the best on the very split that is reported: `oracle`.
+
+def swept_rows(subject: Subject, merged: Merged, images: int) -> Iterator[Row]:
+    """MaxBoxAcc, MaxBoxAccV2, PxAP and Peak-IoU of merged counts of score maps; images: those with ground truth.
+
+    Their thresholds are the best on the very split that is reported: `oracle`. The intervals hold for the chosen
+    threshold.
     """
-    protocol = PROTOCOLS["wsolevaluation"]
-    frame_truth = protocol.ground_truth(truth.boxes, truth.sizes)
-    largest = every = None
-    for start in range(0, len(truth.image_ids), _CHUNK):
-        ids = truth.image_ids[start : start + _CHUNK]
-        chosen_maps = (maps.get(image_id, NO_MAP).astype(np.float64) for image_id in ids)
-        pixels = np.stack([quantize(evaluator_score_map(score_map)) for score_map in chosen_maps])
-        best = sweep(pixels, frame_truth.part(start, start + len(ids)))
-        counts = count_cuts(best["largest"]), count_cuts(best["all"])
-        largest = counts[0] if largest is None else largest + counts[0]
-        every = counts[1] if every is None else every + counts[1]
-    if largest is None or every is None:
-        return [], []
-    chosen = float(CUT_THRESHOLDS[int(np.argmax(largest.curve(GT_KNOWN_IOU)))])
-    common = {
-        "method": subject.method,
-        "source": subject.source,
-        "seed": subject.seed,
-        "protocol": protocol.name,
-        "threshold_choice": "oracle",
-        "n": largest.images,
-    }
-    rows = [
-        {**common, "metric": "max_box_acc", "iou": GT_KNOWN_IOU, "threshold": chosen, "value": max_box_acc(largest)},
-        {**common, "metric": "max_box_acc_v2", "value": max_box_acc_v2(every)},
-    ]
-    curves = [
-        {
-            "method": subject.method,
-            "source": subject.source,
-            "iou": level,
-            "protocol": protocol.name,
-            "threshold": float(threshold),
-            "value": float(value),
-        }
-        for level in largest.levels
-        for threshold, value in zip(CUT_THRESHOLDS, largest.curve(level), strict=True)
-    ]
-    return rows, curves
+    largest, every = cut_counts(merged, "largest", images), cut_counts(merged, "all", images)
+    wsol = {"protocol": "wsolevaluation", "threshold_choice": "oracle"}
+    if largest is not None and every is not None:
+        best = int(np.argmax(largest.curve(GT_KNOWN_IOU)))
+        hits = int(largest.hits[largest.levels.index(GT_KNOWN_IOU), best])
+        half = {"iou": GT_KNOWN_IOU, "threshold": float(CUT_THRESHOLDS[best])}
+        interval = proportion_interval(hits, images, seed=0)
+        yield subject.row("max_box_acc", max_box_acc(largest), images, **wsol, **half, **_ends(interval))
+        yield subject.row("max_box_acc_v2", max_box_acc_v2(every), images, **wsol)
+    pixels = pixel_counts(merged)
+    if pixels is not None:
+        yield subject.row(
+            "pxap", pixels.pxap() if pixels.positive.any() else None, _images(merged), protocol="wsolevaluation"
+        )
+    for comparison in COMPARISONS:
+        counts = peaks(merged, comparison)
+        if counts is not None:
+            yield from peak_rows(subject, counts, comparison)
 
 
-def trivial_rows(truth: Truth, train: Truth) -> Iterator[dict[str, Any]]:
+def peak_rows(subject: Subject, counts: PeakCounts, comparison: str) -> Iterator[Row]:
+    """Peak-IoU and Peak-T, of pooled pixels and of the mean IoU; the protocol names pooling and comparison."""
+    for pooling in POOLINGS:
+        peak = counts.peak(pooling)
+        said = {"protocol": f"{pooling}_{comparison}", "threshold": peak.threshold / 255, "threshold_choice": "oracle"}
+        yield subject.row("peak_iou", peak.iou, counts.images, **said)
+        yield subject.row("peak_t", float(peak.threshold), counts.images, **said)
+
+
+def curve_rows(subject: Subject, largest: CutCounts) -> Iterator[Row]:
+    """The curves behind MaxBoxAcc: accuracy at each threshold."""
+    for level in largest.levels:
+        for threshold, value in zip(CUT_THRESHOLDS, largest.curve(level), strict=True):
+            yield {
+                "method": subject.method,
+                "source": subject.source,
+                "iou": level,
+                "protocol": "wsolevaluation",
+                "threshold": float(threshold),
+                "value": float(value),
+            }
+
+
+def trivial_rows(truth: Truth, train: Truth | None, protocols: Iterable[str]) -> Iterator[Row]:
     """What the trivial predictors reach on the same images: gt_known at IoU .3, .5 and .7, MaxBoxAcc and MaxBoxAccV2.
 
-    A free number (side of the square, cut of the Gaussian) is the best on this very split.
+    A free number (side of the square, cut of the Gaussian) is the best on this very split. train: the images whose
+    boxes give the median box; None for no such row.
     """
-    for name, best in _best_trivial(truth, train, "original"):
-        for level, reached in best.items():
-            yield _trivial_row(name, "gt_known", level, "original", reached.parameter, reached.value, truth)
-    for name, best in _best_trivial(truth, train, "wsolevaluation"):
+    for protocol in protocols:
+        for name, best in best_trivial(truth, train, protocol):
+            for level, reached in best.items():
+                yield _trivial_row(name, "gt_known", level, protocol, reached.parameter, reached.value, truth)
+    for name, best in best_trivial(truth, train, "wsolevaluation"):
         half = best[GT_KNOWN_IOU]
         mean = float(np.mean([reached.value for reached in best.values()]))
         yield _trivial_row(name, "max_box_acc", GT_KNOWN_IOU, "wsolevaluation", half.parameter, half.value, truth)
         yield _trivial_row(name, "max_box_acc_v2", None, "wsolevaluation", math.nan, mean, truth)
 
 
-def _best_trivial(truth: Truth, train: Truth, protocol: str) -> Iterator[tuple[str, dict[float, BestTrivial]]]:
+def best_trivial(truth: Truth, train: Truth | None, protocol: str) -> Iterator[tuple[str, dict[float, BestTrivial]]]:
+    """Every trivial predictor under a protocol, at its best free number for each IoU level."""
     adapter = PROTOCOLS[protocol]
     frames = adapter.frame(truth.sizes)
     frame_truth = adapter.ground_truth(truth.boxes, truth.sizes)
     candidates = dict(predictors(adapter, frames))
-    if train.image_ids:
+    if train is not None and train.image_ids:
         sizes = train.sizes[train.boxes.owner]
         candidates["median_train_box"] = [(math.nan, median_box(train.boxes.boxes, sizes, frames))]
     for name, boxes in candidates.items():
@@ -147,15 +172,16 @@ def _best_trivial(truth: Truth, train: Truth, protocol: str) -> Iterator[tuple[s
 
 def _trivial_row(
     name: str, metric: str, iou: float | None, protocol: str, parameter: float, value: float, truth: Truth
-) -> dict[str, Any]:
+) -> Row:
     free = not math.isnan(parameter)
-    return {
-        "method": name,
-        "metric": metric,
-        "iou": iou,
-        "protocol": protocol,
-        "threshold": parameter if free else None,
-        "threshold_choice": "oracle" if free or metric == "max_box_acc_v2" else None,
-        "value": value,
-        "n": len(truth.image_ids),
-    }
+    choice = "oracle" if free or metric == "max_box_acc_v2" else None
+    subject = Subject(name, None, parameter if free else None, choice)
+    return subject.row(metric, value, len(truth.image_ids), iou=iou, protocol=protocol)
+
+
+def _images(merged: Merged) -> int:
+    return merged["pxap_positive", 0.0].images
+
+
+def _ends(interval: Interval | None) -> dict[str, float | None]:
+    return {"ci_low": interval.low if interval else None, "ci_high": interval.high if interval else None}

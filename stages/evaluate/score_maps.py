@@ -12,7 +12,7 @@ def evaluator_score_map(activation: npt.ArrayLike, side: int = WSOL_SIDE) -> Flo
     """Score map (side, side) float64 in [0, 1] of a class activation map (h, w), as wsolevaluation makes it.
 
     Bicubic enlargement by OpenCV in float64, then min-max; a constant map, or one with a NaN or an infinity, becomes
-    zeros. Quantise it with :func:`stages.evaluate.sweep_opencv.quantize`.
+    zeros. Quantise it with :func:`stages.evaluate.cuts.contours_opencv.quantize`.
     """
     values = np.asarray(activation, dtype=np.float64)
     if values.shape != (side, side):

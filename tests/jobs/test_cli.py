@@ -95,7 +95,7 @@ def test_plan_says_what_why_and_how_many(weakbox, config):
     }  # fmt: skip
     assert rows["cam"]["state"] == "done"
     assert rows["cam"]["to_run"] == 0
-    assert [name for name, row in rows.items() if row["to_run"]] == ["ddt", "boxes_ddt", "evaluate"]
+    assert [name for name, row in rows.items() if row["to_run"]] == ["ddt", "boxes_ddt", "sweep_ddt", "evaluate"]
     code, out, _ = weakbox("plan", config, "--set", "stages.ddt.sign=skew")
     assert code == 0
     assert "sign: 'energy' -> 'skew'" in out

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from stages.evaluate.cuts.contours_opencv import cuts_of_thresholds, quantize
+from stages.evaluate.cuts.sweep import largest_contour_boxes
 from stages.evaluate.score_maps import evaluator_score_map
-from stages.evaluate.sweep import largest_contour_boxes
-from stages.evaluate.sweep_opencv import cuts_of_thresholds, quantize
 
 pytestmark = pytest.mark.golden("eval_resize")
 

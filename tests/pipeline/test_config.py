@@ -77,7 +77,7 @@ def test_an_unknown_key_at_every_level_names_the_nearest(change, words):
         "max_quarantined=2",
         "run_root=''",
         "run_root=7",
-        "stages.x={stage: evaluate, maps: cam}",
+        "stages.x={stage: evaluate, counts: sweep}",
     ],
 )
 def test_a_wrong_type_is_one_line_that_names_the_key(change):
@@ -86,7 +86,7 @@ def test_a_wrong_type_is_one_line_that_names_the_key(change):
         stages_of(change)
     key = change.split("=", 1)[0].split(".")[-1]
     assert "\n" not in str(caught.value)
-    assert key in str(caught.value) or "maps" in str(caught.value)
+    assert key in str(caught.value) or "counts" in str(caught.value)
 
 
 def test_numbers_as_yaml_reads_them():

@@ -48,10 +48,11 @@ def test_adding_images_runs_only_what_sees_them(run_copy, of_dev):
         "ddt": 1,
         "boxes_cam": len(runs.dones(grown, "boxes_cam")) + 1 if of_dev else 1,
         "boxes_ddt": 1,
+        "sweep_ddt": 1,
         "psol": 1,
         "psol_boxes": len(runs.dones(grown, "psol_boxes")) + of_dev,
         "evaluate": 1,
-        **({"calibrate": 1, "classes": 1} if of_dev else {}),
+        **({"sweep_cam": 1, "calibrate": 1, "classes": 1} if of_dev else {}),
     }
     before = {row["image_id"]: row["content_hash"] for row in runs.rows(grown, "ingest", "images")}
     computed = runs.execute(grown)
@@ -82,7 +83,7 @@ def test_a_changed_ddt_parameter_lists_ddt_and_what_hangs_below(run_copy, finish
     """Breaks when plan lists a stage that does not read ddt, or misses one that does."""
     run_copy["stages"] = {**run_copy["stages"], "ddt": {"sign": "skew"}}
     found = {name: len(keys) for name, keys in runs.missing(runs.target_of(run_copy)).items()}
-    assert found == {"ddt": 10, "boxes_ddt": 10, "evaluate": 1}
+    assert found == {"ddt": 10, "boxes_ddt": 10, "sweep_ddt": 10, "evaluate": 1}
 
 
 def test_ground_truth_boxes_of_train_influence_nothing(run_copy, finished_run):

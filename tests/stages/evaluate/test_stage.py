@@ -71,6 +71,6 @@ def test_a_source_without_the_split_is_one_line(run_copy):
 def test_no_dev_boxes_is_one_line(run_copy):
     """Breaks when a threshold is chosen on nothing."""
     runs.Path("data/boxes.csv").unlink()
-    run_copy["stages"] = {name: runs.STAGES[name] for name in ("classify", "cam", "calibrate")}
+    run_copy["stages"] = {name: runs.STAGES[name] for name in ("classify", "cam", "sweep_cam", "calibrate")}
     with pytest.raises(UsageError, match="stage calibrate: no image of split dev has a ground-truth box"):
         runs.execute(runs.target_of(run_copy))

@@ -8,11 +8,11 @@ whole image where nothing is above.
 import numpy as np
 import numpy.typing as npt
 
-from stages.evaluate.cut_counts import CUT_THRESHOLDS
+from stages.evaluate.cuts.cut_counts import CUT_THRESHOLDS
+from stages.evaluate.cuts.largest import largest_boxes
+from stages.evaluate.cuts.ring import ONE_PIXEL
 from stages.evaluate.iou import aligned_iou
-from stages.evaluate.largest import largest_boxes
 from stages.evaluate.ragged import FloatArray
-from stages.evaluate.ring import ONE_PIXEL
 
 
 def boxes_per_threshold(score_map: npt.ArrayLike) -> FloatArray:
@@ -35,7 +35,7 @@ def iou_per_threshold(score_map: npt.ArrayLike, truth: FloatArray) -> FloatArray
     """Best IoU (255,) with any ground-truth box (G, 4), half-open original pixels, at thresholds k / 255.
 
     ``score_map`` (H, W) at the size of the original image. 0 without truth. Stack the rows of many images and
-    pass them to :func:`stages.evaluate.cut_counts.count_cuts`.
+    pass them to :func:`stages.evaluate.cuts.cut_counts.count_cuts`.
     """
     if len(truth) == 0:
         return np.zeros(len(CUT_THRESHOLDS))

@@ -2,8 +2,8 @@
 
 Foreground components (8-connected) grow while the cut falls; holes (4-connected background components away from the
 border) grow while it rises. Each box is alive over an interval of cuts, so its IoU is computed once and folded into the
-maxima of that interval. Pixels that do not matter (:mod:`stages.evaluate.pixel_order`) are lazy links: to one neighbour
-that comes before them in the order of the tree.
+maxima of that interval. Pixels that do not matter (:mod:`stages.evaluate.cuts.pixel_order`) are lazy links: to one
+neighbour that comes before them in the order of the tree.
 """
 
 from typing import NamedTuple
@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from stages.evaluate.pixel_order import BACKGROUND, FOREGROUND, PixelOrder, order_pixels
-from stages.evaluate.ring import BACKGROUND_REPRESENTATIVES, COLUMN_STEPS, REPRESENTATIVES, ROW_STEPS, Integer
-from stages.evaluate.spans import CUTS, cut_maxima, raise_span, span_table
+from stages.evaluate.cuts.pixel_order import BACKGROUND, FOREGROUND, PixelOrder, order_pixels
+from stages.evaluate.cuts.ring import BACKGROUND_REPRESENTATIVES, COLUMN_STEPS, REPRESENTATIVES, ROW_STEPS, Integer
+from stages.evaluate.cuts.spans import CUTS, cut_maxima, raise_span, span_table
 
 LAZY = -1
 OUTSIDE = 0

@@ -7,7 +7,7 @@ pixels in falling order meets them all; size is a sum over pixels, and the large
 import numba
 import numpy as np
 
-from stages.evaluate.ring import AT_EDGE, COLUMN_STEPS, REPRESENTATIVES, ROW_STEPS, ring_masks
+from stages.evaluate.cuts.ring import AT_EDGE, COLUMN_STEPS, REPRESENTATIVES, ROW_STEPS, ring_masks
 
 LEVELS = 255
 
@@ -22,7 +22,7 @@ def largest_boxes(levels: np.ndarray, weights: np.ndarray, last_of_equals: bool)
     Args:
         levels: (H, W) uint8.
         weights: (256,) int64, what a pixel adds to the size of its component, by its ring mask
-            (:data:`stages.evaluate.ring.ONE_PIXEL` or :data:`~stages.evaluate.ring.DOUBLED_AREA`).
+            (:data:`stages.evaluate.cuts.ring.ONE_PIXEL` or :data:`~stages.evaluate.cuts.ring.DOUBLED_AREA`).
         last_of_equals: among equal sizes take the component whose first pixel in raster order comes last, else first.
 
     Returns:

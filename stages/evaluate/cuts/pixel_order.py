@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from stages.evaluate.ring import LEFT, LOWER, RIGHT, UPPER, ring_row
+from stages.evaluate.cuts.ring import LEFT, LOWER, RIGHT, UPPER, ring_row
 
 MEAN_SIDE = 7
 FOREGROUND, BACKGROUND = 1, 2
@@ -21,7 +21,7 @@ class PixelOrder(NamedTuple):
     """Buffers (H + 2, W + 2) for maps of one size, reused from map to map.
 
     ``keys`` uint16: level and tie-break, high first, equal keys in raster order; ``masks`` uint8: ring masks
-    (:mod:`stages.evaluate.ring`); ``kinds`` uint8: bits for the trees a pixel matters to.
+    (:mod:`stages.evaluate.cuts.ring`); ``kinds`` uint8: bits for the trees a pixel matters to.
     """
 
     keys: np.ndarray

@@ -1,7 +1,7 @@
 """Boxes of a score map at a cut, by OpenCV's contours: the plain form of wsolevaluation's rules.
 
-This is the oracle of :mod:`stages.evaluate.sweep` and the way to draw the boxes of one map. A cut T keeps the pixels
-strictly above T. Candidate boxes: the bounding rectangle of a contour, ``x + w`` and ``y + h`` clipped to
+This is the oracle of :mod:`stages.evaluate.cuts.sweep` and the way to draw the boxes of one map. A cut T keeps the
+pixels strictly above T. Candidate boxes: the bounding rectangle of a contour, ``x + w`` and ``y + h`` clipped to
 the last index and read as inclusive corners, hence one pixel larger than the contour except at the border; as half-open
 boxes they end at ``min(x + w, W - 1) + 1``. No contour gives the single box of the corner pixel.
 """

@@ -7,7 +7,7 @@ cuts are read once, at the end.
 import numba
 import numpy as np
 
-from stages.evaluate.ring import Integer
+from stages.evaluate.cuts.ring import Integer
 
 CUTS = 255
 SPANS = 8

@@ -2,7 +2,7 @@
 
 1,000 thresholds are only 255 distinct cuts of a uint8 map. A cut T keeps the pixels strictly above T.
 Rule ``largest`` (MaxBoxAcc): the contour of the greatest polygon area. Rule ``all`` (MaxBoxAccV2): every contour, holes
-too. :mod:`stages.evaluate.sweep_opencv` states both rules plainly and is the oracle in the tests.
+too. :mod:`stages.evaluate.cuts.contours_opencv` states both rules plainly and is the oracle in the tests.
 """
 
 from collections.abc import Sequence
@@ -11,20 +11,20 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from stages.evaluate.contour_tree import best_iou_of_contours, forest
-from stages.evaluate.fill import fill_holes
+from stages.evaluate.cuts.contour_tree import best_iou_of_contours, forest
+from stages.evaluate.cuts.contours_opencv import CUTS, NO_CONTOUR, Rule, Uint8Array
+from stages.evaluate.cuts.fill import fill_holes
+from stages.evaluate.cuts.largest import largest_boxes
+from stages.evaluate.cuts.pixel_order import MEAN_SIDE, pixel_order
+from stages.evaluate.cuts.ring import DOUBLED_AREA
 from stages.evaluate.iou import aligned_iou
-from stages.evaluate.largest import largest_boxes
-from stages.evaluate.pixel_order import MEAN_SIDE, pixel_order
 from stages.evaluate.ragged import FloatArray, RaggedBoxes
-from stages.evaluate.ring import DOUBLED_AREA
-from stages.evaluate.sweep_opencv import CUTS, NO_CONTOUR, Rule, Uint8Array
 
 
 def sweep(maps: Uint8Array, truth: RaggedBoxes, rules: Sequence[Rule] = ("largest", "all")) -> dict[Rule, FloatArray]:
     """Best IoU (N, 255) of any candidate box with any ground-truth box at each cut, for each rule.
 
-    ``maps`` (N, H, W) uint8 (:func:`stages.evaluate.sweep_opencv.quantize`), 224 x 224 under the wsolevaluation
+    ``maps`` (N, H, W) uint8 (:func:`stages.evaluate.cuts.contours_opencv.quantize`), 224 x 224 under the wsolevaluation
     protocol; ``truth`` N images of half-open boxes in the frame of the maps; 0 for an image without a box. Column T is
     the cut T; a threshold tau is the column int(tau * map maximum). Raises ValueError for other shapes or dtypes.
     """
