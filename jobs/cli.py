@@ -9,7 +9,7 @@ from typing import Any
 import click
 import structlog
 
-from jobs import logs, output
+from jobs import foreign, logs, output
 from jobs.target import Target, open_target, remember
 from pipeline.errors import Stopped, UsageError, WeakboxError
 from pipeline.plan import PlannedStage, make_plan
@@ -29,6 +29,8 @@ Examples:
   weakbox metrics jobs/configs/demo.yaml --json -
   weakbox export runs/demo --labels boxes_cam --out coco/
   weakbox status runs/demo
+  weakbox baselines --metadata metadata/ILSVRC/test
+  weakbox score --maps scoremaps/ --metadata metadata/CUB/test --json -
 
 \b
 TARGET is a config file, or the root of a run (a path or a URI such as s3://bucket/run).
@@ -155,9 +157,7 @@ def metrics(target: str, changes: tuple[str, ...], json_file: str | None, split:
     if json_file:
         output.write_json(json_file, rows)
         return
-    numbers = ("value", "ci_low", "ci_high", "n", "threshold")
-    names = ("split", "method", "source", "metric", "iou", *numbers, "threshold_choice", "protocol")
-    output.table(names, [[output.short(row[name]) for name in names] for row in rows])
+    output.metrics_table(rows)
 
 
 @cli.command()
@@ -190,6 +190,10 @@ def export(
     _execute(opened, None, True, RunOptions(only=name, max_quarantined=1.0))
     for path in output.copy_blobs(opened, name, out):
         click.echo(path)
+
+
+cli.add_command(foreign.baselines)
+cli.add_command(foreign.score)
 
 
 def _plan_row(stage: PlannedStage) -> dict[str, Any]:

@@ -85,7 +85,19 @@ def metric_rows(target: Target) -> list[dict[str, Any]]:
             rows += target.store.table(done, "metrics").to_pylist()
     if not rows:
         raise UsageError(f"{target.config.run_root}: no evaluate stage is complete; run it first")
-    return [{key: None if _undefined(value) else value for key, value in row.items()} for row in rows]
+    return [finite(row) for row in rows]
+
+
+def finite(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row whose undefined numbers are None, as JSON needs them."""
+    return {key: None if _undefined(value) else value for key, value in row.items()}
+
+
+def metrics_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows of metrics as a table."""
+    numbers = ("value", "ci_low", "ci_high", "n", "threshold")
+    names = ("split", "method", "source", "metric", "iou", *numbers, "threshold_choice", "protocol")
+    table(names, [[short(row[name]) for name in names] for row in rows])
 
 
 def ensure_stage(target: Target, kind: str) -> str:

@@ -32,6 +32,13 @@ class BoxMetadata(NamedTuple):
     truth: RaggedBoxes
 
 
+class MaskFiles(NamedTuple):
+    """The files of an image's masks, relative to a folder of masks: one for each instance, and regions to ignore."""
+
+    instances: tuple[str, ...]
+    ignore: str | None
+
+
 class Baseline(NamedTuple):
     """Accuracy in percent of a trivial predictor under a protocol at one IoU level."""
 
@@ -61,7 +68,7 @@ def parse_boxes(image_ids: Sequence[str], size_lines: Iterable[str], localizatio
     Raises ValueError, naming the id, for an image without a size or a box, a box of an unknown image, a malformed line
     or a box with x1 < x0 or y1 < y0.
     """
-    sizes = dict(_rows(size_lines, 2))
+    sizes = parse_sizes(image_ids, size_lines)
     boxes: dict[str, list[list[float]]] = {image_id: [] for image_id in image_ids}
     for image_id, (x0, y0, x1, y1) in _rows(localization_lines, 4):
         if x1 < x0 or y1 < y0:
@@ -72,8 +79,38 @@ def parse_boxes(image_ids: Sequence[str], size_lines: Iterable[str], localizatio
             raise ValueError(f"{image_id}: no ground-truth box")
     joined = np.array([box for own in boxes.values() for box in own], dtype=np.float64).reshape(-1, 4)
     truth = from_counts(joined, [len(own) for own in boxes.values()])
-    size_rows = [_known(sizes, image_id, "image size") for image_id in image_ids]
-    return BoxMetadata(tuple(image_ids), np.array(size_rows, dtype=np.float64).reshape(-1, 2), truth)
+    return BoxMetadata(tuple(image_ids), sizes, truth)
+
+
+def parse_sizes(image_ids: Sequence[str], lines: Iterable[str]) -> FloatArray:
+    """Width and height (N, 2) of the images, from lines ``id,width,height``; raises ValueError, naming the id."""
+    sizes = dict(_rows(lines, 2))
+    rows = np.array([_known(sizes, image_id, "image size") for image_id in image_ids], dtype=np.float64).reshape(-1, 2)
+    for row in np.flatnonzero((rows <= 0).any(axis=1))[:1]:
+        raise ValueError(f"{image_ids[row]}: image size {rows[row, 0]:g} x {rows[row, 1]:g}")
+    return rows
+
+
+def parse_mask_files(image_ids: Sequence[str], lines: Iterable[str]) -> tuple[MaskFiles, ...]:
+    """Mask files of the images, from lines ``id,instance mask,ignore mask or nothing`` (OpenImages).
+
+    Raises ValueError, naming the id, for an image without a mask, an unknown image or a malformed line.
+    """
+    found: dict[str, list[str]] = {image_id: [] for image_id in image_ids}
+    ignored: dict[str, str] = {}
+    for number, line in enumerate(lines, start=1):
+        image_id, *files = line.strip().rsplit(",", 2)
+        if len(files) != 2 or not files[0]:
+            raise ValueError(
+                f"line {number}: expected an id, a mask and an ignore mask or nothing, got {line.strip()!r}"
+            )
+        _known(found, image_id, "image id").append(files[0])
+        if files[1]:
+            ignored[image_id] = files[1]
+    for image_id, own in found.items():
+        if not own:
+            raise ValueError(f"{image_id}: no ground-truth mask")
+    return tuple(MaskFiles(tuple(own), ignored.get(image_id)) for image_id, own in found.items())
 
 
 def baselines(metadata: BoxMetadata) -> list[Baseline]:

@@ -1,7 +1,7 @@
 """Metrics rows: every number with its protocol, threshold, how that was chosen, and its bootstrap interval."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from stages.evaluate.bootstrap import Interval, float_mean_interval, mean_interv
 from stages.evaluate.cuts.cut_counts import CUT_THRESHOLDS, CutCounts, max_box_acc, max_box_acc_v2
 from stages.evaluate.error_analysis import categorize, error_metrics
 from stages.evaluate.gather import Truth
+from stages.evaluate.iou import best_iou
 from stages.evaluate.metrics import GT_KNOWN_IOU, MetricKey, PerImage, gt_delta, localisation, top_k
 from stages.evaluate.peak_iou import PeakCounts, Pooling
 from stages.evaluate.protocols import PROTOCOLS
@@ -57,15 +58,20 @@ def box_rows(
 
     With ranked classes (N, 5) also top1_loc, top5_loc and the five kinds of error, which sum to the top1_loc error.
     """
-    per_image = located(truth, boxes, ranked, protocol)
+    frame_boxes = PROTOCOLS[protocol].predictions(boxes, truth.sizes)
+    yield from frame_rows(subject, truth, frame_boxes, ranked, protocol)
+
+
+def frame_rows(
+    subject: Subject, truth: Truth, frame_boxes: FloatArray, ranked: IntArray | None, protocol: str
+) -> Iterator[Row]:
+    """The same of boxes (N, 4) that are already in the frame of the protocol."""
     adapter = PROTOCOLS[protocol]
-    best = adapter.best_iou(boxes, truth.boxes, truth.sizes)
-    yield from per_image_rows(subject, {**per_image, **gt_delta(best, strict=adapter.strict)}, protocol)
+    frame_truth = adapter.ground_truth(truth.boxes, truth.sizes)
+    best = best_iou(frame_boxes, frame_truth)
+    per_image = {**_located(best, truth, ranked, adapter.strict), **gt_delta(best, strict=adapter.strict)}
+    yield from per_image_rows(subject, per_image, protocol)
     if ranked is not None:
-        frame_boxes, frame_truth = (
-            adapter.predictions(boxes, truth.sizes),
-            adapter.ground_truth(truth.boxes, truth.sizes),
-        )
         classified = top_k(truth.labels, ranked, 1)
         categories = categorize(frame_boxes, frame_truth, classified, strict=adapter.strict)
         yield from per_image_rows(subject, error_metrics(categories), protocol)
@@ -74,8 +80,11 @@ def box_rows(
 def located(truth: Truth, boxes: FloatArray, ranked: IntArray | None, protocol: str) -> PerImage:
     """Image by image, gt_known of one box an image at IoU 0.5, and with ranked classes top1_loc and top5_loc."""
     adapter = PROTOCOLS[protocol]
-    best = adapter.best_iou(boxes, truth.boxes, truth.sizes)
-    found = localisation(best, truth.labels if ranked is not None else None, ranked, strict=adapter.strict)
+    return _located(adapter.best_iou(boxes, truth.boxes, truth.sizes), truth, ranked, adapter.strict)
+
+
+def _located(best: FloatArray, truth: Truth, ranked: IntArray | None, strict: bool) -> PerImage:
+    found = localisation(best, truth.labels if ranked is not None else None, ranked, strict=strict)
     return {key: vector for key, vector in found.items() if key.iou is not None}
 
 
@@ -98,14 +107,8 @@ def swept_rows(subject: Subject, merged: Merged, images: int) -> Iterator[Row]:
     threshold.
     """
     largest, every = cut_counts(merged, "largest", images), cut_counts(merged, "all", images)
-    wsol = {"protocol": "wsolevaluation", "threshold_choice": "oracle"}
-    if largest is not None and every is not None:
-        best = int(np.argmax(largest.curve(GT_KNOWN_IOU)))
-        hits = int(largest.hits[largest.levels.index(GT_KNOWN_IOU), best])
-        half = {"iou": GT_KNOWN_IOU, "threshold": float(CUT_THRESHOLDS[best])}
-        interval = proportion_interval(hits, images, seed=0)
-        yield subject.row("max_box_acc", max_box_acc(largest), images, **wsol, **half, **_ends(interval))
-        yield subject.row("max_box_acc_v2", max_box_acc_v2(every), images, **wsol)
+    if largest is not None:
+        yield from max_box_acc_rows(subject, largest, every, CUT_THRESHOLDS, "wsolevaluation")
     pixels = pixel_counts(merged)
     if pixels is not None:
         yield subject.row(
@@ -115,6 +118,25 @@ def swept_rows(subject: Subject, merged: Merged, images: int) -> Iterator[Row]:
         counts = peaks(merged, comparison)
         if counts is not None:
             yield from peak_rows(subject, counts, comparison)
+
+
+def max_box_acc_rows(
+    subject: Subject, largest: CutCounts, every: CutCounts | None, thresholds: FloatArray, protocol: str
+) -> Iterator[Row]:
+    """MaxBoxAcc at IoU 0.5 of the counts (levels, S) of one box an image, and MaxBoxAccV2 of those of every contour."""
+    said = {"protocol": protocol, "threshold_choice": "oracle"}
+    best = best_threshold(largest)
+    hits = int(largest.hits[largest.levels.index(GT_KNOWN_IOU), best])
+    half = {"iou": GT_KNOWN_IOU, "threshold": float(thresholds[best])}
+    interval = proportion_interval(hits, largest.images, seed=0)
+    yield subject.row("max_box_acc", max_box_acc(largest), largest.images, **said, **half, **_ends(interval))
+    if every is not None:
+        yield subject.row("max_box_acc_v2", max_box_acc_v2(every), every.images, **said)
+
+
+def best_threshold(largest: CutCounts) -> int:
+    """Position of the first threshold that is best at IoU 0.5."""
+    return int(np.argmax(largest.curve(GT_KNOWN_IOU)))
 
 
 def peak_rows(subject: Subject, counts: PeakCounts, comparison: str) -> Iterator[Row]:
@@ -140,21 +162,21 @@ def curve_rows(subject: Subject, largest: CutCounts) -> Iterator[Row]:
             }
 
 
-def trivial_rows(truth: Truth, train: Truth | None, protocols: Iterable[str]) -> Iterator[Row]:
+def trivial_rows(truth: Truth, train: Truth | None, protocols: Collection[str]) -> Iterator[Row]:
     """What the trivial predictors reach on the same images: gt_known at IoU .3, .5 and .7, MaxBoxAcc and MaxBoxAccV2.
 
     A free number (side of the square, cut of the Gaussian) is the best on this very split. train: the images whose
     boxes give the median box; None for no such row.
     """
-    for protocol in protocols:
+    for protocol in dict.fromkeys([*protocols, "wsolevaluation"]):
         for name, best in best_trivial(truth, train, protocol):
-            for level, reached in best.items():
-                yield _trivial_row(name, "gt_known", level, protocol, reached.parameter, reached.value, truth)
-    for name, best in best_trivial(truth, train, "wsolevaluation"):
-        half = best[GT_KNOWN_IOU]
-        mean = float(np.mean([reached.value for reached in best.values()]))
-        yield _trivial_row(name, "max_box_acc", GT_KNOWN_IOU, "wsolevaluation", half.parameter, half.value, truth)
-        yield _trivial_row(name, "max_box_acc_v2", None, "wsolevaluation", math.nan, mean, truth)
+            if protocol in protocols:
+                for level, reached in best.items():
+                    yield _trivial_row(name, "gt_known", level, protocol, reached.parameter, reached.value, truth)
+            if protocol == "wsolevaluation":
+                half, mean = best[GT_KNOWN_IOU], float(np.mean([reached.value for reached in best.values()]))
+                yield _trivial_row(name, "max_box_acc", GT_KNOWN_IOU, protocol, half.parameter, half.value, truth)
+                yield _trivial_row(name, "max_box_acc_v2", None, protocol, math.nan, mean, truth)
 
 
 def best_trivial(truth: Truth, train: Truth | None, protocol: str) -> Iterator[tuple[str, dict[float, BestTrivial]]]:

@@ -5,10 +5,9 @@ import sys
 
 import click
 import pytest
-import structlog
 import yaml
 
-from jobs.cli import cli, main
+from jobs.cli import cli
 from pipeline.plan import make_plan
 from tests import runs
 
@@ -16,21 +15,6 @@ METRIC_KEYS = {
     "run", "dataset", "split", "method", "source", "seed", "metric", "iou", "protocol", "threshold",
     "threshold_choice", "value", "n", "ci_low", "ci_high",
 }  # fmt: skip
-
-
-@pytest.fixture
-def weakbox(capfd):
-    """Call the command as the shell does; gives (exit code, stdout, stderr)."""
-
-    def call(*arguments: str) -> tuple[object, str, str]:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        out, err = capfd.readouterr()
-        return ended.value.code, out, err
-
-    yield call
-    structlog.reset_defaults()
 
 
 @pytest.fixture

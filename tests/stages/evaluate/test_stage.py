@@ -1,6 +1,9 @@
 import math
 
+import numpy as np
 import pytest
+from PIL import Image
+from pycocotools import mask as coco
 
 from pipeline.errors import UsageError
 from tests import runs
@@ -44,6 +47,63 @@ def test_trivial_predictors_stand_beside_every_split(finished_run):
     trivial = {"whole_image", "centred_square", "centred_gaussian", "median_train_box"}
     assert trivial <= {row["method"] for row in rows if row["split"] == "test" and row["metric"] == "gt_known"}
     assert {row["n"] for row in rows} == {runs.TEST}
+
+
+def test_errors_groups_and_comparisons_agree_with_the_metrics(finished_run):
+    """Breaks when the five kinds of error miss an image, or a group or a comparison is of another metric."""
+    rows = runs.rows(finished_run, "evaluate", "metrics")
+    groups = runs.rows(finished_run, "evaluate", "groups")
+    at_half = {"metric": "top1_loc", "iou": 0.5, "protocol": "original"}
+    for source in ("boxes_cam", "boxes_ddt", "psol_boxes"):
+        top1 = metric(finished_run, source=source, **at_half)
+        errors = [row["value"] for row in rows if row["source"] == source and row["metric"].startswith("err_")]
+        assert len(errors) == 5
+        assert sum(errors) == pytest.approx(100 - top1)
+        for by in ("class", "size"):
+            own = [r for r in groups if r["by"] == by and {**at_half, "source": source}.items() <= r.items()]
+            assert sum(row["n"] for row in own) == runs.TEST
+            assert sum(row["n"] * row["value"] for row in own) / runs.TEST == pytest.approx(top1)
+    (pair,) = [
+        row
+        for row in runs.rows(finished_run, "evaluate", "comparisons")
+        if {**at_half, "first": "boxes_cam", "second": "psol_boxes"}.items() <= row.items()
+    ]
+    first, second = (metric(finished_run, source=name, **at_half) for name in ("boxes_cam", "psol_boxes"))
+    assert pair["difference"] == pytest.approx(first - second)
+
+
+def test_masks_are_scored_against_the_files(finished_run, demo_data, monkeypatch):
+    """Breaks when a mask of another image, or of another size, is compared; demo images have exact masks."""
+    monkeypatch.chdir(demo_data.parent)
+    test = {row["image_id"]: row for row in runs.rows(finished_run, "ingest", "images") if row["split"] == "test"}
+    ious = []
+    for row in runs.rows(finished_run, "boxes_cam", "pseudo_labels"):
+        if row["image_id"] in test:
+            truth = np.asarray(Image.open(test[row["image_id"]]["mask_uri"]).convert("L")) > 128
+            (rle,) = row["masks"]
+            found = coco.decode({**rle, "counts": rle["counts"].encode()}).astype(bool)
+            ious.append((truth & found).sum() / (truth | found).sum())
+    assert len(ious) == runs.TEST
+    assert metric(finished_run, source="boxes_cam", metric="mask_iou") == pytest.approx(100 * sum(ious) / len(ious))
+    for source in ("cam", "ddt"):
+        assert 0 < metric(finished_run, source=source, metric="pxap") < 100
+        pooled = {"source": source, "protocol": "pooled_ge"}
+        assert 0 < metric(finished_run, metric="peak_iou", **pooled) < 100
+        assert 0 <= metric(finished_run, metric="peak_t", **pooled) <= 255
+
+
+def test_several_protocols_stand_side_by_side(run_copy):
+    """Breaks when a protocol's numbers carry another's name, or its trivial predictors are missing."""
+    changed = {**runs.STAGES["evaluate"], "protocols": ["psol", "original"]}
+    run_copy["stages"] = {**run_copy["stages"], "evaluate": changed}
+    target = runs.target_of(run_copy)
+    assert runs.execute(target) == {"evaluate": 1}
+    rows = runs.rows(target, "evaluate", "metrics")
+    for protocol in ("psol", "original"):
+        known = [row for row in rows if (row["metric"], row["iou"], row["protocol"]) == ("gt_known", 0.5, protocol)]
+        assert {"cam", "psol", "centred_square"} <= {row["method"] for row in known}
+    assert "whole_crop" in {row["method"] for row in rows if row["protocol"] == "psol"}
+    assert {row["protocol"] for row in runs.rows(target, "evaluate", "groups")} == {"psol"}, "the first one"
 
 
 def test_swept_numbers_are_oracle_and_have_their_curves(finished_run):

@@ -1,0 +1,66 @@
+"""Ground-truth masks from a folder of PNG files."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from stages.evaluate.foreign.errors import ForeignInputError
+from stages.evaluate.foreign.map_folder import FRAME
+from stages.evaluate.foreign.metadata_folder import MetadataFolder
+from stages.evaluate.masks import evaluation_masks, pixel_histogram
+from stages.evaluate.metadata import MaskFiles
+from stages.evaluate.peak_iou import localization_map
+from stages.evaluate.ragged import BoolArray, FloatArray
+from stages.evaluate.score_maps import evaluator_score_map
+from stages.evaluate.tally import Tally, histogram_tallies, peak_tallies
+from stages.vision.images import ImageError, decode
+
+
+class MaskFolder(NamedTuple):
+    """The masks of some images: those that the metadata lists, or ``root/<image_id without its extension>.png``."""
+
+    root: Path
+    image_ids: tuple[str, ...]
+    files: tuple[MaskFiles, ...]
+
+    @classmethod
+    def of(cls, root: Path, metadata: MetadataFolder) -> "MaskFolder":
+        """The masks of a metadata folder. Raises ForeignInputError for a file that is missing or outside of root."""
+        image_ids = metadata.truth.image_ids
+        files = metadata.masks or tuple(MaskFiles((f"{Path(i).with_suffix('')}.png",), None) for i in image_ids)
+        for image_id, own in zip(image_ids, files, strict=True):
+            for name in (*own.instances, *filter(None, [own.ignore])):
+                if ".." in Path(name).parts or Path(name).is_absolute():
+                    raise ForeignInputError(f"{image_id}: mask {name} leads out of the folder of masks")
+                if not (root / name).is_file():
+                    raise ForeignInputError(f"{image_id}: there is no mask {root / name}")
+        return cls(root, image_ids, files)
+
+    def tallies(self, index: int, score_map: FloatArray) -> Iterator[Tally]:
+        """PxAP's histogram of one image; Peak-IoU's counts too, unless the metadata has regions to ignore."""
+        own = self.files[index]
+        instances = [self._read(index, name) for name in own.instances]
+        ignore = self._read(index, own.ignore) if own.ignore else None
+        foreground, ignored = evaluation_masks(instances, ignore)
+        scores = score_map if score_map.shape == FRAME else evaluator_score_map(score_map)
+        yield from histogram_tallies(pixel_histogram(scores, foreground, ignored))
+        if all(files.ignore is None for files in self.files):
+            whole = _union(instances)
+            yield from peak_tallies(localization_map(score_map, *whole.shape), whole)
+
+    def _read(self, index: int, name: str) -> BoolArray:
+        """A mask (H, W) of its own size: what is not black."""
+        try:
+            return np.asarray(decode((self.root / name).read_bytes())[:, :, 0] > 0)
+        except (OSError, ImageError) as error:
+            raise ForeignInputError(f"{self.image_ids[index]}: mask {self.root / name}: {error}") from error
+
+
+def _union(masks: list[BoolArray]) -> BoolArray:
+    """All instances in one mask, of the size of the first."""
+    height, width = masks[0].shape
+    resized = [cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) for mask in masks]
+    return np.logical_or.reduce([mask > 0 for mask in resized])
