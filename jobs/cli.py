@@ -150,14 +150,23 @@ def report(target: str, changes: tuple[str, ...], out: str | None) -> None:
 @set_option
 @click.option("--json", "json_file", metavar="FILE", help="Write all rows as JSON; - is stdout.")
 @click.option("--split", help="Only this split.")
-def metrics(target: str, changes: tuple[str, ...], json_file: str | None, split: str | None) -> None:
+@click.option(
+    "--show",
+    type=click.Choice(("metrics", "groups", "comparisons")),
+    default="metrics",
+    show_default=True,
+    help="The metrics; the same by class and by object size; or every two methods against each other (paired test).",
+)
+def metrics(target: str, changes: tuple[str, ...], json_file: str | None, split: str | None, show: str) -> None:
     """Show the metrics of a finished run: every number with protocol, threshold and how that was chosen."""
     opened = open_target(target, changes)
-    rows = [row for row in output.metric_rows(opened) if split in (None, row["split"])]
+    rows = [row for row in output.metric_rows(opened, show) if split in (None, row["split"])]
     if json_file:
         output.write_json(json_file, rows)
-        return
-    output.metrics_table(rows)
+    elif show == "metrics":
+        output.metrics_table(rows)
+    else:
+        output.table(list(rows[0]) if rows else (), [[output.short(value) for value in row.values()] for row in rows])
 
 
 @cli.command()

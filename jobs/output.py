@@ -73,17 +73,19 @@ def short(value: Any) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-def metric_rows(target: Target) -> list[dict[str, Any]]:
-    """All metrics of the run's evaluate stages; undefined values are None. Raises UsageError when there are none."""
+def metric_rows(target: Target, table: str = "metrics") -> list[dict[str, Any]]:
+    """A table of the run's evaluate stages; undefined values are None. Raises UsageError when none is complete."""
     rows: list[dict[str, Any]] = []
+    complete_stages = 0
     for name, stage in target.stages.items():
         if "metrics" not in stage.outputs:
             continue
         newest = target.store.newest(name)
         complete = target.store.complete_set(name, *newest) if newest else None
         for done in (complete or {}).values():
-            rows += target.store.table(done, "metrics").to_pylist()
-    if not rows:
+            rows += target.store.table(done, table).to_pylist()
+            complete_stages += 1
+    if not complete_stages:
         raise UsageError(f"{target.config.run_root}: no evaluate stage is complete; run it first")
     return [finite(row) for row in rows]
 

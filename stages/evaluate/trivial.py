@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from stages.evaluate.iou import best_iou
 from stages.evaluate.protocols import WSOL_SIDE, EvaluationProtocol, correct
-from stages.evaluate.ragged import FloatArray, RaggedBoxes
+from stages.evaluate.ragged import BoolArray, FloatArray, RaggedBoxes
 
 SQUARE_SHARES = tuple(k / 100 for k in range(1, 101))
 GAUSSIAN_SIGMA = 60.0
@@ -23,10 +23,11 @@ Predictor = Callable[[FloatArray], FloatArray]
 
 
 class BestTrivial(NamedTuple):
-    """Accuracy in percent at one IoU level, and the free number (share, cut) it was reached with."""
+    """Accuracy in percent at one IoU level, the free number (share, cut) it was reached with, and where (N,)."""
 
     value: float
     parameter: float
+    correct: BoolArray
 
 
 def whole_frame(frames: FloatArray) -> FloatArray:
@@ -69,13 +70,14 @@ def best_over(
 
     ``truth`` is the ground truth in the same frame.
     """
-    best = {level: BestTrivial(-1.0, float("nan")) for level in levels}
+    best = {level: BestTrivial(-1.0, float("nan"), np.zeros(truth.images, bool)) for level in levels}
     for parameter, boxes in candidates:
         ious = best_iou(boxes, truth)
         for level, reached in best.items():
-            value = 100.0 * float(correct(ious, level, strict).mean())
+            hits = correct(ious, level, strict)
+            value = 100.0 * float(hits.mean())
             if value > reached.value:
-                best[level] = BestTrivial(value, parameter)
+                best[level] = BestTrivial(value, parameter, hits)
     return best
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from stages.report import gallery
+from stages.report.breakdown import Breakdown, breakdown
 from stages.report.figures import CurvePlot, curve_plot, heat_uri, photo_uri
 from stages.report.gallery import Card, HeatMap, Layer, Source
 from stages.report.names import Names
@@ -71,6 +72,7 @@ class Page:
     headline: Headline | None
     tables: tuple[SplitTable, ...]
     plots: tuple[tuple[str, tuple[CurvePlot, ...]], ...]
+    breakdown: Breakdown
     layers: tuple[Layer, ...]
     samples: tuple[Card, ...]
     worst: tuple[Card, ...]
@@ -110,6 +112,7 @@ def gather(tables: Tables, ingredients: Mapping[str, Mapping[str, Any]], *, samp
         headline=best,
         tables=tuple(split_tables(metrics)),
         plots=_plots(curves, names),
+        breakdown=breakdown(_of_split(tables, "groups", split), _of_split(tables, "comparisons", split), names),
         layers=tuple(layers[source] for source in boxed),
         samples=shown,
         worst=low,
@@ -181,6 +184,10 @@ class _Grid:
     def _heat_map(self, pixels: np.ndarray, stage: str, row: Row) -> HeatMap:
         values = np.asarray(row["map"], np.float32).reshape(row["height"], row["width"])
         return HeatMap(self.names(row["method"], stage), heat_uri(pixels, values), row["flag"])
+
+
+def _of_split(tables: Tables, table: str, split: str) -> list[Row]:
+    return [row for _, row in tables.rows("metrics", table, None, pc.field("split") == split)]
 
 
 def _counts(labelled: Iterable[Row]) -> tuple[tuple[str, int, int], ...]:

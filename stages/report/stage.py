@@ -35,7 +35,7 @@ class Report(Stage):
     """Writes `report.html`."""
 
     kind = "report"
-    version = 1
+    version = 2
     Params = ReportParams
     outputs = ()
     light = True

@@ -210,8 +210,20 @@ def test_the_verbs_and_options_are_frozen():
         "run": ["--address", "--force", "--in-process", "--only", "--set"],
         "status": ["--set"],
         "report": ["--out", "--set"],
-        "metrics": ["--json", "--set", "--split"],
+        "metrics": ["--json", "--set", "--show", "--split"],
         "verify": ["--set"],
+        "baselines": ["--json", "--metadata"],
+        "score": [
+            "--boxes",
+            "--classes",
+            "--json",
+            "--maps",
+            "--masks",
+            "--metadata",
+            "--method",
+            "--protocol",
+            "--threshold",
+        ],
         "export": ["--format", "--labels", "--out", "--predictions", "--set"],
     }
     assert sorted(opt for param in cli.params for opt in param.opts) == [

@@ -16,11 +16,12 @@ from schemas.types import SPLITS
 from stages.evaluate.gather import TRUTH_COLUMNS, Truth, first_boxes, tallies_of, truth_of
 from stages.evaluate.groups import by_class, by_size, comparison_rows, group_rows
 from stages.evaluate.masks import mask_iou
-from stages.evaluate.metrics import PerImage
+from stages.evaluate.metrics import GT_KNOWN_IOU, MetricKey, PerImage
 from stages.evaluate.protocols import PROTOCOLS
 from stages.evaluate.ragged import IntArray
 from stages.evaluate.rows import (
     Subject,
+    best_trivial,
     box_rows,
     classifier_rows,
     curve_rows,
@@ -112,13 +113,15 @@ class _Evaluation:
         if not truth.image_ids:
             return found
         classes = np.stack(truth.take(ranked, np.full(_TOP, -1))) if ranked else None
-        self._boxes(task, images, truth, classes, found)
+        self._boxes(task, images, truth, train, classes, found)
         for source in self._params.counts:
             self._swept(task, source, of_split, truth, found)
         found.metrics += trivial_rows(truth, train, self._params.protocols)
         return found
 
-    def _boxes(self, task: Task, images: pa.Table, truth: Truth, classes: IntArray | None, found: _Found) -> None:
+    def _boxes(
+        self, task: Task, images: pa.Table, truth: Truth, train: Truth, classes: IntArray | None, found: _Found
+    ) -> None:
         """Everything about one box an image: metrics, by class and by size, methods against each other."""
         names = dict(zip(images.column("label").to_pylist(), images.column("label_name").to_pylist(), strict=True))
         groups = {"class": by_class(truth.labels, names), "size": by_size(truth)}
@@ -133,6 +136,10 @@ class _Evaluation:
             for by, members in groups.items():
                 found.groups += group_rows(subject, per_image, first_protocol, by, members)
         found.comparisons += comparison_rows(vectors, first_protocol)
+        for name, best in best_trivial(truth, train, first_protocol):
+            known = {MetricKey("gt_known", GT_KNOWN_IOU): best[GT_KNOWN_IOU].correct}
+            for by, members in groups.items():
+                found.groups += group_rows(Subject(name, None), known, first_protocol, by, members)
         for source in self._params.labels:
             found.metrics += self._masks(task, source, images)
 

@@ -36,8 +36,8 @@ def test_best_over_keeps_the_best_of_each_level():
     truth = from_lists([[[15, 5, 25, 15]]])
     candidates = [(share, centred_square(FRAMES, share)) for share in (0.4, 0.5, 0.6)]
     best = best_over(candidates, truth, (0.5, 0.9))
-    assert tuple(best[0.5]) == (100, 0.4)
-    assert tuple(best[0.9]) == (100, 0.5)
+    assert (best[0.5].value, best[0.5].parameter, best[0.5].correct.tolist()) == (100, 0.4, [True])
+    assert (best[0.9].value, best[0.9].parameter) == (100, 0.5)
     strict = best_over(candidates[1:2], truth, (1.0,), strict=True)
     assert strict[1.0].value == 0
 

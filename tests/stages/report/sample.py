@@ -48,7 +48,8 @@ def build(root: Path, images: int = 30) -> Store:
     _commit(store, "psol", {"predictions": psol})
     votes = [{**row, **classified, "method": "classify", "boxes": None} for row in psol]
     _commit(store, "classes", {"predictions": votes})
-    _commit(store, "evaluate", {"metrics": metrics(), "curves": curves()})
+    scored = {"metrics": metrics(), "curves": curves(), "groups": groups(), "comparisons": comparisons()}
+    _commit(store, "evaluate", scored)
     for stage, recipe in RECIPES.items():
         store.files.put(recipe_path(stage, "r"), json.dumps(recipe).encode())
     return store
@@ -86,6 +87,30 @@ def metrics() -> list[dict[str, Any]]:
         rows += add("centred_gaussian", None, max_box_acc=27.0, max_box_acc_v2=29.1, choice="oracle", tau=0.6)
         rows += add("classifier", "classifier", cls_top1=97.25, choice=None, tau=None)
     return rows
+
+
+def groups() -> list[dict[str, Any]]:
+    """GT-known of two methods and a trivial predictor, by two sizes and by twelve classes."""
+    names = {"size": ("below 10 %", "10 to 30 %"), "class": tuple(f"<class {number}>" for number in range(12))}
+    return [
+        {"split": split, "method": method, "source": source, "metric": metric, **AT_HALF, "by": by, "group": group,
+         "value": base + place, "n": 100 + place, "ci_low": base + place - 3, "ci_high": base + place + 4}
+        for split in ("test", "dev")
+        for method, source, base in (("cam", "cam_boxes", 60.0), ("psol", "psol", 70.0), ("whole_image", None, 5.0))
+        for metric in ("gt_known", "top1_loc")
+        for by, own in names.items()
+        for place, group in enumerate(own)
+    ]  # fmt: skip
+
+
+def comparisons() -> list[dict[str, Any]]:
+    """PSOL against CAM on two splits."""
+    found = {"difference": 6.875, "n": 1000, "ci_low": 4.5, "ci_high": 9.25, "p_value": 0.0005}
+    return [
+        {"split": split, "metric": metric, **AT_HALF, "first": "psol", "second": "cam_boxes", **found}
+        for split in ("test", "dev")
+        for metric in ("gt_known", "top1_loc")
+    ]
 
 
 def curves() -> list[dict[str, Any]]:

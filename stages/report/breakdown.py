@@ -1,0 +1,78 @@
+"""Where methods differ: GT-known by object size, the classes that are hardest, and the paired tests."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stages.report.names import Names
+from stages.report.results import TRIVIAL
+
+__all__ = ["Breakdown", "Line", "Part", "breakdown"]
+
+Row = Mapping[str, Any]
+
+METRIC = "gt_known"
+CLASSES = 8
+
+
+@dataclass(frozen=True)
+class Part:
+    """The accuracy of one group of images, in percent with its 95 % interval."""
+
+    value: float
+    ci_low: float
+    ci_high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Line:
+    """One method over all groups of a table; None where it has no number for a group."""
+
+    name: str
+    trivial: bool
+    parts: tuple[Part | None, ...]
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """sizes, classes: names of the groups with their images, and a line a method. pairs: the paired tests."""
+
+    sizes: tuple[tuple[str, int], ...]
+    by_size: tuple[Line, ...]
+    classes: tuple[tuple[str, int], ...]
+    by_class: tuple[Line, ...]
+    pairs: tuple[Row, ...]
+
+
+def breakdown(groups: Sequence[Row], comparisons: Iterable[Row], names: Names) -> Breakdown:
+    """From the rows of one split. Classes are the hardest `CLASSES` ones: of the lowest mean over the methods."""
+    known = [row for row in groups if row["metric"] == METRIC]
+    sizes, by_size = _lines([row for row in known if row["by"] == "size"], names)
+    of_class = [row for row in known if row["by"] == "class"]
+    hardest = _hardest(of_class)
+    classes, by_class = _lines([row for row in of_class if row["group"] in hardest], names)
+    return Breakdown(sizes, by_size, classes, by_class, tuple(row for row in comparisons if row["metric"] == METRIC))
+
+
+def _hardest(rows: Sequence[Row]) -> set[str]:
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        if row["method"] not in TRIVIAL:
+            values.setdefault(row["group"], []).append(row["value"])
+    means = {group: sum(own) / len(own) for group, own in values.items()}
+    return set(sorted(means, key=lambda group: (means[group], group))[:CLASSES])
+
+
+def _lines(rows: Sequence[Row], names: Names) -> tuple[tuple[tuple[str, int], ...], tuple[Line, ...]]:
+    """The groups in the order of the rows, and the methods, trivial ones last."""
+    groups = {row["group"]: row["n"] for row in rows}
+    found: dict[tuple[str, str | None], dict[str, Part]] = {}
+    for row in rows:
+        part = Part(row["value"], row["ci_low"], row["ci_high"], row["n"])
+        found.setdefault((row["method"], row["source"]), {})[row["group"]] = part
+    lines = [
+        Line(names(method, source or method), method in TRIVIAL, tuple(own.get(group) for group in groups))
+        for (method, source), own in found.items()
+    ]
+    return tuple(groups.items()), tuple(sorted(lines, key=lambda line: line.trivial))
