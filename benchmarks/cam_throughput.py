@@ -130,4 +130,4 @@ class _Kept:
         self._runner.run(job, on_done)
 
     def close(self) -> Any:
-        """Closed by whoever made it."""
+        """Do nothing: the session that made the runner ends it, after the last pass."""
