@@ -1,15 +1,14 @@
 """The `weakbox` command."""
 
-import signal
+import os
 import sys
 import traceback
-from types import FrameType
 from typing import Any
 
 import click
 import structlog
 
-from jobs import foreign, logs, output
+from jobs import foreign, logs, output, stopping
 from jobs.target import Target, open_target, remember
 from pipeline.errors import Stopped, UsageError, WeakboxError
 from pipeline.plan import PlannedStage, make_plan
@@ -36,6 +35,9 @@ Examples:
 TARGET is a config file, or the root of a run (a path or a URI such as s3://bucket/run).
 Exit codes: 0 done, 1 failed, 2 wrong usage, config or input, 3 stopped: the same command continues.
 """
+
+SUBMISSION = "WEAKBOX_SUBMISSION"
+"""Environment variable that `weakbox submit` sets, so that it knows whose outcome stands in the run root."""
 
 target_argument = click.argument("target")
 set_option = click.option("--set", "changes", multiple=True, metavar="A.B=VALUE", help="Change one key of the config.")
@@ -88,7 +90,9 @@ def run(
     if in_process and address:
         raise UsageError("--in-process and --address exclude each other")
     remember(opened)
+    submission = os.environ.get(SUBMISSION)
     state: dict[str, Any] = {"state": "running", "exit_code": None, "error": None}
+    output.put_json(opened.store, "status.json", {**state, "submission": submission})
     try:
         computed = _execute(opened, address, in_process, RunOptions(only, force, opened.config.max_quarantined))
         state = {"state": "done", "exit_code": 0, "error": None, "computed": computed}
@@ -97,7 +101,7 @@ def run(
         state = {"state": "stopped" if code == 3 else "failed", "exit_code": code, "error": str(error)}
         raise
     finally:
-        output.put_json(opened.store, "status.json", state)
+        output.put_json(opened.store, "status.json", {**state, "submission": submission})
     report = output.publish_report(opened)
     if not computed:
         _LOG.info("nothing to do: the run is complete", run_root=opened.config.run_root)
@@ -218,25 +222,23 @@ def _plan_row(stage: PlannedStage) -> dict[str, Any]:
 
 
 def _execute(opened: Target, address: str | None, in_process: bool, options: RunOptions) -> dict[str, int]:
+    wanted = opened.config.resources
+
     def make_runner() -> Runner:
         if in_process:
             return InProcessRunner()
         from jobs.ray_session import RaySession
 
-        return RaySession(address, opened.config.resources.num_cpus)
+        return RaySession(address, wanted.num_cpus, wanted.placement)
 
-    progress = make_progress()
-    resources = opened.config.resources.resources()
-    return Run(opened.stages, opened.store, make_runner, resources, progress, options).execute()
-
-
-def _on_sigterm(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    with stopping.graceful(options.stop, wanted.grace):
+        run = Run(opened.stages, opened.store, make_runner, wanted.resources(), make_progress(), options)
+        return run.execute()
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command; every failure is one line on stderr and an exit code."""
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    stopping.at_once_on_sigterm()
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
     try:
         code = cli.main(args=arguments, prog_name="weakbox", standalone_mode=False)

@@ -38,9 +38,10 @@ class RaySession:
     """A RayRunner with its cluster: joins `address`, or starts a local Ray that ends with the command.
 
     A local Ray never joins a cluster that happens to run on the machine, and needs no login: it ends with us.
+    placement: seconds to wait for a node that a stage's actors fit on; a local Ray gets no other node.
     """
 
-    def __init__(self, address: str | None, num_cpus: int | None) -> None:
+    def __init__(self, address: str | None, num_cpus: int | None, placement: float = 0.0) -> None:
         self._started = not ray.is_initialized()
         if self._started and address is None:
             for name, value in _LOCAL.items():
@@ -55,7 +56,7 @@ class RaySession:
                     log_to_driver=False,
                 )
             _LOG.info("ray is up", cpus=ray.cluster_resources().get("CPU"), address=address or "local")
-        self._runner = RayRunner()
+        self._runner = RayRunner(placement if address else 0.0)
 
     def run(self, job: Job, on_done: OnDone) -> None:
         """Run one stage."""

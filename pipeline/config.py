@@ -43,10 +43,12 @@ class PoolConfig(_Strict):
     cpus: float = Field(1, gt=0)
     gpus: float = Field(0, ge=0)
     memory: int | None = Field(None, gt=0, description="bytes")
+    custom: dict[str, float] = Field({}, description="Ray's custom resources: name -> amount")
+    labels: dict[str, str] = Field({}, description="labels that a node must have: label -> value")
 
     def build(self) -> StageResources:
         """As the runners want it."""
-        return StageResources(self.actors, self.cpus, self.gpus, self.memory)
+        return StageResources(self.actors, self.cpus, self.gpus, self.memory, self.custom, self.labels)
 
 
 class ResourcesConfig(PoolConfig):
@@ -55,6 +57,8 @@ class ResourcesConfig(PoolConfig):
     train: PoolConfig = PoolConfig(actors=1)
     stages: dict[str, PoolConfig] = {}
     num_cpus: int | None = Field(None, ge=1, description="CPUs of a local Ray; null: as many as the machine has")
+    grace: float = Field(30.0, ge=0, description="seconds that running shards get to finish after SIGTERM")
+    placement: float = Field(60.0, ge=0, description="seconds to wait for a node on which a stage's actors fit")
 
     def resources(self) -> Resources:
         """As the runners want it."""

@@ -2,12 +2,14 @@
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Any
 
 import fsspec
 import pyarrow as pa
 
+from pipeline.clock import READ, Clock
 from pipeline.files import open_filesystem, retrying
 from pipeline.stage import Done
 from pipeline.store import Store
@@ -20,6 +22,7 @@ class LocalContext:
         self.store = store
         self.device = device
         self.threads = threads
+        self.clock = Clock()
         self._filesystems: dict[str, fsspec.AbstractFileSystem] = {}
 
     @cached_property
@@ -31,16 +34,26 @@ class LocalContext:
         """A private folder that goes with the process."""
         return self._scratch.name
 
+    def timed(self, phase: str) -> AbstractContextManager[None]:
+        """Charge the time inside to a phase."""
+        return self.clock.timed(phase)
+
     def table(self, done: Done, table: str, columns: Sequence[str] | None = None, filters: Any = None) -> pa.Table:
         """One table of a committed result."""
-        return self.store.table(done, table, columns, filters)
+        with self.timed(READ):
+            return self.store.table(done, table, columns, filters)
 
     def blob(self, done: Done, name: str) -> bytes:
         """One blob of a committed result."""
-        return self.store.blob(done, name)
+        with self.timed(READ):
+            return self.store.blob(done, name)
 
     def read(self, uri: str, offset: int | None = None, length: int | None = None) -> bytes:
         """The bytes of an image, or of its range inside an archive."""
+        with self.timed(READ):
+            return self._read(uri, offset, length)
+
+    def _read(self, uri: str, offset: int | None, length: int | None) -> bytes:
         protocol = uri.split("://", 1)[0] if "://" in uri else "file"
         if protocol == "file" and offset is None:
             with open(uri.removeprefix("file://"), "rb") as file:

@@ -9,8 +9,11 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -22,6 +25,22 @@ ATTEMPTS = 5
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 10.0
 """Seconds, the first doubling with each attempt; jitter takes any part of them."""
 _STAGED = ".staged-"
+_TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
+"""What file systems call the time of the last write."""
+_REMOVED_AT_ONCE = 16
+
+
+class Listed(NamedTuple):
+    """A file as a listing shows it. modified: seconds since 1970 by the storage's clock; None where it does not say."""
+
+    path: str
+    bytes: int
+    modified: float | None
+
+    @property
+    def staged(self) -> bool:
+        """Whether it is the temporary file of a write that is going on or was killed."""
+        return self.path.rsplit("/", 1)[-1].startswith(_STAGED)
 
 
 def retrying(call: Callable[[], T]) -> T:
@@ -123,6 +142,24 @@ class Files:
         names = (entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
         return sorted(name for name in names if not name.startswith(_STAGED))
 
+    def listing(self, folder: str, depth: int | None = None) -> list[Listed]:
+        """All files below a folder, `depth` levels deep, sorted by path; [] where it is missing. For upkeep only."""
+        try:
+            found = retrying(lambda: self._fs.find(self.full(folder), maxdepth=depth, detail=True))
+        except FileNotFoundError:
+            return []
+        files = ((name, info) for name, info in sorted(found.items()) if info["type"] == "file")
+        return [Listed(self._below(name), int(info["size"]), _modified(info)) for name, info in files]
+
+    def now(self) -> float | None:
+        """What the storage's own clock says: the time that it gives an object written just now."""
+        path = f"{_STAGED}{uuid.uuid4().hex}"
+        self.put(path, b"?")
+        try:
+            return _modified(retrying(lambda: self._fs.info(self.full(path))))
+        finally:
+            self.remove(path)
+
     def put(self, path: str, data: bytes) -> None:
         """Write an object under a name of its own; on return it is durable. A reader never sees half of it."""
         if self._local:
@@ -151,10 +188,26 @@ class Files:
         with contextlib.suppress(FileNotFoundError):
             retrying(lambda: self._fs.rm_file(self.full(path)))
 
+    def remove_many(self, paths: Sequence[str]) -> None:
+        """Delete objects, several at once. Not by a bulk request: those do not say what they failed to delete."""
+        with ThreadPoolExecutor(_REMOVED_AT_ONCE) as pool:
+            list(pool.map(self.remove, paths))
+
+    def remove_empty_folders(self, folder: str) -> None:
+        """Delete the folders that hold nothing, `folder` itself included. Object stores have none."""
+        if self._local:
+            for below, _, _ in os.walk(self.full(folder), topdown=False):
+                with contextlib.suppress(OSError):
+                    os.rmdir(below)
+
     def remove_folder(self, path: str) -> None:
         """Delete everything below a folder; one that is already gone is fine."""
         with contextlib.suppress(FileNotFoundError):
             retrying(lambda: self._fs.rm(self.full(path), recursive=True))
+
+    def _below(self, name: str) -> str:
+        """The path below the root of a name that the file system gives."""
+        return str(name).removeprefix(self._base).lstrip("/")
 
     @contextlib.contextmanager
     def _staged(self, path: str, data: bytes) -> Any:
@@ -170,3 +223,10 @@ class Files:
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(staged)
+
+
+def _modified(info: Mapping[str, Any]) -> float | None:
+    said = next((info[name] for name in _TIMES if info.get(name) is not None), None)
+    if isinstance(said, str):
+        said = datetime.fromisoformat(said)
+    return said.timestamp() if isinstance(said, datetime) else said

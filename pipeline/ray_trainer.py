@@ -24,6 +24,7 @@ from pipeline.context import LocalContext, set_threads
 from pipeline.errors import StageFailed, UsageError, WeakboxError
 from pipeline.resources import StageResources
 from pipeline.stage import Done, Task, TrainStage
+from pipeline.stopping import StopSignal
 from pipeline.store import Store
 from pipeline.trainer import dump_state, load_state, progress_path, read_state, state_path
 
@@ -58,14 +59,20 @@ class RayTrainContext(LocalContext):
         ray.train.report(dict(progress))
 
 
-def fit_on_ray(stage: TrainStage, recipe: str, task: Task, store: Store, resources: StageResources) -> Done:
+def fit_on_ray(
+    stage: TrainStage, recipe: str, task: Task, store: Store, resources: StageResources, stop: StopSignal
+) -> Done:
     """Train one shard on Ray Train workers and return its manifest.
 
     Raises:
         StageFailed: the training failed for good; the line holds the cause.
+        Stopped: an epoch ended after the stop signal.
     """
     filesystem, base, local = store.files.filesystem
     workers = resources.actors or 1
+    scaling: dict[str, Any] = {"num_workers": workers, "use_gpu": resources.gpus > 0}
+    if resources.labels:
+        scaling["label_selector"] = dict(resources.labels)
     trainer = TorchTrainer(
         _train_worker,
         train_loop_config={
@@ -75,11 +82,7 @@ def fit_on_ray(stage: TrainStage, recipe: str, task: Task, store: Store, resourc
             "store": store,
             "threads": max(1, int(resources.cpus)),
         },
-        scaling_config=ScalingConfig(
-            num_workers=workers,
-            use_gpu=resources.gpus > 0,
-            resources_per_worker={"CPU": resources.cpus, **({"GPU": resources.gpus} if resources.gpus > 0 else {})},
-        ),
+        scaling_config=ScalingConfig(resources_per_worker={"CPU": resources.cpus, **resources.needs()}, **scaling),
         run_config=RunConfig(
             name=f"{task.shard.key}-{uuid.uuid4().hex[:8]}",  # its own: Ray Train is not to resume anything
             storage_path=f"{base}/{stage.name}/{recipe}/ray_train",
@@ -89,7 +92,7 @@ def fit_on_ray(stage: TrainStage, recipe: str, task: Task, store: Store, resourc
     )
     names = (stage.name, recipe, task.shard.key)
     store.files.remove(_refusal_path(*names))
-    _fit(trainer, stage.name, store, progress_path(*names))
+    _fit(trainer, stage.name, store, progress_path(*names), stop)
     done = store.done(stage.name, recipe, [task.shard.key])
     if task.shard.key not in done:
         raise _refusal(store, _refusal_path(*names), stage.name)
@@ -111,7 +114,7 @@ def _train_worker(config: dict[str, Any]) -> None:
         store.commit(stage.name, recipe, task.shard.key, result, seconds=time.perf_counter() - started)
 
 
-def _fit(trainer: TorchTrainer, stage: str, store: Store, path: str) -> None:
+def _fit(trainer: TorchTrainer, stage: str, store: Store, path: str, stop: StopSignal) -> None:
     """Run the training in a thread and log each epoch that its workers, other processes, report.
 
     In the main thread, fit() would take over Ctrl-C for good, and end the command with exit code 0.
@@ -132,7 +135,10 @@ def _fit(trainer: TorchTrainer, stage: str, store: Store, path: str) -> None:
         now = store.files.get_many([path]).get(path)
         if now is not None and now != said:
             said = now
-            _LOG.info("training", stage=stage, **json.loads(now))
+            progress = json.loads(now)
+            _LOG.info("training", stage=stage, **progress)
+            if progress["epoch"] < progress["epochs"]:
+                stop.check()
     if failed:
         raise _cause(failed[0], stage) from failed[0]
 

@@ -1,20 +1,32 @@
 """What a stage may take of the machines. Never hashed: it must not change results."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
 class StageResources:
-    """Pool of one stage. `actors`: None takes as many as fit; a training uses it as its number of workers."""
+    """Pool of one stage. `actors`: None takes as many as fit; a training uses it as its number of workers.
+
+    gpus: fractions share a GPU. memory: bytes. custom: Ray's custom resources. labels: Ray node labels that a node must
+    have, label -> value.
+    """
 
     actors: int | None = None
     cpus: float = 1
     gpus: float = 0
     memory: int | None = None
+    custom: Mapping[str, float] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def shape(self) -> "StageResources":
         """What one actor takes, whatever their number."""
         return replace(self, actors=None)
+
+    def needs(self) -> dict[str, float]:
+        """What one actor takes of Ray's resources, by Ray's names; only what is more than nothing."""
+        named = {"CPU": self.cpus, "GPU": self.gpus, "memory": float(self.memory or 0), **self.custom}
+        return {name: need for name, need in named.items() if need > 0}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -13,6 +13,7 @@ from pipeline.progress import Progress
 from pipeline.resources import Resources
 from pipeline.runner import Job, Runner
 from pipeline.stage import Done, Stage, TrainStage, Upstream
+from pipeline.stopping import StopSignal
 from pipeline.store import Store
 
 _LOG = structlog.get_logger("weakbox.run")
@@ -26,6 +27,7 @@ class RunOptions:
     only: str | None = None
     force: tuple[str, ...] = ()
     max_quarantined: float = 0.01
+    stop: StopSignal = field(default_factory=StopSignal)
 
 
 class Run:
@@ -64,6 +66,7 @@ class Run:
             for name in topological(self._stages):
                 if self._options.only is not None and name != self._options.only:
                     continue
+                self._options.stop.check()
                 self._stage(self._stages[name])
         finally:
             if self._runner is not None:
@@ -106,7 +109,8 @@ class Run:
                 bar.advance(entry.ok + entry.quarantined, entry.quarantined)
                 self._check_quarantine(planned, done)
 
-            self._runner.run(Job(stage, planned.recipe, tasks, self._store, resources), on_done)
+            job = Job(stage, planned.recipe, tasks, self._store, resources, self._options.stop)
+            self._runner.run(job, on_done)
         self.computed[stage.name] = len(planned.missing)
 
     def _source(self, reader: Stage, source: str) -> Upstream:

@@ -1,13 +1,14 @@
-"""The runner contract, what every runner does with one shard, and the in-process runner."""
+"""The runner contract, and the in-process runner."""
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from pipeline.context import LocalContext, pick_device, set_threads
+from pipeline.host import Host
 from pipeline.resources import StageResources
-from pipeline.stage import Done, Stage, Task, TrainStage, Worker
+from pipeline.stage import Done, Stage, Task, TrainStage
+from pipeline.stopping import StopSignal
 from pipeline.store import Store
 from pipeline.trainer import fit_in_process
 
@@ -23,25 +24,17 @@ class Job:
     tasks: Sequence[Task]
     store: Store
     resources: StageResources
+    stop: StopSignal = field(default_factory=StopSignal)
 
 
 class Runner(Protocol):
     """Runs the shards of a stage; calls `on_done` for each committed shard, in any order."""
 
     def run(self, job: Job, on_done: OnDone) -> None:
-        """Compute and commit every task. Raises StageFailed when a shard gives up."""
+        """Compute and commit every task. Raises StageFailed when a shard gives up, Stopped when `job.stop` is set."""
 
     def close(self) -> None:
         """Release what it holds."""
-
-
-def compute(stage: Stage, recipe: str, worker: Worker, task: Task, store: Store) -> Done:
-    """Compute one shard and commit it. Both runners do exactly this."""
-    started = time.perf_counter()
-    result = worker(task)
-    rows_in = task.rows_in(result) if stage.per_image else None
-    seconds = time.perf_counter() - started
-    return store.commit(stage.name, recipe, task.shard.key, result, rows_in=rows_in, seconds=seconds)
 
 
 class InProcessRunner:
@@ -57,11 +50,12 @@ class InProcessRunner:
         context = LocalContext(job.store, device=pick_device(job.resources.gpus), threads=threads)
         if isinstance(job.stage, TrainStage):
             for task in job.tasks:
-                on_done(fit_in_process(job.stage, job.recipe, task, context))
+                on_done(fit_in_process(job.stage, job.recipe, task, context, job.stop))
             return
-        worker = job.stage.worker(context)
+        host = Host(job.stage, context)
         for task in job.tasks:
-            on_done(compute(job.stage, job.recipe, worker, task, job.store))
+            job.stop.check()
+            on_done(host.compute(job.recipe, task))
 
     def close(self) -> None:
         """Nothing is held."""

@@ -7,6 +7,7 @@ the same result, in whichever process and whichever order shards are computed.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -82,7 +83,10 @@ class ShardResult:
 
 @dataclass(frozen=True)
 class Done:
-    """The committed result of a shard: the content of `done/<key>.json`, whose presence means that it is complete."""
+    """The committed result of a shard: the content of `done/<key>.json`, whose presence means that it is complete.
+
+    `seconds`: what it took; `phases`: the same by phase (pipeline.clock), and how long its worker had waited for it.
+    """
 
     stage: str
     recipe: str
@@ -93,6 +97,7 @@ class Done:
     ok: int
     quarantined: int
     seconds: float
+    phases: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,9 @@ class Context(Protocol):
 
     device: str
     threads: int
+
+    def timed(self, phase: str) -> AbstractContextManager[None]:
+        """Charge the time inside to a phase, `decode` or `forward`. Reading charges itself, the rest is `post`."""
 
     @property
     def scratch(self) -> str:
@@ -154,7 +162,9 @@ class Stage(ABC):
 
     Class attributes: `kind` (name in the catalog), `version` (raise it whenever results change), `Params` (frozen
     dataclass, see pipeline.params), `outputs` (tables written, the primary one first), `per_image` (rows in = rows out
-    + quarantined holds for the primary table), `light` (a whole-table step that needs no accelerator).
+    + quarantined holds for the primary table), `light` (a whole-table step that needs no accelerator), `divisible` (the
+    images of a shard may be computed apart from each other: it reads their rows from the input `images`, and a shard
+    that kills its workers is divided until the image is found).
     """
 
     kind: ClassVar[str]
@@ -163,6 +173,7 @@ class Stage(ABC):
     outputs: ClassVar[tuple[str, ...]]
     per_image: ClassVar[bool] = False
     light: ClassVar[bool] = False
+    divisible: ClassVar[bool] = False
 
     def __init__(self, name: str, params: Any) -> None:
         self.name = name

@@ -14,18 +14,26 @@ import dataclasses
 import hashlib
 import io
 import json
+import time
 import uuid
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.clock import IDLE, WRITE
 from pipeline.errors import StageFailed
 from pipeline.files import Files
 from pipeline.hashing import set_id
 from pipeline.stage import Done, Shard, ShardResult
 from schemas import TABLES, TableSpec, check_version, validate
+
+T = TypeVar("T")
+
+Entries = list[tuple[Done, Shard]]
+"""A complete set: each shard's manifest, and the shard as those below see it."""
 
 
 class DamagedError(StageFailed):
@@ -50,13 +58,17 @@ class Store:
         *,
         rows_in: int | None = None,
         seconds: float = 0.0,
+        phases: Mapping[str, float] | None = None,
     ) -> Done:
         """Write all of a result, then its manifest. Returns the winning manifest, maybe another attempt's.
+
+        phases: seconds by phase of what was computed (pipeline.clock); writing is added here.
 
         Raises:
             SchemaError: a table does not follow its schema.
             StageFailed: rows in differ from rows out + quarantined.
         """
+        started = time.perf_counter()
         tables = {**result.tables, "quarantine": TABLES["quarantine"].from_rows(result.quarantine)}
         for name, table in tables.items():
             validate(table, TABLES[name])
@@ -66,22 +78,25 @@ class Store:
             raise StageFailed(f"{stage}: shard {key}: {rows_in} rows in, {ok} out and {quarantined} quarantined")
         attempt = uuid.uuid4().hex[:8]
         base = f"{stage}/{recipe}"
+        written = {
+            name: self._write_table(f"{base}/parts/{key}-{attempt}.{name}.parquet", table, TABLES[name])
+            for name, table in tables.items()
+            if table.num_rows or name != "quarantine"
+        }
+        blobs = {name: self._write(f"{base}/blobs/{key}-{attempt}/{name}", data) for name, data in result.blobs.items()}
+        took = {**(phases or {}), WRITE: time.perf_counter() - started}
+        busy = seconds or sum(value for name, value in took.items() if name != IDLE)
         done = Done(
             stage=stage,
             recipe=recipe,
             key=key,
             attempt=attempt,
-            tables={
-                name: self._write_table(f"{base}/parts/{key}-{attempt}.{name}.parquet", table, TABLES[name])
-                for name, table in tables.items()
-                if table.num_rows or name != "quarantine"
-            },
-            blobs={
-                name: self._write(f"{base}/blobs/{key}-{attempt}/{name}", data) for name, data in result.blobs.items()
-            },
+            tables=written,
+            blobs=blobs,
             ok=ok,
             quarantined=quarantined,
-            seconds=round(seconds, 3),
+            seconds=round(busy, 3),
+            phases={name: round(value, 4) for name, value in took.items()},
         )
         if self.files.put_if_absent(_done_path(stage, recipe, key), _encode(done)):
             return done
@@ -93,17 +108,16 @@ class Store:
         if complete is not None:
             return complete
         found = self.files.get_many([_done_path(stage, recipe, key) for key in keys])
-        return {done.key: done for done in (Done(**json.loads(data)) for data in found.values())}
+        return {done.key: done for done in (read_manifest(path, data) for path, data in found.items())}
 
     def complete_set(self, stage: str, recipe: str, set_name: str) -> dict[str, Done] | None:
-        """All manifests of a complete set, or None if that set is not complete."""
+        """All manifests of a complete set, or None if that set is not complete. Raises DamagedError."""
         entries = self._set(stage, recipe, set_name)
-        return None if entries is None else {entry["done"]["key"]: Done(**entry["done"]) for entry in entries}
+        return None if entries is None else {done.key: done for done, _ in entries}
 
     def set_shards(self, stage: str, recipe: str, set_name: str) -> list[Shard]:
         """The shards of a complete set as those below see them, in plan order; [] where the set is not complete."""
-        entries = self._set(stage, recipe, set_name) or []
-        return [Shard(key=e["done"]["key"], rows=e["rows"], labels=e["labels"]) for e in entries]
+        return [shard for _, shard in self._set(stage, recipe, set_name) or []]
 
     def commit_set(self, stage: str, recipe: str, shards: Sequence[Shard], done: Mapping[str, Done]) -> str:
         """Declare these shards a complete set, the stage's newest; returns its id."""
@@ -120,17 +134,21 @@ class Store:
         self.files.put(f"{stage}/newest.json", newest)
         return name
 
-    def _set(self, stage: str, recipe: str, set_name: str) -> list[dict[str, Any]] | None:
+    def _set(self, stage: str, recipe: str, set_name: str) -> Entries | None:
+        path = _set_path(stage, recipe, set_name)
         try:
-            entries: list[dict[str, Any]] = json.loads(self.files.get(_set_path(stage, recipe, set_name)))["shards"]
+            return read_set(path, self.files.get(path))
         except FileNotFoundError:
             return None
-        return entries
 
     def newest(self, stage: str) -> tuple[str, str] | None:
-        """(recipe, set id) that a run completed last for this stage, or None."""
+        """(recipe, set id) that a run completed last for this stage, or None. Raises DamagedError."""
         data = self._newest(stage)
-        return (json.loads(data)["recipe"], json.loads(data)["set"]) if data else None
+        if data is None:
+            return None
+        with _one_line(f"{stage}/newest.json"):
+            said = json.loads(data)
+            return str(said["recipe"]), str(said["set"])
 
     def _newest(self, stage: str) -> bytes | None:
         try:
@@ -174,14 +192,37 @@ class Store:
     def forget(self, stage: str, recipe: str, keys: Sequence[str]) -> None:
         """Remove manifests and training checkpoints of these shards, so that they are computed again (`--force`).
 
+        Every set that names one of them goes first: a set without its manifests would still say that they are done.
         Parts become garbage.
         """
-        self.files.remove(_set_path(stage, recipe, set_id(keys)))
+        sets = [name for name, entries in self.sets(stage, recipe).items() if _names_any(entries, set(keys))]
+        if self.newest(stage) in [(recipe, name) for name in sets]:
+            self.files.remove(f"{stage}/newest.json")
+        for name in sets:
+            self.files.remove(_set_path(stage, recipe, name))
         trainings = f"{stage}/{recipe}/train"
         for key in set(self.files.names(trainings)) & set(keys):
             self.files.remove_folder(f"{trainings}/{key}")
         for key in keys:
             self.files.remove(_done_path(stage, recipe, key))
+
+    def manifests(self, stage: str, recipe: str) -> dict[str, Done | DamagedError]:
+        """Every manifest of a recipe, of a complete set or not: key -> manifest, or how it is damaged."""
+        return self._each(f"{stage}/{recipe}/done", read_manifest)
+
+    def sets(self, stage: str, recipe: str) -> dict[str, Entries | DamagedError]:
+        """Every complete set of a recipe: id -> its entries, or how it is damaged."""
+        return self._each(f"{stage}/{recipe}/sets", read_set)
+
+    def _each(self, folder: str, read: Callable[[str, bytes], T]) -> dict[str, T | DamagedError]:
+        found: dict[str, T | DamagedError] = {}
+        for path, data in self.files.get_many([f"{folder}/{name}" for name in self.files.names(folder)]).items():
+            name = path.rsplit("/", 1)[-1].removesuffix(".json")
+            try:
+                found[name] = read(path, data)
+            except DamagedError as error:
+                found[name] = error
+        return found
 
     def _write_table(self, path: str, table: pa.Table, spec: TableSpec) -> dict[str, Any]:
         buffer = io.BytesIO()
@@ -196,6 +237,56 @@ class Store:
     def _write(self, path: str, data: bytes) -> dict[str, Any]:
         self.files.put(path, data)
         return {"file": path, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def read_manifest(path: str, data: bytes) -> Done:
+    """The manifest in an object. Raises DamagedError: cut off, of another shard, or of files elsewhere."""
+    with _one_line(path):
+        return _sound(Done(**json.loads(data)), path)
+
+
+def read_set(path: str, data: bytes) -> Entries:
+    """The manifests of a complete set and its shards as those below see them. Raises DamagedError."""
+    with _one_line(path):
+        entries = [
+            (Done(**entry["done"]), Shard(entry["done"]["key"], rows=entry["rows"], labels=entry["labels"]))
+            for entry in json.loads(data)["shards"]
+        ]
+        stage, recipe, _, name = path.rsplit("/", 3)
+        for done, _ in entries:
+            _sound(done, _done_path(stage, recipe, done.key))
+        if set_id(done.key for done, _ in entries) != name.removesuffix(".json"):
+            raise ValueError("its shards are not those of its name")
+        return entries
+
+
+def _sound(done: Done, path: str) -> Done:
+    """The manifest, if it belongs to its path and describes files of its recipe. Raises ValueError."""
+    if _done_path(done.stage, done.recipe, done.key) != path:
+        raise ValueError(f"it describes shard {done.key} of {done.stage}/{done.recipe}")
+    for entry in (*done.tables.values(), *done.blobs.values()):
+        if missing := {"file", "bytes", "sha256"} - entry.keys():
+            raise ValueError(f"a file without {min(missing)}")
+        if not entry["file"].startswith(f"{done.stage}/{done.recipe}/"):
+            raise ValueError(f"it names {entry['file']}")
+    if not all("rows" in entry for entry in done.tables.values()):
+        raise ValueError("a table without rows")
+    return done
+
+
+@contextmanager
+def _one_line(path: str) -> Iterator[None]:
+    """What is wrong with a small JSON object, in one line that names it."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        said = " ".join(str(error).split())
+        raise DamagedError(f"{path} is damaged ({said}); remove it, and the next run makes it again") from error
+
+
+def _names_any(entries: Entries | DamagedError, keys: set[str]) -> bool:
+    """Whether a set names one of these shards; a damaged one might."""
+    return isinstance(entries, DamagedError) or any(done.key in keys for done, _ in entries)
 
 
 def _missing(done: Done, entry: Mapping[str, Any]) -> DamagedError:

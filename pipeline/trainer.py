@@ -7,13 +7,17 @@ from typing import Any
 
 from pipeline.context import LocalContext
 from pipeline.stage import Done, Task, TrainStage
+from pipeline.stopping import StopSignal
 from pipeline.store import Store
 
 
-def fit_in_process(stage: TrainStage, recipe: str, task: Task, context: LocalContext) -> Done:
-    """Train one shard here and commit the model."""
+def fit_in_process(
+    stage: TrainStage, recipe: str, task: Task, context: LocalContext, stop: StopSignal | None = None
+) -> Done:
+    """Train one shard here and commit the model. Raises Stopped after the checkpoint that follows a stop signal."""
     started = time.perf_counter()
-    train_context = InProcessTrainContext(context, state_path(stage.name, recipe, task.shard.key))
+    path = state_path(stage.name, recipe, task.shard.key)
+    train_context = InProcessTrainContext(context, path, stop)
     result = stage.fit(task, train_context)
     seconds = time.perf_counter() - started
     return context.store.commit(stage.name, recipe, task.shard.key, result, seconds=seconds)
@@ -25,9 +29,10 @@ class InProcessTrainContext(LocalContext):
     rank = 0
     world_size = 1
 
-    def __init__(self, context: LocalContext, path: str) -> None:
+    def __init__(self, context: LocalContext, path: str, stop: StopSignal | None = None) -> None:
         super().__init__(context.store, device=context.device, threads=context.threads)
         self._path = path
+        self._stop = stop or StopSignal()
 
     def load(self) -> dict[str, Any] | None:
         """The newest checkpoint, or None."""
@@ -35,8 +40,10 @@ class InProcessTrainContext(LocalContext):
         return None if data is None else load_state(data)
 
     def save(self, state: dict[str, Any], progress: Mapping[str, float]) -> None:
-        """Replace the checkpoint."""
+        """Replace the checkpoint; the last one is followed by the commit, not by the end."""
         self.store.files.put(self._path, dump_state(state))
+        if progress["epoch"] < progress["epochs"]:
+            self._stop.check()
 
 
 def state_path(stage: str, recipe: str, key: str) -> str:

@@ -37,6 +37,7 @@ class Cam(Stage):
     Params = CamParams
     outputs = ("score_maps",)
     per_image = True
+    divisible = True
 
     def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
         """One shard for each shard of images."""
@@ -59,14 +60,18 @@ class _CamWorker:
         weight = weight if params.negative_weights else weight.clamp(min=0)
         size = params.input_size or model.card["input_size"]
         rows = self._context.table(task.inputs["images"][0], "images", IMAGE_COLUMNS).to_pylist()
-        stream = ImageStream(self._context.read, size, params.batch_size, params.decode_ahead)
+        stream = ImageStream(self._context.read, size, params.batch_size, params.decode_ahead, self._context.timed)
         out: list[dict[str, Any]] = []
         for batch_rows, pixels in stream.batches(rows):
             labels = torch.tensor([row["label"] for row in batch_rows], device=self._context.device)
-            with torch.inference_mode(), autocast(self._context.device, params.precision):
+            with (
+                self._context.timed("forward"),
+                torch.inference_mode(),
+                autocast(self._context.device, params.precision),
+            ):
                 features = model.network.features(to_batch(pixels, self._context.device))
-                maps = class_activation_maps(features, weight, labels)
-            for row, score_map in zip(batch_rows, maps.half().cpu().numpy(), strict=True):
+                maps = class_activation_maps(features, weight, labels).half().cpu().numpy()
+            for row, score_map in zip(batch_rows, maps, strict=True):
                 out.append(
                     {
                         **carried(row),

@@ -94,7 +94,8 @@ class _DdtWorker:
         model = self._models.get(done.key, lambda blob: self._context.blob(done, blob))
         rows = self._rows(task, name)
         size = self._params.input_size or model.card["input_size"]
-        stream = ImageStream(self._context.read, size, self._params.batch_size, self._params.decode_ahead)
+        ahead, timed = self._params.decode_ahead, self._context.timed
+        stream = ImageStream(self._context.read, size, self._params.batch_size, ahead, timed)
         descriptors, train = Descriptors(), []
         for batch, features in self._features(model, stream, [row for row in rows if row["split"] == "train"]):
             descriptors.append(features)
@@ -126,6 +127,7 @@ class _DdtWorker:
         path = tap_path(model.card["backbone"], self._params.tap)
         for batch, pixels in stream.batches(rows):
             with (
+                self._context.timed("forward"),
                 torch.inference_mode(),
                 autocast(self._context.device, self._params.precision),
                 tapped(model.network, path) as tap,

@@ -42,6 +42,7 @@ class Localize(Stage):
     Params = LocalizeParams
     outputs = ("predictions",)
     per_image = True
+    divisible = True
 
     def __init__(self, name: str, params: LocalizeParams, predictors: Mapping[str, LoadPredictor]) -> None:
         super().__init__(name, params)
@@ -78,12 +79,15 @@ class _LocalizeWorker:
         card, predictor = self._load(task.inputs["model"][0])
         wanted = pc.field("split").isin(self._params.splits)
         rows = self._context.table(task.inputs["images"][0], "images", IMAGE_COLUMNS, wanted).to_pylist()
-        stream = ImageStream(
-            self._context.read, predictor.input_size, self._params.batch_size, self._params.decode_ahead
-        )
+        ahead, timed = self._params.decode_ahead, self._context.timed
+        stream = ImageStream(self._context.read, predictor.input_size, self._params.batch_size, ahead, timed)
         out: list[dict[str, Any]] = []
         for batch, pixels in stream.batches(rows):
-            with torch.inference_mode(), autocast(self._context.device, self._params.precision):
+            with (
+                self._context.timed("forward"),
+                torch.inference_mode(),
+                autocast(self._context.device, self._params.precision),
+            ):
                 predicted = predictor(to_batch(pixels, self._context.device))
             out += [self._row(row, predicted, number, card) for number, row in enumerate(batch)]
         bad = [quarantined(self._stage, row, reason) for row, reason in stream.bad]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,11 @@ from stages.vision.images import ImageError, decode, resize
 
 Row = Mapping[str, Any]
 Read = Callable[[str, int | None, int | None], bytes]
+Timed = Callable[[str], AbstractContextManager[None]]
+
+
+def _untimed(phase: str) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 @dataclass
@@ -18,19 +24,27 @@ class ImageStream:
     """Turns rows of the images table into batches of one input size.
 
     read: (uri, offset, length) -> bytes; its errors are storage errors and pass through. ahead: number of threads
-    that decode the next batch meanwhile; 0 decodes in the calling thread. `bad` collects (row, reason).
+    that decode the next batch meanwhile; 0 decodes in the calling thread. timed: the worker's clock; what this thread
+    decodes, or waits for decoders, is phase `decode`. `bad` collects (row, reason).
     """
 
     read: Read
     size: int
     batch_size: int
     ahead: int = 0
+    timed: Timed = _untimed
     bad: list[tuple[Row, str]] = field(default_factory=list)
 
     def batches(self, rows: Sequence[Row]) -> Iterator[tuple[list[Row], np.ndarray]]:
         """Batches (rows, images (B, size, size, 3) uint8 RGB) in the order of `rows`, without the bad ones."""
         chunks = [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
-        for chunk, images in self._decoded(chunks):
+        decoded = self._decoded(chunks)
+        while True:
+            with self.timed("decode"):
+                found = next(decoded, None)
+            if found is None:
+                return
+            chunk, images = found
             good = [(row, image) for row, image in zip(chunk, images, strict=True) if isinstance(image, np.ndarray)]
             self.bad += [(row, str(image)) for row, image in zip(chunk, images, strict=True) if isinstance(image, str)]
             if good:

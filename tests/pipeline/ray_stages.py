@@ -1,15 +1,18 @@
 """Stages for tests of the Ray runner and trainer; worker processes import this module. Faults are switched by files."""
 
+import errno
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.epochs import train
 from pipeline.errors import UsageError
-from pipeline.params import option
-from pipeline.stage import Shard, ShardResult, Stage, TrainStage, shard_key
+from pipeline.params import option, reads
+from pipeline.stage import Shard, ShardResult, Stage, TrainStage, one_to_one, shard_key
+from schemas import TABLES
 from tests.pipeline import fakes
 
 
@@ -63,6 +66,10 @@ class _FaultyWorker:
             raise UsageError("there is no dev split")
         if fault == "unpicklable":
             raise Unpicklable(1, "cannot travel")
+        if fault == "hang once" and tries == 1:
+            time.sleep(600)
+        if fault == "disk full":
+            raise OSError(errno.ENOSPC, "No space left on device")
 
 
 class Unpicklable(Exception):
@@ -70,6 +77,55 @@ class Unpicklable(Exception):
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
+
+
+@dataclass(frozen=True)
+class EaterParams:
+    notes: str = option("", "folder in which workers note what they do", resource=True)
+    images: str = reads("images", "ingest", "the images")
+    poison: tuple[str, ...] = option((), "images whose process dies", resource=True)
+    most: int = option(1000, "images of one batch that memory holds", resource=True)
+    raises: bool = option(False, "too large a batch raises an error instead of ending the process", resource=True)
+    batch_size: int = option(16, "images in one batch", resource=True)
+
+
+class Eater(Stage):
+    """Copies image ids in batches; some images, and batches above a size, end the process as the OOM killer does."""
+
+    kind = "eater"
+    version = 1
+    Params = EaterParams
+    outputs = ("predictions",)
+    per_image = True
+    divisible = True
+
+    def plan(self, recipe: str, inputs: Any, store: Any) -> list[Shard]:
+        return one_to_one(recipe, inputs["images"][0], "images", extra={})
+
+    def worker(self, context: Any) -> Any:
+        return _Eating(self.params, context)
+
+
+class _Eating:
+    def __init__(self, params: EaterParams, context: Any) -> None:
+        self._params, self._context = params, context
+
+    def __call__(self, task: Any) -> ShardResult:
+        rows = self._context.table(task.inputs["images"][0], "images", ("image_id", "label", "split")).to_pylist()
+        size = self._params.batch_size
+        note(self._params.notes, f"batch{size}")
+        for start in range(0, len(rows), size):
+            batch = rows[start : start + size]
+            if self._params.raises and len(batch) > self._params.most:
+                raise OutOfMemoryError
+            if len(batch) > self._params.most or any(row["image_id"] in self._params.poison for row in batch):
+                os.kill(os.getpid(), signal.SIGKILL)
+        fixed = {"method": "eater", "source": "eater", "image_height": 1, "image_width": 1}
+        return ShardResult({"predictions": TABLES["predictions"].from_rows([{**row, **fixed} for row in rows])})
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch raises it."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -99,4 +100,4 @@ def test_checkpoints_hold_data_not_code():
     assert back["log"] == state["log"]
     assert torch.equal(back["network"]["weight"], torch.ones(2))
     with pytest.raises(Exception, match=r"(?i)weights.?only"):
-        load_state(dump_state({"bad": Memory()}))
+        load_state(dump_state({"bad": Path("a")}))

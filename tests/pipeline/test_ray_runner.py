@@ -5,11 +5,14 @@ import signal
 
 import pytest
 
-from pipeline.errors import StageFailed, UsageError
+from pipeline.errors import StageFailed, Stopped, UsageError
 from pipeline.plan import plan_stage, resolve
 from pipeline.resources import StageResources
 from pipeline.runner import Job
+from pipeline.stage import Done, Shard, ShardResult, Upstream
+from pipeline.stopping import StopSignal
 from pipeline.store import Store
+from schemas import TABLES
 from tests.pipeline import ray_stages
 
 pytest.importorskip("ray")
@@ -22,7 +25,7 @@ def shared(tmp_path_factory):
     """One runner and one store for the module: starting actors is what costs time here."""
     from pipeline.ray_runner import RayRunner
 
-    runner = RayRunner()
+    runner = RayRunner(placement=0)
     yield runner, Store(str(tmp_path_factory.mktemp("ray") / "run"))
     runner.close()
 
@@ -32,7 +35,7 @@ def run(shared, tmp_path, request):
     """Run a `Faulty` stage of the test's own name; returns (planned keys, manifests in the order they came)."""
     runner, store = shared
 
-    def run_stage(*, resources=TWO, watch=None, planned=None, **params):
+    def run_stage(*, resources=TWO, watch=None, planned=None, stop=None, **params):
         stage = ray_stages.Faulty(request.node.originalname, ray_stages.FaultyParams(notes=str(tmp_path), **params))
         plan = plan_stage(stage, {}, store)
         (planned if planned is not None else []).extend(plan.keys)
@@ -43,7 +46,8 @@ def run(shared, tmp_path, request):
             if watch:
                 watch(done)
 
-        job = Job(stage, plan.recipe, [resolve(shard, {}) for shard in plan.missing], store, resources)
+        tasks = [resolve(shard, {}) for shard in plan.missing]
+        job = Job(stage, plan.recipe, tasks, store, resources, stop or StopSignal())
         runner.run(job, on_done)
         return plan.keys, done
 
@@ -127,9 +131,91 @@ def test_a_failed_set_up_ends_the_stage_at_once(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("resources", "missing"), [(StageResources(cpus=64), "64 CPU"), (StageResources(gpus=1), "1 GPU")]
+    ("resources", "missing"),
+    [
+        (StageResources(cpus=64), "64 CPU"),
+        (StageResources(gpus=1), "1 GPU"),
+        (StageResources(custom={"disk": 1}), "1 disk"),
+    ],
 )
 def test_resources_that_no_node_has_are_refused(run, resources, missing):
     """Breaks when the pool waits for ever for an actor that fits nowhere."""
-    with pytest.raises(StageFailed, match=f"one actor needs {missing}"):
+    with pytest.raises(StageFailed, match=f"one actor needs {missing}, the cluster has 0|2"):
         run(resources=resources)
+
+
+def test_a_full_disk_ends_the_stage_at_once(run, tmp_path):
+    """Breaks when a full disk is tried again and again, or shown as a traceback."""
+    with pytest.raises(StageFailed, match="no space left"):
+        run(fault="disk full")
+    assert len(ray_stages.pids(tmp_path, "2")) == 1
+
+
+def test_a_shard_that_hangs_is_given_to_a_second_actor(run, shared, tmp_path, monkeypatch):
+    """Breaks when one stalled actor holds up a whole stage, or its shard is handed in twice."""
+    monkeypatch.setattr(shared[0], "_stall", 2.0)
+    keys, done = run(shards=8, fault="hang once", shard=5)
+    assert each_row_once(shared, keys, done)
+    assert len(set(ray_stages.pids(tmp_path, "5"))) == 2
+
+
+def test_a_stop_signal_lets_running_shards_finish_and_takes_no_new_one(run, shared):
+    """Breaks when a stop drops what is nearly done, or goes on for ever."""
+    stop = StopSignal()
+    finished: list[Done] = []
+
+    def stop_after_three(done):
+        finished[:] = done
+        if len(done) >= 3:
+            stop.request()
+
+    with pytest.raises(Stopped, match="the same command continues"):
+        run(shards=40, watch=stop_after_three, stop=stop)
+    assert 3 <= len(finished) <= 3 + 2
+
+
+@pytest.fixture
+def eat(shared, tmp_path, request):
+    """Run an `Eater` over one shard of 16 images; returns the predictions' ids, and those that were quarantined."""
+    runner, store = shared
+
+    def run_stage(**params):
+        rows = [{**IMAGE, "image_id": f"{number:02d}", "uri": f"{number:02d}"} for number in range(16)]
+        name = request.node.name.replace("[", "_").strip("]")
+        store.commit(name, "r", "k", ShardResult({"images": TABLES["images"].from_rows(rows)}))
+        upstream = Upstream(name, "ingest", "r", [Shard("k", rows=16)])
+        stage = ray_stages.Eater(f"eater_{name}", ray_stages.EaterParams(notes=str(tmp_path), **params))
+        plan = plan_stage(stage, {"images": (upstream,)}, store)
+        tasks = [resolve(shard, {name: store.done(name, "r", ["k"])}) for shard in plan.shards]
+        done: list[Done] = []
+        runner.run(Job(stage, plan.recipe, tasks, store, TWO), done.append)
+        tables = [store.table(done[0], table) for table in ("predictions", "quarantine")]
+        return [table.column("image_id").to_pylist() for table in tables]
+
+    return run_stage
+
+
+IMAGE = {"width": 1, "height": 1, "label": 0, "label_name": "a", "split": "train", "content_hash": "0"}
+
+
+@pytest.mark.long
+def test_images_that_kill_their_workers_are_found_and_quarantined(eat, shared):
+    """Breaks when a poisonous image fails its whole shard, innocent ones are blamed, or rows lose their order."""
+    kept, refused = eat(poison=("07",))
+    assert refused == ["07"]
+    assert kept == [f"{number:02d}" for number in range(16) if number != 7]
+
+
+def test_a_shard_too_large_for_memory_takes_smaller_batches(eat, tmp_path):
+    """Breaks when a process that ran out of memory is given the same batch again, or images are blamed for it."""
+    kept, refused = eat(most=8)
+    assert (len(kept), refused) == (16, [])
+    assert len(ray_stages.pids(tmp_path, "batch16")) == 1
+    assert ray_stages.pids(tmp_path, "batch8")
+
+
+def test_an_out_of_memory_error_halves_the_batch_in_place(eat, tmp_path):
+    """Breaks when CUDA's error costs the process, or ends the stage."""
+    kept, refused = eat(most=2, raises=True)
+    assert (len(kept), refused) == (16, [])
+    assert [len(ray_stages.pids(tmp_path, f"batch{size}")) for size in (16, 8, 4, 2)] == [1, 1, 1, 1]

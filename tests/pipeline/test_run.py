@@ -150,4 +150,4 @@ def test_options_are_frozen():
     """Breaks when an option of a run appears without a decision (and a word in the README)."""
     from pipeline.run import RunOptions
 
-    assert [f.name for f in dataclasses.fields(RunOptions)] == ["only", "force", "max_quarantined"]
+    assert [f.name for f in dataclasses.fields(RunOptions)] == ["only", "force", "max_quarantined", "stop"]

@@ -1,0 +1,153 @@
+"""The pool of actors: started, replaced when they are lost, more of them when nodes join.
+
+ray.util.ActorPool is not used: it waits for ever for an actor whose node is gone. Here the death of an actor gives back
+what it held, the pool lives with fewer actors, and a lost one is replaced (Ray restarts and retries nothing by itself).
+"""
+
+import time
+from typing import Any
+
+import ray
+import structlog
+from ray.exceptions import RayError
+
+from pipeline.errors import StageFailed
+from pipeline.ray_actor import short, start_actor
+from pipeline.ray_work import Work
+from pipeline.resources import StageResources
+from pipeline.runner import Job
+
+_LOG = structlog.get_logger("weakbox.ray")
+_LOSSES = 20
+_GROW_SECONDS = 5.0
+_REMIND_SECONDS = 60.0
+
+
+class Member:
+    """An actor with what it was given, in order; it works on the first. `node` is None until it is ready."""
+
+    def __init__(self, actor: Any) -> None:
+        self.actor = actor
+        self.loading: Any = None
+        self.node: str | None = None
+        self.given: dict[Any, Work] = {}
+        self.since = 0.0
+
+    @property
+    def ready(self) -> bool:
+        """Whether its worker is set up."""
+        return self.node is not None
+
+    @property
+    def head(self) -> Work | None:
+        """What it works on."""
+        return next(iter(self.given.values()), None)
+
+
+class Pool:
+    """The actors of a runner. They stay for the next stage that takes the same resources.
+
+    placement: seconds to wait for a node that an actor fits on, where the cluster has none.
+    """
+
+    def __init__(self, placement: float) -> None:
+        self._placement = placement
+        self._shape: StageResources | None = None
+        self.members: list[Member] = []
+        self._wanted = 0
+        self._losses = 0
+        self._placed = self._looked = time.monotonic()
+
+    def open(self, job: Job) -> None:
+        """Take a job on: actors of another shape end, the others load its stage. Raises StageFailed: none fits."""
+        if self._shape != job.resources.shape():
+            self.close()
+        self._shape = job.resources.shape()
+        self._job = job
+        self._losses = 0
+        self._placed = time.monotonic()
+        for member in self.members:
+            self._load(member)
+        self.tend(len(job.tasks), force=True)
+
+    def close(self) -> None:
+        """End all actors."""
+        for member in self.members:
+            ray.kill(member.actor)
+        self.members.clear()
+        self._shape = None
+
+    def tend(self, tasks: int, force: bool = False) -> None:
+        """Start actors for nodes that joined, end those that wait for a node in vain; from time to time only.
+
+        tasks: how many are left. Raises StageFailed when no actor was ever placed and none can be.
+        """
+        now = time.monotonic()
+        if not force and now - self._looked < _GROW_SECONDS:
+            return
+        self._looked = now
+        fit, lacking = fitting(self._job.resources)
+        self._wanted = max(1, min(fit, tasks))
+        while len(self.members) < self._wanted:
+            self.add()
+        waiting = [member for member in self.members if not member.ready]
+        for member in waiting[: max(0, len(self.members) - self._wanted)]:
+            self.remove(member)
+        if any(member.ready for member in self.members):
+            self._placed = now
+        elif lacking and now - self._placed >= self._placement:
+            raise StageFailed(f"{self._job.stage.name}: {lacking}")
+        elif now - self._placed >= _REMIND_SECONDS:
+            self._placed = now
+            free = {name: ray.available_resources().get(name, 0.0) for name in self._job.resources.needs()}
+            needs = self._job.resources.needs()
+            _LOG.warning("waiting for resources", stage=self._job.stage.name, needs=needs, free=free)
+
+    def add(self) -> None:
+        """Start one more actor."""
+        member = Member(start_actor(self._job.store, self._job.resources))
+        self.members.append(member)
+        self._load(member)
+
+    def remove(self, member: Member) -> list[Work]:
+        """End an actor; returns what it held."""
+        ray.kill(member.actor)
+        self.members.remove(member)
+        return list(member.given.values())
+
+    def lost(self, member: Member, error: BaseException) -> None:
+        """An actor died: replace it. Raises StageFailed when one after the other dies."""
+        self._losses += 1
+        if self._losses > _LOSSES:
+            raise StageFailed(f"{self._job.stage.name}: {_LOSSES} actors lost without one shard done: {short(error)}")
+        _LOG.warning("actor lost, replacing it", stage=self._job.stage.name, error=short(error))
+        self.remove(member)  # it may only be unreachable, and would keep the resources that its replacement needs
+        self.add()
+
+    def progressed(self) -> None:
+        """A shard was done: losses before it are forgiven."""
+        self._losses = 0
+
+    def _load(self, member: Member) -> None:
+        member.given.clear()
+        member.node = None
+        member.loading = member.actor.load.remote(self._job.stage)
+
+
+def fitting(resources: StageResources) -> tuple[int, str]:
+    """How many actors the cluster's nodes hold, at most the number asked for; and what is lacking where it is none."""
+    have = ray.cluster_resources()
+    counts = {name: have.get(name, 0.0) // need for name, need in resources.needs().items()}
+    for name, count in counts.items():
+        if count < 1:
+            return 0, f"one actor needs {resources.needs()[name]:g} {name}, the cluster has {have.get(name, 0.0):g}"
+    most = int(min(counts.values(), default=1))
+    return (most if resources.actors is None else min(resources.actors, most)), ""
+
+
+def node_is_gone(node: str | None) -> bool:
+    """Whether a node is known to be dead: what died with it is not to blame."""
+    try:
+        return any(known["NodeID"] == node and not known["Alive"] for known in ray.nodes())
+    except RayError:
+        return False

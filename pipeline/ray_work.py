@@ -1,0 +1,103 @@
+"""What the pool is given to do: whole shards, and the parts of a shard that killed its workers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.stage import ShardResult, Stage, Task, quarantined
+from pipeline.store import Store
+from schemas import TABLES
+
+ATTEMPTS = 3
+"""How often a shard may fail with an error, how often one that cannot be divided may kill its worker, and how often a
+single image must have killed its worker before it is held responsible."""
+DEATHS_BEFORE_DIVIDING = 2
+PARTS = 8
+KILLER = "killed its worker each time it was tried, as running out of memory does"
+
+
+@dataclass(eq=False)
+class Work:
+    """Something for one actor. failures: errors raised; deaths: workers that died of it; twin: given out twice."""
+
+    task: Task
+    failures: int = 0
+    deaths: int = 0
+    twin: bool = False
+
+    @property
+    def key(self) -> str:
+        """The shard's key."""
+        return self.task.shard.key
+
+    def start(self, actor: Any, recipe: str) -> Any:
+        """Hand it to an actor; returns the reference to its result."""
+        return actor.run.remote(recipe, self.task, self.deaths)
+
+
+@dataclass(eq=False)
+class Part(Work):
+    """Some images of a divided shard."""
+
+    image_ids: Sequence[str] = ()
+    division: "Division" = field(kw_only=True)
+    place: int = 0
+
+    def start(self, actor: Any, recipe: str) -> Any:
+        """Hand it to an actor."""
+        return actor.part.remote(self.task, list(self.image_ids), self.deaths)
+
+
+@dataclass(eq=False)
+class Join(Work):
+    """All parts of a divided shard are there: put them together and commit."""
+
+    parts: Sequence[Any] = ()
+
+    def start(self, actor: Any, recipe: str) -> Any:
+        """Hand it to an actor."""
+        return actor.join.remote(recipe, self.task, *self.parts)
+
+
+class Division:
+    """A shard that killed its workers, divided until the images that do it stand alone.
+
+    Parts keep the place of their first image, so that the joined rows have the order of the undivided shard.
+    """
+
+    def __init__(self, stage: Stage, task: Task, store: Store, put: Callable[[ShardResult], Any]) -> None:
+        self._stage, self._task, self._put = stage, task, put
+        columns = ("image_id", "uri", "content_hash")
+        tables = [store.table(done, "images", columns) for done in task.inputs["images"]]
+        self._rows = {row["image_id"]: row for table in tables for row in table.to_pylist()}
+        self._finished: dict[int, Any] = {}
+        self._open = 0
+
+    def first(self) -> list[Work]:
+        """The first parts."""
+        return self._divided(list(self._rows), 0)
+
+    def finished(self, part: Part, result: Any) -> list[Work]:
+        """A part is done, `result` refers to it. Returns the work that follows: none, or the join."""
+        self._finished[part.place] = result
+        self._open -= 1
+        return [] if self._open else [Join(self._task, parts=[self._finished[p] for p in sorted(self._finished)])]
+
+    def died(self, part: Part) -> list[Work]:
+        """A part killed its worker. Returns the work that follows: smaller parts, itself again, or what finishes it."""
+        if len(part.image_ids) > 1:
+            self._open -= 1
+            return self._divided(part.image_ids, part.place)
+        if part.deaths < ATTEMPTS:
+            return [part]
+        row = quarantined(self._stage.name, self._rows[part.image_ids[0]], KILLER)
+        empty = {name: TABLES[name].empty() for name in self._stage.outputs}
+        return self.finished(part, self._put(ShardResult(empty, quarantine=[row], rows_in=1)))
+
+    def _divided(self, image_ids: Sequence[str], place: int) -> list[Work]:
+        """Few levels of many parts: each level costs the process that finds the image, the other parts cost nothing."""
+        size = -(-len(image_ids) // PARTS)
+        starts = range(0, len(image_ids), size)
+        parts = [Part(self._task, image_ids=image_ids[i : i + size], division=self, place=place + i) for i in starts]
+        self._open += len(parts)
+        return list(parts)

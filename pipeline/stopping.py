@@ -1,0 +1,26 @@
+"""A request to stop: whoever computes takes nothing new once it is there."""
+
+import threading
+
+from pipeline.errors import Stopped
+
+
+class StopSignal:
+    """Set once, from a signal handler or another thread; looked at between shards and at checkpoints."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def request(self) -> None:
+        """Ask for the end."""
+        self._event.set()
+
+    @property
+    def requested(self) -> bool:
+        """Whether the end was asked for."""
+        return self._event.is_set()
+
+    def check(self) -> None:
+        """Raise Stopped if the end was asked for."""
+        if self.requested:
+            raise Stopped("stopped on request; the same command continues")

@@ -1,0 +1,64 @@
+"""Dividing a shard that kills its workers, without any worker: what is left, in which order, at what price."""
+
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.ray_work import ATTEMPTS, PARTS, Division, Join, Part
+from pipeline.stage import Done, Shard, ShardResult, Task
+from pipeline.store import Store
+from schemas import TABLES
+from tests.pipeline.ray_stages import Eater, EaterParams
+
+IMAGE = {"width": 1, "height": 1, "label": 0, "label_name": "a", "split": "train", "content_hash": "0"}
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory):
+    """Tasks over shards of images, by their number."""
+    store = Store(str(tmp_path_factory.mktemp("work") / "run"))
+    made: dict[int, Task] = {}
+
+    def task(images: int) -> Task:
+        if images not in made:
+            rows = [{**IMAGE, "image_id": f"{number:03d}", "uri": "u"} for number in range(images)]
+            result = ShardResult({"images": TABLES["images"].from_rows(rows)})
+            done: Done = store.commit("ingest", "r", f"{images}", result)
+            made[images] = Task(Shard("k"), {"images": (done,)})
+        return made[images]
+
+    return SimpleNamespace(store=store, task=task)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 200), st.sets(st.integers(0, 199), max_size=5), st.randoms(use_true_random=False))
+def test_exactly_the_killers_are_left_out_and_order_is_kept(tasks, images, killers, random):
+    """Breaks when a part is lost, done twice or joined in the order in which parts happened to finish."""
+    poison = {f"{number:03d}" for number in killers if number < images}
+    division = Division(Eater("eater", EaterParams()), tasks.task(images), tasks.store, lambda result: result)
+    work, deaths, tried = list(division.first()), 0, 0
+    while not isinstance(work[0], Join):
+        part = work.pop(random.randrange(len(work)))
+        assert isinstance(part, Part)
+        tried += 1
+        if poison & set(part.image_ids):
+            deaths += 1
+            part.deaths += 1
+            work += division.died(part)
+        else:
+            work += division.finished(part, part.image_ids)
+    (join,) = work
+    assert isinstance(join, Join)
+    kept, refused = [], []
+    for part in join.parts:
+        if isinstance(part, ShardResult):
+            refused += [row["image_id"] for row in part.quarantine]
+        else:
+            kept += part
+    assert set(refused) == poison
+    assert kept == [f"{number:03d}" for number in range(images) if f"{number:03d}" not in poison]
+    levels = 3  # of 200 images, eight parts at a time
+    assert deaths <= len(poison) * (levels - 1 + ATTEMPTS)
+    assert tried <= PARTS + deaths * PARTS
