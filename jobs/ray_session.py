@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import ray
 import structlog
 
-from pipeline.ray_runner import RayRunner
+from pipeline.on_ray.runner import RayRunner
 from pipeline.runner import Job, OnDone
 
 _LOG = structlog.get_logger("weakbox.ray")

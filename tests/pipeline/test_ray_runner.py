@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("ray_local")
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
     """One runner and one store for the module: starting actors is what costs time here."""
-    from pipeline.ray_runner import RayRunner
+    from pipeline.on_ray.runner import RayRunner
 
     runner = RayRunner(placement=0)
     yield runner, Store(str(tmp_path_factory.mktemp("ray") / "run"))

@@ -21,7 +21,7 @@ def train(tmp_path):
     """Train a `Fragile` stage on Ray, or in this process; returns the store and the manifest."""
 
     def train_stage(where, workers=1, **params):
-        from pipeline.ray_runner import RayRunner
+        from pipeline.on_ray.runner import RayRunner
 
         notes = tmp_path / where
         notes.mkdir()

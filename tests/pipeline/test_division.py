@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.ray_work import ATTEMPTS, PARTS, Division, Join, Part
+from pipeline.on_ray.work import ATTEMPTS, PARTS, Division, Join, Part
 from pipeline.stage import Done, Shard, ShardResult, Task
 from pipeline.store import Store
 from schemas import TABLES

@@ -15,10 +15,10 @@ import structlog
 from ray.exceptions import RayError, RayTaskError
 
 from pipeline.errors import StageFailed, Stopped, WeakboxError
-from pipeline.ray_actor import short
-from pipeline.ray_metrics import Metrics
-from pipeline.ray_pool import Member, Pool, node_is_gone
-from pipeline.ray_work import ATTEMPTS, DEATHS_BEFORE_DIVIDING, Division, Part, Work
+from pipeline.on_ray.actor import short
+from pipeline.on_ray.metrics import Metrics
+from pipeline.on_ray.pool import Member, Pool, node_is_gone
+from pipeline.on_ray.work import ATTEMPTS, DEATHS_BEFORE_DIVIDING, Division, Part, Work
 from pipeline.runner import Job, OnDone
 from pipeline.stage import Done
 

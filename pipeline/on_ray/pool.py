@@ -12,8 +12,8 @@ import structlog
 from ray.exceptions import RayError
 
 from pipeline.errors import StageFailed
-from pipeline.ray_actor import short, start_actor
-from pipeline.ray_work import Work
+from pipeline.on_ray.actor import short, start_actor
+from pipeline.on_ray.work import Work
 from pipeline.resources import StageResources
 from pipeline.runner import Job
 

@@ -1,7 +1,7 @@
 """The Ray runner: stages on a pool of actors, trainings on Ray Train."""
 
-from pipeline.ray_feed import Feed
-from pipeline.ray_pool import Pool
+from pipeline.on_ray.feed import Feed
+from pipeline.on_ray.pool import Pool
 from pipeline.runner import Job, OnDone
 from pipeline.stage import TrainStage
 
@@ -23,7 +23,7 @@ class RayRunner:
     def run(self, job: Job, on_done: OnDone) -> None:
         """Compute every task. Raises StageFailed when a shard gives up, Stopped after a stop signal."""
         if isinstance(job.stage, TrainStage):
-            from pipeline.ray_trainer import fit_on_ray  # Ray Train takes seconds to import, in every pool actor too
+            from pipeline.on_ray.trainer import fit_on_ray  # Ray Train takes seconds to import, in every pool actor too
 
             self.close()
             for task in job.tasks:
