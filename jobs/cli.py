@@ -9,6 +9,7 @@ import click
 import structlog
 
 from jobs import foreign, logs, output, stopping
+from jobs import submit as submitting
 from jobs.target import Target, open_target, remember
 from pipeline.errors import Stopped, UsageError, WeakboxError
 from pipeline.plan import PlannedStage, make_plan
@@ -28,6 +29,7 @@ Examples:
   weakbox metrics jobs/configs/demo.yaml --json -
   weakbox export runs/demo --labels boxes_cam --out coco/
   weakbox status runs/demo
+  weakbox submit my.yaml --address http://head:8265 --set run_root=s3://bucket/run
   weakbox baselines --metadata metadata/ILSVRC/test
   weakbox score --maps scoremaps/ --metadata metadata/CUB/test --json -
 
@@ -37,7 +39,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, config or input, 3 stopped: the sam
 """
 
 SUBMISSION = "WEAKBOX_SUBMISSION"
-"""Environment variable that `weakbox submit` sets, so that it knows whose outcome stands in the run root."""
+"""Environment variable that `weakbox submit` sets; it says whose outcome stands in the run root."""
 
 target_argument = click.argument("target")
 set_option = click.option("--set", "changes", multiple=True, metavar="A.B=VALUE", help="Change one key of the config.")
@@ -207,6 +209,8 @@ def export(
 
 cli.add_command(foreign.baselines)
 cli.add_command(foreign.score)
+cli.add_command(submitting.submit)
+cli.add_command(submitting.jobs)
 
 
 def _plan_row(stage: PlannedStage) -> dict[str, Any]:

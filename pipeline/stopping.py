@@ -4,6 +4,8 @@ import threading
 
 from pipeline.errors import Stopped
 
+STOPPED = "stopped; the same command continues"
+
 
 class StopSignal:
     """Set once, from a signal handler or another thread; looked at between shards and at checkpoints."""
@@ -23,4 +25,4 @@ class StopSignal:
     def check(self) -> None:
         """Raise Stopped if the end was asked for."""
         if self.requested:
-            raise Stopped("stopped on request; the same command continues")
+            raise Stopped(STOPPED)

@@ -1,7 +1,8 @@
 """Feeds the shards of one job to the pool and survives whatever dies: a bounded number in flight, bounded attempts.
 
-A shard whose worker died is tried again with half the batch; one that killed two workers is divided until the image
-that does it stands alone, where its stage allows that. A shard that takes far longer than its siblings is given to a
+A shard whose worker died is tried again as it is: processes die for many reasons, and another batch size may change the
+last bits of a sum. One that killed two workers is divided until the image that does it stands alone, or, where its
+stage cannot be divided, tried with half the batch. A shard that takes far longer than its siblings is given to a
 second actor, and the first to commit wins. Only this process's own clock decides anything.
 """
 
@@ -17,10 +18,11 @@ from ray.exceptions import RayError, RayTaskError
 from pipeline.errors import StageFailed, Stopped, WeakboxError
 from pipeline.on_ray.actor import short
 from pipeline.on_ray.metrics import Metrics
-from pipeline.on_ray.pool import Member, Pool, node_is_gone
+from pipeline.on_ray.pool import Member, Pool, died_of_its_work
 from pipeline.on_ray.work import ATTEMPTS, DEATHS_BEFORE_DIVIDING, Division, Part, Work
 from pipeline.runner import Job, OnDone
 from pipeline.stage import Done
+from pipeline.stopping import STOPPED
 
 _LOG = structlog.get_logger("weakbox.ray")
 _IN_FLIGHT = 2
@@ -131,6 +133,7 @@ class Feed:
 
     def _died(self, member: Member, error: RayError) -> None:
         """Charge what the actor was at; what waited behind it goes back uncharged. A lost node charges nobody."""
+        its_fault = died_of_its_work(member, error)
         self._pool.lost(member, error)
         held = []
         for ref, work in member.given.items():
@@ -139,7 +142,7 @@ class Feed:
                 held.append(work)
             else:
                 self._finished(work, value, ref)
-        if held and not node_is_gone(member.node):
+        if held and its_fault:
             self._requeue([*self._after_death(held[0], error), *held[1:]])
         else:
             self._requeue(held)
@@ -184,7 +187,7 @@ class Feed:
             ready, _ = ray.wait(list(heads), num_returns=1, timeout=1.0)
             for ref in ready:
                 self._collect(heads.pop(ref), ref)
-        raise Stopped("stopped on request; the same command continues")
+        raise Stopped(STOPPED)
 
 
 def _settled(ref: Any) -> Any:

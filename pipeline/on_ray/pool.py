@@ -9,7 +9,7 @@ from typing import Any
 
 import ray
 import structlog
-from ray.exceptions import RayError
+from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayError
 
 from pipeline.errors import StageFailed
 from pipeline.on_ray.actor import short, start_actor
@@ -21,6 +21,7 @@ _LOG = structlog.get_logger("weakbox.ray")
 _LOSSES = 20
 _GROW_SECONDS = 5.0
 _REMIND_SECONDS = 60.0
+_FIND_OUT_SECONDS = 30.0
 
 
 class Member:
@@ -87,6 +88,8 @@ class Pool:
             return
         self._looked = now
         fit, lacking = fitting(self._job.resources)
+        if self._placement and self._job.resources.actors is not None:
+            fit = self._job.resources.actors  # those that find no place yet make an autoscaler add nodes
         self._wanted = max(1, min(fit, tasks))
         while len(self.members) < self._wanted:
             self.add()
@@ -145,9 +148,19 @@ def fitting(resources: StageResources) -> tuple[int, str]:
     return (most if resources.actors is None else min(resources.actors, most)), ""
 
 
-def node_is_gone(node: str | None) -> bool:
-    """Whether a node is known to be dead: what died with it is not to blame."""
-    try:
-        return any(known["NodeID"] == node and not known["Alive"] for known in ray.nodes())
-    except RayError:
-        return False
+def died_of_its_work(member: Member, error: RayError) -> bool:
+    """Whether an actor's process died by itself, rather than with its node or because the way to it broke.
+
+    A connection that breaks is seen before Ray knows why: then the actor is asked again, until Ray has found out.
+    """
+    if isinstance(error, ActorUnavailableError):
+        try:
+            ray.get(member.actor.__ray_ready__.remote(), timeout=_FIND_OUT_SECONDS)
+        except GetTimeoutError:
+            return False
+        except RayError as known:
+            error = known
+        else:
+            return False
+    gone = any(node["NodeID"] == member.node and not node["Alive"] for node in ray.nodes())
+    return not gone and "its node" not in str(error)

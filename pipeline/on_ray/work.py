@@ -32,7 +32,7 @@ class Work:
 
     def start(self, actor: Any, recipe: str) -> Any:
         """Hand it to an actor; returns the reference to its result."""
-        return actor.run.remote(recipe, self.task, self.deaths)
+        return actor.run.remote(recipe, self.task, max(0, self.deaths - 1))
 
 
 @dataclass(eq=False)
@@ -45,7 +45,7 @@ class Part(Work):
 
     def start(self, actor: Any, recipe: str) -> Any:
         """Hand it to an actor."""
-        return actor.part.remote(self.task, list(self.image_ids), self.deaths)
+        return actor.part.remote(self.task, list(self.image_ids), max(0, self.deaths - 1))
 
 
 @dataclass(eq=False)
@@ -72,6 +72,7 @@ class Division:
         self._rows = {row["image_id"]: row for table in tables for row in table.to_pylist()}
         self._finished: dict[int, Any] = {}
         self._open = 0
+        self._batch: int = getattr(stage.params, "batch_size", 1)
 
     def first(self) -> list[Work]:
         """The first parts."""
@@ -84,10 +85,16 @@ class Division:
         return [] if self._open else [Join(self._task, parts=[self._finished[p] for p in sorted(self._finished)])]
 
     def died(self, part: Part) -> list[Work]:
-        """A part killed its worker. Returns the work that follows: smaller parts, itself again, or what finishes it."""
-        if len(part.image_ids) > 1:
+        """A part killed its worker. Returns the work that follows: smaller parts, itself again, or what finishes it.
+
+        A part of one batch gets a second try before it is taken apart, which may change the last bits of its results.
+        """
+        alone = len(part.image_ids) == 1
+        if not alone and (part.deaths > 1 or len(part.image_ids) > self._batch):
             self._open -= 1
             return self._divided(part.image_ids, part.place)
+        if not alone:
+            return [part]
         if part.deaths < ATTEMPTS:
             return [part]
         row = quarantined(self._stage.name, self._rows[part.image_ids[0]], KILLER)
@@ -95,8 +102,13 @@ class Division:
         return self.finished(part, self._put(ShardResult(empty, quarantine=[row], rows_in=1)))
 
     def _divided(self, image_ids: Sequence[str], place: int) -> list[Work]:
-        """Few levels of many parts: each level costs the process that finds the image, the other parts cost nothing."""
+        """Few levels of many parts: each level costs the process that finds the image, the other parts cost nothing.
+
+        Parts of more than a batch hold whole batches, so that their results are bit by bit those of the whole shard.
+        """
         size = -(-len(image_ids) // PARTS)
+        if len(image_ids) > self._batch:
+            size = -(-size // self._batch) * self._batch
         starts = range(0, len(image_ids), size)
         parts = [Part(self._task, image_ids=image_ids[i : i + size], division=self, place=place + i) for i in starts]
         self._open += len(parts)

@@ -59,6 +59,22 @@ def test_exactly_the_killers_are_left_out_and_order_is_kept(tasks, images, kille
             kept += part
     assert set(refused) == poison
     assert kept == [f"{number:03d}" for number in range(images) if f"{number:03d}" not in poison]
-    levels = 3  # of 200 images, eight parts at a time
-    assert deaths <= len(poison) * (levels - 1 + ATTEMPTS)
+    levels = 2 * 3  # of 200 images, eight parts at a time; a batch gets a second try
+    assert deaths <= len(poison) * (levels + ATTEMPTS)
     assert tried <= PARTS + deaths * PARTS
+
+
+def test_parts_hold_whole_batches(tasks):
+    """Breaks when a shard whose workers were killed by chance gets other bits because its batches are cut anew."""
+    division = Division(Eater("eater", EaterParams(batch_size=16)), tasks.task(200), tasks.store, lambda result: result)
+    parts = [part for part in division.first() if isinstance(part, Part)]
+    assert all(part.place % 16 == 0 for part in parts)
+    assert [len(part.image_ids) for part in parts] == [32] * 6 + [8]
+    (first, *_) = parts
+    first.deaths = 1
+    (again, other) = division.died(first)
+    assert isinstance(again, Part)
+    assert isinstance(other, Part)
+    assert [len(again.image_ids), len(other.image_ids)] == [16, 16]
+    again.deaths = 1
+    assert division.died(again) == [again]

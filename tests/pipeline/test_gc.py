@@ -1,13 +1,14 @@
 import os
 import time
 import uuid
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import gc
-from pipeline.files import Files
+from pipeline.files import Files, _modified
 from pipeline.plan import make_plan, recipe_path
 from pipeline.stage import Shard, ShardResult
 from pipeline.store import Store
@@ -127,6 +128,20 @@ def test_a_storage_that_tells_no_time_loses_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("pipeline.files._TIMES", ())
     found = gc.find_garbage(store, 0)
     assert (listed(found.old), listed(found.young)) == (set(), garbage)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"mtime": 1000.5, "created": 7.0},
+        {"LastModified": datetime(1970, 1, 1, 0, 16, 40, 500_000, tzinfo=UTC)},
+        {"updated": "1970-01-01T00:16:40.500Z"},
+        {"mtime": None, "last_modified": datetime(1970, 1, 1, 2, 16, 40, 500_000, tzinfo=timezone(timedelta(hours=2)))},
+    ],
+)
+def test_every_storage_says_when_in_its_own_words(said):
+    """Breaks when the time of a local file, or of an object on S3, GCS or Azure, is not understood."""
+    assert _modified(said) == 1000.5
 
 
 class CommittingFiles(Files):

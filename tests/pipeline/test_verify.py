@@ -1,10 +1,20 @@
 import hashlib
 import json
+import uuid
+from dataclasses import replace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from pipeline.hashing import set_id
+from pipeline.plan import make_plan
 from pipeline.stage import Shard, ShardResult
+from pipeline.store import Store
 from pipeline.verify import verify
+from schemas import TABLES
+from tests.cluster.conftest import s3_root  # noqa: F401
+from tests.pipeline import fakes
 from tests.pipeline.fakes import numbers
 
 
@@ -58,13 +68,224 @@ def test_a_part_of_another_table_is_damage_not_a_crash(store, done):
     """Breaks when a file that fits its checksum but not its schema stops verify instead of being reported."""
     entry = done["a"].tables["training"]
     recipe, name = store.newest("s")
-    other = store.commit(
-        "t", "r", "k", ShardResult({}, quarantine=[dict.fromkeys(("image_id", "uri", "stage", "reason"), "x")])
-    )
+    bad = [dict.fromkeys(("image_id", "uri", "stage", "reason"), "x")]
+    other = store.commit("t", "r", "k", ShardResult({}, quarantine=bad))
     data = store.files.get(other.tables["quarantine"]["file"])
     store.files.put(entry["file"], data)
-    sets = json.loads(store.files.get(f"s/{recipe}/sets/{name}.json"))
-    sets["shards"][0]["done"]["tables"]["training"].update(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
-    store.files.put(f"s/{recipe}/sets/{name}.json", json.dumps(sets).encode())
+    changed = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    for path in (f"s/{recipe}/sets/{name}.json", "s/r/done/a.json"):
+        said = json.loads(store.files.get(path))
+        (said["shards"][0]["done"] if "shards" in said else said)["tables"]["training"].update(changed)
+        store.files.put(path, json.dumps(said).encode())
     (line,) = verify(store, ["s"]).damage
     assert "quarantine" in line
+
+
+def small_objects(store):
+    """The JSON objects of the stage `s` of `done`."""
+    recipe, name = store.newest("s")
+    store.files.put_if_absent("s/r/recipe.json", b'{"inputs": {}}')
+    return [f"s/{recipe}/done/a.json", f"s/{recipe}/sets/{name}.json", "s/newest.json", "s/r/recipe.json"]
+
+
+@pytest.mark.parametrize("which", range(4))
+@pytest.mark.parametrize("cut", [0, 1, 0.5, -1])
+def test_a_truncated_manifest_set_or_pointer_is_named_in_one_line(store, done, which, cut):
+    """Breaks when a small object that is cut off crashes verify, passes, or is not named."""
+    path = small_objects(store)[which]
+    assert verify(store, ["s"]).damage == []
+    data = store.files.get(path)
+    store.files.put(path, data[: int(cut * len(data)) if cut == 0.5 else cut])
+    (line,) = verify(store, ["s"]).damage
+    assert line.startswith("s: ")
+    assert path in line
+    assert "\n" not in line
+
+
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(place=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255))
+def test_any_changed_byte_of_a_manifest_is_seen(done, store, place, byte):
+    """Breaks when some damage of a manifest stops verify, or goes unseen though the set holds a copy."""
+    path = "s/r/done/a.json"
+    data = bytearray(store.files.get(path))
+    before = bytes(data)
+    data[int(place * len(data))] = byte
+    store.files.put(path, bytes(data))
+    found = verify(store, ["s"]).damage
+    store.files.put(path, before)
+    same = _json(bytes(data)) == json.loads(before)
+    assert len(found) == (0 if same else 1), found
+
+
+def _json(data):
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None
+
+
+def test_damage_on_an_object_store(s3_root):  # noqa: F811
+    """Breaks when verify reads an object store otherwise than a disk."""
+    store = Store(f"{s3_root}/{uuid.uuid4().hex}")
+    fakes.run(store, fakes.stages())
+    planned = make_plan(fakes.stages(), store)["each"]
+    recipe, key, name = planned.recipe, planned.keys[0], set_id(planned.keys)
+    part = planned.done[key].tables["training"]["file"]
+    assert verify(store, fakes.stages()).damage == []
+    for path, said in (
+        (part, f"part {part} is missing"),
+        (f"each/{recipe}/done/{key}.json", f"set {name} names shard {key}, whose manifest is missing"),
+        (f"each/{recipe}/sets/{name}.json", f"set {name} is missing"),
+    ):
+        data = store.files.get(path)
+        store.files.remove(path)
+        assert verify(store, fakes.stages()).damage == [f"each: {said}"]
+        store.files.put(path, data[:-3])
+        (line,) = verify(store, fakes.stages()).damage
+        assert path in line
+        store.files.put(path, data)
+
+
+def test_a_manifest_that_is_gone_is_damage(store, done):
+    """Breaks when a set may name a shard that has no manifest any more."""
+    store.files.remove("s/r/done/a.json")
+    (line,) = verify(store, ["s"]).damage
+    assert line.endswith("names shard a, whose manifest is missing")
+
+
+def test_a_manifest_of_another_attempt_is_damage(store, done):
+    """Breaks when the newest set may hold results that were computed again since."""
+    store.files.remove("s/r/done/a.json")
+    store.commit("s", "r", "a", ShardResult({"training": numbers(0, 2)}))
+    (line,) = verify(store, ["s"]).damage
+    assert "shard a: its manifest is not the one that set" in line
+
+
+@pytest.mark.parametrize("change", [{"key": "b"}, {"stage": "t"}, {"tables": None}, {"blobs": {"x": {}}}, {"more": 1}])
+def test_a_manifest_that_says_something_else_is_damage(store, done, change):
+    """Breaks when valid JSON passes for a manifest that describes another shard, or no files."""
+    data = json.loads(store.files.get("s/r/done/a.json"))
+    store.files.put("s/r/done/a.json", json.dumps({**data, **change}).encode())
+    (line,) = verify(store, ["s"]).damage
+    assert "s/r/done/a.json is damaged" in line
+
+
+def test_a_set_under_another_name_is_damage(store, done):
+    """Breaks when a set that lost a shard passes for complete."""
+    recipe, name = store.newest("s")
+    path = f"s/{recipe}/sets/{name}.json"
+    store.files.put(path, json.dumps({"shards": json.loads(store.files.get(path))["shards"][:1]}).encode())
+    (line,) = verify(store, ["s"]).damage
+    assert path in line
+
+
+def test_damage_outside_the_newest_set_is_found(store, done):
+    """Breaks when a damaged manifest of another recipe waits for the run that goes back to it."""
+    store.commit("s", "older", "k", ShardResult({"training": numbers(0, 1)}))
+    store.files.put("s/older/done/k.json", b"{")
+    (line,) = verify(store, ["s"]).damage
+    assert "s/older/done/k.json" in line
+
+
+@pytest.mark.parametrize("counts", [{"ok": 3}, {"quarantined": 1}])
+def test_counts_are_those_of_the_tables(store, done, counts):
+    """Breaks when a manifest may count images that its tables do not hold."""
+    recipe, name = store.newest("s")
+    for path in (f"s/{recipe}/sets/{name}.json", "s/r/done/a.json"):
+        said = json.loads(store.files.get(path))
+        (said["shards"][0]["done"] if "shards" in said else said).update(counts)
+        store.files.put(path, json.dumps(said).encode())
+    (line,) = verify(store, ["s"]).damage
+    assert "shard a: " in line
+
+
+class Images(fakes.Source):
+    """A per-image stage of one image a shard."""
+
+    kind = "images"
+    outputs = ("images",)
+
+
+def images(*names):
+    kept = {"uri": "/", "label": 0, "label_name": "cat", "split": "train", "width": 9, "height": 9}
+    return TABLES["images"].from_rows([{"image_id": name, "content_hash": "0", **kept} for name in names])
+
+
+@pytest.mark.parametrize(("other", "bad"), [(("x",), ()), (("y",), ("x",)), (("y",), ("y",))])
+def test_an_image_comes_out_once(store, other, bad):
+    """Breaks when an image may be in two shards, or both come out and be quarantined."""
+    refused = [{"image_id": name, "uri": "/", "stage": "s", "reason": "bad"} for name in bad]
+    results = {"a": ShardResult({"images": images("x")}), "b": ShardResult({"images": images(*other)}, {}, refused)}
+    found = {key: store.commit("s", "r", key, result) for key, result in results.items()}
+    store.commit_set("s", "r", [Shard("a", rows=1), Shard("b", rows=1 + len(bad))], found)
+    (line,) = verify(store, {"s": Images("s", fakes.SourceParams())}).damage
+    assert line.endswith(f"image_id is not unique over the stage's shards, for one {(bad or other)[0]}")
+
+
+class Counted(fakes.Each):
+    """Each, but for the number of rows, which only its worker could know: `localize` and `ddt` are so."""
+
+    kind = "counted"
+
+    def plan(self, recipe, inputs, store):
+        return [replace(shard, rows_from=None) for shard in super().plan(recipe, inputs, store)]
+
+    def worker(self, context):
+        work = super().worker(context)
+
+        def counted(task):
+            result = work(task)
+            return replace(result, rows_in=result.tables["training"].num_rows)
+
+        return counted
+
+
+def flowing(store, **source):
+    """A finished run of source -> each, counted -> total."""
+    chosen = fakes.stages(source=source, total={"numbers": ("each", "counted")})
+    chosen["counted"] = Counted("counted", fakes.EachParams())
+    fakes.run(store, chosen)
+    return chosen
+
+
+def recommit(store, stage, rows):
+    """Replace the first shard of a finished stage by one of so many rows."""
+    recipe, name = store.newest(stage)
+    shards, dones = store.set_shards(stage, recipe, name), store.complete_set(stage, recipe, name)
+    store.forget(stage, recipe, [shards[0].key])
+    dones[shards[0].key] = store.commit(stage, recipe, shards[0].key, ShardResult({"training": numbers(100, rows)}))
+    store.commit_set(stage, recipe, shards, dones)
+    return shards[0].key
+
+
+@pytest.mark.parametrize(("stage", "reads"), [("source", 4), ("each", 3), ("counted", 4)])
+@pytest.mark.parametrize("rows", [2, 5])
+def test_rows_in_are_rows_out_and_quarantined(store, stage, reads, rows):
+    """Breaks when a shard may hold fewer or more images than it was given: of the data, or of the stage above."""
+    chosen = flowing(store, bad=1)
+    assert verify(store, chosen).damage == []
+    key = recommit(store, stage, rows)
+    first, *below = verify(store, chosen).damage
+    assert first == f"{stage}: shard {key}: {reads} rows in, {rows} out and 0 quarantined"
+    assert not below or stage == "source", "what read the shard as it was does not fit it any more"
+    assert verify(store, list(chosen)).damage == [], "names alone do not say which stages are per-image"
+
+
+def test_a_set_made_of_older_inputs_is_not_judged(store):
+    """Breaks when verify takes growth, or a changed parameter, that was not run to the end for damage."""
+    flowing(store, rows=8)
+    grown = fakes.stages(source={"rows": 12})
+    fakes.run(store, grown, only="source")
+    assert verify(store, grown).damage == []
+    changed = fakes.stages(source={"rows": 12, "flavour": "odd", "bad": 2})
+    fakes.run(store, changed, only="source")
+    assert verify(store, changed).damage == []
+
+
+def test_shards_that_are_to_be_computed_again_are_no_damage(store):
+    """Breaks when a run that --force or retry-quarantine left unfinished looks broken."""
+    chosen = flowing(store)
+    recipe, name = store.newest("each")
+    store.forget("each", recipe, list(store.complete_set("each", recipe, name))[:1])
+    assert verify(store, chosen).damage == []
+    assert fakes.run(store, chosen) == {"each": 1}

@@ -1,0 +1,48 @@
+"""A Ray cluster of several nodes on this machine, whose nodes come and go."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_STORE = 100 * 1024 * 1024
+
+
+class Nodes:
+    """A head and workers of one CPU each. Removing one kills its processes, as a lost machine does."""
+
+    def __init__(self, workers: int) -> None:
+        from ray.cluster_utils import Cluster
+
+        head = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": _STORE}
+        self._cluster = Cluster(initialize_head=True, connect=False, head_node_args=head)
+        self._workers = [self._start() for _ in range(workers)]
+
+    @property
+    def address(self) -> str:
+        """What --address takes."""
+        return str(self._cluster.address)
+
+    def add(self) -> None:
+        """Another worker node joins."""
+        self._workers.append(self._start())
+
+    def remove(self) -> None:
+        """The worker node that has been there for longest is lost."""
+        self._cluster.remove_node(self._workers.pop(0), allow_graceful=False)
+
+    def _start(self) -> Any:
+        return self._cluster.add_node(num_cpus=1, object_store_memory=_STORE)
+
+    def shutdown(self) -> None:
+        """End all nodes."""
+        self._cluster.shutdown()
+
+
+@contextmanager
+def cluster(workers: int) -> Iterator[Nodes]:
+    """A cluster that ends with the block."""
+    nodes = Nodes(workers)
+    try:
+        yield nodes
+    finally:
+        nodes.shutdown()

@@ -1,0 +1,220 @@
+import contextlib
+import http.server
+import shlex
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from jobs import cli, job_server, submit, upload
+from pipeline.errors import WeakboxError
+
+pytest.importorskip("ray")
+NOBODY = "http://127.0.0.1:1"
+
+
+@pytest.fixture(autouse=True)
+def commands(monkeypatch, tmp_path):
+    """The commands, and a current folder with a config."""
+    for command in (submit.submit, submit.jobs):
+        monkeypatch.setitem(cli.cli.commands, command.name, command)
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "")
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    (folder / "run.yaml").write_text("run_root: runs/a\ndataset: {reader: folder, root: /photographs}\n")
+    return folder
+
+
+def refused(weakbox, *arguments):
+    code, out, err = weakbox(*arguments)
+    assert (code, out) == (2, "")
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert len(lines) == 1, err
+    return lines[0]
+
+
+@pytest.mark.parametrize("command", [("submit", "run.yaml"), ("jobs",), ("jobs", "--stop", "some")])
+def test_nobody_at_the_address_is_one_line(weakbox, command):
+    """Breaks when Ray's own exception reaches the user, or its exit code is not that of wrong usage."""
+    assert f"{NOBODY}: no answer from a Ray cluster" in refused(weakbox, *command, "--address", NOBODY)
+
+
+@pytest.mark.parametrize(("status", "body"), [(404, "no such page"), (200, "<html></html>"), (200, "{}")])
+def test_something_else_at_the_address_is_one_line(weakbox, status, body):
+    """Breaks when a server that is no dashboard of Ray is not told from one."""
+    with served(status, body) as address:
+        assert f"{address}: no job server of a Ray cluster" in refused(weakbox, "jobs", "--address", address)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_login_names_the_variables(weakbox, status):
+    """Breaks when a cluster that wants a token does not lead to RAY_AUTH_MODE and the token."""
+    with served(status, "token?") as address:
+        line = refused(weakbox, "jobs", "--address", address)
+    assert {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} <= set(line.split())
+
+
+def test_the_option_wins_over_the_environment(weakbox, monkeypatch):
+    """Breaks when Ray's variables redirect a command whose --address names another cluster."""
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:2")
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:3")
+    assert NOBODY in refused(weakbox, "jobs", "--address", NOBODY)
+    assert "http://127.0.0.1:3" in refused(weakbox, "jobs")
+
+
+def test_bad_input_is_one_line_before_anything_is_sent(weakbox, commands):
+    """Breaks when a mistake that shows here is found only on the cluster, or by a traceback."""
+    (commands / "sub").mkdir()
+    (commands / ".gitignore").write_text("*.secret.yaml\n")
+    (commands / "my.secret.yaml").write_text((commands / "run.yaml").read_text())
+    cases = {
+        "config none.yaml: no such file": ["none.yaml"],
+        "run.yaml is outside of the working folder": ["run.yaml", "--working-dir", "sub"],
+        "--working-dir none: no such folder": ["run.yaml", "--working-dir", "none"],
+        "my.secret.yaml would not be uploaded": ["my.secret.yaml"],
+        "--env 'A-B=1'": ["run.yaml", "--env", "A-B=1"],
+        "no variable NOT_SET_HERE": ["run.yaml", "--env", "NOT_SET_HERE"],
+        "--submission-id 'a b'": ["run.yaml", "--submission-id", "a b"],
+        "--set 'nonsense'": ["run.yaml", "--set", "nonsense"],
+        "did you mean 'run_root'": ["run.yaml", "--set", "run_rot=a"],
+    }
+    for line, arguments in cases.items():
+        assert line in refused(weakbox, "submit", "--address", NOBODY, *arguments)
+    for address in ("ray://127.0.0.1:10001", "127.0.0.1:8265", "auto"):
+        assert "expected the cluster's dashboard" in refused(weakbox, "submit", "run.yaml", "--address", address)
+    assert "exclude each other" in refused(weakbox, "jobs", "--address", NOBODY, "--logs", "a", "--stop", "b")
+
+
+def test_a_folder_above_the_limit_names_what_is_large(weakbox, commands):
+    """Breaks when 100 MiB travel before the server refuses them, or the user is left to search for the culprit."""
+    (commands / "weights").mkdir()
+    with open(commands / "weights" / "large.bin", "wb") as file:
+        file.truncate(upload.LIMIT + 1)
+    line = refused(weakbox, "submit", "run.yaml", "--address", NOBODY)
+    assert "more than 100 MiB, most of it in weights" in line
+    (commands / ".rayignore").write_text("*.bin\n")
+    assert "no answer" in refused(weakbox, "submit", "run.yaml", "--address", NOBODY)
+
+
+def test_what_is_left_behind(commands):
+    """Breaks when runs, data, environments, caches, or what an ignore file names in any folder, are uploaded."""
+    kept = ["run.yaml", "stages/data/loader.py", "stages/kept.tmp"]
+    left = [
+        *(".git/config", ".venv/bin/python", "runs/a/status.json", "data/1.jpg", ".mypy_cache/a.json"),
+        *("stages/__pycache__/a.pyc", "weakbox.egg-info/PKG-INFO", "notes.tmp", "stages/big.bin"),
+    ]
+    for path in (*kept, *left):
+        file = commands / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    (commands / "dangling").symlink_to("nowhere")
+    (commands / ".gitignore").write_text("/*.tmp\n")
+    (commands / "stages" / ".rayignore").write_text("*.bin\n")
+    packed = {file.relative_to(commands).as_posix() for file in upload.packed(commands)}
+    assert packed == {*kept, ".gitignore", "stages/.rayignore"}
+
+
+def test_the_config_is_found_from_the_working_folder(commands, monkeypatch):
+    """Breaks when the job looks for the config at a path of the submitting machine."""
+    (commands / "configs").mkdir()
+    (commands / "configs" / "my run.yaml").touch()
+    assert upload.locate("configs/my run.yaml", None) == (commands.resolve(), "configs/my run.yaml")
+    assert upload.locate(str(commands / "run.yaml"), None) == (commands.resolve(), "run.yaml")
+    monkeypatch.chdir(commands / "configs")
+    assert upload.locate("../run.yaml", "..") == (commands.resolve(), "run.yaml")
+
+
+def test_the_entrypoint_keeps_every_argument_whole():
+    """Breaks when the shell of the job splits or expands a path or a value."""
+    changes = ("dataset.root=/my photographs", "stages.cam={a: [1, 2]}", "a.b=$HOME 'x' \"y\"")
+    line = submit.entrypoint("my configs/a.yaml", changes, "boxes cam", ("cam", "d;dt"))
+    words = ["python", "-m", "jobs.cli", "run", "my configs/a.yaml", "--address", "auto"]
+    words += [word for change in changes for word in ("--set", change)]
+    assert shlex.split(line) == [*words, "--only", "boxes cam", "--force", "cam", "--force", "d;dt"]
+
+
+def test_variables_with_and_without_a_value(monkeypatch):
+    """Breaks when a value with = or a line break is cut, or a secret cannot be kept off the command line."""
+    monkeypatch.setenv("SECRET", "as=here")
+    variables = submit.parse_variables(["A=b=c", "EMPTY=", "SECRET", "TWO=1\n2"])
+    assert variables == {"A": "b=c", "EMPTY": "", "SECRET": "as=here", "TWO": "1\n2"}
+
+
+@pytest.mark.parametrize(
+    ("status", "driver", "code"),
+    [
+        ("SUCCEEDED", 0, 0),
+        ("FAILED", 1, 1),
+        ("FAILED", 2, 2),
+        ("FAILED", 3, 3),
+        ("FAILED", 137, 1),
+        ("FAILED", -9, 1),
+        ("FAILED", None, 1),
+        ("STOPPED", None, 3),
+    ],
+)
+def test_exit_codes(status, driver, code):
+    """Breaks when a code that weakbox does not know gets out, or a job that never started looks like anything but 1."""
+    from ray.job_submission import JobDetails
+
+    assert (
+        job_server.exit_code(JobDetails(type="SUBMISSION", status=status, entrypoint="", driver_exit_code=driver))
+        == code
+    )
+
+
+def test_jobs_of_weakbox_are_told_from_others():
+    """Breaks when `weakbox jobs` lists foreign jobs, or misses those that `ray job submit` started."""
+    from ray.job_submission import JobDetails
+
+    def config(entrypoint, metadata=None):
+        return job_server.config_of(
+            JobDetails(type="SUBMISSION", status="RUNNING", entrypoint=entrypoint, metadata=metadata)
+        )
+
+    assert config("python -m jobs.cli run 'a b.yaml'", {job_server.CONFIG: "a b.yaml"}) == "a b.yaml"
+    assert config("/opt/weakbox/bin/weakbox run a.yaml --address auto") == "a.yaml"
+    assert config("python -m jobs.cli run b.yaml") == "b.yaml"
+    assert config("python train.py run a.yaml") is None
+
+
+def test_a_cluster_that_is_gone_ends_the_following(monkeypatch):
+    """Breaks when a vanished cluster is asked for ever."""
+    monkeypatch.setattr(job_server, "PATIENCE", 0.0)
+    with served(200, '{"ray_version": "2.60.0"}') as address, job_server.client_of(address) as client:
+        pass
+    with pytest.raises(WeakboxError, match="no answer for 0 s, it may go on"):
+        job_server.follow(client, "some")
+
+
+def test_help_does_not_import_ray():
+    """Breaks when `weakbox --help` waits for Ray's import."""
+    program = "import sys, jobs.submit; print('ray' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout == "False\n"
+
+
+@contextlib.contextmanager
+def served(status, body):
+    """An HTTP server that answers everything alike; yields its URL."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
