@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from pipeline.context import set_threads
-from stages.vision.images import decode, resize, to_batch
+from stages.vision.batches import to_batch
+from stages.vision.images import decode, resize
 from stages.vision.models import CARD, WEIGHTS, classifier_network, read_card
 
 _network: nn.Module | None = None

@@ -9,6 +9,7 @@ stages take the sum of their times.
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from benchmarks.photographs import CLASSES, write_photographs
 from benchmarks.scratch_model import scratch_model
 from jobs.ray_session import RaySession
 from pipeline.config import parse_config
+from pipeline.on_ray.runner import RayRunner
 from pipeline.plan import make_plan
 from pipeline.progress import NoProgress, Progress
 from pipeline.run import Run, RunOptions
@@ -57,10 +59,37 @@ def cam_throughput(folder: Path, images: int = IMAGES, shard: int = SHARD) -> Me
     return Measured("cam_stage_to_bare_loop", pairs.ratio, len(pairs.candidate), loop, note)
 
 
+def two_actors_to_one(folder: Path, images: int = IMAGES, shard: int = SHARD // 2) -> Measured:
+    """The ratio of images per second of stage `cam` with two actors of one thread to one such actor.
+
+    Both pools live side by side; the one that is not measured waits. In steady state: between the first and the last
+    commit.
+    """
+    paths = write_photographs(folder / "images", images)
+    sample = [resize(decode(path.read_bytes()), SIZE) for path in paths[:BATCH]]
+    model = scratch_model(BACKBONE, [f"class{label}" for label in range(CLASSES)], sample)
+    benches = [_Stages(folder, shard, 3, actors) for actors in (2, 1)]
+    benches[0].prepare(model)
+    session = RaySession(None, 3)
+    runners: list[Runner] = [RayRunner(), RayRunner()]
+    try:
+        for bench, runner in zip(benches, runners, strict=True):
+            bench.rate(runner, ("cam",))
+        two, one = (partial(bench.rate, runner, ("cam",)) for bench, runner in zip(benches, runners, strict=True))
+        pairs = interleaved(two, one)
+    finally:
+        for runner in runners:
+            runner.close()
+        session.close()
+    rates = pairs.medians
+    note = f"cam {rates[0]:.1f} images/s with two actors, {rates[1]:.1f} with one"
+    return Measured("two_actors_to_one", pairs.ratio, len(pairs.candidate), rates[1], note)
+
+
 class _Stages:
     """A run whose stages `cam` and `boxes` are computed again and again."""
 
-    def __init__(self, folder: Path, shard: int, threads: int) -> None:
+    def __init__(self, folder: Path, shard: int, threads: int, actors: int | None = None) -> None:
         config = parse_config(
             {
                 "run_root": str(folder / "run"),
@@ -70,7 +99,7 @@ class _Stages:
                     "cam": {"batch_size": BATCH},
                     "boxes": {"threshold": 0.5},
                 },
-                "resources": {"num_cpus": threads},
+                "resources": {"num_cpus": threads, "actors": actors},
             }
         )
         self._stages = config.stage_objects(catalog)
@@ -84,11 +113,11 @@ class _Stages:
         result = ShardResult({"training": TABLES["training"].empty()}, model)
         self._store.commit(classify.name, classify.recipe, classify.keys[0], result)
 
-    def rate(self, runner: Runner) -> float:
-        """Images per second of one pass of both stages."""
+    def rate(self, runner: Runner, stages: tuple[str, ...] = MEASURED) -> float:
+        """Images per second of one pass of these stages, one after the other."""
         times = CommitTimes()
-        self._run(_Kept(runner), times, RunOptions(force=MEASURED))
-        return 1 / sum(1 / rate(times.commits[name]) for name in MEASURED)
+        self._run(_Kept(runner), times, RunOptions(force=stages, only=stages[0] if len(stages) == 1 else None))
+        return 1 / sum(1 / rate(times.commits[name]) for name in stages)
 
     def _run(self, runner: Runner, progress: Progress, options: RunOptions) -> None:
         Run(self._stages, self._store, lambda: runner, self._resources, progress, options).execute()

@@ -26,8 +26,9 @@ from stages.classify.stage import Classify, ClassifyParams
 from stages.ddt.stage import Ddt, DdtParams
 from stages.psol.predictor import BoxPredictor
 from stages.psol.stage import Psol, PsolParams
+from stages.vision.batches import to_batch
 from stages.vision.boxes import iou
-from stages.vision.images import resize, to_batch
+from stages.vision.images import resize
 from stages.vision.models import CARD, WEIGHTS, classifier_network, read_card
 
 SIZE = 64

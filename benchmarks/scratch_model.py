@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from stages.vision.backbones import build
-from stages.vision.images import to_batch
+from stages.vision.batches import to_batch
 from stages.vision.models import to_blobs
 
 

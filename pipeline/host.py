@@ -12,7 +12,7 @@ import pyarrow as pa
 import structlog
 
 from pipeline.clock import IDLE
-from pipeline.context import LocalContext
+from pipeline.context import LocalContext, set_threads
 from pipeline.errors import StageFailed
 from pipeline.part import ImagesOnly
 from pipeline.stage import Done, ShardResult, Stage, Task, Worker
@@ -28,6 +28,7 @@ class Host:
         self._stage = stage
         self._context = context
         self._halvings = 0
+        set_threads(context.threads)  # again: the stage has brought its libraries
         self._worker: tuple[int, Worker] | None = (0, stage.worker(context))
         self._ended = time.perf_counter()
 

@@ -26,7 +26,7 @@ from stages.cam.cam import class_activation_maps
 from stages.ddt.ddt import Descriptors, transform
 from stages.psol.regressor import BoxRegressor, box_loss
 from stages.vision.backbones import build
-from stages.vision.images import to_batch
+from stages.vision.batches import to_batch
 
 torch.manual_seed(0)
 generator = np.random.default_rng(0)

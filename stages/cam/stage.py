@@ -10,7 +10,7 @@ from pipeline.stage import Context, Inputs, Shard, ShardResult, Stage, Task, one
 from pipeline.store import Store
 from schemas import TABLES
 from stages.cam.cam import class_activation_maps
-from stages.vision.images import to_batch
+from stages.vision.batches import to_batch
 from stages.vision.inference import PRECISIONS, ClassifierCache, autocast
 from stages.vision.rows import IMAGE_COLUMNS, carried
 from stages.vision.stream import ImageStream

@@ -25,7 +25,7 @@ from schemas import TABLES
 from stages.ddt.ddt import ClassMaps, Descriptors, project, transform
 from stages.ddt.principal import SIGN_RULES
 from stages.vision.backbones import tap_path, tapped
-from stages.vision.images import to_batch
+from stages.vision.batches import to_batch
 from stages.vision.inference import PRECISIONS, Classifier, ClassifierCache, autocast
 from stages.vision.rows import IMAGE_COLUMNS, by_id, carried
 from stages.vision.stream import ImageStream, Row

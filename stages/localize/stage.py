@@ -15,7 +15,7 @@ from pipeline.stage import Context, Done, Inputs, Shard, ShardResult, Stage, Tas
 from pipeline.store import Store
 from schemas import TABLES
 from schemas.types import SPLITS
-from stages.vision.images import to_batch
+from stages.vision.batches import to_batch
 from stages.vision.inference import PRECISIONS, autocast
 from stages.vision.models import CARD, WEIGHTS, read_card
 from stages.vision.rows import IMAGE_COLUMNS, carried

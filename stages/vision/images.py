@@ -1,15 +1,13 @@
-"""Image bytes to arrays to network batches: the only place where pixels enter.
+"""Image bytes to arrays: the only place where pixels enter.
 
 Pillow is the reference decoder. simplejpeg, where it is installed, decodes plain JPEG files faster to the same pixels.
 EXIF orientation is not applied: the boxes of the public data sets are written in stored pixels.
 """
 
 import io
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import torch
 from PIL import Image, UnidentifiedImageError
 
 try:
@@ -17,13 +15,11 @@ try:
 except ImportError:
     simplejpeg = None
 
-__all__ = ["MAX_PIXELS", "ImageError", "decode", "image_size", "resize", "to_batch"]
+__all__ = ["MAX_PIXELS", "ImageError", "decode", "image_size", "resize"]
 
 MAX_PIXELS = 89_478_485
 """Largest image that is decoded, in pixels: Pillow's own limit, a quarter of a gibibyte of RGB."""
 
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
 _JPEG_START = b"\xff\xd8\xff"
 _PLAIN_JPEG = frozenset({"YCbCr", "Gray"})
 _SIXTEEN_BIT = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
@@ -77,28 +73,6 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
         return image
     averaging = max(height, width) >= 2 * size and min(height, width) >= size
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if averaging else cv2.INTER_LINEAR)
-
-
-def to_batch(images: Sequence[np.ndarray] | np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
-    """Stack equally sized images and normalise them by ImageNet's mean and standard deviation.
-
-    The images travel to the device as bytes and become floats there, as rows of 3 S numbers: broadcasting over an
-    innermost axis of three channels is several times slower.
-
-    images: each ``(S, S, 3)`` uint8. Returns: ``(B, 3, S, S)`` float32 in channels_last memory order.
-    Raises: ValueError for an empty list or images of different sizes.
-    """
-    if not len(images):
-        raise ValueError("images is empty: a batch needs at least one image")
-    shapes = {image.shape for image in images}
-    if len(shapes) > 1:
-        raise ValueError(f"images differ in shape: {sorted(shapes)}; resize them first")
-    pixels = torch.from_numpy(np.stack(list(images))).to(device)
-    width = pixels.shape[2]
-    mean = torch.tensor(_IMAGENET_MEAN, device=device).mul_(255).repeat(width)
-    std = torch.tensor(_IMAGENET_STD, device=device).mul_(255).repeat(width)
-    normalised = pixels.flatten(2).float().sub_(mean).div_(std)
-    return normalised.view(pixels.shape).permute(0, 3, 1, 2)
 
 
 def _decode_plain_jpeg(data: bytes) -> np.ndarray | None:

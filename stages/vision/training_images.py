@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from stages.vision.images import decode, to_batch
+from stages.vision.batches import to_batch
+from stages.vision.images import decode
 from stages.vision.stream import Read, Row
 
 Augment = Callable[[np.ndarray, Row, np.random.Generator], tuple[np.ndarray, Any]]

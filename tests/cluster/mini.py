@@ -75,10 +75,10 @@ def _mark_of(process: psutil.Process) -> str | None:
         return None
 
 
-def run(root: object, data: Path, *options: str) -> Command:
+def run(root: object, data: Path, *options: str, **environment: str) -> Command:
     """Start `weakbox run` of the mini config."""
     arguments = ["run", CONFIG, "--set", f"run_root={root}", "--set", f"dataset.root={data}", *options]
-    return start([sys.executable, "-m", "jobs.cli", *arguments])
+    return start([sys.executable, "-m", "jobs.cli", *arguments], **environment)
 
 
 def start(arguments: list[str], **environment: str) -> Command:

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from stages.cam.cam import class_activation_maps
-from stages.vision.images import decode, to_batch
+from stages.vision.batches import to_batch
+from stages.vision.images import decode
 from stages.vision.models import CARD, WEIGHTS, classifier_network
 from tests import runs
 

@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 
 from stages.vision import images
-from stages.vision.images import ImageError, decode, image_size, resize, to_batch
+from stages.vision.batches import to_batch
+from stages.vision.images import ImageError, decode, image_size, resize
 
 
 def photo(height=61, width=83, seed=0):

@@ -1,0 +1,127 @@
+"""A whole pass of 1,281,167 rows in 1,282 shards with a trivial worker and the full commit protocol, on a local Ray.
+
+In a process of its own, which imports what a driver needs of the pipeline and no room: `python -m
+benchmarks.trivial_pass ROOT IMAGES` prints one JSON object: seconds, peak resident memory of the driver, and the object
+store's use after 100 shards and at the end. Ray's own start is not in the seconds.
+"""
+
+import json
+import resource
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ray
+
+from benchmarks.environment import processors
+from jobs.ray_session import RaySession
+from pipeline.params import option
+from pipeline.progress import NoProgress
+from pipeline.resources import Resources
+from pipeline.run import Run, RunOptions
+from pipeline.runner import Job, OnDone
+from pipeline.stage import Done, Shard, ShardResult, Stage, shard_key
+from pipeline.store import Store
+from schemas import TABLES
+
+ROWS = 1000
+EARLY = 100
+MEGABYTES = 10**6
+
+
+@dataclass(frozen=True)
+class TrivialParams:
+    """Parameters of `trivial`."""
+
+    rows: int = option(ROWS, "rows of the whole stage")
+
+
+class Trivial(Stage):
+    """Predictions that cost nothing to make."""
+
+    kind = "trivial"
+    version = 1
+    Params = TrivialParams
+    outputs = ("predictions",)
+    per_image = True
+
+    def plan(self, recipe: str, inputs: Any, store: Store) -> list[Shard]:
+        """A thousand rows a shard."""
+        starts = range(0, self.params.rows, ROWS)
+        return [
+            Shard(
+                shard_key(recipe, {}, {"start": start}),
+                args={"start": start},
+                rows=min(ROWS, self.params.rows - start),
+            )
+            for start in starts
+        ]
+
+    def worker(self, context: Any) -> Any:
+        """Needs no set-up."""
+        return _rows
+
+
+def _rows(task: Any) -> ShardResult:
+    start, count = task.shard.args["start"], task.shard.rows
+    columns: dict[str, Any] = {
+        "image_id": [f"{number:09d}" for number in range(start, start + count)],
+        "label": np.zeros(count, np.int32),
+        "split": ["train"] * count,
+        "method": ["trivial"] * count,
+        "source": ["trivial"] * count,
+        "image_height": np.full(count, 375, np.int32),
+        "image_width": np.full(count, 500, np.int32),
+    }
+    schema = TABLES["predictions"].schema
+    empty = {name: [None] * count for name in schema.names if name not in columns}
+    table = TABLES["predictions"].empty()
+    return ShardResult({"predictions": type(table).from_pydict({**columns, **empty}, schema=schema)})
+
+
+class _Watched:
+    """A runner that notes the object store's use on the way."""
+
+    def __init__(self, runner: RaySession) -> None:
+        self._runner = runner
+        self.used: dict[int, float] = {}
+        self._done = 0
+
+    def run(self, job: Job, on_done: OnDone) -> None:
+        def watched(done: Done) -> None:
+            on_done(done)
+            self._done += 1
+            if self._done in (EARLY, len(job.tasks)):
+                self.used[self._done] = _object_store_used()
+
+        self._runner.run(job, watched)
+
+    def close(self) -> None:
+        """Do nothing: the session is ended by whoever made it."""
+
+
+def _object_store_used() -> float:
+    name = "object_store_memory"
+    return float(ray.cluster_resources().get(name, 0) - ray.available_resources().get(name, 0)) / MEGABYTES
+
+
+def main(root: str, rows: int) -> None:
+    """Run the pass and print its figures."""
+    session = RaySession(None, processors())
+    watched = _Watched(session)
+    stage = Trivial("trivial", TrivialParams(rows))
+    started = time.perf_counter()
+    try:
+        Run({"trivial": stage}, Store(root), lambda: watched, Resources(), NoProgress(), RunOptions()).execute()
+        seconds = time.perf_counter() - started
+    finally:
+        session.close()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MEGABYTES
+    early, late = watched.used[EARLY], watched.used[max(watched.used)]
+    print(json.dumps({"seconds": seconds, "driver": peak, "store_growth": late - early, "store": late}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
