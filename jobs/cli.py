@@ -11,6 +11,7 @@ import structlog
 from jobs import foreign, logs, output, stopping
 from jobs import submit as submitting
 from jobs.target import Target, open_target, remember
+from pipeline import timeline
 from pipeline.errors import Stopped, UsageError, WeakboxError
 from pipeline.plan import PlannedStage, make_plan
 from pipeline.progress import make_progress
@@ -115,8 +116,13 @@ def run(
 @target_argument
 @set_option
 def status(target: str, changes: tuple[str, ...]) -> None:
-    """Show how far each stage is, its images, bad images and seconds, and how the last run ended."""
+    """Show how far each stage is, when it ran, what its workers' time went into, and how the last run ended.
+
+    The bottleneck is the phase (read, decode, forward, post, write) that took most of the workers' time; idle is the
+    share that they waited for work.
+    """
     opened = open_target(target, changes)
+    times = timeline.read(opened.store)
     rows = []
     for stage in make_plan(opened.stages, opened.store).values():
         done = list(stage.done.values())
@@ -126,11 +132,14 @@ def status(target: str, changes: tuple[str, ...]) -> None:
                 f"{len(done)}/{len(stage.shards)}",
                 sum(entry.ok for entry in done),
                 sum(entry.quarantined for entry in done),
+                times.get(stage.name, {}).get("started", ""),
+                output.short(times.get(stage.name, {}).get("seconds")),
                 f"{sum(entry.seconds for entry in done):.1f}",
-                output.training_progress(opened.store, stage),
+                timeline.bottleneck(done) or output.training_progress(opened.store, stage),
             ]
         )
-    output.table(("stage", "shards", "rows", "quarantined", "worker seconds", ""), rows)
+    names = ("stage", "shards", "rows", "quarantined", "started", "seconds", "worker seconds", "bottleneck")
+    output.table(names, rows)
     last = output.get_json(opened.store, "status.json")
     if last:
         click.echo(f"last run: {last['state']}" + (f": {last['error']}" if last.get("error") else ""))

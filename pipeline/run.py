@@ -1,11 +1,13 @@
 """Running a plan: stage after stage, only what is missing, each stage's set committed when it is complete."""
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
 
+from pipeline import timeline
 from pipeline.errors import Stopped, UsageError
 from pipeline.params import input_names
 from pipeline.plan import PlannedStage, make_plan, nearest, plan_stage, recipe_path, resolve, topological
@@ -102,7 +104,8 @@ class Run:
         tasks = [resolve(shard, self._done) for shard in planned.missing]
         if self._runner is None:
             self._runner = self._make_runner()
-        with self._progress.stage(stage.name, len(planned.shards), len(done)) as bar:
+        before = len(done)
+        with self._progress.stage(stage.name, len(planned.shards), before) as bar:
 
             def on_done(entry: Done) -> None:
                 done[entry.key] = entry
@@ -110,7 +113,11 @@ class Run:
                 self._check_quarantine(planned, done)
 
             job = Job(stage, planned.recipe, tasks, self._store, resources, self._options.stop)
-            self._runner.run(job, on_done)
+            moment, clock = timeline.now(), time.monotonic()
+            try:
+                self._runner.run(job, on_done)
+            finally:
+                timeline.record(self._store, stage.name, moment, time.monotonic() - clock, len(done) - before)
         self.computed[stage.name] = len(planned.missing)
 
     def _source(self, reader: Stage, source: str) -> Upstream:
