@@ -8,7 +8,7 @@ from typing import Any
 import click
 import structlog
 
-from jobs import foreign, logs, output, stopping
+from jobs import foreign, logs, output, stopping, upkeep
 from jobs import submit as submitting
 from jobs.target import Target, open_target, remember
 from pipeline import timeline
@@ -190,7 +190,7 @@ def metrics(target: str, changes: tuple[str, ...], json_file: str | None, split:
 def verify(target: str, changes: tuple[str, ...]) -> None:
     """Check every committed file of the run against its manifest: presence, checksum, rows, schema, unique ids."""
     opened = open_target(target, changes)
-    found = verify_store(opened.store, list(opened.stages))
+    found = verify_store(opened.store, opened.stages)
     for line in found.damage:
         click.echo(line, err=True)
     click.echo(f"{found.stages} stages, {found.files} files, {found.rows} rows checked: {len(found.damage)} damaged")
@@ -220,6 +220,8 @@ cli.add_command(foreign.baselines)
 cli.add_command(foreign.score)
 cli.add_command(submitting.submit)
 cli.add_command(submitting.jobs)
+cli.add_command(upkeep.gc)
+cli.add_command(upkeep.retry_quarantine)
 
 
 def _plan_row(stage: PlannedStage) -> dict[str, Any]:

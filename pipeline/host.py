@@ -100,11 +100,10 @@ def smaller(stage: Stage, halvings: int) -> Stage:
 
 def halvings_left(stage: Stage, halvings: int) -> int:
     """How often the batch size can still be halved; 0 where the stage has none, or where it changes results."""
-    for field in dataclasses.fields(stage.params):
-        if field.name == _BATCH and field.metadata.get("resource"):
-            batch: int = getattr(stage.params, _BATCH)
-            return max(0, batch.bit_length() - 1 - halvings)
-    return 0
+    known = dataclasses.fields(stage.params) if dataclasses.is_dataclass(stage.params) else ()
+    halvable = any(field.name == _BATCH and field.metadata.get("resource") for field in known)
+    batch: int = getattr(stage.params, _BATCH) if halvable else 1
+    return max(0, batch.bit_length() - 1 - halvings)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -27,7 +27,7 @@ from pipeline.clock import IDLE, WRITE
 from pipeline.errors import StageFailed
 from pipeline.files import Files
 from pipeline.hashing import set_id
-from pipeline.stage import Done, Shard, ShardResult
+from pipeline.stage import Done, Shard, ShardRef, ShardResult
 from schemas import TABLES, TableSpec, check_version, validate
 
 T = TypeVar("T")
@@ -127,7 +127,12 @@ class Store:
         if self._newest(stage) == newest and self.files.exists(path):
             return name
         entries = [
-            {"done": dataclasses.asdict(done[shard.key]), "rows": shard.rows, "labels": shard.labels}
+            {
+                "done": dataclasses.asdict(done[shard.key]),
+                "rows": shard.rows,
+                "labels": shard.labels,
+                "inputs": {slot: [dataclasses.astuple(ref) for ref in refs] for slot, refs in shard.inputs.items()},
+            }
             for shard in shards
         ]
         self.files.put_if_absent(path, json.dumps({"shards": entries}).encode())
@@ -241,23 +246,26 @@ class Store:
 
 def read_manifest(path: str, data: bytes) -> Done:
     """The manifest in an object. Raises DamagedError: cut off, of another shard, or of files elsewhere."""
-    with _one_line(path):
+    with _one_line(path, "it, and the sets of its recipe"):
         return _sound(Done(**json.loads(data)), path)
 
 
 def read_set(path: str, data: bytes) -> Entries:
     """The manifests of a complete set and its shards as those below see them. Raises DamagedError."""
     with _one_line(path):
-        entries = [
-            (Done(**entry["done"]), Shard(entry["done"]["key"], rows=entry["rows"], labels=entry["labels"]))
-            for entry in json.loads(data)["shards"]
-        ]
+        entries = [(Done(**entry["done"]), _shard(entry)) for entry in json.loads(data)["shards"]]
         stage, recipe, _, name = path.rsplit("/", 3)
         for done, _ in entries:
             _sound(done, _done_path(stage, recipe, done.key))
         if set_id(done.key for done, _ in entries) != name.removesuffix(".json"):
             raise ValueError("its shards are not those of its name")
         return entries
+
+
+def _shard(entry: Mapping[str, Any]) -> Shard:
+    """A shard as those below see it. Sets of older versions do not say what their shards read."""
+    inputs = {slot: tuple(ShardRef(*ref) for ref in refs) for slot, refs in entry.get("inputs", {}).items()}
+    return Shard(entry["done"]["key"], inputs=inputs, rows=entry["rows"], labels=entry["labels"])
 
 
 def _sound(done: Done, path: str) -> Done:
@@ -275,13 +283,13 @@ def _sound(done: Done, path: str) -> Done:
 
 
 @contextmanager
-def _one_line(path: str) -> Iterator[None]:
-    """What is wrong with a small JSON object, in one line that names it."""
+def _one_line(path: str, remedy: str = "it") -> Iterator[None]:
+    """What is wrong with a small JSON object, in one line that names it and says what to remove."""
     try:
         yield
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         said = " ".join(str(error).split())
-        raise DamagedError(f"{path} is damaged ({said}); remove it, and the next run makes it again") from error
+        raise DamagedError(f"{path} is damaged ({said}); remove {remedy}, and the next run makes that again") from error
 
 
 def _names_any(entries: Entries | DamagedError, keys: set[str]) -> bool:

@@ -1,16 +1,25 @@
-"""Re-checking what is committed: every file of every stage's newest complete set against its manifest."""
+"""Re-checking what is committed: manifests and sets, every file of the newest sets, and images between stages."""
 
 import hashlib
 import io
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.stage import Done
-from pipeline.store import Store
+from pipeline.hashing import fingerprint
+from pipeline.params import input_names
+from pipeline.plan import recipe_of, recipe_path, topological
+from pipeline.stage import Done, Shard, ShardRef, Stage, Upstream
+from pipeline.store import DamagedError, Entries, Store
 from schemas import TABLES, check_version, validate
+
+_IMAGE = "image_id"
+_QUARANTINE = "quarantine"
 
 
 @dataclass
@@ -23,48 +32,124 @@ class Verified:
     damage: list[str] = field(default_factory=list)
 
 
-def verify(store: Store, stages: Sequence[str]) -> Verified:
-    """Check presence, bytes, checksums, rows and schema of all files, and that keys are unique in a whole stage."""
+def verify(store: Store, stages: Collection[str]) -> Verified:
+    """Check that manifests and sets can be read and fit each other, and all files of the newest complete sets.
+
+    stages: names. As a mapping to the stages themselves, that no image is lost or doubled on its way is checked too.
+    """
     result = Verified()
-    for stage in stages:
-        newest = store.newest(stage)
-        complete = store.complete_set(stage, *newest) if newest else None
-        if newest is None:
-            continue
-        if complete is None:
-            result.damage.append(f"{stage}: set {newest[1]} is missing")
+    known = stages if isinstance(stages, Mapping) else {}
+    flow = _Flow(store)
+    for name in topological(known) if known else stages:
+        recipes = {
+            recipe: _Recipe(store.manifests(name, recipe), store.sets(name, recipe))
+            for recipe in store.files.names(name)
+            if "." not in recipe
+        }
+        for recipe, committed in recipes.items():
+            _verify_recipe(store, name, recipe, committed, result)
+        newest, entries = _newest_set(store, name, recipes, result)
+        if entries is None:
             continue
         result.stages += 1
-        _verify_stage(store, stage, complete, result)
+        stage = known.get(name)
+        _verify_stage(store, name, stage if stage and stage.per_image else None, entries, result)
+        if stage is not None:
+            result.damage += flow.add(stage, newest, entries)
     return result
 
 
-def _verify_stage(store: Store, stage: str, complete: dict[str, Done], result: Verified) -> None:
+@dataclass(frozen=True)
+class _Recipe:
+    """What is committed under one recipe: by key and by set."""
+
+    manifests: Mapping[str, Done | DamagedError]
+    sets: Mapping[str, Entries | DamagedError]
+
+
+def _verify_recipe(store: Store, stage: str, recipe: str, committed: _Recipe, result: Verified) -> None:
+    """Every small JSON object, whether the newest set needs it or not: a damaged one would stop a later run."""
+    for found in (*committed.manifests.values(), *committed.sets.values()):
+        if isinstance(found, DamagedError):
+            result.damage.append(f"{stage}: {found}")
+    for name, entries in committed.sets.items():
+        if not isinstance(entries, DamagedError):
+            missing = (done.key for done, _ in entries if done.key not in committed.manifests)
+            said = f"{stage}: set {recipe}/sets/{name}.json names shard"
+            result.damage += [f"{said} {key}, whose manifest is missing; remove the set" for key in missing]
+    if _ingredients(store, stage, recipe) is None:
+        result.damage.append(f"{stage}: {recipe_path(stage, recipe)} is damaged")
+
+
+def _newest_set(
+    store: Store, stage: str, recipes: Mapping[str, _Recipe], result: Verified
+) -> tuple[str, Entries | None]:
+    """The recipe and entries of the stage's newest complete set; None where there is none, or none to be read."""
+    try:
+        recipe, name = store.newest(stage) or ("", "")
+    except DamagedError as error:
+        result.damage.append(f"{stage}: {error}")
+        return "", None
+    if not recipe:
+        return "", None
+    committed = recipes.get(recipe, _Recipe({}, {}))
+    entries = committed.sets.get(name)
+    if entries is None:
+        result.damage.append(f"{stage}: set {name} is missing")
+    if entries is None or isinstance(entries, DamagedError):
+        return recipe, None
+    for done, _ in entries:
+        if isinstance(manifest := committed.manifests.get(done.key), Done) and manifest != done:
+            said = f"{stage}: shard {done.key}: its manifest is not the one that set {recipe}/sets/{name}.json names"
+            result.damage.append(f"{said}; remove the set")
+    return recipe, entries
+
+
+def _verify_stage(store: Store, name: str, per_image: Stage | None, entries: Entries, result: Verified) -> None:
     keys: dict[str, list[pa.Table]] = {}
-    for done in complete.values():
-        for name, entry in done.blobs.items():
+    for done, _ in entries:
+        for blob, entry in done.blobs.items():
             result.files += 1
-            _bytes(store, f"{stage}: blob {name}", entry, result)
-        for name, entry in done.tables.items():
+            _bytes(store, f"{name}: blob {blob}", entry, result)
+        for table_name, entry in done.tables.items():
             result.files += 1
-            data = _bytes(store, f"{stage}: part {entry['file']}", entry, result)
-            table = _table(name, data, entry["rows"], f"{stage}: part {entry['file']}", result) if data else None
+            table = _table(store, table_name, entry, f"{name}: part {entry['file']}", result)
             if table is not None:
                 result.rows += table.num_rows
-                keys.setdefault(name, []).append(table.select(list(TABLES[name].key)))
-        if "quarantine" not in done.tables and done.quarantined:
-            result.damage.append(f"{stage}: shard {done.key}: {done.quarantined} quarantined rows are missing")
-    for name, parts in keys.items():
-        key = list(TABLES[name].key)
-        if not key:
-            continue
-        joined = pa.concat_tables(parts)
-        if joined.group_by(key).aggregate([]).num_rows != joined.num_rows:
-            result.damage.append(f"{stage}: table {name}: {'+'.join(key)} is not unique over the stage's shards")
+                keys.setdefault(table_name, []).append(table.select(list(TABLES[table_name].key)))
+        result.damage += _counts(name, done)
+    if per_image and _IMAGE in TABLES[primary := per_image.outputs[0]].key:
+        images = [part.select([_IMAGE]) for table in (primary, _QUARANTINE) for part in keys.pop(table, [])]
+        result.damage += _repeated(images, f"{name}: table {primary}, with quarantine")
+    for table_name, parts in keys.items():
+        result.damage += _repeated(parts, f"{name}: table {table_name}")
 
 
-def _bytes(store: Store, where: str, entry: object, result: Verified) -> bytes | None:
-    assert isinstance(entry, dict)
+def _counts(stage: str, done: Done) -> list[str]:
+    """A manifest counts the rows of its first table, and of quarantine."""
+    first = next((table for table in done.tables if table != _QUARANTINE), "")
+    lines = []
+    for table, counted in ((first, done.ok), (_QUARANTINE, done.quarantined)):
+        rows = done.tables[table]["rows"] if table in done.tables else 0
+        if rows != counted:
+            lines.append(f"{stage}: shard {done.key}: {counted} rows of {table or 'a table'} are counted, {rows} named")
+    return lines
+
+
+def _repeated(parts: Sequence[pa.Table], where: str) -> list[str]:
+    """A line where the keys of all shards together are not unique; it shows one that is there again."""
+    joined = pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({})
+    if not joined.column_names:
+        return []
+    counts = joined.group_by(joined.column_names).aggregate([([], "count_all")])
+    again = counts.filter(pc.field("count_all") > 1).drop_columns(["count_all"])
+    if not again.num_rows:
+        return []
+    shown = ", ".join(map(str, again.slice(0, 1).to_pylist()[0].values()))
+    return [f"{where}: {'+'.join(joined.column_names)} is not unique over the stage's shards, for one {shown}"]
+
+
+def _bytes(store: Store, where: str, entry: Mapping[str, Any], result: Verified) -> bytes | None:
     try:
         data = store.files.get(entry["file"])
     except FileNotFoundError:
@@ -76,7 +161,10 @@ def _bytes(store: Store, where: str, entry: object, result: Verified) -> bytes |
     return data
 
 
-def _table(name: str, data: bytes, rows: int, where: str, result: Verified) -> pa.Table | None:
+def _table(store: Store, name: str, entry: Mapping[str, Any], where: str, result: Verified) -> pa.Table | None:
+    data = _bytes(store, where, entry, result)
+    if data is None:
+        return None
     try:
         table = pq.read_table(io.BytesIO(data))
         check_version(table.schema, TABLES[name])
@@ -84,6 +172,71 @@ def _table(name: str, data: bytes, rows: int, where: str, result: Verified) -> p
     except ValueError as error:
         result.damage.append(f"{where}: {error}")
         return None
-    if table.num_rows != rows:
-        result.damage.append(f"{where}: {table.num_rows} rows, its manifest says {rows}")
+    if table.num_rows != entry["rows"]:
+        result.damage.append(f"{where}: {table.num_rows} rows, its manifest says {entry['rows']}")
     return table
+
+
+def _ingredients(store: Store, stage: str, recipe: str) -> dict[str, Any] | None:
+    """What a recipe was made of: {} where that was not kept, None where it is damaged."""
+    path = recipe_path(stage, recipe)
+    try:
+        found: dict[str, Any] = json.loads(store.files.get_many([path]).get(path, b"{}"))
+    except ValueError:
+        return None
+    return found
+
+
+class _Flow:
+    """Rows in = rows out + quarantined, shard by shard, through stages added from above to below.
+
+    What a shard reads stands in no manifest, but in the plan: stages are planned again on the complete sets of those
+    above, which needs no data set. A set that was made of other inputs (older ones, say) cannot be judged so.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._above: dict[str, Upstream] = {}
+        self._ok: dict[ShardRef, int] = {}
+        self._lost: dict[ShardRef, int] = {}
+
+    def add(self, stage: Stage, recipe: str, entries: Entries) -> list[str]:
+        """A line for each shard of the stage's newest set that lost images or made some up."""
+        reads = any(input_names(stage.params).values())
+        planned = {shard.key: shard for shard in self._plan(stage, recipe)} if stage.per_image and reads else {}
+        shards = [planned.get(shard.key, shard) for _, shard in entries]
+        damage = []
+        for (done, _), shard in zip(entries, shards, strict=True):
+            ref = ShardRef(stage.name, recipe, shard.key)
+            self._ok[ref] = done.ok
+            if not stage.per_image:
+                continue
+            self._lost[ref] = max(0, (shard.rows or done.ok) - done.ok)
+            expected = self._rows_in(shard) if shard.key in planned or not reads else None
+            if expected is not None and done.ok + done.quarantined not in expected:
+                said = f"{done.ok} out and {done.quarantined} quarantined"
+                damage.append(f"{stage.name}: shard {shard.key}: {expected[-1]} rows in, {said}")
+        ingredients = _ingredients(self._store, stage.name, recipe) or {}
+        self._above[stage.name] = Upstream(stage.name, stage.kind, recipe, shards, ingredients)
+        return damage
+
+    def _plan(self, stage: Stage, recipe: str) -> list[Shard]:
+        """The stage's shards, if it is planned on what is complete above under the recipe that it has."""
+        names = input_names(stage.params)
+        if not {name for above in names.values() for name in above} <= self._above.keys():
+            return []
+        inputs = {slot: tuple(self._above[name] for name in above) for slot, above in names.items()}
+        return stage.plan(recipe, inputs, self._store) if fingerprint(recipe_of(stage, inputs)) == recipe else []
+
+    def _rows_in(self, shard: Shard) -> range | None:
+        """How many images the shard was given, at least and at most; None where nothing says it.
+
+        Counts that ingest made by split and class include what a stage in between quarantined, maybe of others.
+        """
+        refs = [ref for above in shard.inputs.values() for ref in above]
+        if shard.rows_from is not None:
+            rows = sum(self._ok[ref] for ref in shard.inputs[shard.rows_from])
+            return range(rows, rows + 1)
+        if shard.rows is None:
+            return None
+        return range(shard.rows - sum(self._lost.get(ref, 0) for ref in refs), shard.rows + 1)

@@ -134,7 +134,10 @@ def test_damage_on_an_object_store(s3_root):  # noqa: F811
     assert verify(store, fakes.stages()).damage == []
     for path, said in (
         (part, f"part {part} is missing"),
-        (f"each/{recipe}/done/{key}.json", f"set {name} names shard {key}, whose manifest is missing"),
+        (
+            f"each/{recipe}/done/{key}.json",
+            f"set {recipe}/sets/{name}.json names shard {key}, whose manifest is missing; remove the set",
+        ),
         (f"each/{recipe}/sets/{name}.json", f"set {name} is missing"),
     ):
         data = store.files.get(path)
@@ -150,7 +153,7 @@ def test_a_manifest_that_is_gone_is_damage(store, done):
     """Breaks when a set may name a shard that has no manifest any more."""
     store.files.remove("s/r/done/a.json")
     (line,) = verify(store, ["s"]).damage
-    assert line.endswith("names shard a, whose manifest is missing")
+    assert line.endswith("names shard a, whose manifest is missing; remove the set")
 
 
 def test_a_manifest_of_another_attempt_is_damage(store, done):
@@ -177,6 +180,26 @@ def test_a_set_under_another_name_is_damage(store, done):
     store.files.put(path, json.dumps({"shards": json.loads(store.files.get(path))["shards"][:1]}).encode())
     (line,) = verify(store, ["s"]).damage
     assert path in line
+
+
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("which", ["done", "sets", "newest.json"])
+def test_removing_what_verify_says_lets_a_run_mend_the_store(store, which, cut):
+    """Breaks when the advice in a line about damage leaves a store that no run makes whole."""
+    chosen = fakes.stages()
+    fakes.run(store, chosen)
+    planned = make_plan(chosen, store)["each"]
+    base = f"each/{planned.recipe}"
+    paths = {"done": f"{base}/done/{planned.keys[0]}.json", "sets": f"{base}/sets/{set_id(planned.keys)}.json"}
+    path = paths.get(which, "each/newest.json")
+    if cut:
+        store.files.put(path, store.files.get(path)[:-3])
+        assert any(f"{path} is damaged" in line for line in verify(store, chosen).damage)
+    store.files.remove(path)
+    if which == "done":
+        store.files.remove(paths["sets"])
+    assert fakes.run(store, chosen) == ({"each": 1} if which == "done" else {})
+    assert verify(store, chosen).damage == []
 
 
 def test_damage_outside_the_newest_set_is_found(store, done):
@@ -223,12 +246,16 @@ def test_an_image_comes_out_once(store, other, bad):
 
 
 class Counted(fakes.Each):
-    """Each, but for the number of rows, which only its worker could know: `localize` and `ddt` are so."""
+    """Each, but for the number of rows, which only its worker could know: `localize` and `ddt` are so.
+
+    By factor 0 it covers no image, as `localize` does those of a split that it is not asked for.
+    """
 
     kind = "counted"
 
     def plan(self, recipe, inputs, store):
-        return [replace(shard, rows_from=None) for shard in super().plan(recipe, inputs, store)]
+        shards = super().plan(recipe, inputs, store)
+        return [replace(shard, rows_from=None, rows=shard.rows if self.params.factor else 0) for shard in shards]
 
     def worker(self, context):
         work = super().worker(context)
@@ -280,6 +307,13 @@ def test_a_set_made_of_older_inputs_is_not_judged(store):
     changed = fakes.stages(source={"rows": 12, "flavour": "odd", "bad": 2})
     fakes.run(store, changed, only="source")
     assert verify(store, changed).damage == []
+
+
+def test_a_changed_parameter_is_no_damage(store):
+    """Breaks when results are judged by a plan of other parameters than they were made with."""
+    chosen = flowing(store)
+    chosen["counted"] = Counted("counted", fakes.EachParams(factor=0.0))
+    assert verify(store, chosen).damage == []
 
 
 def test_shards_that_are_to_be_computed_again_are_no_damage(store):

@@ -118,6 +118,13 @@ def test_swept_numbers_are_oracle_and_have_their_curves(finished_run):
         assert any(math.isclose(c["threshold"], row["threshold"]) for c in curve)
 
 
+def test_a_sweep_alone_counts_what_the_whole_run_counted(run_copy, finished_run):
+    """Breaks when `--only` forgets what the score maps' shards were made from, and plans other shards."""
+    target = runs.target_of(run_copy)
+    for name in ("sweep_cam", "sweep_ddt"):
+        assert runs.execute(target, only=name) == {}, name
+
+
 def test_a_source_without_the_split_is_one_line(run_copy):
     """Breaks when a stage that never saw the reported split gives a traceback, or drops out silently."""
     run_copy["stages"] = {
