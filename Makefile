@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: help setup demo test test-long check format parity bench gpu-check clean
+.PHONY: help setup demo test test-long check format parity bench chaos gpu-check clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -64,6 +64,9 @@ parity: setup  ## compare with the reference numbers of WEAKBOX_GOLDEN
 bench: setup  ## one measured comparison, TOPIC=pipeline for example; writes benchmarks/results
 	@[ -n "$(TOPIC)" ] || { echo "make bench needs a topic: make bench TOPIC=pipeline"; exit 2; }
 	$(BIN)/python -m benchmarks.run $(TOPIC)
+
+chaos: setup  ## faults by seed in runs of mini.yaml (half an hour); writes benchmarks/results/chaos.json
+	$(BIN)/python -m benchmarks.chaos $(ARGS)
 
 # No setup here: this also runs on a GPU machine that has only Python, torch, torchvision, numpy, pyarrow and OpenCV.
 gpu-check:  ## the mathematics on this machine's GPU, results against the CPU's
