@@ -96,7 +96,7 @@ def score(
             ranked, missing = read_classes(classes, image_ids)
             _warn(missing, len(image_ids), f"no class in {classes}")
         chosen = protocol or ("wsolevaluation" if maps is not None else "original")
-        foreign = Foreign(truth, method or source.stem, chosen, ranked, len(os.sched_getaffinity(0)))
+        foreign = Foreign(truth, method or source.stem, chosen, ranked, os.cpu_count() or 1)
         if boxes is not None:
             found, missing = read_boxes(boxes, image_ids)
             _warn(missing, len(image_ids), f"no box in {boxes}")
@@ -125,9 +125,13 @@ def _one_line() -> Iterator[None]:
 
 def _check_writable(json_file: str | None) -> None:
     """Refuse a file that cannot be written before minutes are spent on its content."""
-    folder = os.path.dirname(os.path.abspath(json_file)) if json_file not in (None, "-") else "."
+    if json_file in (None, "-"):
+        return
+    folder = os.path.dirname(os.path.abspath(json_file))
     if not os.access(folder, os.W_OK):
         raise UsageError(f"--json {json_file}: {folder} is no folder that can be written to")
+    if os.path.isdir(json_file) or (os.path.exists(json_file) and not os.access(json_file, os.W_OK)):
+        raise UsageError(f"--json {json_file}: no file that can be written to")
 
 
 def _warn(missing: int, images: int, what: str) -> None:

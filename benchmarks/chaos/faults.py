@@ -28,8 +28,7 @@ def signals(kind: str, command: Command) -> bool:
     if command.process.poll() is not None:
         return False
     command.process.send_signal(number)
-    command.wait(300)
-    return True
+    return command.wait(300) != 0
 
 
 def processes(kind: str, command: Command, chance: random.Random) -> bool:

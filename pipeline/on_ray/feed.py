@@ -6,6 +6,7 @@ stage cannot be divided, tried with half the batch. A shard that takes far longe
 second actor, and the first to commit wins. Only this process's own clock decides anything.
 """
 
+import contextlib
 import statistics
 import time
 from collections import deque
@@ -114,13 +115,16 @@ class Feed:
             self._done(work, value)
 
     def _done(self, work: Work, done: Done) -> None:
+        self._report(work, done)
+        if work.twin:
+            for member in [m for m in self._pool.members if m.head is not None and m.head.key == work.key]:
+                self._requeue(self._pool.remove(member))  # it hangs, and its actor with it
+
+    def _report(self, work: Work, done: Done) -> None:
         self._unfinished.discard(work.key)
         self._paces.append(done.seconds / max(1, work.task.shard.rows or 1))
         self._metrics.done(done)
         self._on_done(done)
-        if work.twin:
-            for member in [m for m in self._pool.members if m.head is not None and m.head.key == work.key]:
-                self._requeue(self._pool.remove(member))  # it hangs, and its actor with it
 
     def _failed(self, work: Work, error: RayTaskError) -> None:
         if isinstance(error.cause, WeakboxError):
@@ -134,7 +138,7 @@ class Feed:
     def _died(self, member: Member, error: RayError) -> None:
         """Charge what the actor was at; what waited behind it goes back uncharged. A lost node charges nobody."""
         its_fault = died_of_its_work(member, error)
-        self._pool.lost(member, error)
+        self._pool.lost(member, error, its_fault)
         held = []
         for ref, work in member.given.items():
             value = _settled(ref)
@@ -165,28 +169,35 @@ class Feed:
 
     def _double_stalled(self) -> None:
         """Give a shard to a second actor when it takes ten times as long as its siblings."""
-        if len(self._paces) < _SIBLINGS:
-            return
-        pace = statistics.median(self._paces)
-        for member in list(self._pool.members):
-            work = member.head
-            if work is None or work.twin or type(work) is not Work:
-                continue
-            limit = max(self._stall_seconds, _SLOWER * pace * max(1, work.task.shard.rows or 1))
-            if time.monotonic() - member.since > limit:
-                _LOG.warning("shard is slow, a second actor gets it", stage=self._job.stage.name, shard=work.key)
-                work.twin = True
-                self._requeue([work, *list(member.given.values())[1:]])
-                if not any(other.ready and not other.given for other in self._pool.members):
-                    self._pool.add()
+        stalled = [member for member in self._pool.members if self._stalls(member)]
+        for member in stalled:
+            head, *waiting = member.given.items()
+            _LOG.warning("shard is slow, a second actor gets it", stage=self._job.stage.name, shard=head[1].key)
+            head[1].twin = True
+            member.given = dict([head])
+            self._requeue([work for _, work in (head, *waiting)])
+            if all(other in stalled or not other.ready for other in self._pool.members):
+                self._pool.remove(member)  # nobody is left to take it
+                self._pool.add()
+
+    def _stalls(self, member: Member) -> bool:
+        work = member.head
+        if work is None or work.twin or type(work) is not Work or len(self._paces) < _SIBLINGS:
+            return False
+        expected = statistics.median(self._paces) * max(1, work.task.shard.rows or 1)
+        return time.monotonic() - member.since > max(self._stall_seconds, _SLOWER * expected)
 
     def _drain(self) -> None:
         """After a stop signal: wait for what actors are at, drop the rest. Whoever set the signal bounds the wait."""
-        heads = {ref: member for member in self._pool.members for ref in list(member.given)[:1]}
+        heads = {ref: work for member in self._pool.members for ref, work in list(member.given.items())[:1]}
         while heads:
             ready, _ = ray.wait(list(heads), num_returns=1, timeout=1.0)
             for ref in ready:
-                self._collect(heads.pop(ref), ref)
+                work = heads.pop(ref)
+                with contextlib.suppress(RayError):  # the next run does it
+                    done = ray.get(ref)
+                    if work.key in self._unfinished and not isinstance(work, Part):
+                        self._report(work, done)
         raise Stopped(STOPPED)
 
 

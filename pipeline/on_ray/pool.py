@@ -5,6 +5,7 @@ what it held, the pool lives with fewer actors, and a lost one is replaced (Ray 
 """
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import ray
@@ -57,7 +58,7 @@ class Pool:
         self.members: list[Member] = []
         self._wanted = 0
         self._losses = 0
-        self._placed = self._looked = time.monotonic()
+        self._placed = self._reminded = self._looked = time.monotonic()
 
     def open(self, job: Job) -> None:
         """Take a job on: actors of another shape end, the others load its stage. Raises StageFailed: none fits."""
@@ -66,10 +67,19 @@ class Pool:
         self._shape = job.resources.shape()
         self._job = job
         self._losses = 0
-        self._placed = time.monotonic()
+        self._placed = self._reminded = time.monotonic()
         for member in self.members:
             self._load(member)
         self.tend(len(job.tasks), force=True)
+
+    def await_place(self, job: Job) -> None:
+        """Wait for a node that one worker of a training fits on. Raises StageFailed when none came in time."""
+        started = time.monotonic()
+        while lacking := fitting(job.resources)[1]:
+            job.stop.check()
+            if time.monotonic() - started >= self._placement:
+                raise StageFailed(f"{job.stage.name}: {lacking}")
+            time.sleep(1.0)
 
     def close(self) -> None:
         """End all actors."""
@@ -97,14 +107,15 @@ class Pool:
         for member in waiting[: max(0, len(self.members) - self._wanted)]:
             self.remove(member)
         if any(member.ready for member in self.members):
-            self._placed = now
+            self._placed = self._reminded = now
         elif lacking and now - self._placed >= self._placement:
             raise StageFailed(f"{self._job.stage.name}: {lacking}")
-        elif now - self._placed >= _REMIND_SECONDS:
-            self._placed = now
+        elif now - self._reminded >= _REMIND_SECONDS:
+            self._reminded = now
             free = {name: ray.available_resources().get(name, 0.0) for name in self._job.resources.needs()}
             needs = self._job.resources.needs()
-            _LOG.warning("waiting for resources", stage=self._job.stage.name, needs=needs, free=free)
+            said = lacking or "busy with other work"
+            _LOG.warning("waiting for resources", stage=self._job.stage.name, needs=needs, free=free, why=said)
 
     def add(self) -> None:
         """Start one more actor."""
@@ -118,9 +129,9 @@ class Pool:
         self.members.remove(member)
         return list(member.given.values())
 
-    def lost(self, member: Member, error: BaseException) -> None:
-        """An actor died: replace it. Raises StageFailed when one after the other dies."""
-        self._losses += 1
+    def lost(self, member: Member, error: BaseException, its_own: bool = True) -> None:
+        """An actor died: replace it. Raises StageFailed when one after the other dies of its own, not with its node."""
+        self._losses += its_own
         if self._losses > _LOSSES:
             raise StageFailed(f"{self._job.stage.name}: {_LOSSES} actors lost without one shard done: {short(error)}")
         _LOG.warning("actor lost, replacing it", stage=self._job.stage.name, error=short(error))
@@ -139,13 +150,25 @@ class Pool:
 
 def fitting(resources: StageResources) -> tuple[int, str]:
     """How many actors the cluster's nodes hold, at most the number asked for; and what is lacking where it is none."""
-    have = ray.cluster_resources()
-    counts = {name: have.get(name, 0.0) // need for name, need in resources.needs().items()}
-    for name, count in counts.items():
-        if count < 1:
-            return 0, f"one actor needs {resources.needs()[name]:g} {name}, the cluster has {have.get(name, 0.0):g}"
-    most = int(min(counts.values(), default=1))
-    return (most if resources.actors is None else min(resources.actors, most)), ""
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    nodes = [node for node in alive if resources.labels.items() <= node.get("Labels", {}).items()]
+    if not nodes:
+        wanted = ", ".join(f"{label}={value}" for label, value in resources.labels.items())
+        return 0, f"no node has the labels {wanted}" if alive else "the cluster has no node"
+    needs = resources.needs()
+    most = sum(_on_node(node["Resources"], needs) for node in nodes)
+    if most:
+        return (most if resources.actors is None else min(resources.actors, most)), ""
+    for name, need in needs.items():
+        largest = max(node["Resources"].get(name, 0.0) for node in nodes)
+        if largest < need:
+            return 0, f"one actor needs {need:g} {name}, the largest node has {largest:g}"
+    together = ", ".join(f"{need:g} {name}" for name, need in needs.items())
+    return 0, f"one actor needs {together}, which no node has together"
+
+
+def _on_node(has: Mapping[str, float], needs: Mapping[str, float]) -> int:
+    return int(min((has.get(name, 0.0) // need for name, need in needs.items()), default=1))
 
 
 def died_of_its_work(member: Member, error: RayError) -> bool:

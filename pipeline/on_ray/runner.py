@@ -26,6 +26,7 @@ class RayRunner:
             from pipeline.on_ray.trainer import fit_on_ray  # Ray Train takes seconds to import, in every pool actor too
 
             self.close()
+            self._pool.await_place(job)
             for task in job.tasks:
                 on_done(fit_on_ray(job.stage, job.recipe, task, job.store, job.resources, job.stop))
             return

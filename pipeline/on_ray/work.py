@@ -80,6 +80,8 @@ class Division:
 
     def finished(self, part: Part, result: Any) -> list[Work]:
         """A part is done, `result` refers to it. Returns the work that follows: none, or the join."""
+        if part.place in self._finished:
+            return []
         self._finished[part.place] = result
         self._open -= 1
         return [] if self._open else [Join(self._task, parts=[self._finished[p] for p in sorted(self._finished)])]
@@ -106,7 +108,7 @@ class Division:
 
         Parts of more than a batch hold whole batches, so that their results are bit by bit those of the whole shard.
         """
-        size = -(-len(image_ids) // PARTS)
+        size = max(1, -(-len(image_ids) // PARTS))
         if len(image_ids) > self._batch:
             size = -(-size // self._batch) * self._batch
         starts = range(0, len(image_ids), size)

@@ -3,7 +3,8 @@
 Parsers take lines, not paths. Corners in the files count as inclusive and become half-open here (x1 + 1, y1 + 1).
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -51,14 +52,18 @@ class Baseline(NamedTuple):
 def parse_image_ids(lines: Iterable[str]) -> tuple[str, ...]:
     """Image ids in file order; raises ValueError for a repeated id."""
     ids = tuple(line.strip() for line in lines if line.strip())
-    if len(set(ids)) != len(ids):
-        raise ValueError("an image id is listed twice")
+    for image_id, times in Counter(ids).most_common(1):
+        if times > 1:
+            raise ValueError(f"{image_id}: listed twice")
     return ids
 
 
 def parse_class_labels(lines: Iterable[str], image_ids: Sequence[str]) -> IntArray:
     """Class index (N,) of each image, from lines ``id,label``."""
-    labels = {image_id: int(values[0]) for image_id, values in _rows(lines, 1)}
+    labels = {image_id: values[0] for image_id, values in _once(_rows(lines, 1), "class label")}
+    for image_id, label in labels.items():
+        if label != int(label):
+            raise ValueError(f"{image_id}: class label {label:g} is no class index")
     return np.array([_known(labels, image_id, "class label") for image_id in image_ids], dtype=np.int64)
 
 
@@ -84,7 +89,7 @@ def parse_boxes(image_ids: Sequence[str], size_lines: Iterable[str], localizatio
 
 def parse_sizes(image_ids: Sequence[str], lines: Iterable[str]) -> FloatArray:
     """Width and height (N, 2) of the images, from lines ``id,width,height``; raises ValueError, naming the id."""
-    sizes = dict(_rows(lines, 2))
+    sizes = dict(_once(_rows(lines, 2), "image size"))
     rows = np.array([_known(sizes, image_id, "image size") for image_id in image_ids], dtype=np.float64).reshape(-1, 2)
     for row in np.flatnonzero((rows <= 0).any(axis=1))[:1]:
         raise ValueError(f"{image_ids[row]}: image size {rows[row, 0]:g} x {rows[row, 1]:g}")
@@ -144,6 +149,15 @@ def _rows(lines: Iterable[str], fields: int) -> Iterable[tuple[str, list[float]]
         if len(parsed) != fields or not np.isfinite(parsed).all():
             raise ValueError(f"line {number}: expected an id and {fields} numbers, got {line.strip()!r}")
         yield image_id, parsed
+
+
+def _once(rows: Iterable[tuple[str, list[float]]], what: str) -> Iterator[tuple[str, list[float]]]:
+    """The rows; raises ValueError for an id that comes back with another value."""
+    seen: dict[str, list[float]] = {}
+    for image_id, values in rows:
+        if seen.setdefault(image_id, values) != values:
+            raise ValueError(f"{image_id}: more than one {what}")
+        yield image_id, values
 
 
 def _known(table: dict[str, Value], image_id: str, what: str) -> Value:

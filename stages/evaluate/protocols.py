@@ -81,8 +81,10 @@ def _scale(sizes: FloatArray) -> FloatArray:
 
 
 def _to_wsol(boxes: FloatArray, sizes: FloatArray) -> FloatArray:
-    """Inclusive corners, scaled by 224 / size, truncated toward zero (wsolevaluation)."""
-    return np.trunc((boxes - INCLUSIVE) * WSOL_SIDE / _scale(sizes)) + INCLUSIVE
+    """Inclusive corners, scaled by 224 / size, truncated toward zero (wsolevaluation). An empty box stays empty."""
+    scaled = np.trunc((boxes - INCLUSIVE) * WSOL_SIDE / _scale(sizes)) + INCLUSIVE
+    empty = (boxes[:, 2] <= boxes[:, 0]) | (boxes[:, 3] <= boxes[:, 1])
+    return np.where(empty[:, None], boxes[:, [0, 1, 0, 1]], scaled)
 
 
 def _to_psol(boxes: FloatArray, sizes: FloatArray) -> FloatArray:

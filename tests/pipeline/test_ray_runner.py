@@ -140,7 +140,7 @@ def test_a_failed_set_up_ends_the_stage_at_once(run, tmp_path):
 )
 def test_resources_that_no_node_has_are_refused(run, resources, missing):
     """Breaks when the pool waits for ever for an actor that fits nowhere."""
-    with pytest.raises(StageFailed, match=f"one actor needs {missing}, the cluster has 0|2"):
+    with pytest.raises(StageFailed, match=f"one actor needs {missing}, the largest node has 0|2"):
         run(resources=resources)
 
 

@@ -52,13 +52,16 @@ class MapFolder(NamedTuple):
                 raise ForeignInputError(f"{image_id}: the map's shape is {said}; it should be {wanted}")
 
     def read(self, image_id: str) -> FloatArray:
-        """One map (h, w) float64. Raises ForeignInputError for NaN, infinity, or a 224 x 224 map outside [0, 1]."""
+        """One map (h, w) in the file's own precision: wsolevaluation quantises it so.
+
+        Raises ForeignInputError for NaN, infinity, or a 224 x 224 map outside [0, 1].
+        """
         path = self.path(image_id)
         try:
             values = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise ForeignInputError(f"{image_id}: {path}: {_reason(error)}") from error
-        values = values.astype(np.float64)
+        values = values.astype(values.dtype.newbyteorder("="))
         if not np.isfinite(values).all():
             raise ForeignInputError(f"{image_id}: the map has a NaN or an infinity")
         if values.shape == FRAME and (values.min() < 0 or values.max() > 1):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from stages.evaluate.foreign.errors import ForeignInputError
 from stages.evaluate.foreign.map_folder import FRAME
@@ -18,13 +19,20 @@ from stages.evaluate.score_maps import evaluator_score_map
 from stages.evaluate.tally import Tally, histogram_tallies, peak_tallies
 from stages.vision.images import ImageError, decode
 
+GREY = 128
+"""Peak-IoU's masks are what is brighter; for PxAP everything that is not black counts, as in wsolevaluation."""
+
 
 class MaskFolder(NamedTuple):
-    """The masks of some images: those that the metadata lists, or ``root/<image_id without its extension>.png``."""
+    """The masks of some images: those that the metadata lists, or ``root/<image_id without its extension>.png``.
+
+    peaks: whether Peak-IoU is counted: it knows no regions to ignore.
+    """
 
     root: Path
     image_ids: tuple[str, ...]
     files: tuple[MaskFiles, ...]
+    peaks: bool
 
     @classmethod
     def of(cls, root: Path, metadata: MetadataFolder) -> "MaskFolder":
@@ -37,24 +45,24 @@ class MaskFolder(NamedTuple):
                     raise ForeignInputError(f"{image_id}: mask {name} leads out of the folder of masks")
                 if not (root / name).is_file():
                     raise ForeignInputError(f"{image_id}: there is no mask {root / name}")
-        return cls(root, image_ids, files)
+        return cls(root, image_ids, files, peaks=all(own.ignore is None for own in files))
 
     def tallies(self, index: int, score_map: FloatArray) -> Iterator[Tally]:
         """PxAP's histogram of one image; Peak-IoU's counts too, unless the metadata has regions to ignore."""
         own = self.files[index]
-        instances = [self._read(index, name) for name in own.instances]
+        greys = [self._read(index, name) for name in own.instances]
         ignore = self._read(index, own.ignore) if own.ignore else None
-        foreground, ignored = evaluation_masks(instances, ignore)
+        foreground, ignored = evaluation_masks(greys, ignore)
         scores = score_map if score_map.shape == FRAME else evaluator_score_map(score_map)
         yield from histogram_tallies(pixel_histogram(scores, foreground, ignored))
-        if all(files.ignore is None for files in self.files):
-            whole = _union(instances)
+        if self.peaks:
+            whole = _union([grey > GREY for grey in greys])
             yield from peak_tallies(localization_map(score_map, *whole.shape), whole)
 
-    def _read(self, index: int, name: str) -> BoolArray:
-        """A mask (H, W) of its own size: what is not black."""
+    def _read(self, index: int, name: str) -> npt.NDArray[np.uint8]:
+        """A mask (H, W) of its own size in grey."""
         try:
-            return np.asarray(decode((self.root / name).read_bytes())[:, :, 0] > 0)
+            return cv2.cvtColor(decode((self.root / name).read_bytes()), cv2.COLOR_RGB2GRAY).astype(np.uint8)
         except (OSError, ImageError) as error:
             raise ForeignInputError(f"{self.image_ids[index]}: mask {self.root / name}: {error}") from error
 

@@ -46,6 +46,7 @@ def read_boxes(folder: Path) -> BoxMetadata:
 
 def read_metadata(folder: Path) -> MetadataFolder:
     """Everything about a split. Raises ForeignInputError, naming file or image id."""
+    folder = folder.resolve()
     localization = _lines(folder, "localization.txt")
     try:
         image_ids = parse_image_ids(_lines(folder, "image_ids.txt"))
@@ -64,8 +65,9 @@ def read_metadata(folder: Path) -> MetadataFolder:
 
 
 def _names_masks(localization: list[str]) -> bool:
-    """OpenImages lists mask files where the others list four numbers."""
-    return bool(localization) and localization[0].split(",")[1].endswith(".png")
+    """OpenImages lists two file names, the second one maybe empty, where the others list four numbers."""
+    first, ignore = localization[0].strip().rsplit(",", 2)[-2:] if localization[0].count(",") > 1 else ("", "")
+    return first.endswith(".png") and (not ignore or ignore.endswith(".png"))
 
 
 def _lines(folder: Path, name: str) -> list[str]:

@@ -12,7 +12,7 @@ from stages.evaluate.foreign.errors import ForeignInputError
 from stages.evaluate.foreign.map_folder import MapFolder
 from stages.evaluate.foreign.mask_folder import MaskFolder
 from stages.evaluate.foreign.metadata_folder import MetadataFolder
-from stages.evaluate.foreign.swept import SweptImage, in_frame, sweep_image, thresholds
+from stages.evaluate.foreign.swept import SweptImage, applied, in_frame, sweep_image, thresholds
 from stages.evaluate.protocols import PROTOCOLS
 from stages.evaluate.ragged import FloatArray, IntArray
 from stages.evaluate.rows import (
@@ -129,7 +129,7 @@ class _Swept:
         yield from max_box_acc_rows(nameless, self._largest, self._every, tried, foreign.protocol)
         chosen, choice = float(tried[best_threshold(self._largest)]), "oracle"
         if threshold is not None:
-            chosen, choice = threshold, "fixed"
+            chosen, choice = applied(threshold, foreign.protocol), "fixed"
         cuts = [int(chosen * maximum) for maximum in self._maxima]
         boxes = np.stack([own[cut] for own, cut in zip(self._boxes, cuts, strict=True)])
         truth = foreign.metadata.truth

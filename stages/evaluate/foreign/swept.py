@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from stages.evaluate.cuts.contours_opencv import cuts_of_thresholds, quantize
+from stages.evaluate.cuts.contours_opencv import CUTS, cuts_of_thresholds, quantize
 from stages.evaluate.cuts.cut_counts import CUT_THRESHOLDS, CutCounts, count_cuts
 from stages.evaluate.cuts.fixed_rule import boxes_per_threshold
 from stages.evaluate.cuts.sweep import largest_contour_boxes, sweep
@@ -21,12 +21,12 @@ WSOL_THRESHOLDS = np.arange(0.0, 1.0, 0.001)
 
 
 class SweptImage(NamedTuple):
-    """One image: the box (255, 4) int32 of each cut, the map's maximum, and its counts over the S thresholds.
+    """One image: the box (255, 4) int16 of each cut, the map's maximum, and its counts over the S thresholds.
 
     A threshold tau is the cut int(tau * maximum). ``every`` (all contours) is counted under wsolevaluation alone.
     """
 
-    boxes: npt.NDArray[np.int32]
+    boxes: npt.NDArray[np.int16]
     maximum: int
     largest: CutCounts
     every: CutCounts | None
@@ -35,6 +35,11 @@ class SweptImage(NamedTuple):
 def thresholds(protocol: str) -> FloatArray:
     """The thresholds (S,) that are tried: wsolevaluation's thousand, else k / 255."""
     return WSOL_THRESHOLDS if protocol == "wsolevaluation" else CUT_THRESHOLDS
+
+
+def applied(threshold: float, protocol: str) -> float:
+    """The threshold that a given one comes to: wsolevaluation takes any, the others the next lower k / 255."""
+    return threshold if protocol == "wsolevaluation" else int(threshold * CUTS) / CUTS
 
 
 def sweep_image(score_map: FloatArray, truth: RaggedBoxes, size: FloatArray, protocol: str) -> SweptImage:
@@ -49,7 +54,7 @@ def sweep_image(score_map: FloatArray, truth: RaggedBoxes, size: FloatArray, pro
     resized = score_map if score_map.shape == (height, width) else enlarge(score_map, height, width)
     boxes = boxes_per_threshold(min_max(resized))
     best = _best(in_frame(boxes, np.tile(size, (len(boxes), 1)), protocol), truth)
-    return SweptImage(boxes.astype(np.int32), 255, _counts(best, PROTOCOLS[protocol].strict), None)
+    return SweptImage(boxes.astype(np.int16), 255, _counts(best, PROTOCOLS[protocol].strict), None)
 
 
 def in_frame(boxes: npt.NDArray[np.generic], sizes: FloatArray, protocol: str) -> FloatArray:
@@ -65,7 +70,7 @@ def _by_contours(score_map: FloatArray, truth: RaggedBoxes) -> SweptImage:
     cuts = cuts_of_thresholds(WSOL_THRESHOLDS, maximum)
     every = sweep(pixels[None], truth, ("all",))["all"][0]
     return SweptImage(
-        boxes.astype(np.int32), maximum, _counts(_best(boxes, truth)[cuts], False), _counts(every[cuts], False)
+        boxes.astype(np.int16), maximum, _counts(_best(boxes, truth)[cuts], False), _counts(every[cuts], False)
     )
 
 

@@ -1,5 +1,6 @@
 """Boxes and classes of others, from CSV or Parquet files."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -51,13 +52,16 @@ def read_classes(path: Path, image_ids: Sequence[str]) -> Found:
     table = _read(path, ("image_id", "class1"))
     ids = _ids(table, path)
     places = _places(ids, image_ids, path)
-    if len(set(ids)) < len(ids):
-        twice = next(image_id for image_id in ids if ids.count(image_id) > 1)
-        raise ForeignInputError(f"{path}: {twice} is listed twice")
+    for image_id, times in Counter(ids).most_common(1):
+        if times > 1:
+            raise ForeignInputError(f"{path}: {image_id} is listed twice")
     ranked: IntArray = np.full((len(image_ids), TOP), -1, np.int64)
     for rank in range(TOP):
         if f"class{rank + 1}" in table.column_names:
-            ranked[places, rank] = _numbers(table, f"class{rank + 1}", path, ids)
+            values = _numbers(table, f"class{rank + 1}", path, ids)
+            for row in np.flatnonzero(values != np.trunc(values))[:1]:
+                raise ForeignInputError(f"{path}: {ids[row]}: class{rank + 1} is {values[row]:g}, no class index")
+            ranked[places, rank] = values
     return Found(ranked, len(image_ids) - len(ids))
 
 

@@ -59,7 +59,7 @@ class Evaluate(Stage):
     """Every metric of every method, with protocol, threshold and interval; never without the trivial predictors."""
 
     kind = "evaluate"
-    version = 2
+    version = 3
     Params = EvaluateParams
     outputs = ("metrics", "curves", "groups", "comparisons")
     light = True
@@ -110,13 +110,14 @@ class _Evaluation:
         ranked = self._ranked(task, of_split)
         if ranked:
             found.metrics += self._classifier(images, ranked)
-        if not truth.image_ids:
-            return found
-        classes = np.stack(truth.take(ranked, np.full(_TOP, -1))) if ranked else None
-        self._boxes(task, images, truth, train, classes, found)
+        for source in self._params.labels:
+            found.metrics += self._masks(task, source, images)
         for source in self._params.counts:
             self._swept(task, source, of_split, truth, found)
-        found.metrics += trivial_rows(truth, train, self._params.protocols)
+        if truth.image_ids:
+            classes = np.stack(truth.take(ranked, np.full(_TOP, -1))) if ranked else None
+            self._boxes(task, images, truth, train, classes, found)
+            found.metrics += trivial_rows(truth, train, self._params.protocols)
         return found
 
     def _boxes(
@@ -140,13 +141,13 @@ class _Evaluation:
             known = {MetricKey("gt_known", GT_KNOWN_IOU): best[GT_KNOWN_IOU].correct}
             for by, members in groups.items():
                 found.groups += group_rows(Subject(name, None), known, first_protocol, by, members)
-        for source in self._params.labels:
-            found.metrics += self._masks(task, source, images)
 
     def _swept(self, task: Task, source: str, of_split: Any, truth: Truth, found: _Found) -> None:
         table = joined(
             self._context, of(task, "counts", source), "counts", tuple(TABLES["counts"].schema.names), of_split
         )
+        if not table.num_rows and not truth.image_ids:
+            return
         said = first(table, source)
         subject = Subject(said["method"], said["source"], seed=said["seed"])
         merged = merge(tallies_of(table))

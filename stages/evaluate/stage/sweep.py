@@ -12,13 +12,16 @@ from pipeline.params import option, reads
 from pipeline.stage import Context, Inputs, Shard, ShardRef, ShardResult, Stage, Task, Upstream, shard_key
 from pipeline.store import Store
 from schemas import TABLES
-from stages.evaluate.gather import TRUTH_COLUMNS, Truth, score_maps, truth_of
+from stages.evaluate.gather import TRUTH_COLUMNS, score_maps, truth_of
 from stages.evaluate.stage.read import joined, read_mask
 from stages.evaluate.tally import Tally, contour_tallies, fixed_tallies, mask_tallies, merge
 
 COUNTED = ("dev", "val", "test")
 CHOSEN_ON = "dev"
+NO_MAP = np.zeros((1, 1), np.float16)
+"""Stands, where pixels are counted, for the map of an image that a stage refused."""
 
+_IMAGE_COLUMNS = (*TRUTH_COLUMNS, "mask_uri", "label_name")
 _MAP_COLUMNS = ("image_id", "split", "method", "seed", "height", "width", "map")
 
 
@@ -35,7 +38,7 @@ class Sweep(Stage):
     """Counts, over all thresholds, how many images of dev, val and test a score map localises, and their pixels."""
 
     kind = "sweep"
-    version = 1
+    version = 2
     Params = SweepParams
     outputs = ("counts",)
 
@@ -66,34 +69,38 @@ class _Counter:
     def __call__(self, task: Task) -> ShardResult:
         counted = pc.field("split").isin(COUNTED)
         maps = joined(self._context, task.inputs["maps"], "score_maps", _MAP_COLUMNS, counted)
-        mapped = pc.field("image_id").isin(maps.column("image_id"))
-        columns = (*TRUTH_COLUMNS, "mask_uri")
-        images = joined(self._context, task.inputs["images"], "images", columns, counted & mapped)
+        images = self._images(task)
         by_id = score_maps(maps)
         rows: list[dict[str, Any]] = []
         for split in COUNTED:
-            truth = truth_of(images, split)
-            if truth.image_ids:
-                (first,) = maps.filter(pc.field("split") == split).slice(0, 1).to_pylist()
+            of_split = images.filter(pc.field("split") == split)
+            if of_split.num_rows and maps.num_rows:
+                (first,) = maps.slice(0, 1).to_pylist()
                 said = {"split": split, "method": first["method"], "source": self._params.maps, "seed": first["seed"]}
-                rows += [
-                    {**said, **_row(tally)} for tally in merge(self._tallies(images, truth, split, by_id)).values()
-                ]
+                tallies = merge(self._tallies(of_split, split, by_id))
+                rows += [{**said, **_row(tally)} for tally in tallies.values()]
         return ShardResult({"counts": TABLES["counts"].from_rows(rows)})
 
-    def _tallies(self, images: pa.Table, truth: Truth, split: str, by_id: Mapping[str, np.ndarray]) -> Iterator[Tally]:
+    def _images(self, task: Task) -> pa.Table:
+        """The images whose maps should be in this shard: of its classes, in the shards that its maps were made from."""
+        images = joined(self._context, task.inputs["images"], "images", _IMAGE_COLUMNS, pc.field("split").isin(COUNTED))
+        if not task.shard.labels:
+            return images
+        classes = {name for of_split in task.shard.labels.values() for name in of_split}
+        return images.filter(pc.field("label_name").isin(sorted(classes)))
+
+    def _tallies(self, images: pa.Table, split: str, by_id: Mapping[str, np.ndarray]) -> Iterator[Tally]:
+        """Boxes of the images that have a map; pixels of all that have a mask, a missing map being all zero."""
+        truth = truth_of(images.filter(pc.field("image_id").isin(pa.array(list(by_id), pa.string()))), split)
         maps = [by_id[image_id] for image_id in truth.image_ids]
         if split == CHOSEN_ON:
             yield from fixed_tallies(maps, truth.boxes, truth.sizes, self._params.enlargement)  # type: ignore[arg-type]
         yield from contour_tallies(maps, truth.boxes, truth.sizes)
-        uris = dict(zip(images.column("image_id").to_pylist(), images.column("mask_uri").to_pylist(), strict=True))
-        masked = [index for index, image_id in enumerate(truth.image_ids) if uris[image_id] is not None]
-        masks = (self._mask(truth, index, uris) for index in masked)
-        yield from mask_tallies((maps[index] for index in masked), masks)
-
-    def _mask(self, truth: Truth, index: int, uris: Mapping[str, str]) -> np.ndarray:
-        image_id, (width, height) = truth.image_ids[index], truth.sizes[index]
-        return read_mask(self._context, image_id, uris[image_id], int(height), int(width))
+        masked = images.filter(pc.field("mask_uri").is_valid()).to_pylist()
+        masks = (
+            read_mask(self._context, row["image_id"], row["mask_uri"], row["height"], row["width"]) for row in masked
+        )
+        yield from mask_tallies((by_id.get(row["image_id"], NO_MAP) for row in masked), masks)
 
 
 def _row(tally: Tally) -> dict[str, Any]:
