@@ -8,6 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from stages.evaluate.cuts.contours_opencv import quantize
+from stages.evaluate.foreign.map_folder import MapFolder
+
 IDS = ("a/one.jpg", "a/two.jpg", "b/three.jpg")
 SIZES = ((224, 224), (448, 224), (224, 224))
 # Inclusive corners, as the files have them: half-open (40, 60, 100, 120) and so on.
@@ -162,32 +165,48 @@ def test_maps_of_a_feature_grid_and_of_the_image_s_own_size(weakbox, metadata, m
         assert value(answer, method=name, metric="max_box_acc") == 100
 
 
-def spoil(metadata, maps, what):
-    """Damage one input; gives what the error must name."""
-    one, good = maps / f"{IDS[1]}.npy", np.load(maps / f"{IDS[1]}.npy")
+def rows_per_image(values) -> list[list[object]]:
+    return [[image_id, *value] for image_id, value in zip(IDS, values, strict=True)]
+
+
+def spoiled_map(good, what):
+    """A map with one thing wrong."""
     if what == "nan":
         good[3, 3] = np.nan
-        np.save(one, good)
-    elif what == "shape":
-        np.save(one, good[:100])
-    elif what == "axes":
-        np.save(one, good[None])
-    elif what == "range":
-        np.save(one, good * 2)
-    elif what == "integers":
-        np.save(one, good.astype(np.uint8))
-    elif what == "missing":
-        one.unlink()
-    elif what == "truncated":
-        one.write_bytes(one.read_bytes()[:1000])
-    elif what == "objects":
-        np.save(one, np.array([{"a": 1}]), allow_pickle=True)
-    elif what == "no size":
-        write(metadata, "image_sizes", [[IDS[0], 10, 10]])
-    elif what == "crossed box":
-        write(metadata, "localization", [[image_id, 9, 9, 3, 20] for image_id in IDS])
+    return {
+        "nan": good,
+        "shape": good[:100],
+        "axes": good[None],
+        "range": good * 2,
+        "integers": np.ones((224, 224), np.uint8),
+    }[what]
+
+
+METADATA = {
+    "no size": ("image_sizes", [[IDS[0], 10, 10]]),
+    "two sizes": ("image_sizes", [*rows_per_image(SIZES), [IDS[0], 9, 9]]),
+    "crossed box": ("localization", rows_per_image([(9, 9, 3, 20)] * 3)),
+    "bare line": ("localization", [["no comma at all"]]),
+    "half a label": ("class_labels", rows_per_image([(0.5,)] * 3)),
+    "listed twice": ("image_ids", [[image_id] for image_id in (*IDS, IDS[2])]),
+}
+
+
+def spoil(metadata, maps, what) -> None:
+    """Damage one input."""
+    path = maps / f"{IDS[1]}.npy"
+    if what in METADATA:
+        write(metadata, *METADATA[what])
     elif what == "no file":
         (metadata / "class_labels.txt").unlink()
+    elif what == "missing":
+        path.unlink()
+    elif what == "truncated":
+        path.write_bytes(path.read_bytes()[:1000])
+    elif what == "objects":
+        np.save(path, np.array([{"a": 1}]), allow_pickle=True)
+    else:
+        np.save(path, spoiled_map(np.load(path), what))
 
 
 @pytest.mark.parametrize(
@@ -204,6 +223,10 @@ def spoil(metadata, maps, what):
         ("no size", IDS[1]),
         ("crossed box", IDS[0]),
         ("no file", "class_labels.txt"),
+        ("bare line", "no comma at all"),
+        ("two sizes", IDS[0]),
+        ("half a label", IDS[0]),
+        ("listed twice", IDS[2]),
     ],
 )
 def test_bad_input_is_one_line_that_names_it(weakbox, metadata, maps, tmp_path, what, named):
@@ -243,6 +266,59 @@ def test_bad_boxes_are_one_line(weakbox, metadata, tmp_path, text, named):
 
 
 @pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("image_id,class1\na/one.jpg,0.9\n", "a/one.jpg: class1 is 0.9, no class index"),
+        ("image_id,class1\na/one.jpg,cat\n", "column class1 holds string"),
+        ("image_id,class1\na/one.jpg,1\na/one.jpg,2\n", "a/one.jpg is listed twice"),
+        ("image_id,label\na/one.jpg,1\n", "there is no column class1"),
+    ],
+)
+def test_bad_classes_are_one_line(weakbox, metadata, maps, tmp_path, text, named):
+    """Breaks when a class that is no index is cut down to one and counted."""
+    path = tmp_path / "classes.csv"
+    path.write_text(text)
+    code, out, err = weakbox("score", "--maps", str(maps), "--metadata", str(metadata), "--classes", str(path))
+    assert (code, out) == (2, "")
+    assert named in err
+
+
+def test_masks_are_read_as_grey(weakbox, metadata, maps, tmp_path):
+    """Breaks when Peak-IoU counts the faint rim of a smoothed mask, or a coloured mask is empty."""
+    for image_id in IDS:
+        path = tmp_path / "masks" / image_id.replace(".jpg", ".png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        inside = np.load(maps / f"{image_id}.npy") > 0
+        rim = cv2.dilate(inside.astype(np.uint8), np.ones((5, 5))) > 0
+        picture = np.zeros((224, 224, 3), np.uint8)
+        picture[rim], picture[inside] = (0, 60, 0), (0, 255, 0)
+        cv2.imwrite(str(path), picture)
+    arguments = ("--maps", str(maps), "--metadata", str(metadata), "--masks", str(tmp_path / "masks"), "--json", "-")
+    answer = weakbox("score", *arguments)
+    assert value(answer, metric="peak_iou", protocol="pooled_ge") == pytest.approx(100), "the rim is not above 128"
+    assert 0 < value(answer, metric="pxap") < 100, "wsolevaluation takes everything that is not black"
+
+
+def test_an_image_without_a_box_is_never_right(weakbox, metadata, tmp_path):
+    """Breaks when the empty box of a missing row becomes a pixel of a protocol's frame and meets a tiny object."""
+    write(metadata, "localization", [[image_id, 0, 0, 1, 1] for image_id in IDS])
+    path = tmp_path / "boxes.csv"
+    path.write_text("image_id,x0,y0,x1,y1\nb/three.jpg,100,100,200,200\n")
+    arguments = ("--boxes", str(path), "--metadata", str(metadata), "--json", "-")
+    for protocol in ("wsolevaluation", "original", "psol", "first_box"):
+        answer = weakbox("score", *arguments, "--protocol", protocol)
+        assert value(answer, method="boxes", metric="gt_delta", iou=0.3) == 0, protocol
+
+
+def test_maps_are_quantised_in_their_own_precision(metadata, maps):
+    """Breaks when float16 maps are widened first: half of the levels then come out one lower than in the reference."""
+    levels = np.resize(np.arange(256), (224, 224))
+    save(maps, IDS[0], (levels / 255).astype(np.float16))
+    read = MapFolder(maps).read(IDS[0])
+    np.testing.assert_array_equal(quantize(read), (np.load(maps / f"{IDS[0]}.npy") * 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
     ("arguments", "named"),
     [
         ((), "give either --maps or --boxes"),
@@ -250,6 +326,7 @@ def test_bad_boxes_are_one_line(weakbox, metadata, tmp_path, text, named):
         (("--boxes", "b", "--masks", "m"), "--masks and --threshold go with --maps"),
         (("--maps", "nowhere"), "there is no such folder"),
         (("--maps", "m", "--json", "nowhere/rows.json"), "no folder that can be written to"),
+        (("--maps", "m", "--json", "/"), "no file that can be written to"),
         (("--maps", "m", "--protocol", "mine"), "mine"),
         (("--maps", "m", "--threshold", "1"), "1"),
     ],

@@ -64,6 +64,19 @@ def test_exactly_the_killers_are_left_out_and_order_is_kept(tasks, images, kille
     assert tried <= PARTS + deaths * PARTS
 
 
+def test_a_part_that_comes_in_twice_counts_once(tasks):
+    """Breaks when a part that was given out again, because its actor stalled, ends the division before the others."""
+    division = Division(Eater("eater", EaterParams(batch_size=1)), tasks.task(8), tasks.store, lambda result: result)
+    first, *others = [part for part in division.first() if isinstance(part, Part)]
+    assert division.finished(first, "first") == []
+    assert division.finished(first, "again") == []
+    for part in others[:-1]:
+        assert division.finished(part, "other") == []
+    (join,) = division.finished(others[-1], "last")
+    assert isinstance(join, Join)
+    assert len(join.parts) == 8
+
+
 def test_parts_hold_whole_batches(tasks):
     """Breaks when a shard whose workers were killed by chance gets other bits because its batches are cut anew."""
     division = Division(Eater("eater", EaterParams(batch_size=16)), tasks.task(200), tasks.store, lambda result: result)

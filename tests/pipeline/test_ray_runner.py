@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -142,6 +143,34 @@ def test_resources_that_no_node_has_are_refused(run, resources, missing):
     """Breaks when the pool waits for ever for an actor that fits nowhere."""
     with pytest.raises(StageFailed, match=f"one actor needs {missing}, the largest node has 0|2"):
         run(resources=resources)
+
+
+def test_a_label_that_no_node_has_is_named(run):
+    """Breaks when only amounts are looked at, and the stage waits for ever for a node group that is not there."""
+    with pytest.raises(StageFailed, match="no node has the labels group=fast"):
+        run(resources=StageResources(labels={"group": "fast"}))
+
+
+def test_a_stage_waits_for_a_node_but_not_for_ever(run, shared, monkeypatch):
+    """Breaks when the reminders that it prints start the waiting anew."""
+    from pipeline.on_ray import pool
+
+    monkeypatch.setattr(pool, "_REMIND_SECONDS", 0.5)
+    monkeypatch.setattr(pool, "_GROW_SECONDS", 0.2)
+    monkeypatch.setattr(shared[0]._pool, "_placement", 3.0)
+    started = time.monotonic()
+    with pytest.raises(StageFailed, match="one actor needs 1 GPU"):
+        run(resources=StageResources(gpus=1))
+    assert 3 <= time.monotonic() - started < 60
+
+
+def test_actors_are_counted_node_by_node():
+    """Breaks when two nodes of two processors count as a place for an actor of four."""
+    from pipeline.on_ray.pool import _on_node
+
+    assert _on_node({"CPU": 2.0}, {"CPU": 4}) == 0
+    assert _on_node({"CPU": 16.0, "GPU": 1.0}, {"CPU": 4, "GPU": 0.5}) == 2
+    assert _on_node({"CPU": 2.0}, {}) == 1
 
 
 def test_a_full_disk_ends_the_stage_at_once(run, tmp_path):

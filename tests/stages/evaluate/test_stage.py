@@ -1,4 +1,5 @@
 import math
+import os
 
 import numpy as np
 import pytest
@@ -116,6 +117,28 @@ def test_swept_numbers_are_oracle_and_have_their_curves(finished_run):
         curve = [c for c in curves if c["source"] == source and c["iou"] == 0.5]
         assert max(c["value"] for c in curve) == pytest.approx(row["value"])
         assert any(math.isclose(c["threshold"], row["threshold"]) for c in curve)
+
+
+def test_an_image_without_a_map_counts_against_its_method(run_copy, finished_run):
+    """Breaks when a method that refuses hard images gets better pixel metrics by it."""
+    target = runs.target_of(run_copy)
+    image = next(row for row in runs.rows(target, "ingest", "images") if row["split"] == "test")
+    path = runs.Path(image["uri"])
+    good, times = path.read_bytes(), path.stat()
+    try:
+        path.write_bytes(good[: len(good) // 2])
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        run_copy["dataset"]["rescan"] = False
+        run_copy["stages"] = {**run_copy["stages"], "cam": {"input_size": 32}}
+        broken = runs.target_of(run_copy)
+        runs.execute(broken)
+    finally:
+        path.write_bytes(good)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert [row["image_id"] for row in runs.rows(broken, "cam", "quarantine")] == [image["image_id"]]
+    counted = {row["metric"]: row["n"] for row in runs.rows(broken, "evaluate", "metrics") if row["source"] == "cam"}
+    assert {metric: n for metric, n in counted.items() if n != runs.TEST} == {}
+    assert {"pxap", "peak_iou", "max_box_acc"} <= counted.keys()
 
 
 def test_a_sweep_alone_counts_what_the_whole_run_counted(run_copy, finished_run):
