@@ -4,12 +4,12 @@ import contextlib
 import copy
 import dataclasses
 import errno
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
-import structlog
 
 from pipeline.clock import IDLE
 from pipeline.context import LocalContext, set_threads
@@ -17,7 +17,7 @@ from pipeline.errors import StageFailed
 from pipeline.part import ImagesOnly
 from pipeline.stage import Done, ShardResult, Stage, Task, Worker
 
-_LOG = structlog.get_logger("weakbox.host")
+_LOG = logging.getLogger("weakbox.host")
 _BATCH = "batch_size"
 
 
@@ -71,7 +71,7 @@ class Host:
                     raise
                 self._worker = None
             self._halvings += 1
-            _LOG.warning("out of memory: the batch is halved", stage=self._stage.name, halvings=self._halvings)
+            _LOG.warning("%s: out of memory, the batch is halved", self._stage.name)
 
     def _at_batch_size(self, context: Any) -> Worker:
         if context is not self._context:
