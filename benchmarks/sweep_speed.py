@@ -17,7 +17,7 @@ from benchmarks.outside_data import golden_file
 from benchmarks.pairs import interleaved
 from stages.evaluate.cuts.contours_opencv import quantize
 from stages.evaluate.cuts.sweep import sweep
-from stages.evaluate.iou import aligned_iou
+from stages.evaluate.iou import best_of
 from stages.evaluate.protocols import PROTOCOLS
 from stages.evaluate.ragged import RaggedBoxes, from_counts, from_lists
 from stages.evaluate.score_maps import evaluator_score_map
@@ -78,7 +78,7 @@ def _with_opencv(score_map: np.ndarray, truth: np.ndarray, cuts: np.ndarray) -> 
         counts.append(max(1, len(contours)))
     found = np.array(boxes, dtype=np.float64)
     far = np.minimum(found[:, :2] + found[:, 2:], SIDE - 1) + 1
-    ious = aligned_iou(np.concatenate([found[:, :2], far], axis=1)[:, None], truth[None]).max(axis=1)
+    ious = best_of(np.concatenate([found[:, :2], far], axis=1), truth)
     return np.asarray(np.maximum.reduceat(ious, np.cumsum([0, *counts[:-1]])))
 
 

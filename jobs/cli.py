@@ -1,5 +1,6 @@
 """The `weakbox` command."""
 
+import contextlib
 import os
 import sys
 import traceback
@@ -10,6 +11,7 @@ import structlog
 
 from jobs import foreign, logs, output, stopping, upkeep
 from jobs import submit as submitting
+from jobs.options import SUBMISSION, set_option, target_argument
 from jobs.target import Target, open_target, remember
 from pipeline import timeline
 from pipeline.errors import Stopped, UsageError, WeakboxError
@@ -38,12 +40,6 @@ Examples:
 TARGET is a config file, or the root of a run (a path or a URI such as s3://bucket/run).
 Exit codes: 0 done, 1 failed, 2 wrong usage, config or input, 3 stopped: the same command continues.
 """
-
-SUBMISSION = "WEAKBOX_SUBMISSION"
-"""Environment variable that `weakbox submit` sets; it says whose outcome stands in the run root."""
-
-target_argument = click.argument("target")
-set_option = click.option("--set", "changes", multiple=True, metavar="A.B=VALUE", help="Change one key of the config.")
 
 
 @click.group(epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -102,9 +98,10 @@ def run(
     except BaseException as error:
         code = error.exit_code if isinstance(error, WeakboxError) else 3 if isinstance(error, KeyboardInterrupt) else 1
         state = {"state": "stopped" if code == 3 else "failed", "exit_code": code, "error": str(error)}
+        with contextlib.suppress(OSError):  # a full disk has its own error already
+            output.put_json(opened.store, "status.json", {**state, "submission": submission})
         raise
-    finally:
-        output.put_json(opened.store, "status.json", {**state, "submission": submission})
+    output.put_json(opened.store, "status.json", {**state, "submission": submission})
     report = output.publish_report(opened)
     if not computed:
         _LOG.info("nothing to do: the run is complete", run_root=opened.config.run_root)

@@ -11,8 +11,7 @@ import click
 from jobs import output
 from pipeline.errors import UsageError
 from pipeline.progress import make_progress
-
-PROTOCOLS = ("wsolevaluation", "original", "psol", "first_box")
+from stages.evaluate.protocols import PROTOCOLS
 
 _EXISTING = click.Path(path_type=Path)
 
@@ -52,7 +51,7 @@ def baselines(metadata: Path, json_file: str | None) -> None:
 @click.option("--masks", metavar="DIR", type=_EXISTING, help="Ground-truth masks (PNG), for PxAP and Peak-IoU.")
 @click.option(
     "--protocol",
-    type=click.Choice(PROTOCOLS),
+    type=click.Choice(tuple(PROTOCOLS)),
     help="How boxes are compared; wsolevaluation for maps and original for boxes, unless given.",
 )
 @click.option(

@@ -14,6 +14,7 @@ import click
 import structlog
 
 from jobs import job_server, output, upload
+from jobs.options import SUBMISSION, set_option
 from pipeline.config import RunConfig, load_config
 from pipeline.errors import Stopped, UsageError
 
@@ -41,7 +42,7 @@ address_option = click.option(
 @click.command()
 @click.argument("config")
 @address_option
-@click.option("--set", "changes", multiple=True, metavar="A.B=VALUE", help="Change one key of the config.")
+@set_option
 @click.option("--only", metavar="STAGE", help="Run this stage alone, on the newest complete inputs.")
 @click.option("--force", multiple=True, metavar="STAGE", help="Compute this stage again.")
 @click.option(
@@ -87,7 +88,7 @@ def submit(
                 "working_dir": str(folder),
                 "excludes": list(upload.EXCLUDES),
                 "env_vars": {
-                    "WEAKBOX_SUBMISSION": name,
+                    SUBMISSION: name,
                     "RAY_JOB_STOP_WAIT_TIME_S": str(round(settled.resources.grace + _STOP_SECONDS)),
                     **environment,
                 },

@@ -51,15 +51,16 @@ class Host:
         return self._result(ImagesOnly(self._context, image_ids), task, halvings)
 
     def join(self, recipe: str, task: Task, parts: Sequence[ShardResult]) -> Done:
-        """Commit a shard that was computed in parts, given in order."""
+        """Commit a shard that was computed in parts, given in order. Raises StageFailed like compute."""
         tables = {
             name: pa.concat_tables([part.tables[name] for part in parts if name in part.tables])
             for name in self._stage.outputs
         }
         rows_in = sum(part.rows_in for part in parts if part.rows_in is not None)
         quarantine = [row for part in parts for row in part.quarantine]
-        self._context.clock.begin()
-        return self._commit(recipe, task, ShardResult(tables, {}, quarantine, rows_in or None), 0.0)
+        with _full_disk_in_words(self._stage.name):
+            self._context.clock.begin()
+            return self._commit(recipe, task, ShardResult(tables, {}, quarantine, rows_in or None), 0.0)
 
     def _result(self, context: Any, task: Task, halvings: int) -> ShardResult:
         self._halvings = max(self._halvings, min(halvings, halvings_left(self._stage, 0)))

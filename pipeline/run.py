@@ -1,5 +1,6 @@
 """Running a plan: stage after stage, only what is missing, each stage's set committed when it is complete."""
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -117,7 +118,8 @@ class Run:
             try:
                 self._runner.run(job, on_done)
             finally:
-                timeline.record(self._store, stage.name, moment, time.monotonic() - clock, len(done) - before)
+                with contextlib.suppress(OSError):  # a full disk has its own error already
+                    timeline.record(self._store, stage.name, moment, time.monotonic() - clock, len(done) - before)
         self.computed[stage.name] = len(planned.missing)
 
     def _source(self, reader: Stage, source: str) -> Upstream:

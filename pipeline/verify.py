@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,10 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.hashing import fingerprint
-from pipeline.params import input_names
-from pipeline.plan import recipe_of, recipe_path, topological
-from pipeline.stage import Done, Shard, ShardRef, Stage, Upstream
+from pipeline.flow import Flow, read_ingredients
+from pipeline.plan import recipe_path, topological
+from pipeline.stage import Done, Stage
 from pipeline.store import DamagedError, Entries, Store
 from schemas import TABLES, check_version, validate
 
@@ -39,7 +37,7 @@ def verify(store: Store, stages: Collection[str]) -> Verified:
     """
     result = Verified()
     known = stages if isinstance(stages, Mapping) else {}
-    flow = _Flow(store)
+    flow = Flow(store)
     for name in topological(known) if known else stages:
         recipes = {
             recipe: _Recipe(store.manifests(name, recipe), store.sets(name, recipe))
@@ -77,7 +75,7 @@ def _verify_recipe(store: Store, stage: str, recipe: str, committed: _Recipe, re
             missing = (done.key for done, _ in entries if done.key not in committed.manifests)
             said = f"{stage}: set {recipe}/sets/{name}.json names shard"
             result.damage += [f"{said} {key}, whose manifest is missing; remove the set" for key in missing]
-    if _ingredients(store, stage, recipe) is None:
+    if read_ingredients(store, stage, recipe) is None:
         result.damage.append(f"{stage}: {recipe_path(stage, recipe)} is damaged")
 
 
@@ -175,68 +173,3 @@ def _table(store: Store, name: str, entry: Mapping[str, Any], where: str, result
     if table.num_rows != entry["rows"]:
         result.damage.append(f"{where}: {table.num_rows} rows, its manifest says {entry['rows']}")
     return table
-
-
-def _ingredients(store: Store, stage: str, recipe: str) -> dict[str, Any] | None:
-    """What a recipe was made of: {} where that was not kept, None where it is damaged."""
-    path = recipe_path(stage, recipe)
-    try:
-        found: dict[str, Any] = json.loads(store.files.get_many([path]).get(path, b"{}"))
-    except ValueError:
-        return None
-    return found
-
-
-class _Flow:
-    """Rows in = rows out + quarantined, shard by shard, through stages added from above to below.
-
-    What a shard reads stands in no manifest, but in the plan: stages are planned again on the complete sets of those
-    above, which needs no data set. A set that was made of other inputs (older ones, say) cannot be judged so.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._above: dict[str, Upstream] = {}
-        self._ok: dict[ShardRef, int] = {}
-        self._lost: dict[ShardRef, int] = {}
-
-    def add(self, stage: Stage, recipe: str, entries: Entries) -> list[str]:
-        """A line for each shard of the stage's newest set that lost images or made some up."""
-        reads = any(input_names(stage.params).values())
-        planned = {shard.key: shard for shard in self._plan(stage, recipe)} if stage.per_image and reads else {}
-        shards = [planned.get(shard.key, shard) for _, shard in entries]
-        damage = []
-        for (done, _), shard in zip(entries, shards, strict=True):
-            ref = ShardRef(stage.name, recipe, shard.key)
-            self._ok[ref] = done.ok
-            if not stage.per_image:
-                continue
-            self._lost[ref] = max(0, (shard.rows or done.ok) - done.ok)
-            expected = self._rows_in(shard) if shard.key in planned or not reads else None
-            if expected is not None and done.ok + done.quarantined not in expected:
-                said = f"{done.ok} out and {done.quarantined} quarantined"
-                damage.append(f"{stage.name}: shard {shard.key}: {expected[-1]} rows in, {said}")
-        ingredients = _ingredients(self._store, stage.name, recipe) or {}
-        self._above[stage.name] = Upstream(stage.name, stage.kind, recipe, shards, ingredients)
-        return damage
-
-    def _plan(self, stage: Stage, recipe: str) -> list[Shard]:
-        """The stage's shards, if it is planned on what is complete above under the recipe that it has."""
-        names = input_names(stage.params)
-        if not {name for above in names.values() for name in above} <= self._above.keys():
-            return []
-        inputs = {slot: tuple(self._above[name] for name in above) for slot, above in names.items()}
-        return stage.plan(recipe, inputs, self._store) if fingerprint(recipe_of(stage, inputs)) == recipe else []
-
-    def _rows_in(self, shard: Shard) -> range | None:
-        """How many images the shard was given, at least and at most; None where nothing says it.
-
-        Counts that ingest made by split and class include what a stage in between quarantined, maybe of others.
-        """
-        refs = [ref for above in shard.inputs.values() for ref in above]
-        if shard.rows_from is not None:
-            rows = sum(self._ok[ref] for ref in shard.inputs[shard.rows_from])
-            return range(rows, rows + 1)
-        if shard.rows is None:
-            return None
-        return range(shard.rows - sum(self._lost.get(ref, 0) for ref in refs), shard.rows + 1)

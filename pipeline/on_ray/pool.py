@@ -54,9 +54,9 @@ class Pool:
 
     def __init__(self, placement: float) -> None:
         self._placement = placement
+        self._job: Job
         self._shape: StageResources | None = None
         self.members: list[Member] = []
-        self._wanted = 0
         self._losses = 0
         self._placed = self._reminded = self._looked = time.monotonic()
 
@@ -94,17 +94,17 @@ class Pool:
         tasks: how many are left. Raises StageFailed when no actor was ever placed and none can be.
         """
         now = time.monotonic()
-        if not force and now - self._looked < _GROW_SECONDS:
+        if self.members and not force and now - self._looked < _GROW_SECONDS:
             return
         self._looked = now
         fit, lacking = fitting(self._job.resources)
         if self._placement and self._job.resources.actors is not None:
             fit = self._job.resources.actors  # those that find no place yet make an autoscaler add nodes
-        self._wanted = max(1, min(fit, tasks))
-        while len(self.members) < self._wanted:
+        wanted = max(1, min(fit, tasks))
+        while len(self.members) < wanted:
             self.add()
         waiting = [member for member in self.members if not member.ready]
-        for member in waiting[: max(0, len(self.members) - self._wanted)]:
+        for member in waiting[: max(0, len(self.members) - wanted)]:
             self.remove(member)
         if any(member.ready for member in self.members):
             self._placed = self._reminded = now

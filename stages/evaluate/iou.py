@@ -32,6 +32,11 @@ def aligned_iou(a: FloatArray, b: FloatArray) -> FloatArray:
     return ratio(shared, area(a) + area(b) - shared)
 
 
+def best_of(boxes: FloatArray, truth: FloatArray) -> FloatArray:
+    """Best IoU (B,) of each box (B, 4) with any ground-truth box (G, 4) of its image; 0 without any."""
+    return aligned_iou(boxes[:, None], truth[None]).max(axis=1) if len(truth) else np.zeros(len(boxes))
+
+
 def best_iou(predicted: FloatArray, truth: RaggedBoxes) -> FloatArray:
     """Best IoU (N,) of one predicted box an image (N, 4) with any of its ground-truth boxes; 0 without any.
 

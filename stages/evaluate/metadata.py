@@ -9,13 +9,13 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from stages.evaluate.cuts.cut_counts import MAX_BOX_ACC_V2_IOUS
 from stages.evaluate.protocols import PROTOCOLS
 from stages.evaluate.ragged import FloatArray, IntArray, RaggedBoxes, from_counts
 from stages.evaluate.trivial import best_over, predictors
 
 Value = TypeVar("Value")
 
-BASELINE_IOUS = (0.3, 0.5, 0.7)
 BASELINES = (
     ("whole_image", "original"),
     ("whole_image", "wsolevaluation"),
@@ -131,8 +131,8 @@ def baselines(metadata: BoxMetadata) -> list[Baseline]:
         protocol = PROTOCOLS[protocol_name]
         candidates = predictors(protocol, protocol.frame(metadata.sizes))[name]
         truth = protocol.ground_truth(metadata.truth, metadata.sizes)
-        best = best_over(candidates, truth, BASELINE_IOUS, protocol.strict)
-        rows += [Baseline(name, protocol_name, iou, best[iou].value) for iou in BASELINE_IOUS]
+        best = best_over(candidates, truth, MAX_BOX_ACC_V2_IOUS, protocol.strict)
+        rows += [Baseline(name, protocol_name, iou, best[iou].value) for iou in MAX_BOX_ACC_V2_IOUS]
     return rows
 
 

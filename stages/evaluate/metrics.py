@@ -1,11 +1,6 @@
-"""Localisation accuracy from per-image correctness, as integer counts that merge.
-
-Counts of shards are added with ``+``: any split of the images and any order of merging gives the same integers.
-The per-image vectors themselves serve the bootstrap (:mod:`stages.evaluate.bootstrap`).
-"""
+"""Localisation accuracy as per-image correctness, which the bootstrap needs (:mod:`stages.evaluate.bootstrap`)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from stages.evaluate.protocols import correct
@@ -23,24 +18,6 @@ class MetricKey(NamedTuple):
 
 
 PerImage = Mapping[MetricKey, BoolArray]
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Correct images by metric: ``images`` seen, and ``hits`` of them correct."""
-
-    images: int
-    hits: Mapping[MetricKey, int]
-
-    def __add__(self, other: "Counts") -> "Counts":
-        """Merge two disjoint sets of images; raises ValueError when their metrics differ."""
-        if self.hits.keys() != other.hits.keys():
-            raise ValueError("counts of different metrics cannot be merged")
-        return Counts(self.images + other.images, {key: hit + other.hits[key] for key, hit in self.hits.items()})
-
-    def percent(self, key: MetricKey) -> float:
-        """Value in percent, unrounded; NaN without images."""
-        return 100.0 * self.hits[key] / self.images if self.images else float("nan")
 
 
 def top_k(labels: IntArray, ranked: IntArray, k: int) -> BoolArray:
@@ -78,11 +55,3 @@ def localisation(
 def gt_delta(best_iou: FloatArray, levels: Sequence[float] = GT_DELTA_IOUS, strict: bool = False) -> PerImage:
     """GT(delta) of LCAR: per-image correctness of the fixed pipeline's one box at each IoU level."""
     return {MetricKey("gt_delta", level): correct(best_iou, level, strict) for level in levels}
-
-
-def count(per_image: PerImage) -> Counts:
-    """Sum per-image correctness to counts; raises ValueError when the vectors differ in length."""
-    lengths = {len(vector) for vector in per_image.values()}
-    if len(lengths) != 1:
-        raise ValueError(f"per-image vectors must have one length, got {sorted(lengths)}")
-    return Counts(lengths.pop(), {key: int(vector.sum()) for key, vector in per_image.items()})

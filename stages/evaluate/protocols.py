@@ -109,6 +109,7 @@ PROTOCOLS: dict[str, EvaluationProtocol] = {
     protocol.name: protocol
     for protocol in (
         EvaluationProtocol("original", _unchanged, _unchanged, _original_frame),
+        EvaluationProtocol("original_strict", _unchanged, _unchanged, _original_frame, strict=True),
         EvaluationProtocol("wsolevaluation", _to_wsol, _to_wsol, _square_frame),
         EvaluationProtocol("psol", _psol_truth, _to_psol, _square_frame, strict=True),
         EvaluationProtocol("first_box", _unchanged, _unchanged, _original_frame, first_box_only=True),

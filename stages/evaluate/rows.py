@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stages.evaluate.bootstrap import Interval, float_mean_interval, mean_interval, proportion_interval
-from stages.evaluate.cuts.cut_counts import CUT_THRESHOLDS, CutCounts, max_box_acc, max_box_acc_v2
+from stages.evaluate.cuts.cut_counts import CUT_THRESHOLDS, MAX_BOX_ACC_V2_IOUS, CutCounts, max_box_acc, max_box_acc_v2
 from stages.evaluate.error_analysis import categorize, error_metrics
 from stages.evaluate.gather import Truth
 from stages.evaluate.iou import best_iou
@@ -19,7 +19,6 @@ from stages.evaluate.ragged import FloatArray, IntArray
 from stages.evaluate.tally import COMPARISONS, Merged, cut_counts, peaks, pixel_counts
 from stages.evaluate.trivial import BestTrivial, best_over, median_box, predictors
 
-LEVELS = (0.3, 0.5, 0.7)
 POOLINGS: tuple[Pooling, ...] = ("pooled", "per_image")
 
 Row = dict[str, Any]
@@ -189,7 +188,7 @@ def best_trivial(truth: Truth, train: Truth | None, protocol: str) -> Iterator[t
         sizes = train.sizes[train.boxes.owner]
         candidates["median_train_box"] = [(math.nan, median_box(train.boxes.boxes, sizes, frames))]
     for name, boxes in candidates.items():
-        yield name, best_over(boxes, frame_truth, LEVELS, strict=adapter.strict)
+        yield name, best_over(boxes, frame_truth, MAX_BOX_ACC_V2_IOUS, strict=adapter.strict)
 
 
 def _trivial_row(

@@ -19,7 +19,6 @@ from stages.evaluate.ragged import BoolArray, FloatArray, IntArray, RaggedBoxes
 from stages.evaluate.score_maps import evaluator_score_map
 from stages.vision.score_maps import Interpolation, enlarge, min_max
 
-LEVELS = MAX_BOX_ACC_V2_IOUS
 FIXED = "fixed"
 CONTOURS: tuple[Rule, ...] = ("largest", "all")
 COMPARISONS: tuple[Comparison, ...] = get_args(Comparison)
@@ -51,7 +50,7 @@ def fixed_tallies(
         for index, (score_map, (width, height)) in enumerate(zip(maps, sizes, strict=True))
     ]
     if best:
-        yield from _levels(FIXED, count_cuts(np.stack(best), LEVELS))
+        yield from _levels(FIXED, count_cuts(np.stack(best), MAX_BOX_ACC_V2_IOUS))
 
 
 def contour_tallies(maps: Sequence[np.ndarray], truth: RaggedBoxes, sizes: FloatArray) -> Iterator[Tally]:
@@ -62,7 +61,7 @@ def contour_tallies(maps: Sequence[np.ndarray], truth: RaggedBoxes, sizes: Float
         pixels = np.stack([quantize(evaluator_score_map(score_map)) for score_map in part])
         best = sweep(pixels, frame_truth.part(start, start + len(part)), CONTOURS)
         for rule in CONTOURS:
-            yield from _levels(rule, count_cuts(best[rule], LEVELS))
+            yield from _levels(rule, count_cuts(best[rule], MAX_BOX_ACC_V2_IOUS))
 
 
 def mask_tallies(maps: Iterable[np.ndarray], masks: Iterable[BoolArray]) -> Iterator[Tally]:

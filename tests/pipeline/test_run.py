@@ -1,8 +1,10 @@
 import dataclasses
+import errno
 
 import pytest
 import structlog
 
+from pipeline import timeline
 from pipeline.errors import StageFailed, Stopped, UsageError
 from pipeline.plan import make_plan
 from pipeline.verify import verify
@@ -44,6 +46,22 @@ def test_after_an_exception_only_missing_shards_are_computed(store, log, tmp_pat
     whole = type(store)(str(tmp_path / "uninterrupted"))
     run(whole, stages())
     assert tables(store, stages()) == tables(whole, stages())
+
+
+def test_a_note_that_cannot_be_written_does_not_hide_why_a_stage_failed(store, log, monkeypatch):
+    """Breaks when the timeline, on a disk that is full by then, is what the user hears of."""
+    log.fail_after = 1
+    put = store.files.put
+
+    def full(path, data):
+        if path == timeline.PATH:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        put(path, data)
+
+    monkeypatch.setattr(store.files, "put", full)
+    with pytest.raises(OSError, match="disk") as failed:
+        run(store, stages())
+    assert failed.value.errno != errno.ENOSPC
 
 
 def test_only_runs_one_stage_on_the_newest_inputs(store):

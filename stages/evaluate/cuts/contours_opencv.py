@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from stages.evaluate.iou import aligned_iou
+from stages.evaluate.iou import best_of
 from stages.evaluate.ragged import FloatArray, IntArray
 
 Rule = Literal["largest", "all"]
@@ -54,13 +54,11 @@ def contour_boxes(score_map: Uint8Array, cut: int, rule: Rule) -> FloatArray:
 def best_iou_per_cut(score_map: Uint8Array, truth: FloatArray, rule: Rule) -> FloatArray:
     """Best IoU (255,) of any candidate box with any ground-truth box (G, 4) at each cut 0..254; 0 without truth."""
     best = np.zeros(CUTS)
-    if len(truth) == 0:
-        return best
     changes = np.append(np.unique(score_map), CUTS)
     low = 0
     for high in changes:
         if high > low:
             boxes = contour_boxes(score_map, low, rule)
-            best[low:high] = aligned_iou(boxes[:, None], truth[None]).max()
+            best[low:high] = best_of(boxes, truth).max()
             low = high
     return best

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from stages.evaluate.cuts.cut_counts import CUT_THRESHOLDS
 from stages.evaluate.cuts.largest import largest_boxes
 from stages.evaluate.cuts.ring import ONE_PIXEL
-from stages.evaluate.iou import aligned_iou
+from stages.evaluate.iou import best_of
 from stages.evaluate.ragged import FloatArray
 
 
@@ -37,6 +37,4 @@ def iou_per_threshold(score_map: npt.ArrayLike, truth: FloatArray) -> FloatArray
     ``score_map`` (H, W) at the size of the original image. 0 without truth. Stack the rows of many images and
     pass them to :func:`stages.evaluate.cuts.cut_counts.count_cuts`.
     """
-    if len(truth) == 0:
-        return np.zeros(len(CUT_THRESHOLDS))
-    return aligned_iou(boxes_per_threshold(score_map)[:, None], truth[None]).max(axis=1)
+    return best_of(boxes_per_threshold(score_map), truth)

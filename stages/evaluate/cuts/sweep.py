@@ -17,7 +17,7 @@ from stages.evaluate.cuts.fill import fill_holes
 from stages.evaluate.cuts.largest import largest_boxes
 from stages.evaluate.cuts.pixel_order import MEAN_SIDE, pixel_order
 from stages.evaluate.cuts.ring import DOUBLED_AREA
-from stages.evaluate.iou import aligned_iou
+from stages.evaluate.iou import best_of
 from stages.evaluate.ragged import FloatArray, RaggedBoxes
 
 
@@ -39,7 +39,7 @@ def sweep(maps: Uint8Array, truth: RaggedBoxes, rules: Sequence[Rule] = ("larges
         if "all" in result:
             result["all"][index] = best_iou_of_contours(score_map, _local_sums(score_map), boxes, order, trees)
         if "largest" in result:
-            result["largest"][index] = aligned_iou(largest_contour_boxes(score_map)[:, None], boxes[None]).max(axis=1)
+            result["largest"][index] = best_of(largest_contour_boxes(score_map), boxes)
     return result
 
 

@@ -6,15 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.evaluate.cuts.contours_opencv import CUTS, cuts_of_thresholds, quantize
-from stages.evaluate.cuts.cut_counts import CUT_THRESHOLDS, CutCounts, count_cuts
+from stages.evaluate.cuts.cut_counts import CUT_THRESHOLDS, MAX_BOX_ACC_V2_IOUS, CutCounts, count_cuts
 from stages.evaluate.cuts.fixed_rule import boxes_per_threshold
 from stages.evaluate.cuts.sweep import largest_contour_boxes, sweep
 from stages.evaluate.foreign.map_folder import FRAME
-from stages.evaluate.iou import aligned_iou
+from stages.evaluate.iou import best_of
 from stages.evaluate.protocols import PROTOCOLS
 from stages.evaluate.ragged import FloatArray, RaggedBoxes
 from stages.evaluate.score_maps import evaluator_score_map
-from stages.evaluate.tally import LEVELS
 from stages.vision.score_maps import enlarge, min_max
 
 WSOL_THRESHOLDS = np.arange(0.0, 1.0, 0.001)
@@ -76,8 +75,8 @@ def _by_contours(score_map: FloatArray, truth: RaggedBoxes) -> SweptImage:
 
 def _best(boxes: FloatArray, truth: RaggedBoxes) -> FloatArray:
     own = truth.of(0)
-    return aligned_iou(boxes[:, None], own[None]).max(axis=1) if len(own) else np.zeros(len(boxes))
+    return best_of(boxes, own)
 
 
 def _counts(best: FloatArray, strict: bool) -> CutCounts:
-    return count_cuts(best[None], LEVELS, strict)
+    return count_cuts(best[None], MAX_BOX_ACC_V2_IOUS, strict)

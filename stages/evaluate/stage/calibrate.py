@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pyarrow.compute as pc
 
 from pipeline.errors import UsageError
@@ -10,10 +9,10 @@ from pipeline.params import option, reads
 from pipeline.stage import Context, Inputs, Shard, ShardResult, Stage, Task, Upstream, whole
 from pipeline.store import Store
 from schemas import TABLES
-from stages.evaluate.cuts.cut_counts import CUT_THRESHOLDS, choose_threshold
+from stages.evaluate.cuts.cut_counts import CUT_THRESHOLDS, MAX_BOX_ACC_V2_IOUS, choose_threshold
 from stages.evaluate.gather import TRUTH_COLUMNS, tallies_of, truth_of
 from stages.evaluate.stage.read import joined
-from stages.evaluate.tally import FIXED, LEVELS, cut_counts, merge
+from stages.evaluate.tally import FIXED, cut_counts, merge
 
 _COUNT_COLUMNS = ("split", "method", "source", "rule", "iou", "images", "counts")
 
@@ -39,8 +38,8 @@ class Calibrate(Stage):
     def check(self) -> None:
         """Refuse an IoU level that is not counted."""
         super().check()
-        if self.params.iou not in LEVELS:
-            raise UsageError(f"stage {self.name}: iou must be one of {', '.join(map(str, LEVELS))}")
+        if self.params.iou not in MAX_BOX_ACC_V2_IOUS:
+            raise UsageError(f"stage {self.name}: iou must be one of {', '.join(map(str, MAX_BOX_ACC_V2_IOUS))}")
 
     def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
         """One shard, which reads those shards that hold images of dev: others cannot change the choice."""
@@ -72,7 +71,7 @@ class _Calibration:
             raise UsageError(
                 f"stage {self._stage}: no image of split dev has a ground-truth box; give a fixed threshold"
             )
-        choice = choose_threshold(counts, np.asarray(CUT_THRESHOLDS), self._params.iou)
+        choice = choose_threshold(counts, CUT_THRESHOLDS, self._params.iou)
         row = {
             "method": table.column("method")[0].as_py(),
             "source": table.column("source")[0].as_py(),
