@@ -1,6 +1,7 @@
 """Stage `classify`: images -> a classifier, trained from scratch or from given weights."""
 
 import hashlib
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,24 +9,42 @@ from typing import Any
 
 import numpy as np
 import torch
+from fsspec.implementations.local import LocalFileSystem
 from torch import nn
 
 from pipeline.epochs import Batch, Training, train
 from pipeline.errors import UsageError
+from pipeline.files import open_filesystem, retrying
 from pipeline.params import option, reads
-from pipeline.stage import Inputs, Shard, ShardResult, Task, TrainContext, TrainStage, shard_key, whole
+from pipeline.stage import Done, Inputs, Shard, ShardResult, Task, TrainContext, TrainStage, shard_key, whole
 from pipeline.store import Store
 from schemas import TABLES
 from stages.classify.augment import Augmentation, augment
-from stages.vision.backbones import BACKBONES, LocalizerNetwork, WeightsError, build, load_weights
+from stages.vision.backbones import (
+    BACKBONES,
+    Loaded,
+    LocalizerNetwork,
+    WeightsError,
+    build,
+    is_file,
+    load_state,
+    load_weights,
+)
 from stages.vision.inference import PRECISIONS
-from stages.vision.models import to_blobs
+from stages.vision.models import CARD, WEIGHTS, read_card, to_blobs
 from stages.vision.optimisers import SCHEDULES, groups, schedule, sgd
 from stages.vision.rows import IMAGE_COLUMNS, by_id
 from stages.vision.stream import Row
+from stages.vision.tensor_bytes import load
 from stages.vision.training_images import TrainingImages
 
 _LABEL = "label"
+_SCRATCH = "scratch"
+_HEAD = "classifier.weight"
+_TAGS = ("ETag", "etag", "md5Hash", "checksum", "contentMd5", "content_md5", "crc32c")
+_TIMES = ("LastModified", "last_modified", "mtime", "updated", "created")
+"""What file systems call a digest of the content and, where they have none, the time of the last write."""
+_LOG = logging.getLogger("weakbox.classify")  # bare machines have no structlog
 
 
 @dataclass(frozen=True)
@@ -34,13 +53,18 @@ class ClassifyParams:
 
     images: str = reads("images", "ingest", "the images")
     backbone: str = option("smallnet", "name of the network, see stages/vision/backbones", choices=tuple(BACKBONES))
-    weights: str = option("scratch", "scratch, a torchvision weights name, or a .safetensors / .pth file")
-    keep_head: bool = option(False, "take the classifier layer from the weights too (same classes, same order)")
+    start: str | None = reads("model", None, "classifier whose network the training starts from, in place of weights")
+    weights: str = option(
+        _SCRATCH, "scratch, a torchvision weights name, timm:<name>, or a .safetensors / .pth file or URI"
+    )
+    keep_head: bool = option(
+        False, "take the classifier layer from the weights too (same classes, same order); `start` does so where it can"
+    )
     input_size: int | None = option(None, "side of the network input, pixels; null: the backbone's own")
     epochs: int = option(10, "passes over the training images; 0 takes the weights as they are", at_least=0)
     batch_size: int = option(64, "images in one step and worker", at_least=1)
     learning_rate: float = option(0.1, "peak learning rate")
-    head_rate: float = option(1.0, "factor on the learning rate of the classifier layer")
+    head_rate: float = option(1.0, "factor on the learning rate of the classifier layer and the head's convolutions")
     weight_decay: float = option(5e-4, "weight decay")
     schedule: str = option("one_cycle", "one_cycle, cosine or constant", choices=SCHEDULES)
     label_smoothing: float = option(0.0, "label smoothing of the cross-entropy")
@@ -58,20 +82,27 @@ class ClassifyParams:
 
 
 class Classify(TrainStage):
-    """Cross-entropy training of a network with GAP and one linear layer."""
+    """Cross-entropy training of any network of the table."""
 
     kind = "classify"
     version = 1
     Params = ClassifyParams
     outputs = ("training",)
 
+    def check(self) -> None:
+        """Refuse two origins of the weights."""
+        super().check()
+        if self.params.start is not None and self.params.weights != _SCRATCH:
+            raise UsageError(f"stage {self.name}: start and weights exclude each other: leave one of them out")
+
     def ingredients(self) -> Mapping[str, Any]:
-        """The content of a local weights file."""
-        path = self.params.weights
-        if not os.path.isfile(path):
-            return {}
-        with open(path, "rb") as file:
-            return {"weights_file": hashlib.file_digest(file, "sha256").hexdigest()}
+        """The content of a weights file, and which network the backbone's name stands for."""
+        file = _content_of(self.params.weights) if is_file(self.params.weights) else None
+        version = BACKBONES[self.params.backbone].version
+        return {
+            **({"weights_file": file} if file is not None else {}),
+            **({"network": version} if version > 1 else {}),
+        }
 
     def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
         """One training; under `refit: never` its key does not depend on the images."""
@@ -89,11 +120,7 @@ class Classify(TrainStage):
         trained = [row for row in rows if row["split"] == "train"]
         if not trained and params.epochs:
             raise UsageError(f"stage {self.name}: no image is of split train")
-        network = build(params.backbone, len(classes), params.seed)
-        try:
-            load_weights(network, params.weights, keep_head=params.keep_head)
-        except WeightsError as error:
-            raise UsageError(f"stage {self.name}: {error}") from error
+        network = self._network(classes, task.inputs.get("start", ()), context)
         size = params.input_size or BACKBONES[params.backbone].input_size
         network = network.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         log = train(self._training(network, trained, size, context), context) if params.epochs else []
@@ -107,6 +134,36 @@ class Classify(TrainStage):
         }
         table = TABLES["training"].from_rows([vars(epoch) for epoch in log])
         return ShardResult({"training": table}, to_blobs(network, card))
+
+    def _network(self, classes: list[str], start: tuple[Done, ...], context: TrainContext) -> LocalizerNetwork:
+        """The network to begin with; what it did not find and what it left unused is logged."""
+        params: ClassifyParams = self.params
+        try:
+            network = build(params.backbone, len(classes), params.seed)
+            if start:
+                loaded = self._started(network, classes, start[0], context)
+            else:
+                loaded = load_weights(network, params.weights, keep_head=params.keep_head)
+        except (WeightsError, ModuleNotFoundError) as error:
+            raise UsageError(f"stage {self.name}: {error}") from error
+        source = params.start or params.weights
+        if loaded.fresh:
+            _LOG.warning("%s: not in %s, starts fresh: %s", self.name, source, ", ".join(loaded.fresh))
+        if loaded.unused:
+            _LOG.warning("%s: in %s, not used: %s", self.name, source, ", ".join(loaded.unused))
+        return network
+
+    def _started(self, network: LocalizerNetwork, classes: list[str], done: Done, context: TrainContext) -> Loaded:
+        """Fill the network from another classifier, its head too where it has the same classes and size."""
+        card, state = read_card(context.blob(done, CARD)), load(context.blob(done, WEIGHTS))
+        if "classes" not in card:
+            raise UsageError(f"stage {self.name}: start: {self.params.start!r} is no classifier")
+        same = card["classes"] == classes
+        if self.params.keep_head and not same:
+            raise UsageError(f"stage {self.name}: keep_head: the classes of {self.params.start!r} are others")
+        weight = state.get(_HEAD)
+        fits = weight is not None and weight.shape == network.classifier.weight.shape
+        return load_state(network, state, f"of {self.params.start!r}", self.params.keep_head or (same and fits))
 
     def _training(self, network: LocalizerNetwork, rows: list[Row], size: int, context: TrainContext) -> Training:
         params: ClassifyParams = self.params
@@ -126,10 +183,11 @@ class Classify(TrainStage):
             processes=params.processes,
         )
         rate = params.learning_rate
+        body, head = network.trained_parameters()
         optimizer = sgd(
             [
-                *groups(network.features.named_parameters(), rate, params.weight_decay),
-                *groups(network.classifier.named_parameters(), rate * params.head_rate, params.weight_decay),
+                *groups(body, rate, params.weight_decay),
+                *groups(head, rate * params.head_rate, params.weight_decay),
             ]
         )
         criterion = nn.CrossEntropyLoss(label_smoothing=params.label_smoothing)
@@ -156,3 +214,19 @@ def class_names(rows: list[Row]) -> list[str]:
     """Class names by label. Labels without any image get an empty name."""
     names = {row[_LABEL]: row["label_name"] for row in rows}
     return [names.get(label, "") for label in range(max(names, default=-1) + 1)]
+
+
+def _content_of(source: str) -> str | dict[str, Any] | None:
+    """SHA-256 of a local file; size and tag of a remote one, which is not fetched; None for one that is missing."""
+    filesystem, path = open_filesystem(source)
+    if isinstance(filesystem, LocalFileSystem):
+        if not os.path.isfile(path):
+            return None
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        info = retrying(lambda: filesystem.info(path))
+    except FileNotFoundError:
+        return None
+    tag = next((str(info[name]) for name in (*_TAGS, *_TIMES) if info.get(name) is not None), "")
+    return {"bytes": info["size"], "tag": tag}

@@ -1,55 +1,94 @@
-"""The shape every network here shares: features, global average pooling, one linear classifier (Zhou et al., CAM).
+"""The contract of every network here: features, an optional convolutional head, pooling, one linear classifier.
 
-torchvision takes longer to import than planning a run takes, so it is imported where a network is built.
+Libraries of networks take longer to import than planning a run takes, so they are imported where a network is built.
 """
 
 from collections import OrderedDict
+from typing import ClassVar
 
 import torch
 from torch import nn
 
-__all__ = ["LocalizerNetwork", "mobilenet_v2", "resnet50", "vgg16"]
+__all__ = ["LocalizerNetwork", "conv_head", "without_strides"]
+
+_HEADS = ("head", "classifier")
+Named = list[tuple[str, nn.Parameter]]
 
 
 class LocalizerNetwork(nn.Module):
-    """Features, GAP and a linear layer, so that a class activation map is ``classifier.weight[c]`` over ``features``.
+    """Features, optionally a head of convolutions, GAP and a linear layer (Zhou et al., CAM).
 
-    features: ``(B, 3, S, S)`` -> ``(B, feature_dim, h, w)``. classifier: ``Linear(feature_dim, num_classes)``.
+    features: ``(B, 3, S, S)`` -> ``(B, feature_dim, h, w)``. head: None, or ``(B, feature_dim, h, w)`` ->
+    ``(B, K, h, w)``. classifier: ``Linear(K, num_classes)``, K = `classifier_dim`, by default `feature_dim`.
+    has_cam: a class activation map is ``classifier.weight[c]`` over `class_features`; False where classes do not come
+    from GAP and a linear layer, and CAM is not defined.
+    backbone: name of the entry that `build` made the network from; empty for others.
     """
 
-    def __init__(self, features: nn.Module, feature_dim: int, num_classes: int) -> None:
+    has_cam: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        features: nn.Module,
+        feature_dim: int,
+        num_classes: int,
+        head: nn.Module | None = None,
+        classifier_dim: int | None = None,
+    ) -> None:
         super().__init__()
+        self.backbone = ""
         self.features = features
         self.feature_dim = feature_dim
-        self.classifier = nn.Linear(feature_dim, num_classes)
+        self.head = head
+        self.classifier = nn.Linear(classifier_dim or feature_dim, num_classes)
+
+    def class_features(self, images: torch.Tensor) -> torch.Tensor:
+        """What GAP pools and CAM multiplies with the classifier's weights, ``(B, K, h, w)``, of ``(B, 3, S, S)``.
+
+        Because a 1x1 convolution and a spatial mean commute, the maps of a head that ends in a 1x1 convolution
+        (Zhang et al. 2018, ACoL) are the CAM of these features plus the classifier's bias.
+
+        Raises: TypeError where `has_cam` is False.
+        """
+        if not self.has_cam:
+            raise TypeError(f"{type(self).__name__} does not classify by GAP and a linear layer: CAM is not defined")
+        maps = self.features(images)
+        return maps if self.head is None else self.head(maps)
+
+    def pooled(self, images: torch.Tensor) -> torch.Tensor:
+        """What the classifier reads, ``(B, K)``, of normalised images ``(B, 3, S, S)``."""
+        return self.class_features(images).mean(dim=(2, 3))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits ``(B, num_classes)`` of normalised images ``(B, 3, S, S)``."""
-        return self.classifier(self.features(images).mean(dim=(2, 3)))
+        return self.classifier(self.pooled(images))
+
+    def trained_parameters(self) -> tuple[Named, Named]:
+        """The named parameters that train: those below the head, and those of head and classifier."""
+        trained = [(name, parameter) for name, parameter in self.named_parameters() if parameter.requires_grad]
+        return (
+            [(name, parameter) for name, parameter in trained if name.split(".")[0] not in _HEADS],
+            [(name, parameter) for name, parameter in trained if name.split(".")[0] in _HEADS],
+        )
 
 
-def mobilenet_v2(num_classes: int) -> LocalizerNetwork:
-    """MobileNetV2 (Sandler et al. 2018): 1280 channels at 1/32 of the input; dropout before the head is left out."""
-    import torchvision
+def conv_head(channels: int, *widths: int) -> nn.Sequential:
+    """3x3 convolutions of these widths, each with a ReLU, named on from VGG's fifth block: conv6, relu6, conv7, ...
 
-    return LocalizerNetwork(torchvision.models.mobilenet_v2().features, 1280, num_classes)
-
-
-def resnet50(num_classes: int) -> LocalizerNetwork:
-    """ResNet-50 (He et al. 2016) with its ordinary strides: 2048 channels at 1/32 of the input."""
-    import torchvision
-
-    children = torchvision.models.resnet50().named_children()
-    layers = OrderedDict((name, module) for name, module in children if name not in ("avgpool", "fc"))
-    return LocalizerNetwork(nn.Sequential(layers), 2048, num_classes)
-
-
-def vgg16(num_classes: int) -> LocalizerNetwork:
-    """VGG16 (Simonyan and Zisserman 2015), all convolutions and pool5, no fc6 and fc7: 512 channels at 1/32.
-
-    With a GAP head this is PSOL's "VGG-GAP"; its features alone are what PSOL's DDT reads.
+    Weights are drawn as torchvision draws VGG's (He et al. 2015, fan-out).
     """
-    import torchvision
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for number, width in enumerate(widths, start=6):
+        convolution = nn.Conv2d(channels, width, 3, padding=1)
+        nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+        layers[f"conv{number}"], layers[f"relu{number}"] = convolution, nn.ReLU(inplace=True)
+        channels = width
+    return nn.Sequential(layers)
 
-    network = torchvision.models.vgg16(init_weights=True)
-    return LocalizerNetwork(network.features, 512, num_classes)
+
+def without_strides(module: nn.Module) -> None:
+    """Let every convolution inside step by one pixel: the map grows, names and shapes of the weights stay."""
+    for convolution in module.modules():
+        if isinstance(convolution, nn.Conv2d):
+            convolution.stride = (1, 1)

@@ -8,11 +8,18 @@ from types import MappingProxyType
 
 import torch
 
-from stages.vision.backbones import networks
+from stages.vision.backbones.convnets import densenet161, efficientnet_b7, mobilenet_v2
+from stages.vision.backbones.inception import inception_v3, inception_v3_spg
+from stages.vision.backbones.layouts import Layout
 from stages.vision.backbones.networks import LocalizerNetwork
+from stages.vision.backbones.resnet import resnet50, seresnet50
 from stages.vision.backbones.smallnet import SmallNet
+from stages.vision.backbones.vgg import vgg16, vgg16_acol, vgg16_acol28, vgg16_cam, vgg16_gap
+from stages.vision.backbones.vit import vit_s16, vit_s16_gap
 
 __all__ = ["BACKBONES", "Backbone", "backbone", "build", "tap_path"]
+
+_OURS = Layout()
 
 
 @dataclass(frozen=True)
@@ -22,12 +29,16 @@ class Backbone:
     builder: number of classes -> network with fresh weights.
     input_size: side in pixels of the square that the paper's setting feeds the network.
     taps: name of a layer in the literature -> module path inside the network; the first is the default.
+    layout: what the names in published weights mean.
+    version: rises when the same name builds another network, so that trainings of the old one are not taken for it.
     """
 
     name: str
     builder: Callable[[int], LocalizerNetwork]
     input_size: int
     taps: Mapping[str, str]
+    layout: Layout = _OURS
+    version: int = 1
 
     @property
     def default_tap(self) -> str:
@@ -35,21 +46,67 @@ class Backbone:
         return next(iter(self.taps))
 
 
-_SMALLNET_TAPS = {"layer3": "features.layer3", "layer2": "features.layer2", "layer1": "features.layer1"}
-_MOBILENET_TAPS = {"features": "features", "block13": "features.13"}
-_RESNET_TAPS = {"layer4": "features.layer4", "layer3": "features.layer3"}
-_VGG16_TAPS = {"pool5": "features.30", "relu5_3": "features.29", "relu4_3": "features.22"}
+def _taps(**places: str) -> Mapping[str, str]:
+    return MappingProxyType({tap: f"features.{place}" if place else "features" for tap, place in places.items()})
+
+
+_LAYER3 = _taps(layer3="layer3", layer2="layer2", layer1="layer1")
+_LAYER4 = _taps(layer4="layer4", layer3="layer3", layer2="layer2")
+_VGG_CONV = {"relu5_3": "29", "relu5_2": "27", "relu4_3": "22", "pool4": "23"}
+_VGG = _taps(pool5="30", **_VGG_CONV)
+_VGG_D1 = _taps(features="", pool5="30", **_VGG_CONV)
+_MOBILENET = _taps(features="", block13="13")
+_MIXED_6 = {"mixed_6e": "Mixed_6e", "mixed_5d": "Mixed_5d"}
+_DENSENET = _taps(features="", denseblock4="denseblock4", transition3="transition3", denseblock3="denseblock3")
+_EFFICIENTNET = _taps(features="", stage7="7", stage6="6", stage5="5", stage4="4")
+_PATCHES = _taps(features="")
+
+_FC = Layout(renames=((r"^fc\.", "classifier."),))
+_CLASSIFIER_1 = Layout(renames=((r"^classifier\.1\.", "classifier."),))
+_VGG_FULL = Layout(
+    renames=(
+        (r"^(?:classifier\.0|pre_logits\.fc1)\.", "fc.fc6."),
+        (r"^(?:classifier\.3|pre_logits\.fc2)\.", "fc.fc7."),
+        (r"^(?:classifier\.6|head\.fc)\.", "classifier."),
+    )
+)
+_VGG_CONVOLUTIONS = Layout(
+    renames=((r"^conv6\.", "head.conv6."), (r"^fc\.(?=weight|bias)", "classifier.")),  # those of wsolevaluation
+    unused=("classifier.0.", "classifier.3.", "classifier.6.", "pre_logits."),
+)
+_INCEPTION = Layout(renames=((r"^fc\.", "classifier."), (r"^AuxLogits\.", "auxiliary.")))
+_TO_MIXED_6E = Layout(unused=("Mixed_7", "AuxLogits.", "auxiliary."))
+_DENSE = Layout(renames=((r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2"),))  # as in files of 2017
+_VIT = Layout(
+    renames=(
+        (r"^(?=cls_token$|pos_embed$|patch_embed\.|blocks\.|norm\.)", "features.transformer."),
+        (r"^head\.(?=weight|bias)", "classifier."),
+    )
+)
 
 BACKBONES: Mapping[str, Backbone] = MappingProxyType(
     {
         entry.name: entry
         for entry in (
-            Backbone("smallnet", partial(SmallNet, width=16), 64, _SMALLNET_TAPS),
-            Backbone("smallnet_wide", partial(SmallNet, width=48, blocks=(1, 2, 2)), 64, _SMALLNET_TAPS),
-            Backbone("mobilenet_v2", networks.mobilenet_v2, 224, _MOBILENET_TAPS),
-            Backbone("resnet50", networks.resnet50, 224, _RESNET_TAPS),
-            Backbone("vgg16_gap", networks.vgg16, 224, _VGG16_TAPS),
-            Backbone("vgg16", networks.vgg16, 448, _VGG16_TAPS),
+            Backbone("smallnet", partial(SmallNet, width=16), 64, _LAYER3),
+            Backbone("smallnet_wide", partial(SmallNet, width=48, blocks=(1, 2, 2)), 64, _LAYER3),
+            Backbone("mobilenet_v2", mobilenet_v2, 224, _MOBILENET, _CLASSIFIER_1),
+            Backbone("mobilenet_v2_s8", partial(mobilenet_v2, stride_1=(7, 14)), 224, _MOBILENET, _CLASSIFIER_1),
+            Backbone("vgg16", vgg16, 224, _VGG, _VGG_FULL, version=2),
+            Backbone("vgg16_gap", vgg16_gap, 224, _VGG, _VGG_CONVOLUTIONS),
+            Backbone("vgg16_cam", vgg16_cam, 224, _taps(**_VGG_CONV), _VGG_CONVOLUTIONS),
+            Backbone("vgg16_acol", vgg16_acol, 224, _taps(**_VGG_CONV), _VGG_CONVOLUTIONS),
+            Backbone("vgg16_acol28", vgg16_acol28, 224, _VGG_D1, _VGG_CONVOLUTIONS),
+            Backbone("resnet50", resnet50, 224, _LAYER4, _FC),
+            Backbone("resnet50_s16", partial(resnet50, stride_1=("layer4",)), 224, _LAYER4, _FC),
+            Backbone("resnet50_s8", partial(resnet50, stride_1=("layer3", "layer4")), 224, _LAYER4, _FC),
+            Backbone("seresnet50", seresnet50, 224, _LAYER4, _FC),
+            Backbone("inception_v3", inception_v3, 299, _taps(mixed_7c="Mixed_7c", **_MIXED_6), _INCEPTION),
+            Backbone("inception_v3_spg", inception_v3_spg, 224, _taps(**_MIXED_6), _TO_MIXED_6E),
+            Backbone("densenet161", densenet161, 224, _DENSENET, _DENSE),
+            Backbone("efficientnet_b7", efficientnet_b7, 600, _EFFICIENTNET, _CLASSIFIER_1),
+            Backbone("vit_s16", vit_s16, 224, _PATCHES, _VIT),
+            Backbone("vit_s16_gap", vit_s16_gap, 224, _PATCHES, _VIT),
         )
     }
 )
@@ -67,7 +124,9 @@ def build(name: str, num_classes: int, seed: int = 0) -> LocalizerNetwork:
     entry = backbone(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return entry.builder(num_classes)
+        network = entry.builder(num_classes)
+    network.backbone = name
+    return network
 
 
 def tap_path(name: str, tap: str | None = None) -> str:

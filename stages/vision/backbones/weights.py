@@ -1,41 +1,81 @@
-"""Weights of a network: where they come from, and the hash that names them."""
+"""Weights of a network: filling it, the hash that names them, and what was not filled or not used."""
 
-import difflib
 import hashlib
-from collections.abc import Mapping
-from pathlib import Path
-from urllib.error import URLError
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-__all__ = ["WeightsError", "load_weights", "weights_hash"]
+from stages.vision.backbones.layouts import Layout
+from stages.vision.backbones.networks import LocalizerNetwork
+from stages.vision.backbones.registry import BACKBONES
+from stages.vision.backbones.sources import SCRATCH, WeightsError, read_state
 
-SCRATCH = "scratch"
-_HEAD = "classifier."
-_RESNET_STEMS = ("conv1.", "bn1.", "layer1.", "layer2.", "layer3.", "layer4.")
+__all__ = ["Loaded", "load_state", "load_weights", "weights_hash"]
+
+_CLASSIFIER, _HEAD, _SPARE = "classifier.", "head.", "auxiliary."
+_COUNTER = ".num_batches_tracked"
+"""Missing from files older than the counter; nothing here reads it."""
+
+State = Mapping[str, torch.Tensor]
 
 
-class WeightsError(ValueError):
-    """The weights cannot be had, or do not fit the network; the message says what to do."""
+@dataclass(frozen=True)
+class Loaded:
+    """What a network is filled with.
+
+    hash: `weights_hash` of the network. fresh: its layers that keep their seeded weights. unused: layers of the
+    source, as the source calls them, that the network does without.
+    """
+
+    hash: str
+    fresh: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
 
-def load_weights(network: nn.Module, source: str, keep_head: bool = True) -> str:
-    """Fill a network that `build` made with weights, and name them.
+def load_weights(network: nn.Module, source: str, keep_head: bool = True) -> Loaded:
+    """Fill a network that `build` made with weights, name them, and say what was left fresh or unused.
 
-    source: ``scratch`` keeps the seeded initial weights; a path ending in .safetensors, .pth or .pt is read from disk
-    (tensors only, nothing is unpickled); anything else is a torchvision weights name such as
-    ``VGG16_Weights.IMAGENET1K_V1``. torchvision's own layout of the known networks is understood in files too.
-    keep_head: False leaves the seeded classifier in place, for classes other than the source's, or for weights that
-    have no GAP head (torchvision's VGG16).
+    source: ``scratch`` keeps the seeded initial weights; ``timm:<model name>``; a .safetensors, .pth or .pt file, on
+    this disk or at a URI (see `read_state`); anything else is a torchvision weights name such as
+    ``VGG16_Weights.IMAGENET1K_V1``. The layouts of torchvision and timm are understood in files too.
+    keep_head: see `load_state`.
 
-    Returns: `weights_hash` of the network afterwards.
     Raises: WeightsError when the source is missing, cannot be fetched, or does not fit.
     """
-    if source != SCRATCH:
-        state = _renamed(_read(source))
-        _fill(network, state, source, keep_head)
-    return weights_hash(network)
+    if source == SCRATCH:
+        return Loaded(weights_hash(network))
+    return load_state(network, read_state(source), source, keep_head)
+
+
+def load_state(network: nn.Module, state: State, source: str, keep_head: bool = True) -> Loaded:
+    """Fill a network that `build` made with a state dict in its own or a published layout.
+
+    source: what messages call the state. keep_head: False leaves the seeded classifier in place, for classes other
+    than the source's, or for weights that have no such classifier (VGG's under GAP), and with it convolutions of the
+    head that the source lacks or has in another size. True insists on them.
+
+    Raises: WeightsError when a layer below the head is missing or of another size, when the source holds layers that
+    belong to no head, and when keep_head is asked for and impossible.
+    """
+    own = network.state_dict()
+    layout = _layout(network)
+    names = {name: layout.own_name(name, own) for name in state}
+    found = _found(state, names, own, source)
+    left = {name for name in found if not _wanted(name, found[name].shape == own[name].shape, keep_head)}
+    kept = {name: tensor for name, tensor in found.items() if name not in left}
+    missing = [name for name in own if name not in kept and not name.endswith(_COUNTER)]
+    unexpected = [name for name, target in names.items() if target is None and not layout.may_be_unused(name)]
+    _refuse_body(missing, unexpected, source)
+    if keep_head:
+        _refuse_head(missing, kept, own, source)
+    for name, tensor in kept.items():
+        if tensor.shape != own[name].shape:
+            raise WeightsError(f"weights {source} do not fit: {_shapes(name, tensor, own[name])}")
+    network.load_state_dict({**own, **kept})
+    unused = (name for name, target in names.items() if target is None or target in left)
+    return Loaded(weights_hash(network), _layers(missing), _layers(unused))
 
 
 def weights_hash(network: nn.Module) -> str:
@@ -48,92 +88,62 @@ def weights_hash(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _read(source: str) -> dict[str, torch.Tensor]:
-    """Read a state dict from a file or through torchvision."""
-    path = Path(source)
-    if path.suffix not in (".safetensors", ".pth", ".pt"):
-        return _fetch(source)
-    if not path.is_file():
-        raise WeightsError(f"weights file {source} does not exist")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file  # only this format needs the package
-
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # both libraries raise many types for a damaged file
-        raise WeightsError(f"weights file {source} cannot be read: {error}") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise WeightsError(f"weights file {source} is no state dict (names to tensors)")
-    return dict(state)
+def _layout(network: nn.Module) -> Layout:
+    name = network.backbone if isinstance(network, LocalizerNetwork) else ""
+    return BACKBONES[name].layout if name in BACKBONES else Layout()
 
 
-def _fetch(name: str) -> dict[str, torch.Tensor]:
-    """Get published weights from torchvision's cache or from the network."""
-    import torchvision  # slow to import, see networks.py
-
-    try:
-        weights = torchvision.models.get_weight(name)
-    except (ValueError, KeyError, AttributeError) as error:
-        raise WeightsError(_unknown_weights(name)) from error
-    try:
-        return dict(weights.get_state_dict(progress=False, check_hash=True))
-    except (URLError, OSError, RuntimeError) as error:
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
-        raise WeightsError(
-            f"weights {name} cannot be fetched ({error}); put {Path(weights.url).name} into {folder}, "
-            f"or give its path as the weights. It is published at {weights.url}"
-        ) from error
+def _found(state: State, names: Mapping[str, str | None], own: State, source: str) -> dict[str, torch.Tensor]:
+    """The tensors that have a place in the network, by its names; 1x1 and 7x7 convolutions as the linear layers."""
+    found: dict[str, torch.Tensor] = {}
+    for name, target in names.items():
+        if target is None:
+            continue
+        if target in found:
+            raise WeightsError(f"weights {source} do not fit: they hold {target} twice, once as {name}")
+        tensor = state[name]
+        found[target] = tensor.flatten(1) if tensor.ndim == 4 and own[target].ndim == 2 else tensor
+    return found
 
 
-def _unknown_weights(name: str) -> str:
-    import torchvision  # slow to import, see networks.py
-
-    known = [
-        str(weights)
-        for model in torchvision.models.list_models(module=torchvision.models)
-        for weights in torchvision.models.get_model_weights(model)
-    ]
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-    return (
-        f"unknown weights {name!r}: neither {SCRATCH!r} nor a .safetensors, .pth or .pt file, "
-        f"and the nearest torchvision name is {nearest}"
-    )
+def _wanted(name: str, fits: bool, keep_head: bool) -> bool:
+    """Whether a tensor that has a place is taken: the head's as keep_head says, a spare one where it fits."""
+    if name.startswith(_CLASSIFIER):
+        return keep_head
+    if name.startswith(_HEAD):
+        return keep_head or fits
+    return fits or not name.startswith(_SPARE)
 
 
-def _renamed(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Translate torchvision's names: ResNet's stem and layers, its ``fc``, the one linear layer of MobileNet's head.
-
-    VGG's three-layer head has no counterpart and is dropped.
-    """
-    heads = {key.rsplit(".", 1)[0] for key in state if key.startswith(_HEAD)}
-    renamed = {}
-    for key, tensor in state.items():
-        prefix, _, kind = key.rpartition(".")
-        if key.startswith(_RESNET_STEMS):
-            renamed[f"features.{key}"] = tensor
-        elif prefix == "fc" or heads == {prefix}:
-            renamed[_HEAD + kind] = tensor
-        elif prefix not in heads:
-            renamed[key] = tensor
-    return renamed
+def _refuse_body(missing: Iterable[str], unexpected: Iterable[str], source: str) -> None:
+    absent = sorted(name for name in missing if not name.startswith((_CLASSIFIER, _HEAD, _SPARE)))
+    foreign = sorted(unexpected)
+    if absent or foreign:
+        raise WeightsError(f"weights {source} do not fit: missing {absent[:3]}, unexpected {foreign[:3]}")
 
 
-def _fill(network: nn.Module, state: dict[str, torch.Tensor], source: str, keep_head: bool) -> None:
-    """Load strictly; only the head may stay as it is, and only when that was asked for."""
-    own = network.state_dict()
-    if not keep_head:
-        state = {key: tensor for key, tensor in state.items() if not key.startswith(_HEAD)}
-        state |= {key: tensor for key, tensor in own.items() if key.startswith(_HEAD)}
-    missing = sorted(own.keys() - state.keys())
-    if missing and all(key.startswith(_HEAD) for key in missing):
-        raise WeightsError(f"weights {source} have no linear head after GAP: load them with a fresh head")
-    unexpected = sorted(state.keys() - own.keys())
-    if missing or unexpected:
-        raise WeightsError(f"weights {source} do not fit: missing {missing[:3]}, unexpected {unexpected[:3]}")
-    for key, tensor in state.items():
-        if tensor.shape != own[key].shape:
+def _refuse_head(missing: Iterable[str], kept: State, own: State, source: str) -> None:
+    """Refuse to keep a head that the source lacks or has in another size."""
+    fresh = "load them with a fresh head (keep_head: false)"
+    for name in missing:
+        if name.startswith((_CLASSIFIER, _HEAD)):
+            raise WeightsError(f"weights {source} have no {name} that fits this network: {fresh}")
+    for name, tensor in kept.items():
+        if name.startswith((_CLASSIFIER, _HEAD)) and tensor.shape != own[name].shape:
             raise WeightsError(
-                f"weights {source} do not fit: {key} is {tuple(tensor.shape)}, the network has {tuple(own[key].shape)}"
+                f"weights {source} have a head of another size, {_shapes(name, tensor, own[name])}: {fresh}"
             )
-    network.load_state_dict(state)
+
+
+def _shapes(name: str, theirs: torch.Tensor, ours: torch.Tensor) -> str:
+    return f"{name} is {tuple(theirs.shape)}, the network has {tuple(ours.shape)}"
+
+
+def _layers(names: Iterable[str]) -> tuple[str, ...]:
+    """Layers of tensors, shortened: below `features` and `classifier` two parts of a name, elsewhere one."""
+    layers: dict[str, None] = {}
+    for name in names:
+        *parts, last = name.split(".")
+        depth = 2 if name.startswith(("features.", _CLASSIFIER)) else 1
+        layers[".".join(parts[:depth]) or last] = None
+    return tuple(layers)

@@ -1,9 +1,15 @@
 import json
+from types import SimpleNamespace
 
+import fsspec
 import pytest
+import torch
 
 from pipeline.errors import UsageError
-from stages.vision.models import CARD, WEIGHTS
+from stages.classify.stage import Classify, ClassifyParams
+from stages.vision.backbones import build
+from stages.vision.backbones.networks import conv_head
+from stages.vision.models import CARD, WEIGHTS, to_blobs
 from tests import runs
 
 
@@ -70,3 +76,124 @@ def test_a_changed_weights_file_is_another_recipe(run_copy, tmp_path):
         target = runs.target_of(run_copy)
         recipes.add(make_plan(target.stages, target.store)["classify"].recipe)
     assert len(recipes) == 2
+
+
+def classify(name="classify", **changes):
+    return Classify(name, ClassifyParams(**changes))
+
+
+def test_training_starts_from_another_classifier(run_copy, finished_run, caplog):
+    """Breaks when `start` is not read, or the head of the same classes is drawn anew: epoch 0 must change nothing."""
+    run_copy["stages"] = {
+        "classify": runs.STAGES["classify"],
+        "again": {"stage": "classify", "start": "classify", "epochs": 0, "seed": 5},
+        "tuned": {"stage": "classify", "start": "classify", "epochs": 1, "batch_size": 16, "seed": 5},
+    }
+    target = runs.target_of(run_copy)
+    runs.execute(target)
+    first, again, tuned = (model(target, name)[1] for name in ("classify", "again", "tuned"))
+    assert again == first
+    assert tuned != first
+    assert "fresh" not in caplog.text
+
+
+def test_another_network_as_start_keeps_or_refuses(run_copy, finished_run):
+    """Breaks when a start whose layers do not fit gives a traceback, or fits silently."""
+    run_copy["stages"] = {
+        "classify": runs.STAGES["classify"],
+        "other": {"stage": "classify", "start": "classify", "backbone": "smallnet_wide", "epochs": 0},
+    }
+    with pytest.raises(UsageError, match="stage other: weights of 'classify' do not fit"):
+        runs.execute(runs.target_of(run_copy))
+
+
+class Blobs:
+    """A context that holds one model."""
+
+    device = "cpu"
+
+    def __init__(self, blobs):
+        self.blob = lambda done, name: blobs[name]
+
+
+def started(stage, classes, start_classes, caplog):
+    """Start a smallnet of `classes` from one of `start_classes`; the start, the result, and what was logged."""
+    first = build("smallnet", len(start_classes), seed=7)
+    card = {"backbone": "smallnet", "num_classes": len(start_classes), "classes": start_classes}
+    caplog.clear()
+    found = stage._network(classes, (None,), Blobs(to_blobs(first, card)))
+    return first, found, caplog.text
+
+
+@pytest.mark.parametrize(
+    ("classes", "kept"), [(["a", "b"], True), (["b", "a"], False), (["a", "c"], False), (["a", "b", "c"], False)]
+)
+def test_the_head_is_kept_for_the_same_classes_in_the_same_order(classes, kept, caplog):
+    """Breaks when a classifier of other or reordered classes is taken over, or a fresh one is not reported."""
+    first, found, log = started(classify(start="first"), classes, ["a", "b"], caplog)
+    assert torch.equal(found.features.stem[0].weight, first.features.stem[0].weight)
+    assert torch.equal(found.classifier.weight[:2], first.classifier.weight) is kept
+    assert ("classify: not in first, starts fresh: classifier" in log) is not kept
+    assert ("classify: in first, not used: classifier" in log) is not kept
+    if not kept:
+        with pytest.raises(UsageError, match="keep_head: the classes of 'first' are others"):
+            started(classify(start="first", keep_head=True), classes, ["a", "b"], caplog)
+
+
+def test_only_a_classifier_can_be_the_start():
+    """Breaks when a box regressor, whose features would fit, is taken for a classifier."""
+    blobs = to_blobs(build("smallnet", 2), {"method": "psol"})
+    with pytest.raises(UsageError, match="start: 'psol' is no classifier"):
+        classify(start="psol")._network(["a", "b"], (None,), Blobs(blobs))
+
+
+def test_start_and_weights_exclude_each_other():
+    """Breaks when one of two origins of the weights silently wins."""
+    with pytest.raises(UsageError, match="start and weights exclude each other"):
+        classify(start="first", weights="w.pth").check()
+    classify(start="first").check()
+    classify(weights="w.pth").check()
+
+
+def test_a_remote_weights_file_is_named_without_fetching_it(monkeypatch):
+    """Breaks when planning downloads weights, or does not see that they were replaced by others of the same size."""
+    stage = classify(weights="memory://weights/w.pth")
+    filesystem = fsspec.filesystem("memory")
+    filesystem.rm("/weights", recursive=True) if filesystem.exists("/weights") else None
+    assert stage.ingredients() == {}
+    monkeypatch.setattr(type(filesystem), "cat_file", None)
+    monkeypatch.setattr(type(filesystem), "open", None)
+    seen = []
+    for tag in ("one", "two"):
+        monkeypatch.setattr(
+            type(filesystem), "info", lambda self, path, tag=tag: {"size": 3, "ETag": tag, "name": path}
+        )
+        seen.append(stage.ingredients())
+    assert seen == [{"weights_file": {"bytes": 3, "tag": "one"}}, {"weights_file": {"bytes": 3, "tag": "two"}}]
+
+
+def test_a_name_that_means_another_network_than_before_is_another_recipe():
+    """Breaks when a training of the former vgg16 (GAP) is taken for one of today's (fc6, fc7, fc8)."""
+    assert classify(backbone="vgg16").ingredients() == {"network": 2}
+    assert classify(backbone="smallnet").ingredients() == {}
+
+
+def test_the_optimizer_holds_the_head_at_its_own_rate_and_nothing_frozen():
+    """Breaks when a head's convolutions do not train, train at the backbone's rate, or a frozen layer trains."""
+    network = build("smallnet", 2)
+    network.head = conv_head(64, 64)
+    network.features.stem.requires_grad_(False)
+    stage = classify(learning_rate=0.01, head_rate=10.0, schedule="constant")
+    rows = [{"image_id": "a", "label": 0, "uri": "a"}]
+    context = SimpleNamespace(read=None, rank=0, world_size=1)
+    rates = {
+        id(parameter): group["lr"]
+        for group in stage._training(network, rows, 64, context).optimizer.param_groups
+        for parameter in group["params"]
+    }
+    expected = {
+        id(parameter): 0.1 if name.startswith(("head.", "classifier.")) else 0.01
+        for name, parameter in network.named_parameters()
+        if not name.startswith("features.stem.")
+    }
+    assert rates == pytest.approx(expected)

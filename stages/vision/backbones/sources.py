@@ -1,0 +1,153 @@
+"""Where weights come from: a file, local or remote, torchvision's names, timm's names. All end as a state dict."""
+
+import difflib
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+
+from stages.vision.tensor_bytes import load
+
+__all__ = ["SCRATCH", "WeightsError", "is_file", "read_state"]
+
+SCRATCH = "scratch"
+_TIMM = "timm:"
+_SUFFIXES = (".safetensors", ".pth", ".pt")
+_NESTS = ("state_dict", "model", "teacher")
+_PREFIXES = ("module.", "backbone.", "model.")
+
+
+class WeightsError(ValueError):
+    """The weights cannot be had, or do not fit the network; the message says what to do."""
+
+
+def is_file(source: str) -> bool:
+    """Whether a source of weights is a file (a path or a URI) rather than a published name."""
+    return not source.startswith(_TIMM) and source.endswith(_SUFFIXES)
+
+
+def read_state(source: str) -> dict[str, torch.Tensor]:
+    """The state dict of a source: ``timm:<model name>``, a torchvision weights name, or a file.
+
+    A file ends in .safetensors, .pth or .pt and lies on this disk or at any URI that fsspec knows; nothing in it is
+    unpickled but tensors. A state dict nested under ``state_dict``, ``model`` or ``teacher`` is taken out, and the
+    prefixes ``module.``, ``backbone.`` and ``model.`` of its names are left out.
+
+    Raises: WeightsError when the source is missing, cannot be fetched, or holds no state dict.
+    """
+    if source.startswith(_TIMM):
+        return _without_prefixes(_from_timm(source), source)
+    return _without_prefixes(_from_file(source) if is_file(source) else _from_torchvision(source), source)
+
+
+def _from_file(source: str) -> dict[str, torch.Tensor]:
+    try:
+        data = _bytes(source)
+        found = load(data) if source.endswith(".safetensors") else _unpickled(data)
+    except FileNotFoundError as error:
+        raise WeightsError(f"weights file {source} does not exist") from error
+    except Exception as error:  # file systems and torch raise many types
+        raise WeightsError(f"weights file {source} cannot be read: {error}") from error
+    while isinstance(found, Mapping) and (nest := _nest(found)):
+        found = found[nest]
+    if not isinstance(found, Mapping) or not found or not all(isinstance(v, torch.Tensor) for v in found.values()):
+        raise WeightsError(f"weights file {source} is no state dict (names to tensors)")
+    return dict(found)
+
+
+def _bytes(source: str) -> bytes:
+    if "://" not in source:
+        return Path(source).read_bytes()
+    import fsspec  # file systems of URIs bring packages of their own
+
+    with fsspec.open(source, "rb") as file:
+        return bytes(file.read())
+
+
+def _unpickled(data: bytes) -> Any:
+    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+
+
+def _nest(found: Mapping[str, Any]) -> str | None:
+    return next((name for name in _NESTS if isinstance(found.get(name), Mapping)), None)
+
+
+def _without_prefixes(state: Mapping[str, torch.Tensor], source: str) -> dict[str, torch.Tensor]:
+    plain: dict[str, torch.Tensor] = {}
+    for name, tensor in state.items():
+        short = name
+        while prefix := next((one for one in _PREFIXES if short.startswith(one)), None):
+            short = short.removeprefix(prefix)
+        if short in plain:
+            raise WeightsError(f"weights {source} hold {short} twice, under different prefixes")
+        plain[short] = tensor
+    return plain
+
+
+def _from_torchvision(name: str) -> dict[str, torch.Tensor]:
+    """Published weights from torchvision's cache or from the network."""
+    import torchvision  # slow to import, see networks.py
+
+    try:
+        weights = torchvision.models.get_weight(name)
+    except (ValueError, KeyError, AttributeError) as error:
+        raise WeightsError(_unknown_weights(name)) from error
+    try:
+        return dict(weights.get_state_dict(progress=False, check_hash=True))
+    except (URLError, OSError, RuntimeError) as error:
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        raise WeightsError(
+            f"weights {name} cannot be fetched ({error}); put {Path(weights.url).name} into {folder}, "
+            f"or give its path as the weights. It is published at {weights.url}"
+        ) from error
+
+
+def _unknown_weights(name: str) -> str:
+    import torchvision  # slow to import, see networks.py
+
+    known = [
+        str(weights)
+        for model in torchvision.models.list_models(module=torchvision.models)
+        for weights in torchvision.models.get_model_weights(model)
+    ]
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+    return (
+        f"unknown weights {name!r}: neither {SCRATCH!r} nor timm:<model name> nor a .safetensors, .pth or .pt file, "
+        f"and the nearest torchvision name is {nearest}"
+    )
+
+
+def _from_timm(source: str) -> dict[str, torch.Tensor]:
+    """Published weights from the hub's cache or from the network."""
+    try:
+        import huggingface_hub
+        import timm
+    except ModuleNotFoundError as error:
+        raise WeightsError(f"weights {source} need the package timm: pip install 'weakbox[timm]'") from error
+
+    repository, file = _place_on_hub(timm, source)
+    try:
+        path = huggingface_hub.hf_hub_download(repository, file)
+    except Exception as error:  # the hub's client and its transport raise many types
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WeightsError(
+            f"weights {source} cannot be fetched ({reason}); fetch {file} of the hub's repository {repository}, "
+            "and give its path as the weights"
+        ) from error
+    return _from_file(path)
+
+
+def _place_on_hub(timm: Any, source: str) -> tuple[str, str]:
+    """Repository and file of a timm name; one that timm does not know is a WeightsError with the nearest."""
+    name = source.removeprefix(_TIMM)
+    try:
+        config = timm.get_pretrained_cfg(name)
+    except RuntimeError:  # an unknown tag of a known network
+        config = None
+    if config is None or not config.hf_hub_id:
+        nearest = difflib.get_close_matches(name, timm.list_pretrained(), n=1, cutoff=0.0)[0]
+        raise WeightsError(f"unknown weights {source!r}: the nearest name that timm publishes is timm:{nearest}")
+    return config.hf_hub_id, config.hf_hub_filename or "model.safetensors"
