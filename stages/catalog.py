@@ -13,6 +13,7 @@ from stages.classify.stage import Classify
 from stages.ddt.stage import Ddt
 from stages.evaluate.stage import Calibrate, Evaluate, Sweep
 from stages.export.stage import Export
+from stages.gradcam.stage import Gradcam
 from stages.ingest.stage import IngestDemo, IngestFolder, IngestTinyImagenet
 from stages.localize.stage import Localize
 from stages.psol.predictor import BoxPredictor
@@ -28,6 +29,7 @@ STAGES: Mapping[str, type[Stage]] = MappingProxyType(
             IngestDemo,
             Classify,
             Cam,
+            Gradcam,
             Ddt,
             Sweep,
             Calibrate,

@@ -1,0 +1,123 @@
+"""Score maps of given classes by Grad-CAM and its kin: pytorch-grad-cam's formulas, at the layer's own resolution.
+
+The package is an optional extra, slow to import, and imported where maps are made.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from types import MappingProxyType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from stages.gradcam.observe import Observation, TapError, observe
+
+__all__ = ["METHODS", "Method", "TapError", "gradient_maps", "installed"]
+
+_PACKAGE = "pytorch_grad_cam"
+_MASKS_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Method:
+    """One entry of the table.
+
+    explainer: its class in pytorch-grad-cam. linear: its map is linear in the gradient (up to a sign), which global
+    average pooling divides by the number of positions; such maps are multiplied by it again.
+    """
+
+    explainer: str
+    linear: bool
+
+
+METHODS: Mapping[str, Method] = MappingProxyType(
+    {
+        "gradcam": Method("GradCAM", linear=True),
+        "gradcam_plusplus": Method("GradCAMPlusPlus", linear=False),
+        "layercam": Method("LayerCAM", linear=True),
+        "xgradcam": Method("XGradCAM", linear=True),
+        "hirescam": Method("HiResCAM", linear=True),
+        "eigengradcam": Method("EigenGradCAM", linear=True),
+        "scorecam": Method("ScoreCAM", linear=False),
+    }
+)
+"""Grad-CAM (Selvaraju et al. 2017), Grad-CAM++ (Chattopadhay et al. 2018), LayerCAM (Jiang et al. 2021), XGrad-CAM
+(Fu et al. 2020), HiResCAM (Draelos and Carin 2020), EigenGrad-CAM (after Muhammad and Yeasin 2020), Score-CAM (Wang et
+al. 2020; a forward pass for every channel of every image)."""
+
+
+def installed() -> bool:
+    """Whether the package is there; it is not imported."""
+    return find_spec(_PACKAGE) is not None
+
+
+def gradient_maps(
+    network: nn.Module, path: str, images: torch.Tensor, method: str, classes: torch.Tensor | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The map of one class per image, after the ReLU that all these methods end with.
+
+    Maps of linear methods are multiplied by h w, so that Grad-CAM of the last layer before global average pooling is
+    ReLU(CAM) itself and float16 holds the maps of large layers. EigenGrad-CAM's projection, whose sign is the linear
+    algebra library's choice, is turned to agree with the sum of gradients times activations over channels.
+
+    The network is left as it was but in eval mode: no hooks, no gradients, `requires_grad` as before.
+
+    network: images -> logits ``(B, C)``, in float32. path: the layer's module path. images: ``(B, 3, S, S)``.
+    classes: ``(B,)`` integers; None: the largest logit of each image.
+    Returns: maps ``(B, h, w)`` float32, at least 0; their classes ``(B,)`` int64.
+    Raises: KeyError for an unknown method; TapError when the network has no such layer, the layer does not give one
+    map ``(B, K, h, w)``, or the logits do not depend on it.
+    """
+    import pytorch_grad_cam
+
+    entry, layer = METHODS[method], _layer(network, path)
+    explainer = getattr(pytorch_grad_cam, entry.explainer)(network, [layer])
+    seen = observe(explainer, layer, images, classes)
+    with _no_progress_bars(pytorch_grad_cam.score_cam):
+        maps = np.concatenate([_image(explainer, layer, images, part, seen) for part in _parts(method, len(images))])
+    if method == "eigengradcam":
+        maps = _agreeing(maps, (seen.gradients * seen.activations).sum(axis=1))
+    scale = maps[0].size if entry.linear else 1
+    return np.maximum(maps, 0).astype(np.float32) * np.float32(scale), seen.classes.cpu().numpy()
+
+
+def _layer(network: nn.Module, path: str) -> nn.Module:
+    try:
+        return network.get_submodule(path)
+    except AttributeError as error:
+        raise TapError(f"the network has no module {path!r}") from error
+
+
+def _parts(method: str, images: int) -> list[slice]:
+    """What the package is given at once. Score-CAM holds every image under every mask: (B, K, 3, S, S)."""
+    return [slice(n, n + 1) for n in range(images)] if method == "scorecam" else [slice(0, images)]
+
+
+def _image(explainer: Any, layer: nn.Module, images: torch.Tensor, part: slice, seen: Observation) -> np.ndarray:
+    """The package's map of a part of the batch, ``(n, h, w)``, before its ReLU, min-max and resizing."""
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    explainer.batch_size = _MASKS_AT_ONCE
+    targets = [ClassifierOutputTarget(label) for label in seen.classes[part].tolist()]
+    gradients = None if seen.gradients is None else seen.gradients[part]
+    return explainer.get_cam_image(images[part], layer, targets, seen.activations[part], gradients, False)
+
+
+def _agreeing(maps: np.ndarray, evidence: np.ndarray) -> np.ndarray:
+    """Turn maps of zero mean whose covariance with the evidence is negative."""
+    against = (maps * evidence).sum(axis=(1, 2), keepdims=True) < 0
+    return np.where(against, -maps, maps)
+
+
+@contextmanager
+def _no_progress_bars(module: Any) -> Iterator[None]:
+    """Score-CAM draws one for each image, and offers no way to ask it not to."""
+    before, module.tqdm = module.tqdm, SimpleNamespace(tqdm=lambda items: items)
+    try:
+        yield
+    finally:
+        module.tqdm = before

@@ -1,0 +1,101 @@
+"""One layer's output and the gradient of the chosen logits towards it, with no trace left in the network."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+__all__ = ["Observation", "TapError", "observe"]
+
+_UNUSED = "the logits do not depend on it"
+
+
+class TapError(ValueError):
+    """The layer cannot be explained; the message says why."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a forward pass, and a backward pass where one was asked for, showed of a layer.
+
+    activations: ``(B, K, h, w)`` float32. gradients: the same of d(logit)/d(activations); None without a backward pass.
+    classes: ``(B,)`` int64, whose logits were taken.
+    """
+
+    activations: np.ndarray
+    gradients: np.ndarray | None
+    classes: torch.Tensor
+
+
+def observe(explainer: Any, layer: nn.Module, images: torch.Tensor, classes: torch.Tensor | None) -> Observation:
+    """Run the network of an explainer once, over all images together.
+
+    The graph begins at the layer: nothing before it is differentiated, no parameter gets a gradient, and what works in
+    place behind the layer works on a copy. Gradients are on inside, whatever the caller set.
+
+    explainer: a `BaseCAM` of pytorch-grad-cam; its hooks, which it set when it was made, are gone afterwards.
+    images: ``(B, 3, S, S)``. classes: ``(B,)`` integers; None: the largest logit of each image.
+    Raises: TapError when the layer does not give one map ``(B, K, h, w)``, or the logits do not depend on it.
+    """
+    seen, backward = explainer.activations_and_grads, explainer.uses_gradients
+    try:
+        with torch.inference_mode(False), torch.set_grad_enabled(backward), _frozen(explainer.model), _leaf(layer):
+            logits = seen(images)
+            classes = logits.detach().argmax(dim=1) if classes is None else classes
+            activations = _only(seen.activations)
+            if backward:
+                _require(logits.requires_grad, _UNUSED)
+                logits.gather(1, classes[:, None]).sum().backward()
+            return Observation(activations.numpy(), seen.gradients[0].numpy() if backward else None, classes)
+    finally:
+        seen.release()
+
+
+@contextmanager
+def _frozen(network: nn.Module) -> Iterator[None]:
+    """No parameter requires a gradient inside."""
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
+def _leaf(layer: nn.Module) -> Iterator[None]:
+    """The layer's output starts the graph: other hooks see that leaf, the rest of the network a copy of it."""
+    handles = [
+        layer.register_forward_hook(lambda _module, _inputs, output: _start(output), prepend=True),
+        layer.register_forward_hook(lambda _module, _inputs, output: output.clone()),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _start(output: Any) -> torch.Tensor:
+    """A leaf with the values of a layer's output."""
+    if not isinstance(output, torch.Tensor) or output.ndim != 4:
+        shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+        raise TapError(f"it gives {shape}, not one map (B, K, h, w)")
+    return output.detach().requires_grad_(torch.is_grad_enabled())
+
+
+def _only(activations: list[torch.Tensor]) -> torch.Tensor:
+    _require(len(activations) > 0, _UNUSED)
+    _require(len(activations) == 1, f"a forward pass goes through it {len(activations)} times, not once")
+    return activations[0]
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise TapError(otherwise)
