@@ -1,0 +1,1 @@
+"""Inter-image communication (Zhang et al. 2020)."""

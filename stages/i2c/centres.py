@@ -1,0 +1,76 @@
+"""The memory of class centres of I2C (Zhang et al., ECCV 2020, section 3.3)."""
+
+import math
+
+import torch
+from torch import distributed, nn
+
+from stages.i2c.consistency import Distance, class_sums, global_consistency
+
+__all__ = ["ClassCentres"]
+
+
+class ClassCentres(nn.Module):
+    """A centre w for every class, drawn towards the mean a of its seed vectors in each batch that shows the class.
+
+    ``w <- (1 - eta) w + eta a`` with ``eta = exp(-alpha t)`` after t updates of that class (eq. 3 and 4): the first
+    update replaces the random centre, later ones move it less and less. Centres and counters are buffers: they are in
+    the checkpoint and never in an optimizer.
+
+    num_classes: Y. dimension: D. decay: alpha, finite and at least 0. distance: of the loss.
+    skip_unseen: leave a class without update out of the loss, instead of its distance to noise (the released code).
+    generator: of the standard normal start, on the processor.
+    """
+
+    centres: torch.Tensor
+    counts: torch.Tensor
+
+    def __init__(
+        self,
+        num_classes: int,
+        dimension: int,
+        decay: float = 0.002,
+        distance: Distance = "euclidean",
+        skip_unseen: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if not (math.isfinite(decay) and decay >= 0):
+            raise ValueError(f"decay must be finite and at least 0, got {decay}")
+        self.decay = decay
+        self.distance: Distance = distance
+        self.skip_unseen = skip_unseen
+        self.register_buffer("centres", torch.randn(num_classes, dimension, generator=generator))
+        self.register_buffer("counts", torch.zeros(num_classes, dtype=torch.int64))
+
+    def forward(self, vectors: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """L_gc of a batch against the centres as they were; in training mode they are updated afterwards.
+
+        Call it once a step, on all ranks alike: the update is made from the sums of all ranks, and leaves them equal.
+
+        vectors: ``(B, K, D)`` seed vectors; labels: ``(B,)``. Returns: a scalar; no gradient reaches the centres.
+        """
+        sums, counts = class_sums(vectors, labels, len(self.centres))
+        compared = self.counts > 0 if self.skip_unseen else torch.ones_like(self.counts, dtype=torch.bool)
+        loss = global_consistency(sums, counts, self.centres, compared, self.distance)
+        if self.training:
+            self._update(*_over_ranks(sums.detach(), counts))
+        return loss
+
+    def _update(self, sums: torch.Tensor, counts: torch.Tensor) -> None:
+        """Move the centres of the classes that the batch holds."""
+        present = counts > 0
+        means = sums / counts.clamp(min=1).unsqueeze(1)
+        rate = torch.exp(-self.decay * self.counts).to(means.dtype).unsqueeze(1)
+        moved = (1 - rate) * self.centres + rate * means
+        self.centres.copy_(torch.where(present.unsqueeze(1), moved, self.centres))
+        self.counts.add_(present)
+
+
+def _over_ranks(sums: torch.Tensor, counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Add up what all workers hold, where there are several."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return sums, counts
+    packed = torch.cat([sums, counts.unsqueeze(1)], dim=1)
+    distributed.all_reduce(packed)
+    return packed[:, :-1], packed[:, -1]

@@ -1,0 +1,1 @@
+"""MinMaxCAM (Wang et al. 2021)."""

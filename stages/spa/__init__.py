@@ -1,0 +1,1 @@
+"""Structure-preserving activation (Pan et al. 2021)."""
