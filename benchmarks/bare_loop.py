@@ -1,4 +1,4 @@
-"""The bare loop that the cam stage is compared with: decode and forward, as many processes as the stage has actors."""
+"""The bare loop that stages are compared with: decode and features, as many processes as the stage has actors."""
 
 import multiprocessing
 import time
@@ -8,14 +8,14 @@ from pathlib import Path
 from types import TracebackType
 
 import torch
-from torch import nn
 
 from pipeline.context import set_threads
+from stages.vision.backbones import LocalizerNetwork
 from stages.vision.batches import to_batch
 from stages.vision.images import decode, resize
 from stages.vision.models import CARD, WEIGHTS, classifier_network, read_card
 
-_network: nn.Module | None = None
+_network: LocalizerNetwork | None = None
 """The network of this process, built once by `_set_up`."""
 
 
@@ -57,5 +57,5 @@ def _forward(paths: Sequence[Path], size: int, batch_size: int) -> float:
     for start in range(0, len(paths), batch_size):
         images = [resize(decode(path.read_bytes()), size) for path in paths[start : start + batch_size]]
         with torch.inference_mode():
-            _network(to_batch(images))
+            _network.features(to_batch(images))
     return time.monotonic()

@@ -6,9 +6,6 @@ processes and networks is in neither. A stage's shard is finished when its manif
 stages take the sum of their times.
 """
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,23 +15,16 @@ from benchmarks.environment import processors
 from benchmarks.figures import Measured
 from benchmarks.pairs import interleaved
 from benchmarks.photographs import CLASSES, write_photographs
+from benchmarks.repeated_stages import RepeatedStages, rate
 from benchmarks.scratch_model import scratch_model
 from jobs.ray_session import RaySession
-from pipeline.config import parse_config
 from pipeline.on_ray.runner import RayRunner
-from pipeline.plan import make_plan
-from pipeline.progress import NoProgress, Progress
-from pipeline.run import Run, RunOptions
-from pipeline.runner import InProcessRunner, Job, OnDone, Runner
-from pipeline.stage import ShardResult
-from pipeline.store import Store
-from schemas import TABLES
-from stages import catalog
+from pipeline.runner import Runner
 from stages.vision.images import decode, resize
 
 IMAGES, SHARD, BATCH, SIZE = 2048, 128, 32, 224
 BACKBONE = "mobilenet_v2"
-MEASURED = ("cam", "boxes")
+STAGES: dict[str, dict[str, Any]] = {"cam": {"batch_size": BATCH}, "boxes": {"threshold": 0.5}}
 
 
 def cam_throughput(folder: Path, images: int = IMAGES, shard: int = SHARD) -> Measured:
@@ -44,7 +34,7 @@ def cam_throughput(folder: Path, images: int = IMAGES, shard: int = SHARD) -> Me
     threads = processors()
     sample = [resize(decode(path.read_bytes()), SIZE) for path in paths[:BATCH]]
     model = scratch_model(BACKBONE, [f"class{label}" for label in range(CLASSES)], sample)
-    bench = _Stages(folder, shard, threads)
+    bench = RepeatedStages(folder, BACKBONE, STAGES, shard, threads)
     bench.prepare(model)
     session = RaySession(None, threads)
     try:
@@ -68,7 +58,7 @@ def two_actors_to_one(folder: Path, images: int = IMAGES, shard: int = SHARD // 
     paths = write_photographs(folder / "images", images)
     sample = [resize(decode(path.read_bytes()), SIZE) for path in paths[:BATCH]]
     model = scratch_model(BACKBONE, [f"class{label}" for label in range(CLASSES)], sample)
-    benches = [_Stages(folder, shard, 3, actors) for actors in (2, 1)]
+    benches = [RepeatedStages(folder, BACKBONE, STAGES, shard, 3, actors) for actors in (2, 1)]
     benches[0].prepare(model)
     session = RaySession(None, 3)
     runners: list[Runner] = [RayRunner(), RayRunner()]
@@ -84,79 +74,3 @@ def two_actors_to_one(folder: Path, images: int = IMAGES, shard: int = SHARD // 
     rates = pairs.medians
     note = f"cam {rates[0]:.1f} images/s with two actors, {rates[1]:.1f} with one"
     return Measured("two_actors_to_one", pairs.ratio, len(pairs.candidate), rates[1], note)
-
-
-class _Stages:
-    """A run whose stages `cam` and `boxes` are computed again and again."""
-
-    def __init__(self, folder: Path, shard: int, threads: int, actors: int | None = None) -> None:
-        config = parse_config(
-            {
-                "run_root": str(folder / "run"),
-                "dataset": {"reader": "folder", "root": str(folder / "images"), "shard_size": shard},
-                "stages": {
-                    "classify": {"backbone": BACKBONE, "epochs": 0},
-                    "cam": {"batch_size": BATCH},
-                    "boxes": {"threshold": 0.5},
-                },
-                "resources": {"num_cpus": threads, "actors": actors},
-            }
-        )
-        self._stages = config.stage_objects(catalog)
-        self._store = Store(config.run_root)
-        self._resources = config.resources.resources()
-
-    def prepare(self, model: dict[str, bytes]) -> None:
-        """Ingest the images and commit the classifier."""
-        self._run(InProcessRunner(), NoProgress(), RunOptions(only="ingest"))
-        classify = make_plan(self._stages, self._store)["classify"]
-        result = ShardResult({"training": TABLES["training"].empty()}, model)
-        self._store.commit(classify.name, classify.recipe, classify.keys[0], result)
-
-    def rate(self, runner: Runner, stages: tuple[str, ...] = MEASURED) -> float:
-        """Images per second of these stages, one after the other, in one pass of both."""
-        times = CommitTimes()
-        self._run(_Kept(runner), times, RunOptions(force=MEASURED))
-        return 1 / sum(1 / rate(times.commits[name]) for name in stages)
-
-    def _run(self, runner: Runner, progress: Progress, options: RunOptions) -> None:
-        Run(self._stages, self._store, lambda: runner, self._resources, progress, options).execute()
-
-
-def rate(commits: Sequence[tuple[float, int]]) -> float:
-    """Rows per second between the first and the last commit; commits: (moment in seconds, rows), in any order."""
-    ordered = sorted(commits)
-    return sum(rows for _, rows in ordered[1:]) / (ordered[-1][0] - ordered[0][0])
-
-
-class CommitTimes:
-    """A Progress that only remembers when each shard was committed: stage -> [(moment, rows)]."""
-
-    def __init__(self) -> None:
-        self.commits: dict[str, list[tuple[float, int]]] = {}
-
-    @contextmanager
-    def stage(self, name: str, shards: int, done: int) -> Iterator["_Clock"]:
-        """Watch one stage."""
-        yield _Clock(self.commits.setdefault(name, []))
-
-
-class _Clock:
-    def __init__(self, commits: list[tuple[float, int]]) -> None:
-        self._commits = commits
-
-    def advance(self, rows: int, bad: int) -> None:
-        self._commits.append((time.monotonic(), rows))
-
-
-class _Kept:
-    """A runner that outlives the runs that use it: its actors stay warm."""
-
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
-
-    def run(self, job: Job, on_done: OnDone) -> None:
-        self._runner.run(job, on_done)
-
-    def close(self) -> Any:
-        """Do nothing: the session that made the runner ends it, after the last pass."""

@@ -13,8 +13,8 @@ _GAINS = (0.7, 1.2)
 _QUALITY = 90
 
 
-def write_photographs(root: Path, count: int, seed: int = 0) -> list[Path]:
-    """Write `count` JPEG files of 500x375 pixels into a folder for each of 8 classes; returns their paths.
+def write_photographs(root: Path, count: int, seed: int = 0, classes: int = CLASSES) -> list[Path]:
+    """Write `count` JPEG files of 500x375 pixels into a folder for each class; returns their paths.
 
     Each is a random window of a photograph, 0.4 to 1 of its side, mirrored or not, with a random gain.
     """
@@ -22,7 +22,7 @@ def write_photographs(root: Path, count: int, seed: int = 0) -> list[Path]:
     generator = np.random.default_rng(seed)
     paths = []
     for number in range(count):
-        path = root / f"class{number % CLASSES}" / f"{number:06d}.jpg"
+        path = root / f"class{number % classes}" / f"{number:06d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         image = _window(photographs[generator.integers(len(photographs))], generator)
         path.write_bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes())

@@ -1,7 +1,8 @@
-"""Images per second of one device, and the share of the time that a GPU computes: MobileNetV2 at 224 pixels."""
+"""Images per second of one device in stages `cam` and `ddt`, beside forward passes alone, and a GPU's busy share."""
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,69 +12,92 @@ from benchmarks.environment import processors
 from benchmarks.figures import Measured
 from benchmarks.in_process import Chain
 from benchmarks.made_images import CLASSES, MadeImages, MadeImagesParams
-from pipeline.stage import Done
+from pipeline.stage import Done, Stage
 from stages.cam.stage import Cam, CamParams
 from stages.classify.stage import Classify, ClassifyParams
+from stages.ddt.stage import Ddt, DdtParams
 from stages.vision.backbones import build
+from stages.vision.inference import autocast
 
-BACKBONE, SIZE = "mobilenet_v2", 224
-_BATCH = {"cpu": 32, "cuda": 256}
-_IMAGES = {"cpu": 32, "cuda": 4096}
 _FORWARDS = {"cpu": 1, "cuda": 20}
 
 
+@dataclass(frozen=True)
+class Case:
+    """A stage on a network. batch, images: by device, images a shard (a class, for ddt)."""
+
+    name: str
+    backbone: str
+    size: int
+    precision: str
+    batch: dict[str, int]
+    images: dict[str, int]
+
+    def stage(self, device: str) -> Stage:
+        """The stage, decoding with all processors but one."""
+        ahead, batch = max(1, processors() - 1), self.batch[device]
+        if self.name == "cam":
+            return Cam("cam", CamParams(batch_size=batch, decode_ahead=ahead, precision=self.precision))
+        return Ddt("ddt", DdtParams(batch_size=batch, decode_ahead=ahead, precision=self.precision))
+
+
+CASES = (
+    Case("cam", "mobilenet_v2", 224, "float32", {"cpu": 32, "cuda": 256}, {"cpu": 32, "cuda": 4096}),
+    Case("cam", "mobilenet_v2", 224, "bfloat16", {"cpu": 32, "cuda": 256}, {"cpu": 32, "cuda": 4096}),
+    Case("ddt", "vgg16_gap", 448, "bfloat16", {"cpu": 8, "cuda": 64}, {"cpu": 8, "cuda": 1280}),
+)
+
+
 def rates(folder: Path, device: str) -> Iterator[Measured]:
-    """Forward passes alone, in both precisions; then the cam stage as it is run, decoding included."""
-    for precision in ("float32", "bfloat16"):
-        yield _figure(f"{device}_forward_{precision}", _forward_rate(device, precision), f"batches of {_BATCH[device]}")
-    images_per_second, busy = _cam_rate(folder, device)
-    decoders = max(1, processors() - 1)
-    yield _figure(f"{device}_cam", images_per_second, f"decoding included, by {decoders} threads")
-    if busy is not None:
-        yield Measured(f"{device}_busy_in_cam", 100 * busy, 1, reason="time in kernels / time", unit="%")
+    """For each case, forward passes alone over images that lie on the device, and the stage, decoding included."""
+    for case in CASES:
+        title = f"{device}_{case.name}_{case.backbone}_{case.precision}"
+        said = f"{case.backbone} at {case.size}, batches of {case.batch[device]}"
+        forward = _forward_rate(case, device)
+        stage, busy = _stage_rate(folder / title, case, device)
+        yield Measured(f"{title}_forward_rate", forward, 1, reason=said, unit="images/s")
+        yield Measured(f"{title}_rate", stage, 1, forward, f"{said}, decoding included", "images/s")
+        if busy is not None:
+            yield Measured(f"{title}_busy", 100 * busy, 1, reason="time in kernels / time", unit="%")
 
 
-def _figure(name: str, value: float, reason: str) -> Measured:
-    return Measured(f"{name}_rate", value, 1, reason=f"{BACKBONE} at {SIZE}, {reason}", unit="images/s")
-
-
-def _forward_rate(device: str, precision: str) -> float:
-    """Images per second of forward passes over images that lie on the device."""
-    network = build(BACKBONE, CLASSES).eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    images = torch.randn(_BATCH[device], 3, SIZE, SIZE, device=device).to(memory_format=torch.channels_last)
-    enabled = precision == "bfloat16"
-    with torch.inference_mode(), torch.autocast(device, dtype=torch.bfloat16, enabled=enabled):
-        network(images)
+def _forward_rate(case: Case, device: str) -> float:
+    """Images per second of the features."""
+    network = build(case.backbone, CLASSES).eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images = torch.randn(case.batch[device], 3, case.size, case.size, device=device)
+    images = images.to(memory_format=torch.channels_last)
+    with torch.inference_mode(), autocast(device, case.precision):
+        network.features(images)
         _wait(device)
         started = time.perf_counter()
         for _ in range(_FORWARDS[device]):
-            network(images)
+            network.features(images)
         _wait(device)
     return _FORWARDS[device] * len(images) / (time.perf_counter() - started)
 
 
-def _cam_rate(folder: Path, device: str) -> tuple[float, float | None]:
-    """Images per second of the second of two shards (the first one warms up), and the GPU's busy share of its time."""
+def _stage_rate(folder: Path, case: Case, device: str) -> tuple[float, float | None]:
+    """Images per second of all shards but the first one, which warms up; and the GPU's busy share of their time."""
     (folder / "images").mkdir(parents=True)
     chain = Chain(folder / "run", device)
-    rows = _IMAGES[device]
-    chain.run(MadeImages("ingest", MadeImagesParams(root=str(folder / "images"), shards=2, rows=rows)))
-    chain.run(Classify("classify", ClassifyParams(backbone=BACKBONE, epochs=0)))
-    moments = []
+    shards, rows = (1, CLASSES * case.images[device]) if case.name == "ddt" else (2, case.images[device])
+    chain.run(MadeImages("ingest", MadeImagesParams(root=str(folder / "images"), shards=shards, rows=rows)))
+    chain.run(Classify("classify", ClassifyParams(backbone=case.backbone, epochs=0, input_size=case.size)))
+    commits: list[tuple[float, int]] = []
     kernels = profile(activities=[ProfilerActivity.CUDA]) if device == "cuda" else None
 
     def on_done(done: Done) -> None:
-        moments.append(time.perf_counter())
-        if kernels is not None and len(moments) == 1:
+        commits.append((time.perf_counter(), done.ok))
+        if kernels is not None and len(commits) == 1:
             kernels.start()
 
-    decoders = max(1, processors() - 1)
-    chain.run(Cam("cam", CamParams(batch_size=_BATCH[device], decode_ahead=decoders)), on_done)
-    seconds = moments[1] - moments[0]
+    chain.run(case.stage(device), on_done)
+    seconds = commits[-1][0] - commits[0][0]
+    images = sum(count for _, count in commits[1:])
     if kernels is None:
-        return rows / seconds, None
+        return images / seconds, None
     kernels.stop()
-    return rows / seconds, min(1.0, _busy_seconds(kernels) / seconds)
+    return images / seconds, min(1.0, _busy_seconds(kernels) / seconds)
 
 
 def _busy_seconds(kernels: profile) -> float:

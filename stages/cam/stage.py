@@ -1,19 +1,23 @@
 """Stage `cam`: images + a classifier -> score maps of each image's own class. Decode, forward and map in one call."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
+from pipeline.errors import UsageError
 from pipeline.params import option, reads
 from pipeline.stage import Context, Inputs, Shard, ShardResult, Stage, Task, one_to_one, quarantined
 from pipeline.store import Store
 from schemas import TABLES
-from stages.cam.cam import class_activation_maps
+from stages.cam.cam import class_activation_maps, pooled_logits
 from stages.vision.batches import to_batch
-from stages.vision.inference import PRECISIONS, ClassifierCache, autocast
+from stages.vision.inference import INFERENCE_PRECISIONS, Classifier, ClassifierCache, autocast
 from stages.vision.rows import IMAGE_COLUMNS, carried
-from stages.vision.stream import ImageStream
+from stages.vision.stream import ImageStream, Row
+from stages.vision.transfer import HostCopy, one_behind, to_device
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,20 @@ class CamParams:
     images: str = reads("images", "ingest", "the images")
     model: str = reads("model", "classify", "the classifier whose maps are taken")
     input_size: int | None = option(None, "side of the network input, pixels; null: as the classifier was trained")
+    classes: str = option(
+        "label",
+        "label: the image's own class; predicted: the classifier's first (then `label` of the rows is that class)",
+        choices=("label", "predicted"),
+    )
+    form: str = option(
+        "classic",
+        "classic: the class's weights over the features; simplified: its bias too, as a 1x1 convolution has it (ACoL)",
+        choices=("classic", "simplified"),
+    )
     negative_weights: bool = option(True, "false sets the class's negative weights to 0 (Bae et al. 2020)")
-    precision: str = option("float32", "float32 or bfloat16 (autocast)", choices=PRECISIONS)
+    precision: str = option(
+        "float32", "float32, bfloat16, float16 (autocast), or auto, see docs/backbones.md", choices=INFERENCE_PRECISIONS
+    )
     batch_size: int = option(32, "images in one forward pass", resource=True, at_least=1)
     decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)
 
@@ -56,35 +72,53 @@ class _CamWorker:
     def __call__(self, task: Task) -> ShardResult:
         (done,), params = task.inputs["model"], self._params
         model = self._models.get(done.key, lambda name: self._context.blob(done, name))
-        weight = model.network.classifier.weight
-        weight = weight if params.negative_weights else weight.clamp(min=0)
+        if not model.network.has_cam:
+            raise UsageError(
+                f"stage {self._stage}: the classes of {model.card['backbone']} do not come from one linear layer after"
+                " global average pooling, so CAM is not defined; stage gradcam needs no such layer"
+            )
         size = params.input_size or model.card["input_size"]
         rows = self._context.table(task.inputs["images"][0], "images", IMAGE_COLUMNS).to_pylist()
         stream = ImageStream(self._context.read, size, params.batch_size, params.decode_ahead, self._context.timed)
         out: list[dict[str, Any]] = []
-        for batch_rows, pixels in stream.batches(rows):
-            labels = torch.tensor([row["label"] for row in batch_rows], device=self._context.device)
-            with (
-                self._context.timed("forward"),
-                torch.inference_mode(),
-                autocast(self._context.device, params.precision),
-            ):
-                features = model.network.features(to_batch(pixels, self._context.device))
-                maps = class_activation_maps(features, weight, labels).half().cpu().numpy()
-            for row, score_map in zip(batch_rows, maps, strict=True):
-                out.append(
-                    {
-                        **carried(row),
-                        "method": "cam",
-                        "height": score_map.shape[0],
-                        "width": score_map.shape[1],
-                        "map": score_map.ravel(),
-                        "backbone": model.card["backbone"],
-                        "tap": "features",
-                        "input_size": size,
-                        "weights_hash": model.card["weights_hash"],
-                        "seed": model.card["seed"],
-                    }
-                )
+        for batch, labels, maps in one_behind(stream.batches(rows), partial(self._launch, model)):
+            with self._context.timed("forward"):
+                found = zip(batch, labels.wait().tolist(), maps.wait().numpy(), strict=True)
+            out += [self._row(row, label, score_map, size, model) for row, label, score_map in found]
         bad = [quarantined(self._stage, row, reason) for row, reason in stream.bad]
         return ShardResult({"score_maps": TABLES["score_maps"].from_rows(out)}, quarantine=bad)
+
+    def _launch(self, model: Classifier, batch: tuple[list[Row], np.ndarray]) -> tuple[list[Row], HostCopy, HostCopy]:
+        """Compute the maps of a batch (rows, images): rows, classes (B,) and maps (B, h, w) float16 on their way."""
+        (rows, pixels), params, device = batch, self._params, self._context.device
+        with (
+            self._context.timed("forward"),
+            torch.inference_mode(),
+            autocast(device, params.precision, model.card["backbone"]),
+        ):
+            classifier = model.network.classifier
+            features = model.network.class_features(to_batch(pixels, device))
+            if params.classes == "predicted":
+                labels = pooled_logits(features, classifier.weight, classifier.bias).argmax(dim=1)
+            else:
+                labels = to_device(np.array([row["label"] for row in rows]), device)
+            weight = classifier.weight if params.negative_weights else classifier.weight.clamp(min=0)
+            maps = class_activation_maps(features, weight, labels)
+            if params.form == "simplified":
+                maps = maps + classifier.bias[labels].float()[:, None, None]
+            return rows, HostCopy(labels), HostCopy(maps.half())
+
+    def _row(self, row: Row, label: int, score_map: np.ndarray, size: int, model: Classifier) -> dict[str, Any]:
+        return {
+            **carried(row),
+            "label": label,
+            "method": "cam",
+            "height": score_map.shape[0],
+            "width": score_map.shape[1],
+            "map": score_map.ravel(),
+            "backbone": model.card["backbone"],
+            "tap": "features",
+            "input_size": size,
+            "weights_hash": model.card["weights_hash"],
+            "seed": model.card["seed"],
+        }

@@ -10,40 +10,48 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from stages.ddt.moments import Moments
+from stages.ddt.kept import Kept
+from stages.ddt.moments import Blocks, Moments
 from stages.ddt.principal import Orientation, PrincipalComponent, SignRule, choose_sign, principal_component
+from stages.vision.score_maps import enlarge
 
-__all__ = ["ClassMaps", "Descriptors", "project", "transform"]
+__all__ = ["ClassMaps", "Descriptors", "intersection", "project", "transform"]
 
 
 class Descriptors:
     """One class's descriptors, kept in half precision, and their moments: one forward pass an image is enough.
 
-    The moments are those of the rounded values, so the maps of the kept descriptors are centred. 1,300 images of
-    14x14x512 take 261 MB.
+    1,300 images of 14x14x512 take 261 MB. budget, folder: see `Kept`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, budget: int | None = None, folder: str | None = None) -> None:
         self.moments = Moments()
-        self._kept: list[torch.Tensor] = []
+        self.kept = Kept(budget, folder)
+        self._grids: list[tuple[int, ...]] = []
 
     def append(self, features: torch.Tensor) -> None:
-        """Keep a batch ``(B, d, h, w)`` in host memory; raises ValueError as `Moments.update` does.
+        """Keep a batch ``(B, d, h, w)``; raises ValueError as `Moments.update` does.
 
-        Values beyond half precision's 65504 count as infinite.
+        Values beyond half precision's 65504 become infinite, which `project` refuses.
         """
-        rounded = features.detach().half()
-        self.moments.update(rounded)
-        self._kept.append(rounded.cpu())
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that the kept descriptors take."""
-        return sum(chunk.nbytes for chunk in self._kept)
+        descriptors = features.detach().movedim(1, -1)
+        rows = descriptors.reshape(-1, descriptors.shape[-1])
+        self.moments.update(rows)
+        self.kept.append(rows.half())
+        self._grids.append(tuple(descriptors.shape[:-1]))
 
     def project(self, mean: np.ndarray, component: np.ndarray) -> np.ndarray:
-        """The maps of all kept images in the order they came, ``(N, h, w)`` float32: see `project`."""
-        return torch.cat([project(chunk, mean, component) for chunk in self._kept]).numpy()
+        """The maps of all kept images in the order they came, ``(N, h, w)`` float32, centred: see `project`.
+
+        Raises: ValueError when a kept descriptor is not finite.
+        """
+        projection = _Projection(mean, component)
+        chunks = zip(self._grids, self.kept, strict=True)
+        maps = torch.cat([projection.of(rows).view(grid) for grid, rows in chunks]).numpy()
+        mean = maps.mean(dtype=np.float64)
+        if not np.isfinite(mean):
+            raise ValueError("features hold a NaN, an infinity, or more than half precision holds (65504)")
+        return maps - mean.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,7 @@ class ClassMaps:
 
 
 def transform(descriptors: Descriptors, rule: SignRule = "energy") -> ClassMaps:
-    """Run DDT on a class whose descriptors have all been appended; raises ValueError when there are none."""
+    """Run DDT on a class whose descriptors have all been appended; raises ValueError for none, or not finite ones."""
     statistics = descriptors.moments.statistics()
     principal = principal_component(statistics)
     maps = descriptors.project(principal.mean, principal.component)
@@ -76,6 +84,34 @@ def project(features: torch.Tensor, mean: np.ndarray, component: np.ndarray) -> 
     features: ``(B, d, h, w)`` of any float type; mean, component: ``(d,)``.
     Returns: ``(B, h, w)`` float32 on the features' device, not normalised; positive is foreground.
     """
-    direction = torch.from_numpy(np.asarray(component, dtype=np.float32)).to(features.device)
-    offset = torch.from_numpy(np.asarray(mean, dtype=np.float32)).to(features.device)
-    return torch.einsum("bdhw,d->bhw", features.float() - offset.view(1, -1, 1, 1), direction)
+    rows = features.movedim(1, -1)
+    return _Projection(mean, component).of(rows.reshape(-1, rows.shape[-1])).view(rows.shape[:-1])
+
+
+class _Projection:
+    """Descriptors to their coordinates along a component."""
+
+    def __init__(self, mean: np.ndarray, component: np.ndarray) -> None:
+        self._mean, self._component = (torch.from_numpy(np.asarray(v, dtype=np.float32)) for v in (mean, component))
+        self._blocks = Blocks()
+
+    def of(self, rows: torch.Tensor) -> torch.Tensor:
+        """``(N,)`` float32 of descriptors ``(N, d)``, on their device."""
+        mean, component = self._mean.to(rows.device), self._component.to(rows.device)
+        return torch.cat([block.sub_(mean) @ component for block in self._blocks.of(rows)])
+
+
+def intersection(first: np.ndarray, second: np.ndarray, deviations: tuple[float, float]) -> np.ndarray:
+    """DDT+: maps that are positive where the maps of two layers both are.
+
+    On the finer of the two grids, the coarser maps are enlarged (bilinear); the lesser of both, each in units of its
+    standard deviation over the class.
+
+    first, second: ``(N, h, w)`` and ``(N, h', w')``; deviations: of both, at least 0. Returns: ``(N, H, W)`` float32.
+    """
+    height, width = (max(first.shape[axis], second.shape[axis]) for axis in (1, 2))
+    scaled = [
+        enlarge(maps, height, width) / np.float32(deviation if deviation > 0 else 1)
+        for maps, deviation in zip((first, second), deviations, strict=True)
+    ]
+    return np.minimum(*scaled)

@@ -1,15 +1,18 @@
 """Streaming statistics of a class's descriptors: count, mean, covariance, and the covariance with their energy.
 
-Sums are taken about a shift (the mean of the first batch), products of one batch in float32, sums over batches in
-float64: a plain float32 sum over a quarter of a million descriptors loses the digits that the eigenvectors need.
+Sums are taken about a shift (the mean of the first batch), products of some thousand descriptors in float32, their sums
+in float64: a plain float32 sum over a quarter of a million descriptors loses the digits that the eigenvectors need.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-__all__ = ["Moments", "Statistics"]
+__all__ = ["Blocks", "Moments", "Statistics"]
+
+_BLOCK = 4096
 
 
 @dataclass(frozen=True)
@@ -28,47 +31,42 @@ class Statistics:
 
 
 class Moments:
-    """Accumulates the statistics of one class, batch by batch."""
+    """Accumulates the statistics of one class, batch by batch, on the device of the first batch and without waiting."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._shift: torch.Tensor | None = None
-        self._energy_shift = 0.0
+        self._shift = torch.zeros(0)
+        self._energy_shift = torch.zeros(())
         self._sum = torch.zeros(0, dtype=torch.float64)
         self._product = torch.zeros(0, dtype=torch.float64)
         self._energy_product = torch.zeros(0, dtype=torch.float64)
         self._energy_sums = torch.zeros(2, dtype=torch.float64)
+        self._blocks = Blocks()
 
-    def update(self, features: torch.Tensor) -> None:
-        """Add the descriptors of a batch ``(B, d, h, w)``, of any float type, on any device (the first one's).
-
-        Raises: ValueError when the dimension changes, the batch is empty, or a value is not finite.
-        """
-        descriptors = features.movedim(1, -1).flatten(0, -2).float()
+    def update(self, descriptors: torch.Tensor) -> None:
+        """Add descriptors ``(N, d)`` of any float type; raises ValueError when there are none or d changes."""
         if not len(descriptors):
-            raise ValueError(f"features {tuple(features.shape)} hold no descriptor")
-        energy = descriptors.abs().sum(dim=1)
-        if not bool(torch.isfinite(energy).all()):
-            raise ValueError("features hold a NaN or an infinity")
-        shift = self._start(descriptors, energy) if self._shift is None else self._shift
+            raise ValueError(f"descriptors {tuple(descriptors.shape)} are empty")
+        if not self.count:
+            self._start(descriptors)
         if descriptors.shape[1] != len(self._sum):
             raise ValueError(f"descriptors have {descriptors.shape[1]} channels, the class has {len(self._sum)}")
-        shifted = descriptors - shift
-        energy = energy - self._energy_shift
-        self.count += len(shifted)
-        self._sum += shifted.sum(dim=0, dtype=torch.float64)
-        self._product += (shifted.T @ shifted).double()
-        self._energy_product += (energy @ shifted).double()
-        self._energy_sums += torch.stack([energy.sum(dtype=torch.float64), energy.double().square().sum()])
+        for block in self._blocks.of(descriptors):
+            self._add(block)
 
     def statistics(self) -> Statistics:
-        """Mean and covariances of everything added so far; raises ValueError when that is nothing."""
-        if self._shift is None:
+        """Mean and covariances of everything added so far.
+
+        Raises: ValueError when that is nothing, or when a value was not finite.
+        """
+        if not self.count:
             raise ValueError("no descriptors: a class needs at least one readable image")
         offset = (self._sum / self.count).cpu().numpy()
         product = (self._product / self.count).cpu().numpy()
         energy_product = (self._energy_product / self.count).cpu().numpy()
         energy_offset, energy_square = (self._energy_sums / self.count).tolist()
+        if not np.isfinite(energy_square):
+            raise ValueError("features hold a NaN or an infinity")
         covariance = product - np.outer(offset, offset)
         return Statistics(
             count=self.count,
@@ -78,13 +76,48 @@ class Moments:
             energy_variance=max(energy_square - energy_offset**2, 0.0),
         )
 
-    def _start(self, descriptors: torch.Tensor, energy: torch.Tensor) -> torch.Tensor:
-        """Choose the shifts from the first batch and make room for the sums; returns the descriptors' shift."""
+    def _start(self, descriptors: torch.Tensor) -> None:
+        """Choose the shifts from the first batch and make room for the sums."""
         dimension, device = descriptors.shape[1], descriptors.device
-        shift = self._shift = descriptors.mean(dim=0, dtype=torch.float64).float()
-        self._energy_shift = float(energy.mean(dtype=torch.float64))
+        first = descriptors[:_BLOCK].float()
+        self._shift = first.mean(dim=0, dtype=torch.float64).float()
+        self._energy_shift = first.abs().sum(dim=1).mean()
         self._sum = torch.zeros(dimension, dtype=torch.float64, device=device)
         self._product = torch.zeros(dimension, dimension, dtype=torch.float64, device=device)
         self._energy_product = torch.zeros(dimension, dtype=torch.float64, device=device)
         self._energy_sums = torch.zeros(2, dtype=torch.float64, device=device)
-        return shift
+
+    def _add(self, values: torch.Tensor) -> None:
+        energy = torch.linalg.vector_norm(values, ord=1, dim=1) - self._energy_shift
+        values -= self._shift
+        self.count += len(values)
+        self._sum += values.sum(dim=0)
+        self._product += _gram(values)
+        self._energy_product += energy @ values
+        self._energy_sums += torch.stack([energy.sum(dtype=torch.float64), energy.double().square().sum()])
+
+
+class Blocks:
+    """Cuts descriptors into copies in float32: on a CPU into a few thousand that stay in its cache, on a GPU none.
+
+    All copies are made in one place of memory: fresh ones of some megabytes each cost more than the sums, and leave
+    the heap in pieces.
+    """
+
+    def __init__(self) -> None:
+        self._place = torch.empty(0)
+
+    def of(self, descriptors: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Copies ``(n, d)`` float32 of descriptors ``(N, d)``, in order; each is overwritten by the next."""
+        for part in descriptors.split(len(descriptors) if descriptors.is_cuda else _BLOCK):
+            if self._place.shape[1:] != part.shape[1:] or len(self._place) < len(part):
+                self._place = torch.empty(part.shape, dtype=torch.float32, device=part.device)
+            yield self._place[: len(part)].copy_(part)
+
+
+def _gram(values: torch.Tensor) -> torch.Tensor:
+    """``X^T X`` in float32. NumPy's BLAS computes it as the symmetric product that it is, at half the cost."""
+    if values.is_cuda:
+        return values.T @ values
+    array = values.numpy()
+    return torch.from_numpy(array.T @ array)

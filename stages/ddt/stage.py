@@ -1,6 +1,8 @@
 """Stage `ddt`: all images of a class -> its component and their score maps. A shard is a class; one pass an image."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,13 +24,14 @@ from pipeline.stage import (
 )
 from pipeline.store import Store
 from schemas import TABLES
-from stages.ddt.ddt import ClassMaps, Descriptors, project, transform
+from stages.ddt.ddt import ClassMaps, Descriptors, intersection, project, transform
 from stages.ddt.principal import SIGN_RULES
-from stages.vision.backbones import tap_path, tapped
+from stages.vision.backbones import backbone, tap_path, tapped
 from stages.vision.batches import to_batch
-from stages.vision.inference import PRECISIONS, Classifier, ClassifierCache, autocast
+from stages.vision.inference import INFERENCE_PRECISIONS, Classifier, ClassifierCache, autocast
 from stages.vision.rows import IMAGE_COLUMNS, by_id, carried
 from stages.vision.stream import ImageStream, Row
+from stages.vision.transfer import HostCopy, one_behind
 
 DEGENERATE = "degenerate_class"
 NO_TRAINING_IMAGES = "no_training_images"
@@ -41,18 +44,27 @@ class DdtParams:
     images: str = reads("images", "ingest", "the images")
     model: str = reads("model", "classify", "the network whose descriptors are read")
     tap: str | None = option(None, "layer whose output is read; null: the backbone's default")
+    second_tap: str | None = option(None, "DDT+: another layer; a map is positive where the maps of both are")
     input_size: int | None = option(None, "side of the network input, pixels; null: as the classifier was trained")
     sign: str = option("energy", "energy, max_abs_coef, max_abs_proj or skew", choices=SIGN_RULES)
-    precision: str = option("float32", "float32 or bfloat16 (autocast)", choices=PRECISIONS)
+    precision: str = option(
+        "float32", "float32, bfloat16, float16 (autocast), or auto, see docs/backbones.md", choices=INFERENCE_PRECISIONS
+    )
     batch_size: int = option(32, "images in one forward pass", resource=True, at_least=1)
     decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)
+    memory: int = option(
+        2000,
+        "MB of a class's descriptors in memory; the rest goes to the scratch folder",
+        resource=True,
+        at_least=0,
+    )
 
 
 class Ddt(Stage):
     """Deep Descriptor Transforming, class by class."""
 
     kind = "ddt"
-    version = 1
+    version = 2
     Params = DdtParams
     outputs = ("score_maps", "components")
     per_image = True
@@ -94,25 +106,24 @@ class _DdtWorker:
         model = self._models.get(done.key, lambda blob: self._context.blob(done, blob))
         rows = self._rows(task, name)
         size = self._params.input_size or model.card["input_size"]
-        ahead, timed = self._params.decode_ahead, self._context.timed
-        stream = ImageStream(self._context.read, size, self._params.batch_size, ahead, timed)
-        descriptors, train = Descriptors(), []
-        for batch, features in self._features(model, stream, [row for row in rows if row["split"] == "train"]):
-            descriptors.append(features)
-            train += batch
-        fitted = transform(descriptors, self._params.sign) if train else None  # type: ignore[arg-type]
-        mapped = list(zip(train, fitted.maps, strict=True)) if fitted else []
-        for batch, features in self._features(model, stream, [row for row in rows if row["split"] != "train"]):
-            mapped += zip(batch, _projected(features, fitted), strict=True)
+        stream = ImageStream(
+            self._context.read, size, self._params.batch_size, self._params.decode_ahead, self._context.timed
+        )
+        taps = self._taps(model)
+        train, fitted = self._fit(model, stream, taps, [row for row in rows if row["split"] == "train"])
+        mapped = list(zip(train, _combined([layer.maps for layer in fitted], fitted), strict=True)) if fitted else []
+        others = stream.batches([row for row in rows if row["split"] != "train"])
+        for batch, maps in one_behind(others, partial(self._project, model, taps, fitted)):
+            with self._context.timed("forward"):
+                waited = [copy.wait().numpy() for copy in maps]
+            mapped += zip(batch, _combined(waited, fitted), strict=True)
+        flag = _flag(fitted)
+        tables = {
+            "score_maps": [self._row(row, score_map, flag, size, taps, model) for row, score_map in mapped],
+            "components": [_component_row(rows[0], *layer, len(train)) for layer in zip(taps, fitted, strict=False)],
+        }
         return ShardResult(
-            {
-                "score_maps": TABLES["score_maps"].from_rows(
-                    [self._row(row, score_map, _flag(fitted), size, model) for row, score_map in mapped]
-                ),
-                "components": TABLES["components"].from_rows(
-                    [_component_row(rows[0], fitted, descriptors, len(train))] if fitted else []
-                ),
-            },
+            {table: TABLES[table].from_rows(found) for table, found in tables.items()},
             quarantine=[quarantined(self._stage, row, reason) for row, reason in stream.bad],
             rows_in=len(rows),
         )
@@ -123,20 +134,60 @@ class _DdtWorker:
         parts = (self._context.table(done, "images", IMAGE_COLUMNS, of_class) for done in task.inputs["images"])
         return by_id([row for part in parts for row in part.to_pylist()])
 
-    def _features(self, model: Classifier, stream: ImageStream, rows: list[Row]) -> Any:
-        path = tap_path(model.card["backbone"], self._params.tap)
-        for batch, pixels in stream.batches(rows):
-            with (
-                self._context.timed("forward"),
-                torch.inference_mode(),
-                autocast(self._context.device, self._params.precision),
-                tapped(model.network, path) as tap,
-            ):
-                model.network.features(to_batch(pixels, self._context.device))
-                features = tap.output
-            yield batch, features  # outside: the statistics are not to be taken in mixed precision
+    def _taps(self, model: Classifier) -> list[str]:
+        """Names of the layers that are read."""
+        default = backbone(model.card["backbone"]).default_tap
+        return [self._params.tap or default, *filter(None, [self._params.second_tap])]
 
-    def _row(self, row: Row, score_map: np.ndarray, flag: str | None, size: int, model: Classifier) -> dict[str, Any]:
+    def _fit(
+        self, model: Classifier, stream: ImageStream, taps: list[str], rows: list[Row]
+    ) -> tuple[list[Row], list[ClassMaps]]:
+        """DDT of every layer on the training images; their rows, and nothing where there is no readable image."""
+        budget = self._params.memory * 10**6 // len(taps)
+        layers = [Descriptors(budget, self._context.scratch) for _ in taps]
+        train: list[Row] = []
+        for batch, pixels in stream.batches(rows):
+            features = self._features(model, pixels, taps)
+            with self._context.timed("forward"):  # not in mixed precision: these are sums
+                for layer, read in zip(layers, features, strict=True):
+                    layer.append(read)
+            train += batch
+        if not train:
+            return [], []
+        with self._context.timed("post"):
+            return train, [transform(layer, self._params.sign) for layer in layers]  # type: ignore[arg-type]
+
+    def _project(
+        self, model: Classifier, taps: list[str], fitted: list[ClassMaps], batch: tuple[list[Row], np.ndarray]
+    ) -> tuple[list[Row], list[HostCopy]]:
+        """Maps of images outside the training split, by the class's components; zeros where the class has none."""
+        rows, pixels = batch
+        features = self._features(model, pixels, taps)
+        with self._context.timed("forward"):
+            if not fitted:
+                return rows, [HostCopy(torch.zeros_like(read[:, 0], dtype=torch.float32)) for read in features]
+            principals = [layer.principal for layer in fitted]
+            return rows, [
+                HostCopy(project(read.half(), principal.mean, principal.component))
+                for read, principal in zip(features, principals, strict=True)
+            ]
+
+    def _features(self, model: Classifier, pixels: np.ndarray, taps: list[str]) -> list[torch.Tensor]:
+        """One forward pass; what the layers put out, each ``(B, d, h, w)``."""
+        name = model.card["backbone"]
+        with (
+            ExitStack() as stack,
+            self._context.timed("forward"),
+            torch.inference_mode(),
+            autocast(self._context.device, self._params.precision, name),
+        ):
+            read = [stack.enter_context(tapped(model.network, tap_path(name, tap))) for tap in taps]
+            model.network.features(to_batch(pixels, self._context.device))
+            return [tap.output for tap in read]
+
+    def _row(
+        self, row: Row, score_map: np.ndarray, flag: str | None, size: int, taps: list[str], model: Classifier
+    ) -> dict[str, Any]:
         return {
             **carried(row),
             "method": "ddt",
@@ -145,40 +196,44 @@ class _DdtWorker:
             "map": score_map.ravel().astype(np.float16),
             "flag": flag,
             "backbone": model.card["backbone"],
-            "tap": self._params.tap or "default",
+            "tap": "+".join(taps),
             "input_size": size,
             "weights_hash": model.card["weights_hash"],
             "seed": model.card["seed"],
         }
 
 
-def _projected(features: torch.Tensor, fitted: ClassMaps | None) -> np.ndarray:
-    """Maps of images outside the training split, by the class's component; zeros where the class has none."""
-    if fitted is None:
-        return np.zeros((features.shape[0], *features.shape[2:]), np.float32)
-    return project(features.half(), fitted.principal.mean, fitted.principal.component).cpu().numpy()
+def _combined(maps: list[np.ndarray], fitted: list[ClassMaps]) -> np.ndarray:
+    """The maps of one layer as they are, those of two intersected."""
+    if len(maps) == 1:
+        return maps[0]
+    deviations = [float(np.sqrt(layer.principal.eigenvalues[0])) for layer in fitted] or [0.0, 0.0]
+    return intersection(maps[0], maps[1], (deviations[0], deviations[1]))
 
 
-def _flag(fitted: ClassMaps | None) -> str | None:
-    if fitted is None:
+def _flag(fitted: list[ClassMaps]) -> str | None:
+    if not fitted:
         return NO_TRAINING_IMAGES
-    return DEGENERATE if fitted.principal.degenerate else None
+    return DEGENERATE if any(layer.principal.degenerate for layer in fitted) else None
 
 
-def _component_row(row: Row, fitted: ClassMaps, descriptors: Descriptors, images: int) -> dict[str, Any]:
+def _component_row(row: Row, tap: str, fitted: ClassMaps, images: int) -> dict[str, Any]:
     principal, orientation = fitted.principal, fitted.orientation
+    first, second = principal.eigenvalues
     return {
         "label": row["label"],
+        "tap": tap,
         "label_name": row["label_name"],
         "mean": principal.mean,
         "component": principal.component,
         "eigenvalues": principal.eigenvalues,
+        "eigenvalue_ratio": float(first / second) if second > 0 else None,
         "residual": principal.residual,
         "sign_rule": orientation.rule,
         "sign_margin": orientation.margin,
         "sign_disagreement": orientation.disagreement,
         "positive_fraction": orientation.positive_fraction,
         "n_images": images,
-        "n_descriptors": descriptors.moments.count,
-        "flag": _flag(fitted),
+        "n_descriptors": fitted.maps.size,
+        "flag": _flag([fitted]),
     }

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from stages.vision.transfer import to_device
+
 __all__ = ["to_batch"]
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -25,7 +27,7 @@ def to_batch(images: Sequence[np.ndarray] | np.ndarray, device: torch.device | s
     shapes = {image.shape for image in images}
     if len(shapes) > 1:
         raise ValueError(f"images differ in shape: {sorted(shapes)}; resize them first")
-    pixels = torch.from_numpy(np.stack(list(images))).to(device)
+    pixels = to_device(np.stack(list(images)), device)
     width = pixels.shape[2]
     mean = torch.tensor(_IMAGENET_MEAN, device=device).mul_(255).repeat(width)
     std = torch.tensor(_IMAGENET_STD, device=device).mul_(255).repeat(width)

@@ -11,6 +11,15 @@ from stages.vision.backbones import LocalizerNetwork
 from stages.vision.models import CARD, WEIGHTS, classifier_network, read_card
 
 PRECISIONS = ("float32", "bfloat16")
+"""What networks are trained in."""
+
+INFERENCE_PRECISIONS = (*PRECISIONS, "float16", "auto")
+"""What maps and predictions are made in; `auto` is bfloat16 for `BFLOAT16_AGREES`, float32 for all others."""
+
+BFLOAT16_AGREES: frozenset[str] = frozenset()
+"""Backbones whose boxes were measured to agree in bfloat16 and float32, see docs/backbones.md."""
+
+_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -38,8 +47,13 @@ class ClassifierCache:
         return self._model
 
 
-def autocast(device: str, precision: str) -> AbstractContextManager[Any]:
-    """Mixed precision for `bfloat16`, nothing for `float32`. Raises ValueError for another precision."""
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
-    return torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+def autocast(device: str, precision: str, backbone: str = "") -> AbstractContextManager[Any]:
+    """Mixed precision for a 16-bit one, nothing for `float32`; `auto` goes by the backbone, on every device alike.
+
+    Raises ValueError for another precision.
+    """
+    if precision not in INFERENCE_PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(INFERENCE_PRECISIONS)}, got {precision!r}")
+    if precision == "auto":
+        precision = "bfloat16" if backbone in BFLOAT16_AGREES else "float32"
+    return torch.autocast(device, dtype=_DTYPES.get(precision, torch.bfloat16), enabled=precision in _DTYPES)

@@ -5,9 +5,9 @@ import math
 
 import pytest
 
-from benchmarks.cam_throughput import rate
 from benchmarks.figures import Bar, Measured, rows, table, write
 from benchmarks.pairs import interleaved
+from benchmarks.repeated_stages import rate
 from benchmarks.run import main, read_bars, topics
 
 FIELDS = {

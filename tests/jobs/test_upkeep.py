@@ -219,7 +219,7 @@ def refused_of(planned):
 STAGES = st.sampled_from(["source", "each", "total", "fit"])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows=st.integers(1, 30), size=st.integers(1, 9), picks=st.lists(st.tuples(STAGES, st.integers(0, 29))))
 def test_what_hangs_on_a_shard_is_what_reads_it(rows, size, picks):
     """Breaks when planning with other keys finds other shards than following what each shard reads."""

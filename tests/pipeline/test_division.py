@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.on_ray.work import ATTEMPTS, PARTS, Division, Join, Part
@@ -32,7 +32,6 @@ def tasks(tmp_path_factory):
     return SimpleNamespace(store=store, task=task)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 200), st.sets(st.integers(0, 199), max_size=5), st.randoms(use_true_random=False))
 def test_exactly_the_killers_are_left_out_and_order_is_kept(tasks, images, killers, random):
     """Breaks when a part is lost, done twice or joined in the order in which parts happened to finish."""

@@ -313,7 +313,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(history=st.lists(STEPS, max_size=12))
 def test_after_any_history_gc_leaves_what_is_named_and_nothing_else(history):
     """Breaks when some order of attempts, kills, growth and forgetting lets gc take a named file or leave garbage."""

@@ -102,7 +102,7 @@ def test_a_truncated_manifest_set_or_pointer_is_named_in_one_line(store, done, w
     assert "\n" not in line
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255))
 def test_any_changed_byte_of_a_manifest_is_seen(done, store, place, byte):
     """Breaks when some damage of a manifest stops verify, or goes unseen though the set holds a copy."""

@@ -65,6 +65,7 @@ class _Rooms:
             "ingest": self._ingest(),
             "classify": self._run("classify", tiny, {"images": given["images"]}),
             "cam": self._run("cam", {}, seen),
+            "gradcam": self._run("gradcam", {}, seen),
             "ddt": self._run("ddt", {}, seen, args={"label_name": "cat"}),
             "sweep": self._run("sweep", {"maps": "cam_maps"}, {"images": given["images"], "maps": given["cam_maps"]}),
             "calibrate": self._run("calibrate", {}, {"images": given["images"], "counts": given["counts"]}),
@@ -102,7 +103,7 @@ class _Rooms:
         payload: Any = None,
     ) -> Done:
         stage = catalog.create(kind, kind, catalog.params_type(kind)(**params))
-        rows_from = {"cam": "images", "boxes": "maps"}.get(kind)
+        rows_from = {"cam": "images", "gradcam": "images", "boxes": "maps"}.get(kind)
         return self._compute(stage, Task(Shard("k", args=args or {}, rows_from=rows_from, payload=payload), inputs))
 
     def _ingest(self) -> Done:

@@ -4,7 +4,7 @@ import torch
 from scipy.stats import ortho_group
 from sklearn.decomposition import PCA
 
-from stages.ddt.ddt import Descriptors, project, transform
+from stages.ddt.ddt import Descriptors, intersection, project, transform
 from stages.ddt.moments import Moments
 from stages.ddt.principal import SIGN_RULES, choose_sign, principal_component
 
@@ -22,7 +22,7 @@ def features(images=9, dimension=12, side=6, seed=0, offset=3.0):
 def moments_of(values, batch=4):
     moments = Moments()
     for chunk in values.split(batch):
-        moments.update(chunk)
+        moments.update(descriptors_of(chunk))
     return moments.statistics()
 
 
@@ -33,8 +33,12 @@ def run(values, rule="energy", batch=4):
     return transform(descriptors, rule)
 
 
+def descriptors_of(values):
+    return values.movedim(1, -1).flatten(0, -2)
+
+
 def rows(values):
-    return values.movedim(1, -1).flatten(0, -2).double().numpy()
+    return descriptors_of(values).double().numpy()
 
 
 def test_statistics_against_numpy():
@@ -154,10 +158,46 @@ def test_kept_descriptors_project_like_the_features():
     descriptors = Descriptors()
     descriptors.append(values[:5])
     descriptors.append(values[5:])
-    assert descriptors.nbytes == values.numel() * 2
+    assert sum(chunk.nbytes for chunk in descriptors.kept) == values.numel() * 2
     result = transform(descriptors)
     again = project(values, result.principal.mean, result.principal.component)
     np.testing.assert_allclose(again.numpy(), result.maps, atol=1e-6)
+
+
+@pytest.mark.parametrize("budget", [0, 1, 2 * 4 * 36 * 12, 10**9])
+def test_spilled_descriptors_give_the_same_bits(tmp_path, budget):
+    """Breaks when a chunk is lost, read twice or from another one's place in the file, or memory exceeds the budget."""
+    values = features()
+    expected = run(values)
+    descriptors = Descriptors(budget, str(tmp_path))
+    for chunk in values.split(4):
+        descriptors.append(chunk)
+    result = transform(descriptors)
+    np.testing.assert_array_equal(result.maps, expected.maps)
+    kept = descriptors.kept
+    assert kept.in_memory <= budget
+    assert kept.in_memory + kept.spilled == values.numel() * 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ddt_plus_is_positive_where_both_layers_are():
+    """Breaks when the grids are mixed up, or one layer's larger scale decides alone."""
+    coarse = np.array([[[1.0, -1.0], [1.0, -1.0]]], np.float32)
+    fine = np.full((1, 8, 8), -300.0, np.float32)
+    fine[0, :4] = 500.0
+    both = intersection(coarse, fine, (1.0, 400.0))
+    assert both.shape == (1, 8, 8)
+    expected = np.zeros((8, 8), bool)
+    expected[:4, :4] = True
+    np.testing.assert_array_equal(both[0] > 0, expected)
+    np.testing.assert_array_equal(intersection(fine, coarse, (400.0, 1.0)), both)
+    assert both[0, 0, 0] == pytest.approx(1.0)
+    assert both[0, 7, 0] == pytest.approx(-0.75)
+
+
+def test_ddt_plus_with_a_degenerate_layer_is_empty():
+    """Breaks when a layer that says nothing is divided by its deviation of 0."""
+    assert intersection(np.ones((2, 4, 4)), np.zeros((2, 4, 4)), (1.0, 0.0)).max() == 0
 
 
 def test_bad_features_are_refused():
@@ -165,15 +205,15 @@ def test_bad_features_are_refused():
     values = features(images=2)
     values[1, 2, 3, 3] = float("nan")
     with pytest.raises(ValueError, match="NaN"):
-        Moments().update(values)
-    with pytest.raises(ValueError, match="NaN"):
-        Descriptors().append(torch.full((1, 4, 2, 2), 1e6))
+        moments_of(values)
+    with pytest.raises(ValueError, match="65504"):
+        run(features() * 1e6)
     moments = Moments()
-    moments.update(features(dimension=4))
+    moments.update(torch.ones(3, 4))
     with pytest.raises(ValueError, match="channels"):
-        moments.update(features(dimension=5))
-    with pytest.raises(ValueError, match="no descriptor"):
-        moments.update(torch.zeros(0, 4, 2, 2))
+        moments.update(torch.ones(3, 5))
+    with pytest.raises(ValueError, match="empty"):
+        moments.update(torch.zeros(0, 4))
 
 
 def test_unknown_rule():

@@ -37,7 +37,7 @@ def tallies(chosen):
 WHOLE = merge(tallies(range(IMAGES)))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.permutations(range(IMAGES)), st.integers(0, IMAGES), st.booleans())
 def test_any_split_in_any_order_gives_the_same_integers(order, cut, swapped):
     """Breaks when a count depends on its neighbours, or a float sum sneaks in."""

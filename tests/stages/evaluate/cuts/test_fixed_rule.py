@@ -9,7 +9,7 @@ from stages.evaluate.cuts.fixed_rule import boxes_per_threshold, iou_per_thresho
 from stages.vision.components import components
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 300), st.sampled_from([np.float32, np.float64]))
 def test_boxes_are_those_of_the_pipeline(seed, grey_levels, dtype):
     """Breaks when a tie between components, the strict comparison or its dtype is read otherwise."""

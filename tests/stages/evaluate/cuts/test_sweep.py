@@ -39,7 +39,7 @@ small_maps = hnp.arrays(
 two_level_maps = hnp.arrays(np.uint8, st.tuples(st.integers(1, 16), st.integers(1, 16)), elements=st.integers(0, 2))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.one_of(small_maps, two_level_maps), st.integers(0, 20), st.integers(0, 20))
 def test_any_map(score_map, x, y):
     """Breaks on any topology: holes in holes, diagonal joints, borders, maps one pixel wide, plateaus, equal areas."""
@@ -47,7 +47,7 @@ def test_any_map(score_map, x, y):
     check_largest(score_map)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([3, 7, 14, 28]))
 def test_smooth_maps(seed, side):
     """Breaks when a pixel that widens a box or joins two components is thought not to matter."""

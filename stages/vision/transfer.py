@@ -1,0 +1,49 @@
+"""Moving batches to a GPU and results back while it computes; on the CPU nothing is copied and nothing waits."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+__all__ = ["HostCopy", "one_behind", "to_device"]
+
+Item = TypeVar("Item")
+Launched = TypeVar("Launched")
+
+
+def to_device(values: np.ndarray, device: torch.device | str) -> torch.Tensor:
+    """The array as a tensor on the device; towards a GPU through page-locked memory, without waiting for the copy."""
+    tensor = torch.from_numpy(values)
+    if torch.device(device).type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+class HostCopy:
+    """A tensor on its way to host memory: `wait` returns it, and until then the GPU may go on with other work."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self._copy = tensor.to("cpu", non_blocking=True)
+        self._copied = torch.cuda.Event() if tensor.is_cuda else None
+        if self._copied is not None:
+            self._copied.record()
+
+    def wait(self) -> torch.Tensor:
+        """The tensor on the CPU, once it is there."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        return self._copy
+
+
+def one_behind(items: Iterable[Item], launch: Callable[[Item], Launched]) -> Iterator[Launched]:
+    """What `launch` returns for each item, each handed out after the next one was launched.
+
+    A GPU so has its next batch to compute while the results of this one are waited for and turned into rows.
+    """
+    waiting: list[Launched] = []
+    for item in items:
+        waiting.append(launch(item))
+        if len(waiting) == 2:
+            yield waiting.pop(0)
+    yield from waiting
