@@ -80,7 +80,7 @@ def recipe_of(stage: Stage, inputs: Inputs) -> dict[str, Any]:
         "kind": stage.kind,
         "version": stage.version,
         "params": json.loads(canonical(numeric(stage.params))),
-        "inputs": {slot: [[up.name, up.recipe] for up in ups] for slot, ups in inputs.items()},
+        "inputs": {slot: [[up.name, up.recipe] for up in ups] for slot, ups in inputs.items() if ups},
         **stage.ingredients(),
     }
 
