@@ -13,6 +13,7 @@ from pipeline.context import set_threads
 from stages.vision.backbones import LocalizerNetwork
 from stages.vision.batches import to_batch
 from stages.vision.images import decode, resize
+from stages.vision.inference import autocast
 from stages.vision.models import CARD, WEIGHTS, classifier_network, read_card
 
 _network: LocalizerNetwork | None = None
@@ -22,15 +23,16 @@ _network: LocalizerNetwork | None = None
 class BareLoop:
     """Processes of one thread each that hold the network and are handed lists of files, as actors are handed shards."""
 
-    def __init__(self, processes: int, model: Mapping[str, bytes], size: int, batch_size: int) -> None:
+    def __init__(
+        self, processes: int, model: Mapping[str, bytes], size: int, batch_size: int, precision: str = "float32"
+    ) -> None:
         self._pool = ProcessPoolExecutor(
             processes,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_set_up,
             initargs=(dict(model),),
         )
-        self._size = size
-        self._batch_size = batch_size
+        self._arguments = size, batch_size, precision
 
     def __enter__(self) -> "BareLoop":
         return self
@@ -42,7 +44,7 @@ class BareLoop:
 
     def __call__(self, lists: Sequence[Sequence[Path]]) -> list[tuple[float, int]]:
         """Run over all lists; returns for each the moment it was finished and its number of images."""
-        waiting = [self._pool.submit(_forward, paths, self._size, self._batch_size) for paths in lists]
+        waiting = [self._pool.submit(_forward, paths, *self._arguments) for paths in lists]
         return [(future.result(), len(paths)) for future, paths in zip(waiting, lists, strict=True)]
 
 
@@ -52,10 +54,10 @@ def _set_up(model: Mapping[str, bytes]) -> None:
     _network = classifier_network(read_card(model[CARD]), model[WEIGHTS])
 
 
-def _forward(paths: Sequence[Path], size: int, batch_size: int) -> float:
+def _forward(paths: Sequence[Path], size: int, batch_size: int, precision: str) -> float:
     assert _network is not None, "the pool's initializer comes first"
     for start in range(0, len(paths), batch_size):
         images = [resize(decode(path.read_bytes()), size) for path in paths[start : start + batch_size]]
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast("cpu", precision):
             _network.features(to_batch(images))
     return time.monotonic()

@@ -1,8 +1,9 @@
 """DDT by tap, sign rule and input size, and CAM by form, size and threshold, on Tiny ImageNet's 24 classes.
 
 `python -m benchmarks.pseudolabel_table RUN_ROOT DATASET_ROOT` goes on in the run root of
-jobs/configs/tiny_imagenet_24.yaml with that config's classifier, computes what is missing, and prints two Markdown
-tables: GT-known at IoU 0.5 on dev, by which to choose, and on val, which is only reported.
+jobs/configs/tiny_imagenet_24.yaml with that config's classifier, computes what is missing, and prints Markdown: two
+tables with GT-known at IoU 0.5 on dev, by which to choose, and on val, which is only reported; and how many boxes in
+bfloat16 agree with those in float32.
 """
 
 import itertools
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from jobs import output
@@ -20,6 +22,7 @@ from pipeline.config import parse_config
 from pipeline.progress import make_progress
 from pipeline.run import Run, RunOptions
 from stages import catalog
+from stages.vision.boxes import iou
 
 CONFIG = Path(__file__).parents[1] / "jobs" / "configs" / "tiny_imagenet_24.yaml"
 SIZES = (64, 128)
@@ -35,15 +38,21 @@ FORMS: dict[str, dict[str, Any]] = {
     "positive weights": {"negative_weights": False},
 }
 FIXED = (0.2, 0.5)
-PRECISION = "bfloat16"
+PRECISIONS = ("bfloat16", "float32")
+AGREEMENT = 0.95
 
 
 def variants() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Name and config entry of every source of maps."""
+    """Name and config entry of every source of maps; all in bfloat16, and the first of both methods in float32 too."""
+    precision = PRECISIONS[0]
     for tap, sign, size in itertools.product(TAPS, SIGNS, SIZES):
-        yield f"ddt|{tap}|{sign}|{size}", {"stage": "ddt", "sign": sign, "input_size": size, **TAPS[tap]}
+        entry = {"stage": "ddt", "sign": sign, "input_size": size, **TAPS[tap]}
+        yield f"ddt|{tap}|{sign}|{size}|{precision}", {**entry, "precision": precision}
     for form, size in itertools.product(FORMS, SIZES):
-        yield f"cam|{form}|{size}", {"stage": "cam", "input_size": size, **FORMS[form]}
+        entry = {"stage": "cam", "input_size": size, **FORMS[form]}
+        yield f"cam|{form}|{size}|{precision}", {**entry, "precision": precision}
+    for name, stage in ((f"ddt|layer3|energy|{SIZES[0]}", "ddt"), (f"cam|classic|{SIZES[0]}", "cam")):
+        yield f"{name}|float32", {"stage": stage, "input_size": SIZES[0], "precision": "float32"}
 
 
 def stages(classify: dict[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
@@ -52,7 +61,7 @@ def stages(classify: dict[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str
     boxes: dict[str, dict[str, str]] = {}
     for number, (name, entry) in enumerate(variants()):
         maps = f"{entry['stage']}_{number}"
-        made[maps] = {**entry, "precision": PRECISION}
+        made[maps] = entry
         made[f"sweep_{number}"] = {"stage": "sweep", "maps": maps}
         made[f"calibrate_{number}"] = {"stage": "calibrate", "counts": f"sweep_{number}"}
         rules: dict[str, dict[str, Any]] = {"validated": {"thresholds": f"calibrate_{number}"}}
@@ -87,13 +96,18 @@ def main(run_root: str, dataset_root: str) -> None:
         return RaySession(None, wanted.num_cpus, wanted.placement)
 
     Run(target.stages, target.store, session, wanted.resources(), make_progress(), RunOptions()).execute()
+    _print_tables(target, boxes)
+    _print_agreement(target, boxes)
+
+
+def _print_tables(target: Target, boxes: dict[str, dict[str, str]]) -> None:
     found = {
         (row["source"], row["split"]): row
-        for row in output.metric_rows(target, "metrics")
+        for row in output.metric_rows(target)
         if row["metric"] == "gt_known" and row["protocol"] == "original"
     }
     rules = {"ddt": ("validated", "sign alone"), "cam": ("validated", *map(str, FIXED))}
-    titles = {"ddt": ("tap", "sign rule", "input"), "cam": ("form", "input")}
+    titles = {"ddt": ("tap", "sign rule", "input", "precision"), "cam": ("form", "input", "precision")}
     for method, columns in rules.items():
         heads = [*titles[method], *(f"{rule}, {split}" for rule in columns for split in ("dev", "val")), "threshold"]
         print("|", " | ".join(heads), "|")
@@ -106,6 +120,26 @@ def main(run_root: str, dataset_root: str) -> None:
             chosen = f"{found[of_rule['validated'], 'val']['threshold']:.2f}"
             print("|", " | ".join([*parts, *cells, chosen]), "|")
         print()
+
+
+def _print_agreement(target: Target, boxes: dict[str, dict[str, str]]) -> None:
+    """Per cent of images whose boxes, under the same fixed threshold, overlap by at least 0.95."""
+    for name, of_rule in boxes.items():
+        if not name.endswith("|float32"):
+            continue
+        for rule in set(of_rule) - {"validated"}:
+            one, other = (_boxes(target, boxes[name.replace("float32", kind)][rule]) for kind in PRECISIONS)
+            agree = np.mean([iou(one[image], other[image])[0, 0] >= AGREEMENT for image in other])
+            print(f"{name}, {rule}: {100 * agree:.2f} % of {len(other)} boxes agree with bfloat16's")
+
+
+def _boxes(target: Target, stage: str) -> dict[str, list[float]]:
+    newest = target.store.newest(stage)
+    assert newest is not None, f"{stage} is complete"
+    dones = (target.store.complete_set(stage, *newest) or {}).values()
+    tables = (target.store.table(done, "pseudo_labels", ["image_id", "boxes"]) for done in dones)
+    rows = (row for table in tables for row in table.to_pylist())
+    return {row["image_id"]: [row["boxes"][0][side] for side in ("x0", "y0", "x1", "y1")] for row in rows}
 
 
 if __name__ == "__main__":

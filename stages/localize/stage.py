@@ -16,7 +16,7 @@ from pipeline.store import Store
 from schemas import TABLES
 from schemas.types import SPLITS
 from stages.vision.batches import to_batch
-from stages.vision.inference import PRECISIONS, autocast
+from stages.vision.inference import INFERENCE_PRECISIONS, autocast
 from stages.vision.models import CARD, WEIGHTS, read_card
 from stages.vision.rows import IMAGE_COLUMNS, carried
 from stages.vision.stream import ImageStream, Row
@@ -29,7 +29,9 @@ class LocalizeParams:
     images: str = reads("images", "ingest", "the images")
     model: str = reads("model", "classify", "the trained model")
     splits: tuple[str, ...] = option(("dev", "val", "test"), "splits that are predicted", choices=SPLITS)
-    precision: str = option("float32", "float32 or bfloat16 (autocast)", choices=PRECISIONS)
+    precision: str = option(
+        "float32", "float32, bfloat16, float16 (autocast), or auto, see docs/backbones.md", choices=INFERENCE_PRECISIONS
+    )
     batch_size: int = option(64, "images in one forward pass", resource=True, at_least=1)
     decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)
 
@@ -86,7 +88,7 @@ class _LocalizeWorker:
             with (
                 self._context.timed("forward"),
                 torch.inference_mode(),
-                autocast(self._context.device, self._params.precision),
+                autocast(self._context.device, self._params.precision, card["backbone"]),
             ):
                 predicted = predictor(to_batch(pixels, self._context.device))
             out += [self._row(row, predicted, number, card) for number, row in enumerate(batch)]

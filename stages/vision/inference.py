@@ -17,7 +17,8 @@ INFERENCE_PRECISIONS = (*PRECISIONS, "float16", "auto")
 """What maps and predictions are made in; `auto` is bfloat16 for `BFLOAT16_AGREES`, float32 for all others."""
 
 BFLOAT16_AGREES: frozenset[str] = frozenset()
-"""Backbones whose boxes were measured to agree in bfloat16 and float32, see docs/backbones.md."""
+"""Backbones whose boxes were measured to agree in bfloat16 and float32, see docs/backbones.md. A change here changes
+results: it raises the versions of the stages that take `auto`."""
 
 _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
