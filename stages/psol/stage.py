@@ -17,10 +17,10 @@ from stages.psol.augment import augment
 from stages.psol.regressor import BoxRegressor, box_loss
 from stages.vision.inference import PRECISIONS, ClassifierCache
 from stages.vision.models import to_blobs
-from stages.vision.optimisers import SCHEDULES, groups, schedule, sgd
+from stages.vision.optimisers import SCHEDULES, groups
 from stages.vision.rows import IMAGE_COLUMNS, by_id
 from stages.vision.stream import Row
-from stages.vision.training_images import TrainingImages
+from stages.vision.training import set_up, training_images
 
 _BOX = "pseudo_box"
 
@@ -107,36 +107,15 @@ class Psol(TrainStage):
         def prepared(image: np.ndarray, row: Row, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
             return augment(image, row[_BOX], size, generator)
 
-        batches = TrainingImages(
-            rows,
-            context.read,
-            prepared,
-            params.batch_size,
-            params.seed,
-            rank=context.rank,
-            world_size=context.world_size,
-            processes=params.processes,
-        )
-        rate = params.learning_rate
-        optimizer = sgd(
-            [
-                *groups(regressor.features.named_parameters(), rate, params.weight_decay),
-                *groups(regressor.head.named_parameters(), rate * params.head_rate, params.weight_decay),
-            ]
-        )
+        rate, decay = params.learning_rate, params.weight_decay
+        chosen = [
+            *groups(regressor.features.named_parameters(), rate, decay),
+            *groups(regressor.head.named_parameters(), rate * params.head_rate, decay),
+        ]
 
         def loss(network: nn.Module, batch: Batch) -> torch.Tensor:
             images, targets = batch
             return box_loss(network(images), targets)
 
-        steps = batches.batches_an_epoch * params.epochs
-        return Training(
-            regressor,
-            loss,
-            batches,
-            optimizer,
-            schedule(params.schedule, optimizer, steps),
-            params.epochs,
-            params.seed,
-            params.precision,
-        )
+        batches = training_images(rows, prepared, params.batch_size, params, context)
+        return Training(regressor, loss, **vars(set_up(batches, chosen, params)))

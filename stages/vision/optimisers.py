@@ -1,13 +1,31 @@
 """Optimizers and learning-rate schedules by name."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
 
 SCHEDULES = ("one_cycle", "cosine", "constant")
+STEPPED_SCHEDULES = ("steps", *SCHEDULES)
+"""Those that take no further setting, and `steps`, which takes the places of its drops."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Learning rates of a network's four kinds of parameters, and what decays.
+
+    weights: rate of the weights below the head. head: factor for head and classifier. biases: factor for all biases.
+    decay: weight decay. decay_biases: of biases and of normalisations' gains too.
+    """
+
+    weights: float
+    head: float = 1.0
+    biases: float = 1.0
+    decay: float = 0.0
+    decay_biases: bool = False
 
 
 def groups(named: Iterable[tuple[str, nn.Parameter]], rate: float, decay: float) -> list[dict[str, Any]]:
@@ -19,17 +37,49 @@ def groups(named: Iterable[tuple[str, nn.Parameter]], rate: float, decay: float)
     ]
 
 
+def groups_of_four(
+    body: Iterable[tuple[str, nn.Parameter]],
+    head: Iterable[tuple[str, nn.Parameter]],
+    rates: Rates,
+) -> list[dict[str, Any]]:
+    """Parameter groups by place and kind: weights and biases, below the head and in it, see `Rates`."""
+    return [
+        *_by_kind(body, rates.weights, rates),
+        *_by_kind(head, rates.weights * rates.head, rates),
+    ]
+
+
+def _by_kind(named: Iterable[tuple[str, nn.Parameter]], rate: float, rates: Rates) -> list[dict[str, Any]]:
+    """Weights, which decay; the gains of normalisations and the biases, which do so where everything does."""
+    kinds: dict[str, list[nn.Parameter]] = {"weights": [], "gains": [], "biases": []}
+    for name, parameter in named:
+        is_bias = name.rpartition(".")[2] == "bias"
+        kinds["biases" if is_bias else "weights" if parameter.ndim > 1 else "gains"].append(parameter)
+    rest = rates.decay if rates.decay_biases else 0.0
+    return [
+        {"params": kinds["weights"], "lr": rate, "weight_decay": rates.decay},
+        {"params": kinds["gains"], "lr": rate, "weight_decay": rest},
+        {"params": kinds["biases"], "lr": rate * rates.biases, "weight_decay": rest},
+    ]
+
+
 def sgd(groups: Sequence[dict[str, Any]]) -> torch.optim.SGD:
     """SGD with Nesterov momentum 0.9 over parameter groups that bring their `lr` and `weight_decay`."""
     return torch.optim.SGD(groups, lr=groups[0]["lr"], momentum=0.9, nesterov=True)
 
 
-def schedule(name: str, optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
-    """A schedule that steps once a batch, `steps` times in all. Raises ValueError for an unknown name.
+def schedule(name: str, optimizer: torch.optim.Optimizer, steps: int, drops: Sequence[float] = ()) -> LRScheduler:
+    """A schedule that steps once a batch, `steps` times in all.
 
     one_cycle: from a tenth of the group's rate up to it in the first fifth, then down to almost 0, by cosines.
-    cosine: from the rate to 0. constant: as it is.
+    cosine: from the rate to 0. constant: as it is. steps: to a tenth at each of `drops`, fractions of the training.
+
+    Raises: ValueError for an unknown name, or a drop that is not between 0 and 1.
     """
+    if not all(0 < drop < 1 for drop in drops):
+        raise ValueError(f"drops must lie between 0 and 1, got {tuple(drops)}")
+    if name == "steps":
+        return MultiStepLR(optimizer, [max(1, round(drop * steps)) for drop in drops], gamma=0.1)
     if name == "one_cycle":
         peaks = [group["lr"] for group in optimizer.param_groups]
         return OneCycleLR(
@@ -45,4 +95,4 @@ def schedule(name: str, optimizer: torch.optim.Optimizer, steps: int) -> LRSched
         return CosineAnnealingLR(optimizer, T_max=steps)
     if name == "constant":
         return ConstantLR(optimizer, factor=1.0)
-    raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {name!r}")
+    raise ValueError(f"schedule must be one of {', '.join(STEPPED_SCHEDULES)}, got {name!r}")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pipeline.context import LocalContext
-from pipeline.epochs import train
+from pipeline.epochs import Step, Training, train
 from pipeline.store import Store
 from pipeline.trainer import InProcessTrainContext, dump_state, load_state
 from tests.pipeline.fakes import epochs_of, line_training
@@ -32,6 +32,22 @@ class Memory(InProcessTrainContext):
             raise KeyboardInterrupt
 
 
+def two_steps(epochs: int, poison: int | None = None) -> Training:
+    """The tiny regression with a second optimizer on its bias, whose loss depends on the number of the epoch."""
+    training = line_training(epochs)
+    bias = training.network.get_parameter("bias")
+    optimizer = torch.optim.SGD([bias], lr=0.01, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 4)
+    now: list[int] = []
+
+    def loss(network, batch):
+        return ((bias - now[-1]) ** 2).sum() * (float("inf") if now[-1] == poison else 1.0)
+
+    training.begin = now.append
+    training.further = [Step(loss, optimizer, schedule)]
+    return training
+
+
 def weights(training) -> bytes:
     return b"".join(tensor.numpy().tobytes() for tensor in training.network.state_dict().values())
 
@@ -52,6 +68,67 @@ def test_a_resumed_training_reaches_the_same_weights(cut_after):
     assert resumed_log == log
     assert epochs_of(log) == [1, 2, 3, 4]
     assert memory.saved == 4
+
+
+@pytest.mark.parametrize("cut_after", [1, 2, 3])
+def test_a_resumed_training_of_two_steps_reaches_the_same_weights(cut_after):
+    """Breaks when the second optimizer's momentum or schedule, or the number of the epoch, begins anew."""
+    whole, cut, memory = two_steps(4), two_steps(4), Memory(cut_after)
+    train(whole, Memory())
+    with pytest.raises(KeyboardInterrupt):
+        train(cut, memory)
+    memory.cut_after = None
+    resumed = two_steps(4)
+    train(resumed, memory)
+    assert weights(resumed) == weights(whole) != weights(trained(line_training(4)))
+
+
+def trained(training: Training) -> Training:
+    train(training, Memory())
+    return training
+
+
+def test_a_further_step_comes_after_the_first_on_each_batch():
+    """Breaks when the second step is taken before, or only once an epoch, or moves what is not its own."""
+    training = line_training(1)
+    seen: list = []
+    bias = training.network.get_parameter("bias")
+    start = float(bias.detach())
+
+    def loss(network, batch):
+        seen.append("first")
+        return network.get_parameter("weight").square().sum()
+
+    def second(network, batch):
+        seen.append("second")
+        return bias.sum()
+
+    optimizer = torch.optim.SGD([bias], lr=0.5)
+    training.loss = loss
+    training.further = [Step(second, optimizer, torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0))]
+    train(training, Memory())
+    assert seen == ["first", "second"] * 3
+    assert float(bias.detach()) == pytest.approx(start - 3 * 0.5)
+
+
+def test_a_further_loss_that_is_no_number_stops_the_training():
+    """Breaks when only the first loss is looked at."""
+    with pytest.raises(FloatingPointError, match="in epoch 2"):
+        train(two_steps(3, poison=1), Memory())
+
+
+def test_a_checkpoint_of_before_further_steps_is_read():
+    """Breaks when a training that an earlier version began cannot be finished."""
+    memory = Memory(1)
+    with pytest.raises(KeyboardInterrupt):
+        train(line_training(2), memory)
+    state = memory.load()
+    assert state is not None
+    del state["further"]
+    memory.data, memory.cut_after = dump_state(state), None
+    resumed = line_training(2)
+    train(resumed, memory)
+    assert weights(resumed) == weights(trained(line_training(2)))
 
 
 def test_a_finished_training_is_not_trained_again(log):

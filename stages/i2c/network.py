@@ -1,0 +1,94 @@
+"""A classifier whose images talk to each other while it trains (Zhang et al., ECCV 2020, section 3)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn.functional import dropout
+
+from stages.i2c.centres import ClassCentres
+from stages.i2c.consistency import Distance, stochastic_consistency
+from stages.i2c.seeds import SeedRule, object_region, object_seeds, seed_vectors
+from stages.vision.backbones import LocalizerNetwork
+from stages.vision.tensor_maps import at_least_float32
+
+__all__ = ["I2cNetwork", "Seeding"]
+
+
+@dataclass(frozen=True)
+class Seeding:
+    """How object seeds are chosen.
+
+    number: K, seeds of an image. threshold: delta, of the region that they come from. rule: as in `object_seeds`.
+    """
+
+    number: int = 3
+    threshold: float = 0.7
+    rule: SeedRule = "random"
+
+
+class I2cNetwork(nn.Module):
+    """A classifier and the memory of class centres: logits and the two consistency losses of a batch of pairs.
+
+    The state dict is a checkpoint's: classifier, centres and counters. Seeds are drawn by a generator of their own, so
+    that the network's own random numbers (dropout, stochastic depth) are those of a plain training.
+
+    network: trained in place. distance: of the stochastic consistency. rate: of dropout before each convolution of the
+    head and before the classifier; the classifier by itself is unchanged.
+    """
+
+    def __init__(
+        self,
+        network: LocalizerNetwork,
+        centres: ClassCentres,
+        seeding: Seeding,
+        distance: Distance = "euclidean",
+        rate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.centres = centres
+        self.seeding = seeding
+        self.distance: Distance = distance
+        self.rate = rate
+        self.communicates = True
+        self.generator = torch.Generator()
+
+    def begin(self, seed: int, communicates: bool) -> None:
+        """Start an epoch: its seeds are drawn from `seed` on; without communication both losses are 0."""
+        self.generator.manual_seed(seed)
+        self.communicates = communicates
+
+    def forward(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Logits ``(B, C)``, L_sc and L_gc; the centres are updated as `ClassCentres` does.
+
+        images: ``(B, 3, S, S)`` normalised; those at 2i and 2i + 1 are a pair. labels: ``(B,)``.
+        """
+        features = self.network.features(images)
+        class_features = self._class_features(features)
+        logits = self.network.classifier(class_features.mean(dim=(2, 3)))
+        if not self.communicates:
+            nothing = torch.zeros((), device=images.device)
+            return logits, nothing, nothing
+        region = object_region(self._label_maps(class_features.detach(), labels), self.seeding.threshold)
+        seeds = object_seeds(region, self.seeding.number, self.seeding.rule, self.generator)
+        vectors = seed_vectors(features, seeds)
+        return logits, stochastic_consistency(vectors, self.distance), self.centres(vectors, labels)
+
+    def _class_features(self, features: torch.Tensor) -> torch.Tensor:
+        """What the classifier pools."""
+        if self.network.head is None:
+            return self._dropped(features)
+        maps = features
+        for layer in self.network.head.children():
+            maps = layer(self._dropped(maps) if isinstance(layer, nn.Conv2d) else maps)
+        return self._dropped(maps)
+
+    def _dropped(self, maps: torch.Tensor) -> torch.Tensor:
+        return dropout(maps, self.rate, self.training) if self.rate else maps
+
+    def _label_maps(self, class_features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The class map of each image's label, ``(B, h, w)``, without gradient and without the bias."""
+        weight = self.network.classifier.weight.detach()[labels]
+        with torch.autocast(class_features.device.type, enabled=False):
+            return torch.einsum("bkhw,bk->bhw", at_least_float32(class_features), at_least_float32(weight))

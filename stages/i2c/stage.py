@@ -1,0 +1,152 @@
+"""Stage `i2c`: a classifier + images -> a classifier whose maps agree between the images of a class."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline.epochs import Batch, Training, train
+from pipeline.errors import UsageError
+from pipeline.hashing import seed_from
+from pipeline.params import option, reads
+from pipeline.stage import Inputs, Shard, ShardResult, Task, TrainContext, TrainStage, whole
+from pipeline.store import Store
+from schemas import TABLES
+from stages.i2c.centres import ClassCentres
+from stages.i2c.consistency import DISTANCES
+from stages.i2c.network import I2cNetwork, Seeding
+from stages.i2c.seeds import SEED_RULES
+from stages.vision.backbones import LocalizerNetwork
+from stages.vision.inference import PRECISIONS
+from stages.vision.models import to_blobs
+from stages.vision.optimisers import STEPPED_SCHEDULES, Rates, groups_of_four
+from stages.vision.rows import IMAGE_COLUMNS
+from stages.vision.stream import Row
+from stages.vision.training import class_set_images, set_up, starting_classifier, training_rows
+from stages.vision.views import View, random_view
+
+
+@dataclass(frozen=True)
+class I2cParams:
+    """Parameters of `i2c`."""
+
+    images: str = reads("images", "ingest", "the images")
+    model: str = reads("model", "classify", "the classifier to start from, trained on the same classes")
+    input_size: int | None = option(None, "side of the network input, pixels; null: as the classifier was trained")
+    classes: int = option(40, "classes in one step and worker; fewer where the data have fewer", at_least=1)
+    set_size: int = option(2, "images of each class in a step: an even number, for they talk in pairs", at_least=2)
+    seeds: int = option(3, "K: object seeds of an image", at_least=1)
+    region_threshold: float = option(0.7, "delta: seeds come from where the min-maxed map exceeds it", at_least=0)
+    seed_rule: str = option(
+        "random", "random (paper) or raster: the first K positions row by row (released code)", choices=SEED_RULES
+    )
+    distance: str = option(
+        "euclidean", "euclidean (released code; the weights are meant for it) or squared (paper)", choices=DISTANCES
+    )
+    stochastic_weight: float = option(0.008, "lambda1, of the stochastic consistency", at_least=0)
+    global_weight: float = option(0.001, "lambda2, of the global consistency", at_least=0)
+    centre_decay: float = option(
+        0.002, "alpha: after t updates a class's centre moves at the rate exp(-alpha t)", at_least=0
+    )
+    skip_unseen: bool = option(True, "leave a class without a centre out of the loss; false: the distance to noise")
+    dropout: float = option(0.0, "of each convolution of the head and of the classifier; the paper's network: 0.5")
+    warm_up: int = option(0, "first epochs of plain cross-entropy, on the same batches", at_least=0)
+    epochs: int = option(5, "passes over the training images, warm-up included", at_least=1)
+    learning_rate: float = option(1e-3, "peak learning rate of the features' weights")
+    head_rate: float = option(10.0, "factor on the learning rate of head and classifier")
+    bias_rate: float = option(2.0, "factor on the learning rate of biases")
+    weight_decay: float = option(5e-4, "weight decay")
+    decay_biases: bool = option(True, "weight decay of biases and normalisations too")
+    schedule: str = option("steps", f"one of {', '.join(STEPPED_SCHEDULES)}", choices=STEPPED_SCHEDULES)
+    drops: tuple[float, ...] = option(
+        (0.4, 0.6, 0.8), "steps: fractions of the training after which the rate falls to a tenth"
+    )
+    crop: float = option(0.875, "side of the random crop, fraction of the image's; 1: no crop")
+    keep_aspect: bool = option(True, "crop squares; false: crops of the image's aspect ratio, squashed")
+    mirror: bool = option(True, "mirror half of the images")
+    precision: str = option("float32", "float32 or bfloat16 (autocast)", choices=PRECISIONS)
+    seed: int = option(0, "seed of order, views, seeds and of the centres' start")
+    processes: int = option(0, "loading processes of a worker", resource=True)
+
+
+class I2c(TrainStage):
+    """Inter-image communication: training with stochastic and global consistency beside cross-entropy."""
+
+    kind = "i2c"
+    version = 1
+    Params = I2cParams
+    outputs = ("training",)
+
+    def check(self) -> None:
+        """Refuse images without a partner, and numbers outside their range."""
+        super().check()
+        params: I2cParams = self.params
+        rules = {
+            f"set_size must be even, not {params.set_size}": params.set_size % 2 == 0,
+            f"region_threshold must be below 1, not {params.region_threshold:g}": params.region_threshold < 1,
+            f"dropout must be at least 0 and below 1, not {params.dropout:g}": 0 <= params.dropout < 1,
+            f"warm_up must be at most epochs, not {params.warm_up}": params.warm_up <= params.epochs,
+            f"drops must lie between 0 and 1, not {list(params.drops)}": all(0 < drop < 1 for drop in params.drops),
+        }
+        if wrong := [rule for rule, holds in rules.items() if not holds]:
+            raise UsageError(f"stage {self.name}: {wrong[0]}")
+
+    def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
+        """One training."""
+        return whole(recipe, inputs)
+
+    def fit(self, task: Task, context: TrainContext) -> ShardResult:
+        """Train, and keep the network of the last epoch."""
+        params: I2cParams = self.params
+        (model,) = task.inputs["model"]
+        try:
+            rows = training_rows(context.table(done, "images", IMAGE_COLUMNS) for done in task.inputs["images"])
+            start = starting_classifier(params.model, partial(context.blob, model), rows, context.device)
+            size = params.input_size or start.card["input_size"]
+            training = self._training(start.network, rows, size, context)
+        except ValueError as error:
+            raise UsageError(f"stage {self.name}: {error}") from error
+        log = train(training, context)
+        card = {**start.card, "method": self.kind, "input_size": size, "seed": params.seed, "start": params.model}
+        table = TABLES["training"].from_rows([vars(epoch) for epoch in log])
+        return ShardResult({"training": table}, to_blobs(start.network, card))
+
+    def _training(self, network: LocalizerNetwork, rows: list[Row], size: int, context: TrainContext) -> Training:
+        params: I2cParams = self.params
+        view = View(size, params.crop, params.keep_aspect, params.mirror)
+
+        def prepared(image: np.ndarray, row: Row, generator: np.random.Generator) -> tuple[np.ndarray, int]:
+            return random_view(image, view, generator), row["label"]
+
+        def loss(network: nn.Module, batch: Batch) -> torch.Tensor:
+            images, labels = batch
+            logits, stochastic, common = network(images, labels)
+            entropy = nn.functional.cross_entropy(logits.float(), labels)
+            return entropy + params.stochastic_weight * stochastic + params.global_weight * common
+
+        def begin(epoch: int) -> None:
+            together.begin(seed_from(params.seed, "seeds", epoch, context.rank), epoch >= params.warm_up)
+
+        together = self._together(network).to(context.device)
+        batches = class_set_images(rows, prepared, (params.classes, params.set_size), params, context)
+        rates = Rates(
+            params.learning_rate, params.head_rate, params.bias_rate, params.weight_decay, params.decay_biases
+        )
+        made = set_up(batches, groups_of_four(*network.trained_parameters(), rates), params, params.drops)
+        return Training(together, loss, **vars(made), begin=begin)
+
+    def _together(self, network: LocalizerNetwork) -> I2cNetwork:
+        """The network and its class centres."""
+        params: I2cParams = self.params
+        centres = ClassCentres(
+            network.classifier.out_features,
+            network.feature_dim,
+            params.centre_decay,
+            params.distance,  # type: ignore[arg-type]
+            params.skip_unseen,
+            torch.Generator().manual_seed(seed_from(params.seed, "centres")),
+        )
+        seeding = Seeding(params.seeds, params.region_threshold, params.seed_rule)  # type: ignore[arg-type]
+        return I2cNetwork(network, centres, seeding, params.distance, params.dropout)  # type: ignore[arg-type]

@@ -1,0 +1,143 @@
+"""Stage `minmax`: a classifier + images -> a classifier whose maps keep to the object and cover all of it."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline.epochs import Batch, Step, Training, train
+from pipeline.errors import UsageError
+from pipeline.params import option, reads
+from pipeline.stage import Inputs, Shard, ShardResult, Task, TrainContext, TrainStage, whole
+from pipeline.store import Store
+from schemas import TABLES
+from stages.minmax.presets import TRAININGS
+from stages.minmax.regularisation import SCALES, stage_two
+from stages.vision.backbones import LocalizerNetwork
+from stages.vision.inference import PRECISIONS
+from stages.vision.models import to_blobs
+from stages.vision.optimisers import STEPPED_SCHEDULES, Rates, groups_of_four, schedule, sgd
+from stages.vision.rows import IMAGE_COLUMNS
+from stages.vision.stream import Row
+from stages.vision.training import class_set_images, set_up, starting_classifier, training_rows
+from stages.vision.views import View, random_view
+
+
+@dataclass(frozen=True)
+class MinmaxParams:
+    """Parameters of `minmax`."""
+
+    images: str = reads("images", "ingest", "the images")
+    model: str = reads("model", "classify", "the classifier to start from, trained on the same classes")
+    input_size: int | None = option(None, "side of the network input, pixels; null: as the classifier was trained")
+    preset: str = option(
+        "mobilenet_v2", "the paper's backbone whose values stand for null below", choices=tuple(TRAININGS)
+    )
+    classes: int | None = option(
+        None, "N: classes in one step and worker; fewer where the data have fewer; null: the preset's", at_least=1
+    )
+    set_size: int = option(5, "S: images of each class in a step; those of smaller classes are repeated", at_least=2)
+    common_weight: float | None = option(None, "lambda1, of the common region; null: the preset's", at_least=0)
+    full_weight: float | None = option(None, "lambda2, of the full region; null: the preset's", at_least=0)
+    scale: str = option(
+        "mean", "mean over channels (released code; the weights are meant for it) or sum (paper)", choices=SCALES
+    )
+    epochs: int = option(200, "passes over the training images", at_least=1)
+    learning_rate: float = option(1e-4, "peak learning rate of the features")
+    head_rate: float = option(10.0, "factor on the learning rate of head and classifier, in both steps")
+    weight_decay: float = option(5e-4, "weight decay of the first step; the second has none")
+    decay_biases: bool = option(True, "weight decay of biases and normalisations too")
+    schedule: str = option("steps", f"one of {', '.join(STEPPED_SCHEDULES)}", choices=STEPPED_SCHEDULES)
+    drops: tuple[float, ...] = option(
+        (0.25, 0.5), "steps: fractions of the training after which the rate falls to a tenth"
+    )
+    crop: float = option(0.875, "side of the random crop, fraction of the image's; 1: no crop")
+    mirror: bool = option(True, "mirror half of the images")
+    upside_down: bool = option(False, "turn half of the images upside down (released code)")
+    precision: str = option("float32", "float32 or bfloat16 (autocast)", choices=PRECISIONS)
+    seed: int = option(0, "seed of order and views")
+    processes: int = option(0, "loading processes of a worker", resource=True)
+
+
+class Minmax(TrainStage):
+    """MinMaxCAM: on each batch a step of cross-entropy, then one of the classifier alone on common and full region."""
+
+    kind = "minmax"
+    version = 1
+    Params = MinmaxParams
+    outputs = ("training",)
+
+    def check(self) -> None:
+        """Refuse drops outside the training."""
+        super().check()
+        if not all(0 < drop < 1 for drop in self.params.drops):
+            raise UsageError(f"stage {self.name}: drops must lie between 0 and 1, not {list(self.params.drops)}")
+
+    def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
+        """One training."""
+        return whole(recipe, inputs)
+
+    def fit(self, task: Task, context: TrainContext) -> ShardResult:
+        """Train, and keep the network of the last epoch."""
+        params: MinmaxParams = self.params
+        (model,) = task.inputs["model"]
+        try:
+            rows = training_rows(context.table(done, "images", IMAGE_COLUMNS) for done in task.inputs["images"])
+            start = starting_classifier(params.model, partial(context.blob, model), rows, context.device)
+            size = params.input_size or start.card["input_size"]
+            training = self._training(start.network, rows, size, context)
+        except ValueError as error:
+            raise UsageError(f"stage {self.name}: {error}") from error
+        log = train(training, context)
+        card = {**start.card, "method": self.kind, "input_size": size, "seed": params.seed, "start": params.model}
+        table = TABLES["training"].from_rows([vars(epoch) for epoch in log])
+        return ShardResult({"training": table}, to_blobs(start.network, card))
+
+    def _training(self, network: LocalizerNetwork, rows: list[Row], size: int, context: TrainContext) -> Training:
+        params: MinmaxParams = self.params
+        preset = TRAININGS[params.preset]
+        classes = preset.classes if params.classes is None else params.classes
+        view = View(size, params.crop, mirror=params.mirror, upside_down=params.upside_down)
+
+        def prepared(image: np.ndarray, row: Row, generator: np.random.Generator) -> tuple[np.ndarray, int]:
+            return random_view(image, view, generator), row["label"]
+
+        def loss(network: nn.Module, batch: Batch) -> torch.Tensor:
+            images, labels = batch
+            return nn.functional.cross_entropy(network(images).float(), labels)
+
+        batches = class_set_images(rows, prepared, (classes, params.set_size), params, context)
+        rates = Rates(
+            params.learning_rate, params.head_rate, decay=params.weight_decay, decay_biases=params.decay_biases
+        )
+        made = set_up(batches, groups_of_four(*network.trained_parameters(), rates), params, params.drops)
+        steps = batches.batches_an_epoch * params.epochs
+        return Training(network, loss, **vars(made), further=(self._second(network, steps),))
+
+    def _second(self, network: LocalizerNetwork, steps: int) -> Step:
+        """The step of stage II, over the classifier's weight alone."""
+        params: MinmaxParams = self.params
+        preset = TRAININGS[params.preset]
+        weight = network.classifier.weight
+        backbone = network.features if network.head is None else nn.Sequential(network.features, network.head)
+        common = preset.common_weight if params.common_weight is None else params.common_weight
+        full = preset.full_weight if params.full_weight is None else params.full_weight
+
+        def loss(network: nn.Module, batch: Batch) -> torch.Tensor:
+            images, labels = batch
+            return stage_two(
+                backbone,
+                images,
+                labels,
+                weight,
+                params.set_size,
+                common,
+                full,
+                params.scale,  # type: ignore[arg-type]
+            ).loss
+
+        rate = params.learning_rate * params.head_rate
+        optimizer = sgd([{"params": [weight], "lr": rate, "weight_decay": 0.0}])
+        return Step(loss, optimizer, schedule(params.schedule, optimizer, steps, params.drops))

@@ -1,0 +1,146 @@
+"""Stage `spa`: a classifier + images -> a classifier whose maps are restricted to objects (SPA's RAM)."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline.epochs import Batch, Training, train
+from pipeline.errors import UsageError
+from pipeline.params import option, reads
+from pipeline.stage import Inputs, Shard, ShardResult, Task, TrainContext, TrainStage, whole
+from pipeline.store import Store
+from schemas import TABLES
+from stages.spa.network import RestrictedNetwork
+from stages.spa.presets import TRAININGS
+from stages.spa.ram import RamSettings, restricted_activation_loss
+from stages.vision.backbones import LocalizerNetwork
+from stages.vision.inference import PRECISIONS
+from stages.vision.models import to_blobs
+from stages.vision.optimisers import STEPPED_SCHEDULES, Rates, groups_of_four
+from stages.vision.rows import IMAGE_COLUMNS
+from stages.vision.stream import Row
+from stages.vision.training import set_up, starting_classifier, training_images, training_rows
+from stages.vision.views import View, random_view
+
+
+@dataclass(frozen=True)
+class SpaParams:
+    """Parameters of `spa`."""
+
+    images: str = reads("images", "ingest", "the images")
+    model: str = reads("model", "classify", "the classifier to start from, trained on the same classes")
+    input_size: int | None = option(None, "side of the network input, pixels; null: as the classifier was trained")
+    preset: str = option("cub", "the released script whose values stand for null below", choices=tuple(TRAININGS))
+    weight: float | None = option(None, "alpha, of the restricted activation loss; null: the preset's", at_least=0)
+    threshold: float | None = option(
+        None, "tau: background is where the min-maxed variance is below it; null: the preset's", at_least=0
+    )
+    gap: float | None = option(None, "sigma: objects are where it exceeds tau + sigma; null: the preset's", at_least=0)
+    first_epoch: int | None = option(
+        None, "e0: the first epoch with that loss, from 0; null: the preset's share of the epochs", at_least=0
+    )
+    epochs: int | None = option(None, "passes over the training images; null: the preset's", at_least=1)
+    batch_size: int | None = option(None, "images in one step and worker; null: the preset's", at_least=1)
+    learning_rate: float = option(1e-3, "peak learning rate of the features' weights")
+    head_rate: float = option(10.0, "factor on the learning rate of head and classifier")
+    bias_rate: float = option(2.0, "factor on the learning rate of biases")
+    weight_decay: float = option(5e-4, "weight decay")
+    decay_biases: bool = option(True, "weight decay of biases and normalisations too")
+    schedule: str = option("steps", f"one of {', '.join(STEPPED_SCHEDULES)}", choices=STEPPED_SCHEDULES)
+    drops: tuple[float, ...] | None = option(
+        None, "steps: fractions of the training after which the rate falls to a tenth; null: the preset's"
+    )
+    crop: float = option(0.875, "side of the random crop, fraction of the image's; 1: no crop")
+    mirror: bool = option(True, "mirror half of the images")
+    precision: str = option("float32", "float32 or bfloat16 (autocast)", choices=PRECISIONS)
+    seed: int = option(0, "seed of order and views")
+    processes: int = option(0, "loading processes of a worker", resource=True)
+
+
+class Spa(TrainStage):
+    """SPA's first stage: cross-entropy and the restricted activation loss. Its second is stage `scg`."""
+
+    kind = "spa"
+    version = 1
+    Params = SpaParams
+    outputs = ("training",)
+
+    def check(self) -> None:
+        """Refuse drops outside the training, and a loss that would never be switched on."""
+        super().check()
+        chosen = filled(self.params)
+        if not all(0 < drop < 1 for drop in chosen.drops):
+            raise UsageError(f"stage {self.name}: drops must lie between 0 and 1, not {list(chosen.drops)}")
+        if chosen.weight and chosen.first_epoch >= chosen.epochs:
+            most = chosen.epochs - 1
+            raise UsageError(f"stage {self.name}: first_epoch must be at most {most}, not {chosen.first_epoch}")
+
+    def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
+        """One training."""
+        return whole(recipe, inputs)
+
+    def fit(self, task: Task, context: TrainContext) -> ShardResult:
+        """Train, and keep the network of the last epoch."""
+        params: SpaParams = self.params
+        (model,) = task.inputs["model"]
+        try:
+            rows = training_rows(context.table(done, "images", IMAGE_COLUMNS) for done in task.inputs["images"])
+            start = starting_classifier(params.model, partial(context.blob, model), rows, context.device)
+        except ValueError as error:
+            raise UsageError(f"stage {self.name}: {error}") from error
+        if len(start.card["classes"]) < 2:
+            raise UsageError(f"stage {self.name}: a variance over classes needs two of them")
+        size = params.input_size or start.card["input_size"]
+        log = train(self._training(start.network, rows, size, context), context)
+        card = {**start.card, "method": self.kind, "input_size": size, "seed": params.seed, "start": params.model}
+        table = TABLES["training"].from_rows([vars(epoch) for epoch in log])
+        return ShardResult({"training": table}, to_blobs(start.network, card))
+
+    def _training(self, network: LocalizerNetwork, rows: list[Row], size: int, context: TrainContext) -> Training:
+        chosen = filled(self.params)
+        settings = RamSettings(chosen.weight, chosen.threshold, chosen.gap, chosen.first_epoch)
+        view = View(size, chosen.crop, mirror=chosen.mirror)
+        restricted = RestrictedNetwork(network)
+
+        def prepared(image: np.ndarray, row: Row, generator: np.random.Generator) -> tuple[np.ndarray, int]:
+            return random_view(image, view, generator), row["label"]
+
+        def loss(network: nn.Module, batch: Batch) -> torch.Tensor:
+            images, labels = batch
+            logits, maps = network(images)
+            entropy = nn.functional.cross_entropy(logits.float(), labels)
+            if maps is None:
+                return entropy
+            return entropy + settings.weight * restricted_activation_loss(
+                maps, labels, settings.threshold, settings.gap
+            )
+
+        def begin(epoch: int) -> None:
+            restricted.gives_maps = settings.weight_at(epoch) > 0
+
+        batches = training_images(rows, prepared, chosen.batch_size, chosen, context)
+        rates = Rates(
+            chosen.learning_rate, chosen.head_rate, chosen.bias_rate, chosen.weight_decay, chosen.decay_biases
+        )
+        made = set_up(batches, groups_of_four(*network.trained_parameters(), rates), chosen, chosen.drops)
+        return Training(restricted, loss, **vars(made), begin=begin)
+
+
+def filled(params: SpaParams) -> Any:
+    """The parameters with the preset's values in place of null."""
+    preset = TRAININGS[params.preset]
+    epochs = preset.epochs if params.epochs is None else params.epochs
+    values: dict[str, Any] = {
+        "weight": preset.ram.weight,
+        "threshold": preset.ram.threshold,
+        "gap": preset.ram.gap,
+        "first_epoch": round(preset.start * epochs),
+        "epochs": epochs,
+        "batch_size": preset.batch_size,
+        "drops": preset.drops,
+    }
+    return replace(params, **{name: value for name, value in values.items() if getattr(params, name) is None})
