@@ -1,9 +1,9 @@
 """Images per second of the stages `cam` and `boxes` on Ray, beside a bare loop of decoding and forward passes.
 
 Both arms see all images in every pair, in shards of 128 and batches of 32, with one thread in each of as many processes
-as there are processors. Each arm's rate is taken between its first and its last finished shard: the start of Ray,
-processes and networks is in neither. A stage's shard is finished when its manifest is committed; the images of both
-stages take the sum of their times.
+as there are processors. Each arm's rate is taken from when each process has finished a shard to the last one: the
+start of Ray, processes and networks is in neither. A stage's shard is finished when its manifest is committed; the
+images of both stages take the sum of their times.
 """
 
 from functools import partial
@@ -41,7 +41,7 @@ def cam_throughput(folder: Path, images: int = IMAGES, shard: int = SHARD) -> Me
         with BareLoop(threads, model, SIZE, BATCH) as bare:
             bare(lists[: 2 * threads])
             bench.rate(session)
-            pairs = interleaved(lambda: bench.rate(session), lambda: rate(bare(lists)))
+            pairs = interleaved(lambda: bench.rate(session), lambda: rate(bare(lists), threads))
     finally:
         session.close()
     stages, loop = pairs.medians

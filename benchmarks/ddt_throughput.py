@@ -1,8 +1,8 @@
 """Images per second of stage `ddt` on Ray, beside a bare loop of decoding and forward passes of the same images.
 
 A shard is a class; the bare loop is handed the same images in the same batches, one class at a time. Both arms have as
-many processes of one thread as there are processors, and each arm's rate is taken between its first and its last
-finished class.
+many processes of one thread as there are processors, and each arm's rate is taken from when each process
+has finished a class to the last one.
 """
 
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ def _ratio(folder: Path, backbone: str, images: int, precision: str) -> Measured
         with BareLoop(threads, model, SIZE, BATCH, precision) as bare:
             bare(lists[:threads])
             bench.rate(session)
-            pairs = interleaved(lambda: bench.rate(session), lambda: rate(bare(lists)))
+            pairs = interleaved(lambda: bench.rate(session), lambda: rate(bare(lists), threads))
     finally:
         session.close()
     stage, loop = pairs.medians

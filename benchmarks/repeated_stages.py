@@ -47,6 +47,7 @@ class RepeatedStages:
             }
         )
         self._names = tuple(stages)
+        self._processes = actors or threads
         self._stages = config.stage_objects(catalog)
         self._store = Store(config.run_root)
         self._resources = config.resources.resources()
@@ -62,16 +63,19 @@ class RepeatedStages:
         """Images per second of these stages (None: of all), one after the other, in one pass of all."""
         times = CommitTimes()
         self._run(_Kept(runner), times, RunOptions(force=self._names))
-        return 1 / sum(1 / rate(times.commits[name]) for name in stages or self._names)
+        return 1 / sum(1 / rate(times.commits[name], self._processes) for name in stages or self._names)
 
     def _run(self, runner: Runner, progress: Progress, options: RunOptions) -> None:
         Run(self._stages, self._store, lambda: runner, self._resources, progress, options).execute()
 
 
-def rate(commits: Sequence[tuple[float, int]]) -> float:
-    """Rows per second between the first and the last commit; commits: (moment in seconds, rows), in any order."""
+def rate(commits: Sequence[tuple[float, int]], processes: int) -> float:
+    """Rows per second once each process has done a shard; commits: (moment in seconds, rows), in any order.
+
+    From the first commit on, processes that work in step would seem faster than others that do not.
+    """
     ordered = sorted(commits)
-    return sum(rows for _, rows in ordered[1:]) / (ordered[-1][0] - ordered[0][0])
+    return sum(rows for _, rows in ordered[processes:]) / (ordered[-1][0] - ordered[processes - 1][0])
 
 
 class CommitTimes:

@@ -118,7 +118,9 @@ COMPONENTS = TableSpec(
         Column("mean", pa.list_(_D), "mean descriptor of the class's training images, (d,)"),
         Column("component", pa.list_(_D), "first principal component, unit length, sign chosen, (d,)"),
         Column("eigenvalues", pa.list_(_D), "two largest eigenvalues of the covariance"),
-        Column("eigenvalue_ratio", _D, "largest / second eigenvalue, near 1 it is unstable; null: infinite", True),
+        Column(
+            "eigenvalue_ratio", _D, "largest / second eigenvalue, near 1 it is unstable; null: the second is 0", True
+        ),
         Column("residual", _D, "|Cv - lambda v| / lambda"),
         Column("sign_rule", _S, "rule that chose the sign"),
         Column("sign_margin", _D, "how clearly the rule chose; its own scale, 0 is a tie"),

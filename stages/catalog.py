@@ -14,11 +14,15 @@ from stages.ddt.stage import Ddt
 from stages.evaluate.stage import Calibrate, Evaluate, Sweep
 from stages.export.stage import Export
 from stages.gradcam.stage import Gradcam
+from stages.i2c.stage import I2c
 from stages.ingest.stage import IngestDemo, IngestFolder, IngestTinyImagenet
 from stages.localize.stage import Localize
+from stages.minmax.stage import Minmax
 from stages.psol.predictor import BoxPredictor
 from stages.psol.stage import Psol
+from stages.refine.stage import Scg
 from stages.report.stage import Report
+from stages.spa.stage import Spa
 
 STAGES: Mapping[str, type[Stage]] = MappingProxyType(
     {
@@ -31,6 +35,10 @@ STAGES: Mapping[str, type[Stage]] = MappingProxyType(
             Cam,
             Gradcam,
             Ddt,
+            I2c,
+            Spa,
+            Minmax,
+            Scg,
             Sweep,
             Calibrate,
             Boxes,
@@ -43,7 +51,11 @@ STAGES: Mapping[str, type[Stage]] = MappingProxyType(
     }
 )
 
-PREDICTORS: Mapping[str, LoadPredictor] = {"classify": ClassPredictor, "psol": BoxPredictor}
+PREDICTORS: Mapping[str, LoadPredictor] = {
+    **dict.fromkeys(("classify", "i2c", "spa", "minmax"), ClassPredictor),
+    "psol": BoxPredictor,
+}
+"""By the method on a model's card. Localizers that are classifiers give classes here, and maps to stage `cam`."""
 
 
 def kinds() -> Sequence[str]:

@@ -5,6 +5,7 @@ image / grid (DDT in PSOL). ``image``: the map is enlarged to the image first (C
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -42,18 +43,26 @@ class PseudoBoxes:
     """Boxes and masks of one image.
 
     boxes: ``(N, 5)`` float32, ``x0, y0, x1, y1`` in pixels of the image and a score, largest component first; the score
-    is the mean of the min-maxed map inside the box's mask. masks: ``(N, height, width)`` bool, one for each box.
-    area_fraction: foreground of the kept masks / image. contrast: mean of the min-maxed map on that foreground minus
-    outside, NaN where one of them is empty. n_components: kept components.
+    is the mean of the min-maxed map inside the box's mask. grid_masks: ``(N, h, w)`` bool, the same in the frame in
+    which components were found. height, width: of the image. area_fraction: foreground of the kept masks / image.
+    contrast: mean of the min-maxed map on that foreground minus outside, NaN where one of them is empty.
+    n_components: kept components.
     flag: ``empty_mask`` when nothing was above the threshold and the box and mask are the whole image, else None.
     """
 
     boxes: np.ndarray
-    masks: np.ndarray
+    grid_masks: np.ndarray
+    height: int
+    width: int
     area_fraction: float
     contrast: float
     n_components: int
     flag: str | None
+
+    @cached_property
+    def masks(self) -> np.ndarray:
+        """``(N, height, width)`` bool, one for each box."""
+        return _nearest(self.grid_masks, self.height, self.width)
 
 
 def pseudo_boxes(score_map: np.ndarray, height: int, width: int, rule: BoxRule) -> PseudoBoxes:
@@ -78,7 +87,9 @@ def pseudo_boxes(score_map: np.ndarray, height: int, width: int, rule: BoxRule) 
     pixels = scale(extents, (grid_width, grid_height), (width, height))
     return PseudoBoxes(
         boxes=np.column_stack([pixels, sums / counts]).astype(np.float32),
-        masks=_nearest(masks, height, width),
+        grid_masks=masks,
+        height=height,
+        width=width,
         area_fraction=float(counts.sum() / values.size),
         contrast=_contrast(normalised, int(counts.sum()), float(sums.sum())),
         n_components=len(found),
@@ -116,5 +127,5 @@ def _contrast(normalised: np.ndarray, count: int, total: float) -> float:
 def _whole(normalised: np.ndarray, height: int, width: int) -> PseudoBoxes:
     """The fallback for an empty mask: the whole image, flagged."""
     box = np.append(whole_image(width, height), normalised.mean(dtype=np.float64))
-    masks = np.ones((1, height, width), dtype=bool)
-    return PseudoBoxes(box[None].astype(np.float32), masks, 1.0, float("nan"), 0, EMPTY_MASK)
+    masks = np.ones((1, *normalised.shape), dtype=bool)
+    return PseudoBoxes(box[None].astype(np.float32), masks, height, width, 1.0, float("nan"), 0, EMPTY_MASK)

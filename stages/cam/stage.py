@@ -1,5 +1,6 @@
 """Stage `cam`: images + a classifier -> score maps of each image's own class. Decode, forward and map in one call."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,8 +15,9 @@ from pipeline.store import Store
 from schemas import TABLES
 from stages.cam.cam import class_activation_maps, pooled_logits
 from stages.vision.batches import to_batch
-from stages.vision.inference import INFERENCE_PRECISIONS, Classifier, ClassifierCache, autocast
-from stages.vision.rows import IMAGE_COLUMNS, carried
+from stages.vision.inference import INFERENCE_PRECISIONS, Classifier, ClassifierCache, autocast, precision_ingredients
+from stages.vision.rows import IMAGE_COLUMNS, carried, map_method
+from stages.vision.score_maps import to_half
 from stages.vision.stream import ImageStream, Row
 from stages.vision.transfer import HostCopy, one_behind, to_device
 
@@ -49,11 +51,15 @@ class Cam(Stage):
     """Class activation maps at feature resolution."""
 
     kind = "cam"
-    version = 1
+    version = 2
     Params = CamParams
     outputs = ("score_maps",)
     per_image = True
     divisible = True
+
+    def ingredients(self) -> Mapping[str, Any]:
+        """Which backbones `auto` takes for bfloat16."""
+        return precision_ingredients(self.params.precision)
 
     def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
         """One shard for each shard of images."""
@@ -79,25 +85,28 @@ class _CamWorker:
             )
         size = params.input_size or model.card["input_size"]
         rows = self._context.table(task.inputs["images"][0], "images", IMAGE_COLUMNS).to_pylist()
+        if params.classes == "label":
+            try:
+                model.check_labels(rows)
+            except ValueError as error:
+                raise UsageError(f"stage {self._stage}: {error}") from error
         stream = ImageStream(self._context.read, size, params.batch_size, params.decode_ahead, self._context.timed)
         out: list[dict[str, Any]] = []
         for batch, labels, maps in one_behind(stream.batches(rows), partial(self._launch, model)):
             with self._context.timed("forward"):
                 found = zip(batch, labels.wait().tolist(), maps.wait().numpy(), strict=True)
-            out += [self._row(row, label, score_map, size, model) for row, label, score_map in found]
+            out += [self._row(row, label, to_half(score_map), size, model) for row, label, score_map in found]
         bad = [quarantined(self._stage, row, reason) for row, reason in stream.bad]
         return ShardResult({"score_maps": TABLES["score_maps"].from_rows(out)}, quarantine=bad)
 
     def _launch(self, model: Classifier, batch: tuple[list[Row], np.ndarray]) -> tuple[list[Row], HostCopy, HostCopy]:
-        """Compute the maps of a batch (rows, images): rows, classes (B,) and maps (B, h, w) float16 on their way."""
+        """Compute the maps of a batch (rows, images): rows, classes (B,) and maps (B, h, w) on their way."""
         (rows, pixels), params, device = batch, self._params, self._context.device
-        with (
-            self._context.timed("forward"),
-            torch.inference_mode(),
-            autocast(device, params.precision, model.card["backbone"]),
-        ):
-            classifier = model.network.classifier
-            features = model.network.class_features(to_batch(pixels, device))
+        classifier = model.network.classifier
+        with self._context.timed("forward"), torch.inference_mode():
+            with autocast(device, params.precision, model.card["backbone"]):
+                features = model.network.class_features(to_batch(pixels, device))
+            # outside: maps and logits are sums over all channels
             if params.classes == "predicted":
                 labels = pooled_logits(features, classifier.weight, classifier.bias).argmax(dim=1)
             else:
@@ -106,13 +115,14 @@ class _CamWorker:
             maps = class_activation_maps(features, weight, labels)
             if params.form == "simplified":
                 maps = maps + classifier.bias[labels].float()[:, None, None]
-            return rows, HostCopy(labels), HostCopy(maps.half())
+            return rows, HostCopy(labels), HostCopy(maps)
 
     def _row(self, row: Row, label: int, score_map: np.ndarray, size: int, model: Classifier) -> dict[str, Any]:
+        method = "cam" if model.card["method"] == "classify" else model.card["method"]
         return {
             **carried(row),
             "label": label,
-            "method": "cam",
+            "method": map_method(method, self._params.classes),
             "height": score_map.shape[0],
             "width": score_map.shape[1],
             "map": score_map.ravel(),

@@ -32,17 +32,17 @@ from stages.vision.backbones import (
 )
 from stages.vision.inference import PRECISIONS
 from stages.vision.models import CARD, WEIGHTS, read_card, to_blobs
-from stages.vision.optimisers import SCHEDULES, groups, schedule, sgd
+from stages.vision.optimisers import SCHEDULES, groups
 from stages.vision.rows import IMAGE_COLUMNS, by_id
 from stages.vision.stream import Row
 from stages.vision.tensor_bytes import load
-from stages.vision.training_images import TrainingImages
+from stages.vision.training import set_up, training_images
 
 _LABEL = "label"
 _SCRATCH = "scratch"
 _HEAD = "classifier.weight"
-_TAGS = ("ETag", "etag", "md5Hash", "checksum", "contentMd5", "content_md5", "crc32c")
-_TIMES = ("LastModified", "last_modified", "mtime", "updated", "created")
+_TAGS = ("ETag", "etag", "md5Hash", "checksum", "contentMd5", "content_md5", "Content-MD5", "Digest", "crc32c")
+_TIMES = ("LastModified", "last_modified", "Last-Modified", "mtime", "updated", "created")
 """What file systems call a digest of the content and, where they have none, the time of the last write."""
 _LOG = logging.getLogger("weakbox.classify")  # bare machines have no structlog
 
@@ -172,24 +172,9 @@ class Classify(TrainStage):
         def prepared(image: np.ndarray, row: Row, generator: np.random.Generator) -> tuple[np.ndarray, int]:
             return augment(image, change, generator), row[_LABEL]
 
-        batches = TrainingImages(
-            rows,
-            context.read,
-            prepared,
-            params.batch_size,
-            params.seed,
-            rank=context.rank,
-            world_size=context.world_size,
-            processes=params.processes,
-        )
-        rate = params.learning_rate
+        rate, decay = params.learning_rate, params.weight_decay
         body, head = network.trained_parameters()
-        optimizer = sgd(
-            [
-                *groups(body, rate, params.weight_decay),
-                *groups(head, rate * params.head_rate, params.weight_decay),
-            ]
-        )
+        chosen = [*groups(body, rate, decay), *groups(head, rate * params.head_rate, decay)]
         criterion = nn.CrossEntropyLoss(label_smoothing=params.label_smoothing)
 
         def loss(network: nn.Module, batch: Batch) -> torch.Tensor:
@@ -197,17 +182,8 @@ class Classify(TrainStage):
             value: torch.Tensor = criterion(network(images).float(), labels)
             return value
 
-        steps = batches.batches_an_epoch * params.epochs
-        return Training(
-            network,
-            loss,
-            batches,
-            optimizer,
-            schedule(params.schedule, optimizer, steps),
-            params.epochs,
-            params.seed,
-            params.precision,
-        )
+        batches = training_images(rows, prepared, params.batch_size, params, context)
+        return Training(network, loss, **vars(set_up(batches, chosen, params)))
 
 
 def class_names(rows: list[Row]) -> list[str]:
@@ -228,5 +204,7 @@ def _content_of(source: str) -> str | dict[str, Any] | None:
         info = retrying(lambda: filesystem.info(path))
     except FileNotFoundError:
         return None
-    tag = next((str(info[name]) for name in (*_TAGS, *_TIMES) if info.get(name) is not None), "")
+    tag = next((str(info[name]) for name in (*_TAGS, *_TIMES) if info.get(name) is not None), None)
+    if tag is None:
+        raise UsageError(f"weights {source}: the storage tells neither a digest nor a time of writing; copy them first")
     return {"bytes": info["size"], "tag": tag}

@@ -15,7 +15,10 @@ from stages.ddt.moments import Blocks, Moments
 from stages.ddt.principal import Orientation, PrincipalComponent, SignRule, choose_sign, principal_component
 from stages.vision.score_maps import enlarge
 
-__all__ = ["ClassMaps", "Descriptors", "intersection", "project", "transform"]
+__all__ = ["ClassMaps", "Descriptors", "Projection", "intersection", "transform"]
+
+
+NOT_FINITE = "features hold a NaN, an infinity, or more than half precision holds (65504)"
 
 
 class Descriptors:
@@ -41,17 +44,17 @@ class Descriptors:
         self._grids.append(tuple(descriptors.shape[:-1]))
 
     def project(self, mean: np.ndarray, component: np.ndarray) -> np.ndarray:
-        """The maps of all kept images in the order they came, ``(N, h, w)`` float32, centred: see `project`.
+        """The maps of all kept images in the order they came, ``(N, h, w)`` float32, centred: see `Projection`.
 
         Raises: ValueError when a kept descriptor is not finite.
         """
-        projection = _Projection(mean, component)
+        projection = Projection(mean, component)
         chunks = zip(self._grids, self.kept, strict=True)
-        maps = torch.cat([projection.of(rows).view(grid) for grid, rows in chunks]).numpy()
-        mean = maps.mean(dtype=np.float64)
-        if not np.isfinite(mean):
-            raise ValueError("features hold a NaN, an infinity, or more than half precision holds (65504)")
-        return maps - mean.astype(np.float32)
+        maps = torch.cat([projection.of_rows(rows).view(grid) for grid, rows in chunks]).numpy()
+        offset = maps.mean(dtype=np.float64)
+        if not np.isfinite(offset):
+            raise ValueError(NOT_FINITE)
+        return maps - offset.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -76,29 +79,28 @@ def transform(descriptors: Descriptors, rule: SignRule = "energy") -> ClassMaps:
     return ClassMaps(oriented, orientation, maps * np.float32(orientation.sign))
 
 
-def project(features: torch.Tensor, mean: np.ndarray, component: np.ndarray) -> torch.Tensor:
+class Projection:
     """Indicator maps ``H = (G - mu) . p``, for training images and, with their class's component, for any other.
 
     The mean is taken off before the product: afterwards, the difference of two large numbers would be left.
 
-    features: ``(B, d, h, w)`` of any float type; mean, component: ``(d,)``.
-    Returns: ``(B, h, w)`` float32 on the features' device, not normalised; positive is foreground.
+    mean, component: ``(d,)``; device: where the features are.
     """
-    rows = features.movedim(1, -1)
-    return _Projection(mean, component).of(rows.reshape(-1, rows.shape[-1])).view(rows.shape[:-1])
 
-
-class _Projection:
-    """Descriptors to their coordinates along a component."""
-
-    def __init__(self, mean: np.ndarray, component: np.ndarray) -> None:
-        self._mean, self._component = (torch.from_numpy(np.asarray(v, dtype=np.float32)) for v in (mean, component))
+    def __init__(self, mean: np.ndarray, component: np.ndarray, device: str = "cpu") -> None:
+        self._mean, self._component = (
+            torch.from_numpy(np.asarray(values, dtype=np.float32)).to(device) for values in (mean, component)
+        )
         self._blocks = Blocks()
 
-    def of(self, rows: torch.Tensor) -> torch.Tensor:
-        """``(N,)`` float32 of descriptors ``(N, d)``, on their device."""
-        mean, component = self._mean.to(rows.device), self._component.to(rows.device)
-        return torch.cat([block.sub_(mean) @ component for block in self._blocks.of(rows)])
+    def of(self, features: torch.Tensor) -> torch.Tensor:
+        """Maps ``(B, h, w)`` float32 of features ``(B, d, h, w)``; not normalised, positive is foreground."""
+        rows = features.movedim(1, -1)
+        return self.of_rows(rows.reshape(-1, rows.shape[-1])).view(rows.shape[:-1])
+
+    def of_rows(self, rows: torch.Tensor) -> torch.Tensor:
+        """``(N,)`` float32 of descriptors ``(N, d)``."""
+        return torch.cat([shifted @ self._component for _, shifted in self._blocks.of(rows, self._mean)])
 
 
 def intersection(first: np.ndarray, second: np.ndarray, deviations: tuple[float, float]) -> np.ndarray:

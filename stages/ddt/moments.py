@@ -51,8 +51,8 @@ class Moments:
             self._start(descriptors)
         if descriptors.shape[1] != len(self._sum):
             raise ValueError(f"descriptors have {descriptors.shape[1]} channels, the class has {len(self._sum)}")
-        for block in self._blocks.of(descriptors):
-            self._add(block)
+        for part, shifted in self._blocks.of(descriptors, self._shift):
+            self._add(part, shifted)
 
     def statistics(self) -> Statistics:
         """Mean and covariances of everything added so far.
@@ -87,32 +87,38 @@ class Moments:
         self._energy_product = torch.zeros(dimension, dtype=torch.float64, device=device)
         self._energy_sums = torch.zeros(2, dtype=torch.float64, device=device)
 
-    def _add(self, values: torch.Tensor) -> None:
-        energy = torch.linalg.vector_norm(values, ord=1, dim=1) - self._energy_shift
-        values -= self._shift
-        self.count += len(values)
-        self._sum += values.sum(dim=0)
-        self._product += _gram(values)
-        self._energy_product += energy @ values
+    def _add(self, part: torch.Tensor, shifted: torch.Tensor) -> None:
+        energy = part.abs().sum(dim=1, dtype=torch.float32) - self._energy_shift
+        self.count += len(shifted)
+        self._sum += shifted.sum(dim=0)
+        self._product += _gram(shifted)
+        self._energy_product += energy @ shifted
         self._energy_sums += torch.stack([energy.sum(dtype=torch.float64), energy.double().square().sum()])
 
 
 class Blocks:
-    """Cuts descriptors into copies in float32: on a CPU into a few thousand that stay in its cache, on a GPU none.
+    """Cuts descriptors and subtracts a vector, in float32: on a CPU by the few thousand, which stay in its cache.
 
-    All copies are made in one place of memory: fresh ones of some megabytes each cost more than the sums, and leave
-    the heap in pieces.
+    All differences are made in one place of memory: fresh ones of some megabytes each cost more than the sums, and
+    leave the heap in pieces.
     """
 
     def __init__(self) -> None:
         self._place = torch.empty(0)
 
-    def of(self, descriptors: torch.Tensor) -> Iterator[torch.Tensor]:
-        """Copies ``(n, d)`` float32 of descriptors ``(N, d)``, in order; each is overwritten by the next."""
+    def of(self, descriptors: torch.Tensor, offset: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Parts ``(n, d)`` of descriptors ``(N, d)``, in order, and part - offset; the next one overwrites that.
+
+        offset: ``(d,)`` float32.
+        """
         for part in descriptors.split(len(descriptors) if descriptors.is_cuda else _BLOCK):
             if self._place.shape[1:] != part.shape[1:] or len(self._place) < len(part):
                 self._place = torch.empty(part.shape, dtype=torch.float32, device=part.device)
-            yield self._place[: len(part)].copy_(part)
+            place = self._place[: len(part)]
+            if part.dtype == torch.float32:
+                yield part, torch.sub(part, offset, out=place)
+            else:  # a subtraction of two types is slow
+                yield part, place.copy_(part).sub_(offset)
 
 
 def _gram(values: torch.Tensor) -> torch.Tensor:

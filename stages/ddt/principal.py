@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from stages.ddt.leading import leading
 from stages.ddt.moments import Statistics
 
 __all__ = ["SIGN_RULES", "Orientation", "PrincipalComponent", "SignRule", "choose_sign", "principal_component"]
@@ -55,14 +56,13 @@ class Orientation:
 
 
 def principal_component(statistics: Statistics) -> PrincipalComponent:
-    """Solve for the first eigenvector of the covariance by a dense symmetric solver in float64.
+    """Solve for the first eigenvector of the covariance in float64.
 
     Raises: ArithmeticError when the solver's residual exceeds 1e-10 of the eigenvalue.
     """
     covariance, mean = statistics.covariance, statistics.mean
-    values, vectors = np.linalg.eigh(covariance)
-    eigenvalues = np.pad(values[::-1][:2], (0, max(0, 2 - len(values))))
-    largest, component = eigenvalues[0], vectors[:, -1]
+    eigenvalues, component = leading(covariance)
+    largest = eigenvalues[0]
     if largest <= _MIN_RELATIVE_VARIANCE * max(float(mean @ mean), np.finfo(np.float64).tiny):
         return PrincipalComponent(mean, np.zeros_like(mean), eigenvalues, 0.0, degenerate=True)
     residual = float(np.linalg.norm(covariance @ component - largest * component) / largest)

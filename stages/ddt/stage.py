@@ -1,6 +1,8 @@
 """Stage `ddt`: all images of a class -> its component and their score maps. A shard is a class; one pass an image."""
 
-from contextlib import ExitStack
+import errno
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -9,6 +11,7 @@ import numpy as np
 import pyarrow.compute as pc
 import torch
 
+from pipeline.errors import StageFailed, UsageError
 from pipeline.params import option, reads
 from pipeline.stage import (
     Context,
@@ -24,12 +27,13 @@ from pipeline.stage import (
 )
 from pipeline.store import Store
 from schemas import TABLES
-from stages.ddt.ddt import ClassMaps, Descriptors, intersection, project, transform
+from stages.ddt.ddt import NOT_FINITE, ClassMaps, Descriptors, Projection, intersection, transform
 from stages.ddt.principal import SIGN_RULES
 from stages.vision.backbones import backbone, tap_path, tapped
 from stages.vision.batches import to_batch
-from stages.vision.inference import INFERENCE_PRECISIONS, Classifier, ClassifierCache, autocast
+from stages.vision.inference import INFERENCE_PRECISIONS, Classifier, ClassifierCache, autocast, precision_ingredients
 from stages.vision.rows import IMAGE_COLUMNS, by_id, carried
+from stages.vision.score_maps import to_half
 from stages.vision.stream import ImageStream, Row
 from stages.vision.transfer import HostCopy, one_behind
 
@@ -68,6 +72,10 @@ class Ddt(Stage):
     Params = DdtParams
     outputs = ("score_maps", "components")
     per_image = True
+
+    def ingredients(self) -> Mapping[str, Any]:
+        """Which backbones `auto` takes for bfloat16."""
+        return precision_ingredients(self.params.precision)
 
     def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
         """One shard for each class; it reads only the shards of images that hold the class."""
@@ -110,12 +118,17 @@ class _DdtWorker:
             self._context.read, size, self._params.batch_size, self._params.decode_ahead, self._context.timed
         )
         taps = self._taps(model)
-        train, fitted = self._fit(model, stream, taps, [row for row in rows if row["split"] == "train"])
+        with _full_scratch_in_words(self._stage, self._context.scratch):
+            train, fitted = self._fit(model, stream, taps, [row for row in rows if row["split"] == "train"])
         mapped = list(zip(train, _combined([layer.maps for layer in fitted], fitted), strict=True)) if fitted else []
         others = stream.batches([row for row in rows if row["split"] != "train"])
-        for batch, maps in one_behind(others, partial(self._project, model, taps, fitted)):
+        principals = [layer.principal for layer in fitted]
+        projections = [Projection(each.mean, each.component, self._context.device) for each in principals]
+        for batch, maps in one_behind(others, partial(self._project, model, taps, projections)):
             with self._context.timed("forward"):
                 waited = [copy.wait().numpy() for copy in maps]
+            if not all(np.isfinite(of_layer).all() for of_layer in waited):
+                raise ValueError(NOT_FINITE)
             mapped += zip(batch, _combined(waited, fitted), strict=True)
         flag = _flag(fitted)
         tables = {
@@ -135,9 +148,17 @@ class _DdtWorker:
         return by_id([row for part in parts for row in part.to_pylist()])
 
     def _taps(self, model: Classifier) -> list[str]:
-        """Names of the layers that are read."""
-        default = backbone(model.card["backbone"]).default_tap
-        return [self._params.tap or default, *filter(None, [self._params.second_tap])]
+        """Names of the layers that are read. Raises UsageError for one that the network does not have, or two equal."""
+        name = model.card["backbone"]
+        taps = [self._params.tap or backbone(name).default_tap, *filter(None, [self._params.second_tap])]
+        try:
+            for tap in taps:
+                tap_path(name, tap)
+        except ValueError as error:
+            raise UsageError(f"stage {self._stage}: {error}") from error
+        if len(set(taps)) < len(taps):
+            raise UsageError(f"stage {self._stage}: second_tap is {taps[0]}, as the first one")
+        return taps
 
     def _fit(
         self, model: Classifier, stream: ImageStream, taps: list[str], rows: list[Row]
@@ -158,19 +179,16 @@ class _DdtWorker:
             return train, [transform(layer, self._params.sign) for layer in layers]  # type: ignore[arg-type]
 
     def _project(
-        self, model: Classifier, taps: list[str], fitted: list[ClassMaps], batch: tuple[list[Row], np.ndarray]
+        self, model: Classifier, taps: list[str], projections: list[Projection], batch: tuple[list[Row], np.ndarray]
     ) -> tuple[list[Row], list[HostCopy]]:
         """Maps of images outside the training split, by the class's components; zeros where the class has none."""
         rows, pixels = batch
         features = self._features(model, pixels, taps)
         with self._context.timed("forward"):
-            if not fitted:
+            if not projections:
                 return rows, [HostCopy(torch.zeros_like(read[:, 0], dtype=torch.float32)) for read in features]
-            principals = [layer.principal for layer in fitted]
-            return rows, [
-                HostCopy(project(read.half(), principal.mean, principal.component))
-                for read, principal in zip(features, principals, strict=True)
-            ]
+            pairs = zip(projections, features, strict=True)
+            return rows, [HostCopy(projection.of(read.half())) for projection, read in pairs]
 
     def _features(self, model: Classifier, pixels: np.ndarray, taps: list[str]) -> list[torch.Tensor]:
         """One forward pass; what the layers put out, each ``(B, d, h, w)``."""
@@ -193,7 +211,7 @@ class _DdtWorker:
             "method": "ddt",
             "height": score_map.shape[0],
             "width": score_map.shape[1],
-            "map": score_map.ravel().astype(np.float16),
+            "map": to_half(score_map).ravel(),
             "flag": flag,
             "backbone": model.card["backbone"],
             "tap": "+".join(taps),
@@ -201,6 +219,17 @@ class _DdtWorker:
             "weights_hash": model.card["weights_hash"],
             "seed": model.card["seed"],
         }
+
+
+@contextmanager
+def _full_scratch_in_words(stage: str, folder: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        said = f"stage {stage}: no space left for descriptors in {folder}: raise memory, or point TMPDIR elsewhere"
+        raise StageFailed(said) from error
 
 
 def _combined(maps: list[np.ndarray], fitted: list[ClassMaps]) -> np.ndarray:

@@ -16,7 +16,8 @@ from stages.gradcam.maps import METHODS, TapError, gradient_maps, installed
 from stages.vision.backbones import backbone, tap_path
 from stages.vision.batches import to_batch
 from stages.vision.inference import Classifier, ClassifierCache
-from stages.vision.rows import IMAGE_COLUMNS, carried
+from stages.vision.rows import IMAGE_COLUMNS, carried, map_method
+from stages.vision.score_maps import to_half
 from stages.vision.stream import ImageStream, Row
 
 
@@ -72,12 +73,17 @@ class _GradcamWorker:
         model = self._models.get(done.key, lambda name: self._context.blob(done, name))
         size = params.input_size or model.card["input_size"]
         rows = self._context.table(task.inputs["images"][0], "images", IMAGE_COLUMNS).to_pylist()
+        if params.classes == "label":
+            try:
+                model.check_labels(rows)
+            except ValueError as error:
+                raise UsageError(f"stage {self._stage}: {error}") from error
         stream = ImageStream(self._context.read, size, params.batch_size, params.decode_ahead, self._context.timed)
         out: list[dict[str, Any]] = []
         for batch, pixels in stream.batches(rows):
             with self._context.timed("forward"):
                 maps, classes = self._maps(model, batch, pixels)
-            found = zip(batch, classes.tolist(), _half(maps), strict=True)
+            found = zip(batch, classes.tolist(), to_half(maps), strict=True)
             out += [self._row(row, label, score_map, size, model) for row, label, score_map in found]
         bad = [quarantined(self._stage, row, reason) for row, reason in stream.bad]
         return ShardResult({"score_maps": TABLES["score_maps"].from_rows(out)}, quarantine=bad)
@@ -99,7 +105,7 @@ class _GradcamWorker:
         return {
             **carried(row),
             "label": label,
-            "method": self._params.method,
+            "method": map_method(self._params.method, self._params.classes),
             "height": score_map.shape[0],
             "width": score_map.shape[1],
             "map": score_map.ravel(),
@@ -109,11 +115,6 @@ class _GradcamWorker:
             "weights_hash": model.card["weights_hash"],
             "seed": model.card["seed"],
         }
-
-
-def _half(maps: np.ndarray) -> np.ndarray:
-    """As float16; what is beyond becomes its largest number, since an infinity would blank the whole map."""
-    return np.minimum(maps, np.finfo(np.float16).max).astype(np.float16)
 
 
 def _require_package(stage: str) -> None:

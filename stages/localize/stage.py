@@ -16,7 +16,7 @@ from pipeline.store import Store
 from schemas import TABLES
 from schemas.types import SPLITS
 from stages.vision.batches import to_batch
-from stages.vision.inference import INFERENCE_PRECISIONS, autocast
+from stages.vision.inference import INFERENCE_PRECISIONS, autocast, precision_ingredients
 from stages.vision.models import CARD, WEIGHTS, read_card
 from stages.vision.rows import IMAGE_COLUMNS, carried
 from stages.vision.stream import ImageStream, Row
@@ -49,6 +49,10 @@ class Localize(Stage):
     def __init__(self, name: str, params: LocalizeParams, predictors: Mapping[str, LoadPredictor]) -> None:
         super().__init__(name, params)
         self._predictors = predictors
+
+    def ingredients(self) -> Mapping[str, Any]:
+        """Which backbones `auto` takes for bfloat16."""
+        return precision_ingredients(self.params.precision)
 
     def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
         """One shard for each shard of images that holds one of the splits."""

@@ -1,6 +1,7 @@
 """Images as network batches."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -27,9 +28,16 @@ def to_batch(images: Sequence[np.ndarray] | np.ndarray, device: torch.device | s
     shapes = {image.shape for image in images}
     if len(shapes) > 1:
         raise ValueError(f"images differ in shape: {sorted(shapes)}; resize them first")
-    pixels = to_device(np.stack(list(images)), device)
-    width = pixels.shape[2]
-    mean = torch.tensor(_IMAGENET_MEAN, device=device).mul_(255).repeat(width)
-    std = torch.tensor(_IMAGENET_STD, device=device).mul_(255).repeat(width)
+    pixels = to_device(images if isinstance(images, np.ndarray) else np.stack(list(images)), device)
+    mean, std = _statistics(pixels.shape[2], str(device))
     normalised = pixels.flatten(2).float().sub_(mean).div_(std)
     return normalised.view(pixels.shape).permute(0, 3, 1, 2)
+
+
+@cache
+def _statistics(width: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and deviation (3 width,) on the device: making them for each batch would make a GPU wait."""
+    with torch.inference_mode(False):
+        pair = (torch.tensor(values) * 255 for values in (_IMAGENET_MEAN, _IMAGENET_STD))
+        mean, std = (values.repeat(width).to(device) for values in pair)
+    return mean, std

@@ -1,6 +1,6 @@
 """A trained classifier ready to be run over images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +17,7 @@ INFERENCE_PRECISIONS = (*PRECISIONS, "float16", "auto")
 """What maps and predictions are made in; `auto` is bfloat16 for `BFLOAT16_AGREES`, float32 for all others."""
 
 BFLOAT16_AGREES: frozenset[str] = frozenset()
-"""Backbones whose boxes were measured to agree in bfloat16 and float32, see docs/backbones.md. A change here changes
-results: it raises the versions of the stages that take `auto`."""
+"""Backbones whose boxes were measured to agree in bfloat16 and float32, see docs/backbones.md."""
 
 _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -29,6 +28,16 @@ class Classifier:
 
     network: LocalizerNetwork
     card: dict[str, Any]
+
+    def check_labels(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Refuse images whose label is another class in the card, or none; raises ValueError with the first one."""
+        if "classes" not in self.card:
+            return
+        classes = dict(enumerate(self.card["classes"]))
+        for row in rows:
+            if (known := classes.get(row["label"])) != row["label_name"]:
+                image = f"image {row['image_id']} is of class {row['label']}, {row['label_name']!r}"
+                raise ValueError(f"{image}; the model's class of that number is {known!r}")
 
 
 class ClassifierCache:
@@ -46,6 +55,11 @@ class ClassifierCache:
             self._model = Classifier(classifier_network(card, blob(WEIGHTS), self._device), card)
             self._key = key
         return self._model
+
+
+def precision_ingredients(precision: str) -> dict[str, Any]:
+    """What else the results of a stage of this precision depend on, for its recipe."""
+    return {"bfloat16": sorted(BFLOAT16_AGREES)} if precision == "auto" else {}
 
 
 def autocast(device: str, precision: str, backbone: str = "") -> AbstractContextManager[Any]:

@@ -18,6 +18,10 @@ IMAGE_COLUMNS = (
 """What a worker needs of an image; ground truth is not among it."""
 
 
+PREDICTED = "predicted"
+"""Ends the method's name where maps and boxes are of the class that the network predicts, not of the image's own."""
+
+
 def carried(row: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of an image that every per-image table repeats."""
     return {
@@ -27,6 +31,11 @@ def carried(row: Mapping[str, Any]) -> dict[str, Any]:
         "image_height": row["height"],
         "image_width": row["width"],
     }
+
+
+def map_method(method: str, classes: str) -> str:
+    """The method's name in tables; maps of the predicted class (`classes` is predicted) say so."""
+    return f"{method}_{PREDICTED}" if classes == PREDICTED else method
 
 
 def by_id(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -5,7 +5,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-__all__ = ["Interpolation", "enlarge", "min_max"]
+__all__ = ["Interpolation", "enlarge", "min_max", "to_half"]
 
 Interpolation = Literal["bilinear", "bicubic"]
 
@@ -25,6 +25,12 @@ def min_max(maps: np.ndarray) -> np.ndarray:
     usable = np.isfinite(extent) & (extent > 0)
     shifted = np.where(usable, values - np.where(usable, low, 0), 0)
     return shifted / np.where(usable, extent, np.float32(1))
+
+
+def to_half(maps: np.ndarray) -> np.ndarray:
+    """As float16; what is beyond becomes its largest number, since an infinity would blank the whole map."""
+    most = np.finfo(np.float16).max
+    return np.clip(maps, -most, most).astype(np.float16)
 
 
 def enlarge(maps: np.ndarray, height: int, width: int, mode: Interpolation = "bilinear") -> np.ndarray:

@@ -24,7 +24,7 @@ class HostCopy:
     """A tensor on its way to host memory: `wait` returns it, and until then the GPU may go on with other work."""
 
     def __init__(self, tensor: torch.Tensor) -> None:
-        self._copy = tensor.to("cpu", non_blocking=True)
+        self._copy = tensor.to("cpu", non_blocking=tensor.is_cuda)
         self._copied = torch.cuda.Event() if tensor.is_cuda else None
         if self._copied is not None:
             self._copied.record()

@@ -35,7 +35,14 @@ def test_a_value_that_is_no_number_is_refused():
 
 def test_rate_counts_the_rows_after_the_first_commit():
     """Breaks when the start of the first shard, or its rows, enter the rate."""
-    assert rate([(14.0, 30), (10.0, 50), (12.0, 10)]) == pytest.approx(40 / 4)
+    assert rate([(14.0, 30), (10.0, 50), (12.0, 10)], 1) == pytest.approx(40 / 4)
+
+
+@pytest.mark.parametrize("lag", [0.0, 0.5, 0.9])
+def test_rate_is_the_same_in_step_and_out_of_step(lag):
+    """Breaks when two processes that happen to finish together count as faster than two that alternate."""
+    commits = [(2.0 * wave + offset, 60) for wave in range(1, 6) for offset in (0.0, 2.0 * lag)]
+    assert rate(commits, 2) == pytest.approx(60, rel=0.12 if lag else 1e-9)
 
 
 def test_arms_alternate_and_the_ratio_is_the_median_of_pairs():

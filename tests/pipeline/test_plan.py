@@ -4,7 +4,8 @@ import random
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.plan import make_plan, nearest, topological
+from pipeline.plan import make_plan, nearest, recipe_of, topological
+from pipeline.stage import Upstream
 from tests.pipeline import fakes
 from tests.pipeline.fakes import run, stages
 
@@ -141,3 +142,12 @@ def test_resource_parameters_are_in_no_recipe(store):
     stage = stages()["source"]
     other = type(stage)("source", dataclasses.replace(stage.params, size=5))
     assert make_plan({"source": stage}, store)["source"].recipe == make_plan({"source": other}, store)["source"].recipe
+
+
+def test_an_input_that_is_not_read_is_not_in_the_recipe():
+    """Breaks when a stage that learns to read one thing more computes all its finished results again."""
+    chosen = stages()
+    upstream = Upstream("source", "source", "r", [], {})
+    with_slot = recipe_of(chosen["each"], {"source": (upstream,), "more": ()})
+    assert with_slot == recipe_of(chosen["each"], {"source": (upstream,)})
+    assert with_slot != recipe_of(chosen["each"], {"source": (upstream,), "more": (upstream,)})

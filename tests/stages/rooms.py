@@ -61,6 +61,7 @@ class _Rooms:
         given = self.inputs
         seen = {"images": given["images"], "model": given["model"]}
         tiny = {"epochs": 2, "batch_size": 2, "learning_rate": 0.01}
+        sets = {"epochs": 2, "classes": 2, "learning_rate": 0.001}
         done = {
             "ingest": self._ingest(),
             "classify": self._run("classify", tiny, {"images": given["images"]}),
@@ -71,6 +72,10 @@ class _Rooms:
             "calibrate": self._run("calibrate", {}, {"images": given["images"], "counts": given["counts"]}),
             "boxes": self._run("boxes", {"threshold": 0.5}, {"maps": given["cam_maps"], "thresholds": ()}),
             "psol": self._run("psol", tiny, {**seen, "labels": given["labels"]}),
+            "i2c": self._run("i2c", {**sets, "set_size": 2, "warm_up": 1}, seen),
+            "spa": self._run("spa", {**tiny, "learning_rate": 0.001, "first_epoch": 1}, seen),
+            "minmax": self._run("minmax", {**sets, "set_size": 2}, seen),
+            "scg": self._run("scg", {"maps": "cam_maps", "taps": ("layer3",)}, {**seen, "maps": given["cam_maps"]}),
             "localize": self._run("localize", {}, seen),
             "evaluate": self._run(
                 "evaluate",
@@ -103,7 +108,7 @@ class _Rooms:
         payload: Any = None,
     ) -> Done:
         stage = catalog.create(kind, kind, catalog.params_type(kind)(**params))
-        rows_from = {"cam": "images", "gradcam": "images", "boxes": "maps"}.get(kind)
+        rows_from = {"cam": "images", "gradcam": "images", "boxes": "maps", "scg": "maps"}.get(kind)
         return self._compute(stage, Task(Shard("k", args=args or {}, rows_from=rows_from, payload=payload), inputs))
 
     def _ingest(self) -> Done:

@@ -24,7 +24,23 @@ def pinned():
 
 @pytest.mark.parametrize(
     "room",
-    ["ingest", "classify", "cam", "gradcam", "ddt", "sweep", "calibrate", "boxes", "psol", "localize", "evaluate"],
+    [
+        "ingest",
+        "classify",
+        "cam",
+        "gradcam",
+        "ddt",
+        "i2c",
+        "spa",
+        "minmax",
+        "scg",
+        "sweep",
+        "calibrate",
+        "boxes",
+        "psol",
+        "localize",
+        "evaluate",
+    ],
 )
 def test_the_output_of_a_room_changes_with_its_version_alone(room, found, pinned):
     """Breaks when the same input gives another output under the same version: recipes would not notice."""

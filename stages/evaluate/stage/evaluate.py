@@ -13,6 +13,7 @@ from pipeline.stage import Context, Inputs, Shard, ShardResult, Stage, Task, who
 from pipeline.store import Store
 from schemas import TABLES
 from schemas.types import SPLITS
+from stages.evaluate.error_analysis import METRICS
 from stages.evaluate.gather import TRUTH_COLUMNS, Truth, first_boxes, tallies_of, truth_of
 from stages.evaluate.groups import by_class, by_size, comparison_rows, group_rows
 from stages.evaluate.masks import mask_iou
@@ -33,8 +34,12 @@ from stages.evaluate.rows import (
 from stages.evaluate.stage.read import first, joined, of, read_mask
 from stages.evaluate.tally import cut_counts, merge
 from stages.vision.masks import decode
+from stages.vision.rows import PREDICTED
 
 _TOP = 5
+OF_PREDICTED = ("top1_loc", *METRICS.values())
+"""What a box of the predicted class can be scored by: GT-known needs the box of the true class, Top-5 five boxes."""
+
 _IMAGE_COLUMNS = (*TRUTH_COLUMNS, "label_name", "mask_uri")
 _BOX_COLUMNS = ("image_id", "split", "method", "seed", "boxes")
 _LABEL_COLUMNS = (*_BOX_COLUMNS, "threshold", "threshold_choice")
@@ -130,9 +135,12 @@ class _Evaluation:
         vectors: list[tuple[str, PerImage]] = []
         for subject, table in self._box_sources(task, pc.field("split") == images.column("split")[0]):
             boxes = np.asarray(truth.take(first_boxes(table), (0.0, 0.0, 0.0, 0.0)), dtype=np.float64)
+            own_class = not str(subject.method).endswith(PREDICTED)
             for protocol in self._params.protocols:
-                found.metrics += box_rows(subject, truth, boxes, classes, protocol)
-            per_image = located(truth, boxes, classes, first_protocol)
+                rows = box_rows(subject, truth, boxes, classes, protocol)
+                found.metrics += [row for row in rows if own_class or row["metric"] in OF_PREDICTED]
+            correct = located(truth, boxes, classes, first_protocol)
+            per_image = {key: vector for key, vector in correct.items() if own_class or key.metric in OF_PREDICTED}
             vectors.append((str(subject.source), per_image))
             for by, members in groups.items():
                 found.groups += group_rows(subject, per_image, first_protocol, by, members)

@@ -15,7 +15,7 @@ __all__ = ["SCRATCH", "WeightsError", "is_file", "read_state"]
 
 SCRATCH = "scratch"
 _TIMM = "timm:"
-_SUFFIXES = (".safetensors", ".pth", ".pt")
+_SUFFIXES = (".safetensors", ".pth", ".pt", ".pth.tar", ".bin")
 _NESTS = ("state_dict", "model", "teacher")
 _PREFIXES = ("module.", "backbone.", "model.")
 
@@ -32,9 +32,9 @@ def is_file(source: str) -> bool:
 def read_state(source: str) -> dict[str, torch.Tensor]:
     """The state dict of a source: ``timm:<model name>``, a torchvision weights name, or a file.
 
-    A file ends in .safetensors, .pth or .pt and lies on this disk or at any URI that fsspec knows; nothing in it is
-    unpickled but tensors. A state dict nested under ``state_dict``, ``model`` or ``teacher`` is taken out, and the
-    prefixes ``module.``, ``backbone.`` and ``model.`` of its names are left out.
+    A file ends in .safetensors, .pth, .pt, .pth.tar or .bin and lies on this disk or at any URI that fsspec knows;
+    nothing in it is unpickled but tensors. A state dict nested under ``state_dict``, ``model`` or ``teacher`` is taken
+    out, and the prefixes ``module.``, ``backbone.`` and ``model.`` of its names are left out.
 
     Raises: WeightsError when the source is missing, cannot be fetched, or holds no state dict.
     """
@@ -60,7 +60,7 @@ def _from_file(source: str) -> dict[str, torch.Tensor]:
 
 def _bytes(source: str) -> bytes:
     if "://" not in source:
-        return Path(source).read_bytes()
+        return Path(source).expanduser().read_bytes()
     import fsspec  # file systems of URIs bring packages of their own
 
     with fsspec.open(source, "rb") as file:

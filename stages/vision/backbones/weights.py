@@ -15,6 +15,7 @@ from stages.vision.backbones.sources import SCRATCH, WeightsError, read_state
 __all__ = ["Loaded", "load_state", "load_weights", "weights_hash"]
 
 _CLASSIFIER, _HEAD, _SPARE = "classifier.", "head.", "auxiliary."
+_FRESH = "load them with a fresh head (keep_head: false)"
 _COUNTER = ".num_batches_tracked"
 """Missing from files older than the counter; nothing here reads it."""
 
@@ -70,6 +71,9 @@ def load_state(network: nn.Module, state: State, source: str, keep_head: bool = 
     _refuse_body(missing, unexpected, source)
     if keep_head:
         _refuse_head(missing, kept, own, source)
+        surplus = [name for name, target in names.items() if target is None and name.startswith(_HEAD)]
+        if surplus:
+            raise WeightsError(f"weights {source} have {surplus[0]}, which this network's head lacks: {_FRESH}")
     for name, tensor in kept.items():
         if tensor.shape != own[name].shape:
             raise WeightsError(f"weights {source} do not fit: {_shapes(name, tensor, own[name])}")
@@ -124,14 +128,13 @@ def _refuse_body(missing: Iterable[str], unexpected: Iterable[str], source: str)
 
 def _refuse_head(missing: Iterable[str], kept: State, own: State, source: str) -> None:
     """Refuse to keep a head that the source lacks or has in another size."""
-    fresh = "load them with a fresh head (keep_head: false)"
     for name in missing:
         if name.startswith((_CLASSIFIER, _HEAD)):
-            raise WeightsError(f"weights {source} have no {name} that fits this network: {fresh}")
+            raise WeightsError(f"weights {source} have no {name} that fits this network: {_FRESH}")
     for name, tensor in kept.items():
         if name.startswith((_CLASSIFIER, _HEAD)) and tensor.shape != own[name].shape:
             raise WeightsError(
-                f"weights {source} have a head of another size, {_shapes(name, tensor, own[name])}: {fresh}"
+                f"weights {source} have a head of another size, {_shapes(name, tensor, own[name])}: {_FRESH}"
             )
 
 

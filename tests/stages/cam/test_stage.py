@@ -1,9 +1,12 @@
 import json
 
 import numpy as np
+import pytest
 import torch
 
+from pipeline.errors import UsageError
 from stages.cam.cam import class_activation_maps
+from stages.vision.backbones import LocalizerNetwork
 from stages.vision.batches import to_batch
 from stages.vision.images import decode
 from stages.vision.models import CARD, WEIGHTS, classifier_network
@@ -40,3 +43,66 @@ def test_batch_size_and_decoding_threads_change_no_map(run_copy, finished_run):
     assert one.keys() == other.keys()
     for image_id, values in one.items():
         np.testing.assert_allclose(values, other[image_id], rtol=2e-3, atol=2e-3)
+
+
+@pytest.fixture
+def variants(run_copy):
+    """Rows by image of cam stages that differ from `cam` in what their names say."""
+    run_copy["stages"] = {
+        "classify": runs.STAGES["classify"],
+        "classes": {**runs.STAGES["classes"], "splits": ["train", "dev", "test"]},
+        "simplified": {"stage": "cam", "form": "simplified"},
+        "predicted": {"stage": "cam", "classes": "predicted"},
+        "half": {"stage": "cam", "precision": "bfloat16"},
+        "boxes": {"maps": "predicted", "threshold": 0.3},
+        "evaluate": {"classes": "classes", "labels": ["boxes"], "splits": ["test"]},
+    }
+    target = runs.target_of(run_copy)
+    runs.execute(target)
+    return target
+
+
+def by_image(target, stage, table="score_maps"):
+    return {row["image_id"]: row for row in runs.rows(target, stage, table)}
+
+
+def test_forms_classes_and_precisions(variants, finished_run):
+    """Breaks when a parameter is ignored, a bias is another class's, or sums over channels are taken in 16 bits."""
+    plain, classes = by_image(finished_run, "cam"), by_image(variants, "classes", "predictions")
+    simplified, predicted, half = (by_image(variants, name) for name in ("simplified", "predicted", "half"))
+    (done,) = runs.dones(variants, "classify")
+    network = classifier_network(json.loads(variants.store.blob(done, CARD)), variants.store.blob(done, WEIGHTS))
+    images = by_image(variants, "ingest", "images")
+    for image_id, row in plain.items():
+        difference = np.array(simplified[image_id]["map"], np.float32) - np.array(row["map"], np.float32)
+        np.testing.assert_allclose(difference, network.classifier.bias[row["label"]].item(), atol=4e-3)
+        assert predicted[image_id]["label"] == classes[image_id]["classes"][0]
+        assert (row["method"], predicted[image_id]["method"]) == ("cam", "cam_predicted")
+        same = predicted[image_id]["label"] == row["label"]
+        assert (predicted[image_id]["map"] == row["map"]) == same
+    for image_id in list(plain)[::9]:
+        with open(images[image_id]["uri"], "rb") as file:
+            pixels = to_batch([decode(file.read())])
+        with torch.inference_mode():
+            with torch.autocast("cpu", torch.bfloat16):
+                features = network.features(pixels)
+            label = torch.tensor([plain[image_id]["label"]])
+            expected = class_activation_maps(features, network.classifier.weight, label)[0].numpy()
+        found = np.array(half[image_id]["map"], np.float32).reshape(expected.shape)
+        np.testing.assert_allclose(found, expected, atol=2e-3 * np.abs(expected).max())
+
+
+def test_boxes_of_the_predicted_class_are_not_called_gt_known(variants):
+    """Breaks when a box of the class that the network predicts is scored as that of the true one."""
+    rows = [row for row in runs.rows(variants, "evaluate", "metrics") if row["method"] == "cam_predicted"]
+    found = {row["metric"] for row in rows}
+    assert "top1_loc" in found
+    assert not found & {"gt_known", "gt_delta", "top5_loc"}
+
+
+def test_a_network_without_cam_is_one_clear_line(run_copy, monkeypatch):
+    """Breaks when the patch tokens of a class-token network are multiplied with weights that never saw them."""
+    monkeypatch.setattr(LocalizerNetwork, "has_cam", False)
+    run_copy["stages"] = {"classify": {**runs.STAGES["classify"], "epochs": 0}, "cam": {}}
+    with pytest.raises(UsageError, match="stage cam: .*smallnet.* CAM is not defined"):
+        runs.execute(runs.target_of(run_copy))

@@ -4,7 +4,7 @@ import torch
 from scipy.stats import ortho_group
 from sklearn.decomposition import PCA
 
-from stages.ddt.ddt import Descriptors, intersection, project, transform
+from stages.ddt.ddt import Descriptors, Projection, intersection, transform
 from stages.ddt.moments import Moments
 from stages.ddt.principal import SIGN_RULES, choose_sign, principal_component
 
@@ -160,7 +160,7 @@ def test_kept_descriptors_project_like_the_features():
     descriptors.append(values[5:])
     assert sum(chunk.nbytes for chunk in descriptors.kept) == values.numel() * 2
     result = transform(descriptors)
-    again = project(values, result.principal.mean, result.principal.component)
+    again = Projection(result.principal.mean, result.principal.component).of(values)
     np.testing.assert_allclose(again.numpy(), result.maps, atol=1e-6)
 
 

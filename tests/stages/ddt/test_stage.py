@@ -1,8 +1,14 @@
 import shutil
 from collections import Counter
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
+import torch
 
+from pipeline.errors import UsageError
+from stages.ddt import ddt, stage
 from stages.vision.backbones import LocalizerNetwork
 from stages.vision.score_maps import enlarge
 from tests import runs
@@ -47,27 +53,35 @@ def test_a_class_without_training_images_is_flagged(run_copy):
 def test_ddt_plus_and_spilling_in_a_run(run_copy, finished_run, monkeypatch):
     """Breaks when an image passes the network twice, also with spilling or two layers; or a spilled map differs."""
     seen: Counter[str] = Counter()
-    network_features = LocalizerNetwork.__init__
+    spilled = []
+    built, kept = LocalizerNetwork.__init__, ddt.Kept
 
     def counted(network, *arguments, **named):
-        network_features(network, *arguments, **named)
+        built(network, *arguments, **named)
         network.features.register_forward_pre_hook(lambda _, inputs: seen.update(images=len(inputs[0])))
 
+    def watched(*arguments):
+        spilled.append(kept(*arguments))
+        return spilled[-1]
+
     monkeypatch.setattr(LocalizerNetwork, "__init__", counted)
-    layers = {"stage": "ddt", "tap": "layer3", "second_tap": "layer2", "memory": 0}
+    monkeypatch.setattr(ddt, "Kept", watched)
     run_copy["stages"] = {
         "classify": runs.STAGES["classify"],
+        "whole": {"stage": "ddt"},
         "spilled": {"stage": "ddt", "memory": 0},
-        "both": layers,
+        "both": {"stage": "ddt", "tap": "layer3", "second_tap": "layer2"},
     }
     target = runs.target_of(run_copy)
     runs.execute(target, only="ingest")
     runs.execute(target, only="classify")
     images = len(runs.rows(target, "ingest", "images"))
-    for stage in ("spilled", "both"):
+    for name in ("whole", "spilled", "both"):
         seen.clear()
-        runs.execute(target, only=stage)
+        spilled.clear()
+        runs.execute(target, only=name)
         assert seen["images"] == images
+        assert {each.spilled > 0 for each in spilled} == {name == "spilled"}
     expected = {row["image_id"]: row["map"] for row in runs.rows(finished_run, "ddt", "score_maps")}
     assert {row["image_id"]: row["map"] for row in runs.rows(target, "spilled", "score_maps")} == expected
     both = {row["image_id"]: row for row in runs.rows(target, "both", "score_maps")}
@@ -78,3 +92,48 @@ def test_ddt_plus_and_spilling_in_a_run(run_copy, finished_run, monkeypatch):
     for image_id, row in both.items():
         fine, coarse = np.array(row["map"]).reshape(16, 16), np.array(expected[image_id], np.float32).reshape(8, 8)
         assert not (fine > 0)[enlarge(coarse, 16, 16) < -0.01].any()
+    (layer3, *_), (layer2, *_) = ([row for row in components if row["tap"] == tap] for tap in ("layer3", "layer2"))
+    assert layer3["label"] == layer2["label"]
+    deviation = np.sqrt(layer3["eigenvalues"][0])
+    of_class = [image_id for image_id, row in both.items() if row["label"] == layer3["label"]]
+    tops = [np.max(both[image_id]["map"]) * deviation - np.max(expected[image_id]) for image_id in of_class]
+    assert max(tops) < 0.02  # in units of the coarse layer's deviation, no map exceeds that layer's own
+
+
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        ({"tap": "layer9"}, "stage ddt: unknown tap of smallnet 'layer9'"),
+        ({"second_tap": "layr2"}, "stage ddt: unknown tap of smallnet 'layr2'"),
+        ({"second_tap": "layer3"}, "stage ddt: second_tap is layer3, as the first one"),
+    ],
+)
+def test_layers_that_cannot_be_read_are_one_clear_line(run_copy, layers, said):
+    """Breaks when a typing error is retried as a crash, or found after a class's forward passes."""
+    run_copy["stages"] = {"classify": {**runs.STAGES["classify"], "epochs": 0}, "ddt": layers}
+    with pytest.raises(UsageError, match=said):
+        runs.execute(runs.target_of(run_copy))
+
+
+def test_a_class_of_equal_images_is_flagged(run_copy, monkeypatch):
+    """Breaks when a class whose descriptors do not vary gets maps of rounding noise."""
+    constant = torch.full((1, 64, 8, 8), 3.0)
+    monkeypatch.setattr(stage, "tapped", lambda network, path: nullcontext(SimpleNamespace(output=constant)))
+    monkeypatch.setattr(
+        LocalizerNetwork, "__call__", lambda network, images: constant.expand(len(images), -1, -1, -1), raising=False
+    )
+    run_copy["stages"] = {"classify": {**runs.STAGES["classify"], "epochs": 0}, "ddt": {"batch_size": 1}}
+    target = runs.target_of(run_copy)
+    runs.execute(target)
+    rows = runs.rows(target, "ddt", "score_maps")
+    assert {row["flag"] for row in rows} == {"degenerate_class"}
+    assert not any(any(row["map"]) for row in rows)
+    assert {row["flag"] for row in runs.rows(target, "ddt", "components")} == {"degenerate_class"}
+
+
+def test_a_map_that_is_not_finite_stops_the_stage(run_copy, monkeypatch):
+    """Breaks when an overflow in an image outside train becomes an ordinary map."""
+    monkeypatch.setattr(stage.Projection, "of", lambda projection, features: features[:, 0].float() + float("inf"))
+    run_copy["stages"] = {"classify": {**runs.STAGES["classify"], "epochs": 0}, "ddt": {}}
+    with pytest.raises(ValueError, match="65504"):
+        runs.execute(runs.target_of(run_copy))

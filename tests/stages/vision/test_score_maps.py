@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages.vision.score_maps import enlarge, min_max
+from stages.vision.score_maps import enlarge, min_max, to_half
 
 
 def maps(shape=(3, 7, 9), seed=0):
@@ -51,3 +51,8 @@ def test_enlarge_shapes():
     assert enlarge(maps((7, 9)).astype(np.float16), 20, 30).shape == (20, 30)
     with pytest.raises(ValueError, match="bilinear"):
         enlarge(maps(), 20, 30, "nearest")  # type: ignore[arg-type]
+
+
+def test_half_precision_has_no_infinity():
+    """Breaks when one large value becomes an infinity, which min-max turns into a map of zeros."""
+    assert to_half(np.array([1e6, 0.5, -1e6], np.float32)).tolist() == [65504, 0.5, -65504]

@@ -210,3 +210,11 @@ def test_hash_sees_names_shapes_and_values():
     with torch.no_grad():
         one.weight[0, 0] += 1e-6
     assert weights_hash(one) != before
+
+
+def test_a_head_that_lost_a_layer_on_the_way_is_refused(tmp_path):
+    """Breaks when a classifier that was trained on conv7 is kept behind conv6, and its maps mean nothing."""
+    torch.save(build("vgg16_acol", 2, seed=9).state_dict(), tmp_path / "acol.pth")
+    with pytest.raises(WeightsError, match=r"have head\.conv7\.\w+, which this network's head lacks"):
+        load_weights(build("vgg16_cam", 2), str(tmp_path / "acol.pth"))
+    assert load_weights(build("vgg16_cam", 2), str(tmp_path / "acol.pth"), keep_head=False).fresh == ("classifier",)
