@@ -95,7 +95,8 @@ def _one_epoch(training: Training, network: nn.Module, epoch: int, device: str) 
     if training.begin is not None:
         training.begin(epoch)
     first = Step(training.loss, training.optimizer, training.schedule)
-    total, further, images = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64), 0
+    total, further = (torch.zeros((), dtype=torch.float64, device=device) for _ in range(2))
+    images = 0
     for batch in training.batches(epoch):
         on_device = tuple(part.to(device, non_blocking=True) for part in batch)
         total += _take(first, network, on_device, training.precision) * len(batch[0])
@@ -110,7 +111,7 @@ def _one_epoch(training: Training, network: nn.Module, epoch: int, device: str) 
 
 
 def _take(step: Step, network: nn.Module, batch: Batch, precision: str, *, average: bool = False) -> torch.Tensor:
-    """Take one optimizer step; returns its loss as float64 in host memory."""
+    """Take one optimizer step; returns its loss as float64, on the device: reading it would make a GPU wait."""
     with torch.autocast(batch[0].device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
         loss = step.loss(network, batch)
     step.optimizer.zero_grad(set_to_none=True)
@@ -119,7 +120,7 @@ def _take(step: Step, network: nn.Module, batch: Batch, precision: str, *, avera
         _average_gradients(step.optimizer)
     step.optimizer.step()
     step.schedule.step()
-    return loss.detach().double().cpu()
+    return loss.detach().double()
 
 
 def _average_gradients(optimizer: torch.optim.Optimizer) -> None:

@@ -19,7 +19,7 @@ from stages.refine.scg import refine, unit_cams
 from stages.refine.scg_parameters import PRESETS, ScgParameters
 from stages.refine.taps import read_taps, shared_grid
 from stages.vision.batches import to_batch
-from stages.vision.inference import INFERENCE_PRECISIONS, Classifier, ClassifierCache, autocast
+from stages.vision.inference import INFERENCE_PRECISIONS, Classifier, ClassifierCache, autocast, precision_ingredients
 from stages.vision.rows import IMAGE_COLUMNS
 from stages.vision.stream import ImageStream, Row
 
@@ -71,6 +71,10 @@ class Scg(Stage):
             settings(self.params)
         except ValueError as error:
             raise UsageError(f"stage {self.name}: {error}") from error
+
+    def ingredients(self) -> Mapping[str, Any]:
+        """Which backbones `auto` takes for bfloat16."""
+        return precision_ingredients(self.params.precision)
 
     def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
         """One shard for each shard of score maps."""
