@@ -1,5 +1,6 @@
 """What a worker sees of the world, wherever it runs: the store, image bytes, its device, scratch space."""
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -68,16 +69,20 @@ class LocalContext:
 
 
 def set_threads(threads: int) -> None:
-    """Give torch and OpenCV this many threads in this process: now if they are loaded, else when they are.
+    """Give torch, OpenCV and NumPy's BLAS this many threads in this process: now if they are loaded, else when they are.
 
     They are not loaded for it: torch alone takes 300 MB of a process, and many stages need neither.
     """
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
     if "cv2" in sys.modules:
         sys.modules["cv2"].setNumThreads(threads)
+    with contextlib.suppress(ImportError):  # absent from bare machines, whose BLAS then takes all cores
+        import threadpoolctl
+
+        threadpoolctl.threadpool_limits(threads, user_api="blas")
 
 
 def pick_device(gpus: float) -> str:

@@ -1,9 +1,14 @@
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from pipeline.context import LocalContext, pick_device
 from pipeline.files import Files
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -42,3 +47,13 @@ def test_scratch_space_is_private_and_goes_with_the_context(store):
 def test_no_gpu_is_taken_unasked():
     """Breaks when a CPU pool's actors all land on one GPU."""
     assert pick_device(0) == "cpu"
+
+
+def test_threads_reach_a_blas_that_is_loaded_already():
+    """Breaks when products of NumPy take every core beside the other actors'."""
+    program = (
+        "import numpy; from pipeline.context import set_threads; set_threads(1);"
+        " import threadpoolctl; print({one['num_threads'] for one in threadpoolctl.threadpool_info()})"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "{1}"
