@@ -69,7 +69,7 @@ class LocalContext:
 
 
 def set_threads(threads: int) -> None:
-    """Give torch, OpenCV and NumPy's BLAS this many threads in this process: now if they are loaded, else when they are.
+    """Give torch, OpenCV and NumPy's BLAS this many threads in this process: now if loaded, else when they are.
 
     They are not loaded for it: torch alone takes 300 MB of a process, and many stages need neither.
     """

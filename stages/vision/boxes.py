@@ -5,6 +5,7 @@ pixel at the origin is ``0, 0, 1, 1``. Every other convention is converted at th
 Functions of boxes take ``(N, 4)`` arrays (or one ``(4,)`` box where no pairs are formed) and return float64 copies.
 """
 
+import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -62,8 +63,8 @@ def clip(boxes: ArrayLike, width: float, height: float) -> np.ndarray:
 
 def scale(boxes: ArrayLike, from_size: tuple[float, float], to_size: tuple[float, float]) -> np.ndarray:
     """Carry boxes from a frame of ``(width, height)`` into another that shows the same content."""
-    factors = np.asarray(to_size, dtype=np.float64) / np.asarray(from_size, dtype=np.float64)
-    return _array(boxes) * np.tile(factors, 2)
+    across, down = to_size[0] / from_size[0], to_size[1] / from_size[1]
+    return _array(boxes) * np.array([across, down, across, down])
 
 
 def normalise(boxes: ArrayLike, width: float, height: float) -> np.ndarray:
@@ -83,10 +84,8 @@ def whole_image(width: float, height: float) -> np.ndarray:
 
 def mask_extent(mask: np.ndarray) -> np.ndarray:
     """The tight ``(4,)`` box of a ``(height, width)`` bool mask, float32; zeros when the mask is empty."""
-    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-    if not columns.size:
-        return np.zeros(4, dtype=np.float32)
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float32)
+    left, top, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
+    return np.array([left, top, left + width, top + height], dtype=np.float32)
 
 
 def area(boxes: ArrayLike) -> np.ndarray:
