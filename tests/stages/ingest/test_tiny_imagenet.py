@@ -5,6 +5,7 @@ import pytest
 
 from pipeline.errors import UsageError
 from pipeline.files import Files
+from stages.ingest import tiny_imagenet
 from stages.ingest.tiny_imagenet import TinyImagenetParams, scan
 
 
@@ -67,19 +68,30 @@ def test_an_archive_is_unpacked_once_and_becomes_the_root(tmp_path):
     assert os.listdir(tmp_path / "data") == ["tiny"]
 
 
-@pytest.mark.parametrize("kind", ["missing", "rubbish", "two tops"])
-def test_a_bad_archive_is_one_line_and_leaves_nothing(tmp_path, kind):
-    """Breaks when half an archive becomes a data set."""
+@pytest.mark.parametrize("kind", ["missing", "rubbish", "two tops", "climbs", "absolute", "link"])
+@pytest.mark.parametrize("filters", [True, False])
+def test_a_bad_archive_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, kind, filters):
+    """Breaks when half an archive becomes a data set, or one writes outside its folder, also with an older Python."""
+    if not filters:
+        monkeypatch.setattr(tiny_imagenet, "_FILTER", {})
     archive = tmp_path / "a.tar.gz"
     if kind == "rubbish":
         archive.write_bytes(b"no archive")
     if kind == "two tops":
         with tarfile.open(archive, "w:gz") as tar:
             for name in ("one", "two"):
-                tar.add(os.devnull, name)
+                tar.addfile(tarfile.TarInfo(name))
+    outside = tmp_path / "outside"
+    names = {"climbs": "../../outside", "absolute": str(outside), "link": "link"}
+    if kind in names:
+        with tarfile.open(archive, "w:gz") as tar:
+            member = tarfile.TarInfo(names[kind])
+            member.type, member.linkname = (tarfile.SYMTYPE, str(tmp_path)) if kind == "link" else (tarfile.REGTYPE, "")
+            tar.addfile(member)
     with pytest.raises(UsageError, match="dataset: archive"):
         scan(TinyImagenetParams(root=str(tmp_path / "data" / "tiny"), archive=str(archive)))
     assert os.listdir(tmp_path / "data") == []
+    assert not outside.exists()
 
 
 @pytest.mark.parametrize(
