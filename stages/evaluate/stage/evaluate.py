@@ -37,6 +37,7 @@ from stages.vision.masks import decode
 from stages.vision.rows import PREDICTED
 
 _TOP = 5
+_CLASS_COLUMNS = ("image_id", "split", "method", "classes")
 OF_PREDICTED = ("top1_loc", *METRICS.values())
 """What a box of the predicted class can be scored by: GT-known needs the box of the true class, Top-5 five boxes."""
 
@@ -112,9 +113,9 @@ class _Evaluation:
     def _split(self, task: Task, images: pa.Table, truth: Truth, train: Truth, split: str) -> _Found:
         of_split = pc.field("split") == split
         found = _Found()
-        ranked = self._ranked(task, of_split)
+        method, ranked = self._ranked(task, of_split)
         if ranked:
-            found.metrics += self._classifier(images, ranked)
+            found.metrics += self._classifier(images, method, ranked)
         for source in self._params.labels:
             found.metrics += self._masks(task, source, images)
         for source in self._params.counts:
@@ -186,22 +187,23 @@ class _Evaluation:
             predicted |= decode(rle)
         return mask_iou(predicted, truth)
 
-    def _ranked(self, task: Task, of_split: Any) -> dict[str, IntArray]:
-        """Ranked classes (5,) by image id, -1 beyond the last."""
-        table = joined(self._context, task.inputs["classes"], "predictions", ("image_id", "classes", "split"), of_split)
+    def _ranked(self, task: Task, of_split: Any) -> tuple[str, dict[str, IntArray]]:
+        """The method that predicts classes, and ranked classes (5,) by image id, -1 beyond the last."""
+        table = joined(self._context, task.inputs["classes"], "predictions", _CLASS_COLUMNS, of_split)
         ids, classes = table.column("image_id").to_pylist(), table.column("classes").to_pylist()
         padded = ((ranked or [])[:_TOP] for ranked in classes)
-        return {
+        by_image = {
             image_id: np.array(ranked + [-1] * (_TOP - len(ranked)), np.int64)
             for image_id, ranked in zip(ids, padded, strict=True)
         }
+        return next(iter(table.column("method").to_pylist()), ""), by_image
 
-    def _classifier(self, images: pa.Table, ranked: dict[str, IntArray]) -> Iterator[dict[str, Any]]:
+    def _classifier(self, images: pa.Table, method: str, ranked: dict[str, IntArray]) -> Iterator[dict[str, Any]]:
         """An image that has no classes, because a stage quarantined it, counts as wrong, as it does for boxes."""
         unknown = np.full(_TOP, -1)
         classes = np.stack([ranked.get(image_id, unknown) for image_id in images.column("image_id").to_pylist()])
         labels = images.column("label").to_numpy().astype(np.int64)
-        yield from classifier_rows(Subject("classify", self._params.classes), labels, classes)
+        yield from classifier_rows(Subject(method, self._params.classes), labels, classes)
 
     def _box_sources(self, task: Task, of_split: Any) -> Iterator[tuple[Subject, pa.Table]]:
         for source in self._params.labels:

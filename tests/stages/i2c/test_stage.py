@@ -164,4 +164,4 @@ def test_its_maps_are_evaluated_under_its_name(run_copy):
     assert {row["method"] for row in runs.rows(target, "maps", "score_maps")} == {"i2c"}
     assert {row["method"] for row in runs.rows(target, "own_classes", "predictions")} == {"i2c"}
     metrics = {row["metric"] for row in runs.rows(target, "evaluate", "metrics") if row["method"] == "i2c"}
-    assert {"gt_known", "max_box_acc", "top1_loc"} <= metrics
+    assert {"cls_top1", "gt_known", "max_box_acc", "top1_loc"} <= metrics
