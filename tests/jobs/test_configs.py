@@ -1,0 +1,20 @@
+"""The ready configs."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import load_config
+from pipeline.plan import topological
+from stages import catalog
+
+CONFIGS = sorted((Path(__file__).parents[2] / "jobs" / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_ready_config_can_be_planned(path):
+    """Breaks when a stage's parameters change and a config that users start from is left behind."""
+    stages = load_config(str(path)).stage_objects(catalog)
+    for stage in stages.values():
+        stage.check()
+    assert topological(stages)
