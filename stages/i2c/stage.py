@@ -1,30 +1,26 @@
 """Stage `i2c`: a classifier + images -> a classifier whose maps agree between the images of a class."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
 from torch import nn
 
-from pipeline.epochs import Batch, Training, train
+from pipeline.epochs import Batch, Training
 from pipeline.errors import UsageError
 from pipeline.hashing import seed_from
 from pipeline.params import option, reads
-from pipeline.stage import Inputs, Shard, ShardResult, Task, TrainContext, TrainStage, whole
-from pipeline.store import Store
-from schemas import TABLES
+from pipeline.stage import TrainContext
+from stages.bases.localizer import LocalizerStage
 from stages.i2c.centres import ClassCentres
 from stages.i2c.consistency import DISTANCES
 from stages.i2c.network import I2cNetwork, Seeding
 from stages.i2c.seeds import SEED_RULES
 from stages.vision.backbones import LocalizerNetwork
 from stages.vision.inference import PRECISIONS
-from stages.vision.models import to_blobs
 from stages.vision.optimisers import STEPPED_SCHEDULES, Rates, groups_of_four
-from stages.vision.rows import IMAGE_COLUMNS
 from stages.vision.stream import Row
-from stages.vision.training import class_set_images, set_up, starting_classifier, training_rows
+from stages.vision.training import class_set_images, set_up
 from stages.vision.views import View, random_view
 
 
@@ -71,49 +67,29 @@ class I2cParams:
     processes: int = option(0, "loading processes of a worker", resource=True)
 
 
-class I2c(TrainStage):
+class I2c(LocalizerStage):
     """Inter-image communication: training with stochastic and global consistency beside cross-entropy."""
 
     kind = "i2c"
     version = 1
     Params = I2cParams
-    outputs = ("training",)
 
     def check(self) -> None:
         """Refuse images without a partner, and numbers outside their range."""
         super().check()
         params: I2cParams = self.params
+        self.check_drops(params.drops)
         rules = {
             f"set_size must be even, not {params.set_size}": params.set_size % 2 == 0,
             f"region_threshold must be below 1, not {params.region_threshold:g}": params.region_threshold < 1,
             f"dropout must be at least 0 and below 1, not {params.dropout:g}": 0 <= params.dropout < 1,
             f"warm_up must be at most epochs, not {params.warm_up}": params.warm_up <= params.epochs,
-            f"drops must lie between 0 and 1, not {list(params.drops)}": all(0 < drop < 1 for drop in params.drops),
         }
         if wrong := [rule for rule, holds in rules.items() if not holds]:
             raise UsageError(f"stage {self.name}: {wrong[0]}")
 
-    def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
-        """One training."""
-        return whole(recipe, inputs)
-
-    def fit(self, task: Task, context: TrainContext) -> ShardResult:
-        """Train, and keep the network of the last epoch."""
-        params: I2cParams = self.params
-        (model,) = task.inputs["model"]
-        try:
-            rows = training_rows(context.table(done, "images", IMAGE_COLUMNS) for done in task.inputs["images"])
-            start = starting_classifier(params.model, partial(context.blob, model), rows, context.device)
-            size = params.input_size or start.card["input_size"]
-            training = self._training(start.network, rows, size, context)
-        except ValueError as error:
-            raise UsageError(f"stage {self.name}: {error}") from error
-        log = train(training, context)
-        card = {**start.card, "method": self.kind, "input_size": size, "seed": params.seed, "start": params.model}
-        table = TABLES["training"].from_rows([vars(epoch) for epoch in log])
-        return ShardResult({"training": table}, to_blobs(start.network, card))
-
-    def _training(self, network: LocalizerNetwork, rows: list[Row], size: int, context: TrainContext) -> Training:
+    def training(self, network: LocalizerNetwork, rows: list[Row], size: int, context: TrainContext) -> Training:
+        """Cross-entropy and both consistencies on class sets; centres and counters are in its checkpoint."""
         params: I2cParams = self.params
         view = View(size, params.crop, params.keep_aspect, params.mirror)
 

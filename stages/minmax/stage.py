@@ -1,27 +1,22 @@
 """Stage `minmax`: a classifier + images -> a classifier whose maps keep to the object and cover all of it."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
 from torch import nn
 
-from pipeline.epochs import Batch, Step, Training, train
-from pipeline.errors import UsageError
+from pipeline.epochs import Batch, Step, Training
 from pipeline.params import option, reads
-from pipeline.stage import Inputs, Shard, ShardResult, Task, TrainContext, TrainStage, whole
-from pipeline.store import Store
-from schemas import TABLES
+from pipeline.stage import TrainContext
+from stages.bases.localizer import LocalizerStage
 from stages.minmax.presets import TRAININGS
 from stages.minmax.regularisation import SCALES, stage_two
 from stages.vision.backbones import LocalizerNetwork
 from stages.vision.inference import PRECISIONS
-from stages.vision.models import to_blobs
 from stages.vision.optimisers import STEPPED_SCHEDULES, Rates, groups_of_four, schedule, sgd
-from stages.vision.rows import IMAGE_COLUMNS
 from stages.vision.stream import Row
-from stages.vision.training import class_set_images, set_up, starting_classifier, training_rows
+from stages.vision.training import class_set_images, set_up
 from stages.vision.views import View, random_view
 
 
@@ -61,41 +56,20 @@ class MinmaxParams:
     processes: int = option(0, "loading processes of a worker", resource=True)
 
 
-class Minmax(TrainStage):
+class Minmax(LocalizerStage):
     """MinMaxCAM: on each batch a step of cross-entropy, then one of the classifier alone on common and full region."""
 
     kind = "minmax"
     version = 1
     Params = MinmaxParams
-    outputs = ("training",)
 
     def check(self) -> None:
         """Refuse drops outside the training."""
         super().check()
-        if not all(0 < drop < 1 for drop in self.params.drops):
-            raise UsageError(f"stage {self.name}: drops must lie between 0 and 1, not {list(self.params.drops)}")
+        self.check_drops(self.params.drops)
 
-    def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
-        """One training."""
-        return whole(recipe, inputs)
-
-    def fit(self, task: Task, context: TrainContext) -> ShardResult:
-        """Train, and keep the network of the last epoch."""
-        params: MinmaxParams = self.params
-        (model,) = task.inputs["model"]
-        try:
-            rows = training_rows(context.table(done, "images", IMAGE_COLUMNS) for done in task.inputs["images"])
-            start = starting_classifier(params.model, partial(context.blob, model), rows, context.device)
-            size = params.input_size or start.card["input_size"]
-            training = self._training(start.network, rows, size, context)
-        except ValueError as error:
-            raise UsageError(f"stage {self.name}: {error}") from error
-        log = train(training, context)
-        card = {**start.card, "method": self.kind, "input_size": size, "seed": params.seed, "start": params.model}
-        table = TABLES["training"].from_rows([vars(epoch) for epoch in log])
-        return ShardResult({"training": table}, to_blobs(start.network, card))
-
-    def _training(self, network: LocalizerNetwork, rows: list[Row], size: int, context: TrainContext) -> Training:
+    def training(self, network: LocalizerNetwork, rows: list[Row], size: int, context: TrainContext) -> Training:
+        """Two steps on each batch of class sets: cross-entropy, then stage II on the classifier's weight."""
         params: MinmaxParams = self.params
         preset = TRAININGS[params.preset]
         classes = preset.classes if params.classes is None else params.classes

@@ -1,29 +1,25 @@
 """Stage `spa`: a classifier + images -> a classifier whose maps are restricted to objects (SPA's RAM)."""
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from pipeline.epochs import Batch, Training, train
+from pipeline.epochs import Batch, Training
 from pipeline.errors import UsageError
 from pipeline.params import option, reads
-from pipeline.stage import Inputs, Shard, ShardResult, Task, TrainContext, TrainStage, whole
-from pipeline.store import Store
-from schemas import TABLES
+from pipeline.stage import TrainContext
+from stages.bases.localizer import LocalizerStage
 from stages.spa.network import RestrictedNetwork
 from stages.spa.presets import TRAININGS
 from stages.spa.ram import RamSettings, restricted_activation_loss
 from stages.vision.backbones import LocalizerNetwork
 from stages.vision.inference import PRECISIONS
-from stages.vision.models import to_blobs
 from stages.vision.optimisers import STEPPED_SCHEDULES, Rates, groups_of_four
-from stages.vision.rows import IMAGE_COLUMNS
 from stages.vision.stream import Row
-from stages.vision.training import set_up, starting_classifier, training_images, training_rows
+from stages.vision.training import set_up, training_images
 from stages.vision.views import View, random_view
 
 
@@ -61,46 +57,26 @@ class SpaParams:
     processes: int = option(0, "loading processes of a worker", resource=True)
 
 
-class Spa(TrainStage):
+class Spa(LocalizerStage):
     """SPA's first stage: cross-entropy and the restricted activation loss. Its second is stage `scg`."""
 
     kind = "spa"
     version = 1
     Params = SpaParams
-    outputs = ("training",)
 
     def check(self) -> None:
         """Refuse drops outside the training, and a loss that would never be switched on."""
         super().check()
         chosen = filled(self.params)
-        if not all(0 < drop < 1 for drop in chosen.drops):
-            raise UsageError(f"stage {self.name}: drops must lie between 0 and 1, not {list(chosen.drops)}")
+        self.check_drops(chosen.drops)
         if chosen.weight and chosen.first_epoch >= chosen.epochs:
             most = chosen.epochs - 1
             raise UsageError(f"stage {self.name}: first_epoch must be at most {most}, not {chosen.first_epoch}")
 
-    def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
-        """One training."""
-        return whole(recipe, inputs)
-
-    def fit(self, task: Task, context: TrainContext) -> ShardResult:
-        """Train, and keep the network of the last epoch."""
-        params: SpaParams = self.params
-        (model,) = task.inputs["model"]
-        try:
-            rows = training_rows(context.table(done, "images", IMAGE_COLUMNS) for done in task.inputs["images"])
-            start = starting_classifier(params.model, partial(context.blob, model), rows, context.device)
-        except ValueError as error:
-            raise UsageError(f"stage {self.name}: {error}") from error
-        if len(start.card["classes"]) < 2:
-            raise UsageError(f"stage {self.name}: a variance over classes needs two of them")
-        size = params.input_size or start.card["input_size"]
-        log = train(self._training(start.network, rows, size, context), context)
-        card = {**start.card, "method": self.kind, "input_size": size, "seed": params.seed, "start": params.model}
-        table = TABLES["training"].from_rows([vars(epoch) for epoch in log])
-        return ShardResult({"training": table}, to_blobs(start.network, card))
-
-    def _training(self, network: LocalizerNetwork, rows: list[Row], size: int, context: TrainContext) -> Training:
+    def training(self, network: LocalizerNetwork, rows: list[Row], size: int, context: TrainContext) -> Training:
+        """Cross-entropy, and from the first epoch of RAM on the restricted activation loss."""
+        if network.classifier.out_features < 2:
+            raise ValueError("a variance over classes needs two of them")
         chosen = filled(self.params)
         settings = RamSettings(chosen.weight, chosen.threshold, chosen.gap, chosen.first_epoch)
         view = View(size, chosen.crop, mirror=chosen.mirror)

@@ -68,7 +68,7 @@ class Made:
 
     def training(self, kind: str, network: LocalizerNetwork, **params: Any) -> Training:
         """The stage's training of a network."""
-        training: Training = stage_of(kind, **params)._training(network, self.rows(), 64, self.context())
+        training: Training = stage_of(kind, **params).training(network, self.rows(), 64, self.context())
         return training
 
 
@@ -163,7 +163,7 @@ def train_rank(folder: Path, rank: int, kind: str, params: dict[str, Any]) -> No
     context = SimpleNamespace(
         device="cpu", rank=rank, world_size=2, read=made.context().read, load=lambda: None, save=lambda *_: None
     )
-    training = stage_of(kind, **params)._training(network(), made.rows(), 64, context)
+    training = stage_of(kind, **params).training(network(), made.rows(), 64, context)
     train(training, context)
     torch.save(training.network.state_dict(), folder / f"rank{rank}.pt")
 

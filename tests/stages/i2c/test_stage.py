@@ -57,7 +57,7 @@ def test_seeds_are_drawn_anew_for_each_epoch_and_rank(made):
     for rank in range(2):
         context = made.context()
         context.rank, context.world_size = rank, 2
-        training = localizers.stage_of("i2c", **TINY)._training(localizers.network(), made.rows(), 64, context)
+        training = localizers.stage_of("i2c", **TINY).training(localizers.network(), made.rows(), 64, context)
         for epoch in range(3):
             training.begin(epoch)
             found.add(training.network.generator.initial_seed())
