@@ -41,6 +41,8 @@ class RaySession:
     placement: seconds to wait for a node that a stage's actors fit on; a local Ray gets no other node.
     """
 
+    side_by_side = True
+
     def __init__(self, address: str | None, num_cpus: int | None, placement: float = 0.0) -> None:
         self._started = not ray.is_initialized()
         if self._started and address is None:

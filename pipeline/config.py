@@ -10,8 +10,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pipeline.errors import UsageError
+from pipeline.params import input_tables
 from pipeline.plan import nearest
-from pipeline.resources import Resources, StageResources
+from pipeline.refinements import REFINE, with_refinements
+from pipeline.resources import SAVE_MINUTES, Resources, StageResources
 from pipeline.stage import Stage
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -24,6 +26,9 @@ class Catalog(Protocol):
 
     def kinds(self) -> Sequence[str]:
         """All stage kinds."""
+
+    def refinements(self) -> Sequence[str]:
+        """Kinds that make score maps of score maps."""
 
     def params_type(self, kind: str) -> type:
         """The parameter dataclass of a kind."""
@@ -45,10 +50,15 @@ class PoolConfig(_Strict):
     memory: int | None = Field(None, gt=0, description="bytes")
     custom: dict[str, float] = Field({}, description="Ray's custom resources: name -> amount")
     labels: dict[str, str] = Field({}, description="labels that a node must have: label -> value")
+    save_minutes: float = Field(
+        SAVE_MINUTES, ge=0, description="minutes between two checkpoints inside an epoch of a training"
+    )
 
     def build(self) -> StageResources:
         """As the runners want it."""
-        return StageResources(self.actors, self.cpus, self.gpus, self.memory, self.custom, self.labels)
+        return StageResources(
+            self.actors, self.cpus, self.gpus, self.memory, self.custom, self.labels, self.save_minutes
+        )
 
 
 class ResourcesConfig(PoolConfig):
@@ -75,10 +85,11 @@ class RunConfig(_Strict):
     max_quarantined: float = Field(0.01, ge=0, le=1, description="stop a stage that quarantines a larger fraction")
 
     def stage_objects(self, catalog: Catalog) -> dict[str, Stage]:
-        """The stages of this run, the data set's ingest stage first.
+        """The stages of this run, the data set's ingest stage first, each refinement after the stage it refines.
 
         Raises:
-            UsageError: an unknown stage kind or parameter (the nearest known one is named), or a wrong type.
+            UsageError: an unknown stage kind or parameter (the nearest known one is named), a wrong type, or `refine`
+                on a stage without score maps.
         """
         dataset = dict(self.dataset)
         reader = dataset.pop("reader", None)
@@ -86,18 +97,27 @@ class RunConfig(_Strict):
             raise UsageError("dataset: reader is missing")
         kinds: dict[str, Any] = {INGEST: f"{INGEST}.{reader}"}
         entries = {INGEST: dataset}
-        for name, entry in self.stages.items():
+        for name, entry in self._refined(catalog).items():
             if not _NAME.fullmatch(name) or name == INGEST:
                 raise UsageError(f"stages: {name!r} is no name for a stage (small letters, digits, _; not {INGEST!r})")
-            entries[name] = dict(entry or {})
+            entries[name] = dict(entry)
             kinds[name] = entries[name].pop("stage", name)
         stages = {name: _stage(name, kinds[name], entry, catalog) for name, entry in entries.items()}
+        for name, given in self.stages.items():
+            if given and given.get(REFINE) and "score_maps" not in stages[name].outputs:
+                raise UsageError(f"stage {name}: {REFINE}: {stages[name].kind} gives no score_maps to be refined")
         for name in self.resources.stages:
             if name not in stages:
                 raise UsageError(f"resources: stages: there is no stage {name!r}{nearest(name, stages)}")
         for stage in stages.values():
             stage.check()
         return stages
+
+    def _refined(self, catalog: Catalog) -> dict[str, Mapping[str, Any]]:
+        """The entries of `stages` with their refinements as entries of their own."""
+        kinds = catalog.refinements()
+        reads = {kind: input_tables(catalog.params_type(kind)) for kind in kinds}
+        return with_refinements({name: entry or {} for name, entry in self.stages.items()}, kinds, reads)
 
 
 def load_config(path: str, changes: Sequence[str] = ()) -> RunConfig:

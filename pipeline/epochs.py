@@ -1,19 +1,22 @@
-"""The epoch loop that every training shares: seeded, checkpointed each epoch, resumed at the epoch that was cut off.
+"""The epoch loop that every training shares: seeded, checkpointed, resumed at the step after its last checkpoint.
 
-A resumed training reaches the same weights as an uninterrupted one (one worker, CPU): all randomness of an epoch comes
-from (seed, epoch), and the checkpoint holds network, optimizer and schedule.
+A resumed training reaches the same weights as an uninterrupted one (one worker, CPU): all randomness of a step comes
+from (seed, epoch, step, rank), and the checkpoint holds network, optimizer, schedule and what the epoch has summed up.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from pipeline.curves import STATE as POINTS
+from pipeline.curves import Curves
 from pipeline.errors import StageFailed
 from pipeline.hashing import seed_from
+from pipeline.save_clock import SaveClock
 from pipeline.stage import TrainContext
 
 Batch = tuple[torch.Tensor, ...]
@@ -52,17 +55,20 @@ class Training:
 
     network: trained in place, on its device already; its buffers are in the checkpoint too.
     loss: (network, batch on the device) -> scalar loss.
-    batches: epoch -> this rank's batches; every rank gets the same number of them.
+    batches: (epoch, n) -> this rank's batches of the epoch without the first n, which need not be made; every rank gets
+    the same number of them.
     optimizer, schedule: the schedule steps once a batch.
     precision: float32, or bfloat16 for autocast.
     further: more steps on each batch, after that of `loss`. With several workers, their losses get the network without
     its wrapper, and their gradients are averaged.
     begin: told the number of each epoch, from 0, before its batches are made.
+    clip_norm: the largest norm of an optimizer's gradients together, in all kinds of steps; None: any.
+    generators: what the losses draw from besides torch's own random numbers; reseeded like these for each step.
     """
 
     network: nn.Module
     loss: Loss
-    batches: Callable[[int], Iterable[Batch]]
+    batches: Callable[[int, int], Iterable[Batch]]
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
     epochs: int
@@ -70,54 +76,116 @@ class Training:
     precision: str = "float32"
     further: Sequence[Step] = ()
     begin: Callable[[int], None] | None = None
+    clip_norm: float | None = None
+    generators: Sequence[torch.Generator] = ()
+
+
+@dataclass
+class _Progress:
+    """How far a training is. total, further: sums of the running epoch's losses (float64, on the device)."""
+
+    total: torch.Tensor
+    further: torch.Tensor
+    log: list[Epoch] = field(default_factory=list)
+    steps: int = 0
+    images: int = 0
+
+    @property
+    def mean(self) -> float:
+        """The mean loss of the running epoch so far. Raises DivergedError."""
+        mean = float(self.total) / max(self.images, 1)
+        if not torch.isfinite(self.total + self.further):
+            raise DivergedError(f"the training loss is {mean} in epoch {len(self.log) + 1}; lower the learning rate")
+        return mean
+
+    def end_epoch(self, learning_rate: float) -> None:
+        """Put the running epoch into the log."""
+        self.log.append(Epoch(len(self.log) + 1, self.mean, self.images, learning_rate))
+        self.total, self.further = torch.zeros_like(self.total), torch.zeros_like(self.further)
+        self.steps = self.images = 0
 
 
 def train(training: Training, context: TrainContext) -> list[Epoch]:
-    """Run all epochs that no checkpoint holds yet; returns the whole log, earlier epochs included.
+    """Run all steps that no checkpoint holds yet; returns the whole log, earlier epochs included.
 
     Raises:
         DivergedError: the loss is no longer finite; the line names the epoch.
     """
-    log = _restore(training, context)
-    network = training.network
-    if context.world_size > 1:
-        network = DistributedDataParallel(network)
-    for epoch in range(len(log), training.epochs):
-        torch.manual_seed(seed_from(training.seed, "epoch", epoch, context.rank))
-        log.append(_one_epoch(training, network, epoch, context.device))
-        progress = {"epoch": epoch + 1, "epochs": training.epochs, "loss": log[-1].loss}
-        context.save(_state(training, log), progress)
-    return log
+    return _Loop(training, context).run()
 
 
-def _one_epoch(training: Training, network: nn.Module, epoch: int, device: str) -> Epoch:
-    network.train()
-    if training.begin is not None:
-        training.begin(epoch)
-    first = Step(training.loss, training.optimizer, training.schedule)
-    total, further = (torch.zeros((), dtype=torch.float64, device=device) for _ in range(2))
-    images = 0
-    for batch in training.batches(epoch):
-        on_device = tuple(part.to(device, non_blocking=True) for part in batch)
-        total += _take(first, network, on_device, training.precision) * len(batch[0])
+class _Loop:
+    def __init__(self, training: Training, context: TrainContext) -> None:
+        self._training, self._context = training, context
+        self._progress = _restore(training, context)
+        several = context.world_size > 1
+        self._network = DistributedDataParallel(training.network) if several else training.network
+        self._first = Step(training.loss, training.optimizer, training.schedule)
+        self._clock = SaveClock(context)
+        self._curves = Curves(context.world_size)
+
+    def run(self) -> list[Epoch]:
+        log = self._progress.log
+        while len(log) < self._training.epochs:
+            self._epoch(len(log))
+            self._save({"loss": log[-1].loss})
+        return log
+
+    def _epoch(self, epoch: int) -> None:
+        training, progress = self._training, self._progress
+        self._network.train()
+        self._seed("epoch", epoch)
+        if training.begin is not None:
+            training.begin(epoch)
+        self._curves.begin(progress.total, progress.images)
+        for batch in training.batches(epoch, progress.steps):
+            self._seed("step", epoch, progress.steps)
+            self._take(tuple(part.to(self._context.device, non_blocking=True) for part in batch))
+            self._curves.step(self._steps, progress.total, progress.images, training.optimizer)
+            if self._clock.due():
+                self._save({"loss": progress.mean, "steps": progress.steps})
+        self._curves.epoch(self._steps, progress.total, progress.images, training.optimizer)
+        progress.end_epoch(float(training.optimizer.param_groups[0]["lr"]))
+
+    @property
+    def _steps(self) -> int:
+        """Steps of the whole training so far."""
+        return int(self._training.schedule.last_epoch)
+
+    def _seed(self, *place: object) -> None:
+        """Let all random numbers that follow depend on seed, place and rank alone."""
+        parts = (self._training.seed, *place, self._context.rank)
+        torch.default_generator.manual_seed(seed_from(*parts))  # without a GPU torch.manual_seed takes 70 times as long
+        if self._context.device == "cuda":
+            torch.cuda.manual_seed(seed_from(*parts))
+        for number, generator in enumerate(self._training.generators):
+            generator.manual_seed(seed_from(*parts, number))
+
+    def _take(self, batch: Batch) -> None:
+        training, progress = self._training, self._progress
+        progress.total += _take(self._first, self._network, batch, training) * len(batch[0])
         for step in training.further:
-            several = network is not training.network
-            further += _take(step, training.network, on_device, training.precision, average=several)
-        images += len(batch[0])
-    mean = float(total) / max(images, 1)
-    if not torch.isfinite(total + further):
-        raise DivergedError(f"the training loss is {mean} in epoch {epoch + 1}; lower the learning rate")
-    return Epoch(epoch + 1, mean, images, float(training.optimizer.param_groups[0]["lr"]))
+            several = self._network is not training.network
+            progress.further += _take(step, training.network, batch, training, average=several)
+        progress.images += len(batch[0])
+        progress.steps += 1
+
+    def _save(self, said: dict[str, float]) -> None:
+        state = {**_state(self._training, self._progress, self._context.world_size), POINTS: self._curves.taken()}
+        self._context.save(state, {"epoch": len(self._progress.log), "epochs": self._training.epochs, **said})
+        self._clock.saved()
 
 
-def _take(step: Step, network: nn.Module, batch: Batch, precision: str, *, average: bool = False) -> torch.Tensor:
+def _take(step: Step, network: nn.Module, batch: Batch, training: Training, *, average: bool = False) -> torch.Tensor:
     """Take one optimizer step; returns its loss as float64, on the device: reading it would make a GPU wait."""
-    with torch.autocast(batch[0].device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+    with torch.autocast(batch[0].device.type, dtype=torch.bfloat16, enabled=training.precision == "bfloat16"):
         loss = step.loss(network, batch)
     step.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     if average:
         _average_gradients(step.optimizer)
+    if training.clip_norm is not None:
+        nn.utils.clip_grad_norm_(_parameters(step.optimizer), training.clip_norm)
     step.optimizer.step()
     step.schedule.step()
     return loss.detach().double()
@@ -125,14 +193,17 @@ def _take(step: Step, network: nn.Module, batch: Batch, precision: str, *, avera
 
 def _average_gradients(optimizer: torch.optim.Optimizer) -> None:
     """Replace the gradients of an optimizer's parameters by their means over all workers."""
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            if parameter.grad is not None:
-                distributed.all_reduce(parameter.grad)
-                parameter.grad /= distributed.get_world_size()
+    for parameter in _parameters(optimizer):
+        if parameter.grad is not None:
+            distributed.all_reduce(parameter.grad)
+            parameter.grad /= distributed.get_world_size()
 
 
-def _state(training: Training, log: list[Epoch]) -> dict[str, Any]:
+def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _state(training: Training, progress: _Progress, ranks: int) -> dict[str, Any]:
     return {
         "network": training.network.state_dict(),
         "optimizer": training.optimizer.state_dict(),
@@ -141,18 +212,33 @@ def _state(training: Training, log: list[Epoch]) -> dict[str, Any]:
             {"optimizer": step.optimizer.state_dict(), "schedule": step.schedule.state_dict()}
             for step in training.further
         ],
-        "log": [[e.epoch, e.loss, e.images, e.learning_rate] for e in log],
+        "log": [[e.epoch, e.loss, e.images, e.learning_rate] for e in progress.log],
+        "running": {
+            "total": float(progress.total),
+            "further": float(progress.further),
+            "steps": progress.steps,
+            "images": progress.images,
+            "ranks": ranks,
+        },
     }
 
 
-def _restore(training: Training, context: TrainContext) -> list[Epoch]:
+def _restore(training: Training, context: TrainContext) -> _Progress:
+    nothing = torch.zeros((), dtype=torch.float64, device=context.device)
+    progress = _Progress(nothing.clone(), nothing.clone())
     state = context.load()
     if state is None:
-        return []
+        return progress
     training.network.load_state_dict(state["network"])
     training.optimizer.load_state_dict(state["optimizer"])
     training.schedule.load_state_dict(state["schedule"])
     for step, kept in zip(training.further, state.get("further", ()), strict=True):
         step.optimizer.load_state_dict(kept["optimizer"])
         step.schedule.load_state_dict(kept["schedule"])
-    return [Epoch(int(e), float(loss), int(images), float(lr)) for e, loss, images, lr in state["log"]]
+    progress.log += [Epoch(int(e), float(loss), int(images), float(lr)) for e, loss, images, lr in state["log"]]
+    if running := state.get("running"):  # absent from older ones, made at ends of epochs
+        progress.total += running["total"]
+        progress.further += running["further"]
+        progress.images = running["images"]
+        progress.steps = running["steps"] * running["ranks"] // context.world_size  # as many images are behind us
+    return progress

@@ -66,12 +66,17 @@ def mistake(params: Any) -> str | None:
 
 
 def numeric(params: Any) -> dict[str, Any]:
-    """The parameters that change results, as a JSON-like dictionary."""
-    return {
+    """The parameters that change results, as a JSON-like dictionary.
+
+    One that is null by default and left so is not in it: a parameter that a new version adds makes no old result stale.
+    """
+    values = {
         f.name: getattr(params, f.name)
         for f in dataclasses.fields(params)
         if _INPUT not in f.metadata and not f.metadata.get(_RESOURCE, False)
     }
+    left = {f.name for f in dataclasses.fields(params) if f.default is None}
+    return {name: value for name, value in values.items() if value is not None or name not in left}
 
 
 def describe(params_type: type) -> list[tuple[str, Any, str]]:

@@ -1,6 +1,7 @@
 """Progress: on a terminal a bar per stage with rows/s, time left and bad images; elsewhere log lines, seconds apart."""
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -8,7 +9,7 @@ from typing import Protocol
 
 import structlog
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
 _LOG = structlog.get_logger("weakbox.progress")
@@ -58,23 +59,49 @@ class _TerminalBar:
 
 
 class TerminalProgress:
-    """One rich bar per stage."""
+    """One rich bar per stage; stages that run at once share the display."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._display: RichProgress | None = None
+        self._shown = 0
 
     @contextmanager
     def stage(self, name: str, shards: int, done: int) -> Iterator[Bar]:
         """A bar that stays on the screen when the stage is done."""
-        columns = (
-            TextColumn("{task.description:<18}"),
-            BarColumn(),
-            TextColumn("{task.completed}/{task.total} shards"),
-            TextColumn("{task.fields[rate]} rows/s"),
-            TextColumn("{task.fields[bad]} bad"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        with RichProgress(*columns, console=Console(stderr=True)) as progress:
-            task = progress.add_task(name, total=shards, completed=done, rate="0", bad=0)
-            yield _TerminalBar(progress, task, _Count())
+        display = self._opened()
+        try:
+            task = display.add_task(name, total=shards, completed=done, rate="0", bad=0)
+            yield _TerminalBar(display, task, _Count())
+        finally:
+            self._closed(display)
+
+    def _opened(self) -> RichProgress:
+        with self._lock:
+            if self._display is None:
+                self._display = RichProgress(*_columns(), console=Console(stderr=True))
+                self._display.start()
+            self._shown += 1
+            return self._display
+
+    def _closed(self, display: RichProgress) -> None:
+        with self._lock:
+            self._shown -= 1
+            if not self._shown:
+                display.stop()
+                self._display = None
+
+
+def _columns() -> tuple[ProgressColumn, ...]:
+    return (
+        TextColumn("{task.description:<18}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} shards"),
+        TextColumn("{task.fields[rate]} rows/s"),
+        TextColumn("{task.fields[bad]} bad"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
 
 
 class _LogBar:

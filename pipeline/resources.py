@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+SAVE_MINUTES = 10.0
+
 
 @dataclass(frozen=True)
 class StageResources:
     """Pool of one stage. `actors`: None takes as many as fit; a training uses it as its number of workers.
 
     gpus: fractions share a GPU. memory: bytes. custom: Ray's custom resources. labels: Ray node labels that a node must
-    have, label -> value.
+    have, label -> value. save_minutes: a training is checkpointed so often inside an epoch, and at the end of each.
     """
 
     actors: int | None = None
@@ -18,6 +20,7 @@ class StageResources:
     memory: int | None = None
     custom: Mapping[str, float] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    save_minutes: float = SAVE_MINUTES
 
     def shape(self) -> "StageResources":
         """What one actor takes, whatever their number."""

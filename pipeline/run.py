@@ -1,23 +1,29 @@
-"""Running a plan: stage after stage, only what is missing, each stage's set committed when it is complete."""
+"""Running a plan: stage after stage, only what is missing, each stage's set committed when it is complete.
+
+Trainings that do not wait for each other run side by side where the runner can.
+"""
 
 import contextlib
 import json
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
 from pipeline import timeline
 from pipeline.errors import Stopped, UsageError
 from pipeline.params import input_names
-from pipeline.plan import PlannedStage, make_plan, nearest, plan_stage, recipe_path, resolve, topological
+from pipeline.plan import PlannedStage, make_plan, nearest, plan_stage, recipe_path, resolve
 from pipeline.progress import Progress
 from pipeline.resources import Resources
-from pipeline.runner import Job, Runner
+from pipeline.runner import Job, Runner, trains_side_by_side
 from pipeline.stage import Done, Stage, TrainStage, Upstream
 from pipeline.stopping import StopSignal
 from pipeline.store import Store
+from pipeline.waves import at_once, waves
 
 _LOG = structlog.get_logger("weakbox.run")
 _FEW = 10
@@ -54,6 +60,7 @@ class Run:
         self._options = options
         self._done: dict[str, dict[str, Done]] = {}
         self._upstream: dict[str, Upstream] = {}
+        self._timeline = threading.Lock()
         self.computed: dict[str, int] = {}
 
     def execute(self) -> dict[str, int]:
@@ -66,17 +73,30 @@ class Run:
             if name not in self._stages:
                 raise UsageError(f"there is no stage {name!r}{nearest(name, self._stages)}")
         try:
-            for name in topological(self._stages):
-                if self._options.only is not None and name != self._options.only:
-                    continue
-                self._options.stop.check()
-                self._stage(self._stages[name])
+            for wave in waves(self._stages):
+                names = [name for name in wave if self._options.only in (None, name)]
+                if names:
+                    self._together([self._plan(self._stages[name]) for name in names])
         finally:
             if self._runner is not None:
                 self._runner.close()
         return self.computed
 
-    def _stage(self, stage: Stage) -> None:
+    def _together(self, wave: Sequence[PlannedStage]) -> None:
+        """Run the stages of a wave: at once, if they train and the runner can; what one raises waits for the others."""
+        several = sum(bool(planned.missing) for planned in wave) > 1
+        if not several or not trains_side_by_side(self._opened()):
+            for planned in wave:
+                self._stage(planned)
+            return
+        raised = at_once([partial(self._stage, planned) for planned in wave])
+        for error in raised[1:]:
+            _LOG.error("failed too", error=str(error))
+        if raised:
+            raise raised[0]
+
+    def _plan(self, stage: Stage) -> PlannedStage:
+        """Plan a stage on what this run has done so far; a forced one as if nothing of it were done."""
         inputs = {
             slot: tuple(self._source(stage, source) for source in sources)
             for slot, sources in input_names(stage.params).items()
@@ -85,13 +105,22 @@ class Run:
         if stage.name in self._options.force and planned.done:
             self._store.forget(stage.name, planned.recipe, planned.keys)
             planned = plan_stage(stage, inputs, self._store)
-        done = dict(planned.done)
+        return planned
+
+    def _stage(self, planned: PlannedStage) -> None:
+        self._options.stop.check()
+        stage, done = planned.stage, dict(planned.done)
         if planned.missing:
             self._compute(planned, done)
         self._store.commit_set(stage.name, planned.recipe, planned.shards, done)
         self._done[stage.name] = done
         self._upstream[stage.name] = planned.upstream
         self._check_quarantine(planned, done)
+
+    def _opened(self) -> Runner:
+        if self._runner is None:
+            self._runner = self._make_runner()
+        return self._runner
 
     def _compute(self, planned: PlannedStage, done: dict[str, Done]) -> None:
         stage = planned.stage
@@ -103,9 +132,7 @@ class Run:
         stage.prepare(planned.recipe, planned.shards, self._store)
         resources = self._resources.of(stage.name, train=isinstance(stage, TrainStage), light=stage.light)
         tasks = [resolve(shard, self._done) for shard in planned.missing]
-        if self._runner is None:
-            self._runner = self._make_runner()
-        before = len(done)
+        runner, before = self._opened(), len(done)
         with self._progress.stage(stage.name, len(planned.shards), before) as bar:
 
             def on_done(entry: Done) -> None:
@@ -116,9 +143,9 @@ class Run:
             job = Job(stage, planned.recipe, tasks, self._store, resources, self._options.stop)
             moment, clock = timeline.now(), time.monotonic()
             try:
-                self._runner.run(job, on_done)
+                runner.run(job, on_done)
             finally:
-                with contextlib.suppress(OSError):  # a full disk has its own error already
+                with self._timeline, contextlib.suppress(OSError):  # a full disk has its own error already
                     timeline.record(self._store, stage.name, moment, time.monotonic() - clock, len(done) - before)
         self.computed[stage.name] = len(planned.missing)
 

@@ -37,6 +37,11 @@ class Runner(Protocol):
         """Release what it holds."""
 
 
+def trains_side_by_side(runner: Runner) -> bool:
+    """Whether trainings may be given to a runner from several threads at once, to share its machines."""
+    return bool(getattr(runner, "side_by_side", False))
+
+
 class InProcessRunner:
     """One shard after another in this process: for tests, tiny data and bare machines without Ray."""
 
@@ -50,7 +55,8 @@ class InProcessRunner:
         context = LocalContext(job.store, device=pick_device(job.resources.gpus), threads=threads)
         if isinstance(job.stage, TrainStage):
             for task in job.tasks:
-                on_done(fit_in_process(job.stage, job.recipe, task, context, job.stop))
+                save_minutes = job.resources.save_minutes
+                on_done(fit_in_process(job.stage, job.recipe, task, context, job.stop, save_minutes))
             return
         host = Host(job.stage, context)
         for task in job.tasks:

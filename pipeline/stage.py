@@ -143,6 +143,10 @@ class TrainContext(Context, Protocol):
     rank: int
     world_size: int
 
+    @property
+    def save_seconds(self) -> float:
+        """Time between two checkpoints inside an epoch."""
+
     def load(self) -> dict[str, Any] | None:
         """The newest checkpoint of this shard, or None."""
 

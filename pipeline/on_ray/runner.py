@@ -1,5 +1,7 @@
 """The Ray runner: stages on a pool of actors, trainings on Ray Train."""
 
+import threading
+
 from pipeline.on_ray.feed import Feed
 from pipeline.on_ray.pool import Pool
 from pipeline.runner import Job, OnDone
@@ -13,19 +15,25 @@ class RayRunner:
     """Runs shards on a pool of actors; the pool is kept for the next stage that takes the same resources.
 
     placement: seconds to wait for a node on which an actor fits, where the cluster has none yet. stall: a shard is
-    given to a second actor when it takes ten times as long as its siblings, and at least so many seconds.
+    given to a second actor when it takes ten times as long as its siblings, and at least so many seconds. Trainings may
+    run in several threads at once: Ray gives each of them all of its workers or none, so that they never wait for each
+    other's.
     """
+
+    side_by_side = True
 
     def __init__(self, placement: float = PLACEMENT_SECONDS, stall: float = STALL_SECONDS) -> None:
         self._pool = Pool(placement)
         self._stall = stall
+        self._lock = threading.Lock()
 
     def run(self, job: Job, on_done: OnDone) -> None:
         """Compute every task. Raises StageFailed when a shard gives up, Stopped after a stop signal."""
         if isinstance(job.stage, TrainStage):
             from pipeline.on_ray.trainer import fit_on_ray  # Ray Train takes seconds to import, in every pool actor too
 
-            self.close()
+            with self._lock:
+                self.close()
             self._pool.await_place(job)
             for task in job.tasks:
                 on_done(fit_on_ray(job.stage, job.recipe, task, job.store, job.resources, job.stop))

@@ -26,7 +26,15 @@ from pipeline.resources import StageResources
 from pipeline.stage import Done, Task, TrainStage
 from pipeline.stopping import StopSignal
 from pipeline.store import Store
-from pipeline.trainer import dump_state, load_state, progress_path, read_state, state_path
+from pipeline.trainer import (
+    curves_path,
+    dump_state,
+    load_state,
+    progress_path,
+    read_state,
+    show_curves,
+    state_path,
+)
 
 _LOG = structlog.get_logger("weakbox.train")
 _FAILURES = 3
@@ -34,28 +42,33 @@ _PROGRESS_SECONDS = 2.0
 
 
 class RayTrainContext(LocalContext):
-    """The TrainContext of one Ray Train worker."""
+    """The TrainContext of one Ray Train worker. names: of stage, recipe and shard."""
 
-    def __init__(self, store: Store, threads: int, state: str, progress: str) -> None:
+    def __init__(self, store: Store, threads: int, names: tuple[str, str, str], save_minutes: float) -> None:
         super().__init__(store, device=get_device().type, threads=threads)
         train = ray.train.get_context()
         self.rank = train.get_world_rank()
         self.world_size = train.get_world_size()
-        self._state = state
-        self._progress = progress
+        self.save_seconds = 60 * save_minutes
+        self._names = names
 
     def load(self) -> dict[str, Any] | None:
         """The newest checkpoint, or None. Rank 0 reads it for all: a second run may replace it at any moment."""
-        state = [read_state(self.store, self._state) if self.rank == 0 else None]
+        data = [read_state(self.store, state_path(*self._names)) if self.rank == 0 else None]
         if self.world_size > 1:
-            torch.distributed.broadcast_object_list(state, src=0)
-        return None if state[0] is None else load_state(state[0])
+            torch.distributed.broadcast_object_list(data, src=0)
+        state = None if data[0] is None else load_state(data[0])
+        if self.rank == 0:
+            show_curves(self, curves_path(*self._names), state)
+            self.store.files.put(_begun_path(*self._names), b"")
+        return state
 
     def save(self, state: dict[str, Any], progress: Mapping[str, float]) -> None:
         """Rank 0 replaces the checkpoint; then report to Ray Train, which is a barrier for all ranks."""
         if self.rank == 0:
-            self.store.files.put(self._state, dump_state(state))
-            self.store.files.put(self._progress, json.dumps(dict(progress)).encode())
+            self.store.files.put(state_path(*self._names), dump_state(state))
+            show_curves(self, curves_path(*self._names), state)
+            self.store.files.put(progress_path(*self._names), json.dumps(dict(progress)).encode())
         ray.train.report(dict(progress))
 
 
@@ -66,13 +79,9 @@ def fit_on_ray(
 
     Raises:
         StageFailed: the training failed for good; the line holds the cause.
-        Stopped: an epoch ended after the stop signal.
+        Stopped: a checkpoint was made after the stop signal, or no worker had begun.
     """
     filesystem, base, local = store.files.filesystem
-    workers = resources.actors or 1
-    scaling: dict[str, Any] = {"num_workers": workers, "use_gpu": resources.gpus > 0}
-    if resources.labels:
-        scaling["label_selector"] = dict(resources.labels)
     trainer = TorchTrainer(
         _train_worker,
         train_loop_config={
@@ -81,8 +90,9 @@ def fit_on_ray(
             "task": task,
             "store": store,
             "threads": max(1, int(resources.cpus)),
+            "save_minutes": resources.save_minutes,
         },
-        scaling_config=ScalingConfig(resources_per_worker={"CPU": resources.cpus, **resources.needs()}, **scaling),
+        scaling_config=scaling(resources),
         run_config=RunConfig(
             name=f"{task.shard.key}-{uuid.uuid4().hex[:8]}",  # its own: Ray Train is not to resume anything
             storage_path=f"{base}/{stage.name}/{recipe}/ray_train",
@@ -91,12 +101,21 @@ def fit_on_ray(
         ),
     )
     names = (stage.name, recipe, task.shard.key)
-    store.files.remove(_refusal_path(*names))
-    _fit(trainer, stage.name, store, progress_path(*names), stop)
+    for path in (_refusal_path(*names), _begun_path(*names)):
+        store.files.remove(path)
+    _fit(trainer, names, store, stop)
     done = store.done(stage.name, recipe, [task.shard.key])
     if task.shard.key not in done:
         raise _refusal(store, _refusal_path(*names), stage.name)
     return done[task.shard.key]
+
+
+def scaling(resources: StageResources) -> ScalingConfig:
+    """What Ray Train is asked for: so many workers, each with its CPUs, GPUs (a fraction or several) and the rest."""
+    asked: dict[str, Any] = {"num_workers": resources.actors or 1, "use_gpu": resources.gpus > 0}
+    if resources.labels:
+        asked["label_selector"] = dict(resources.labels)
+    return ScalingConfig(resources_per_worker={"CPU": resources.cpus, **resources.needs()}, **asked)
 
 
 def _train_worker(config: dict[str, Any]) -> None:
@@ -104,7 +123,7 @@ def _train_worker(config: dict[str, Any]) -> None:
     stage, recipe, task, store = config["stage"], config["recipe"], config["task"], config["store"]
     set_threads(config["threads"])
     names = (stage.name, recipe, task.shard.key)
-    context = RayTrainContext(store, config["threads"], state_path(*names), progress_path(*names))
+    context = RayTrainContext(store, config["threads"], names, config["save_minutes"])
     try:
         result = stage.fit(task, context)
     except WeakboxError as error:  # trying again cannot mend it, so Ray must not see a failure
@@ -114,12 +133,13 @@ def _train_worker(config: dict[str, Any]) -> None:
         store.commit(stage.name, recipe, task.shard.key, result, seconds=time.perf_counter() - started)
 
 
-def _fit(trainer: TorchTrainer, stage: str, store: Store, path: str, stop: StopSignal) -> None:
-    """Run the training in a thread and log each epoch that its workers, other processes, report.
+def _fit(trainer: TorchTrainer, names: tuple[str, str, str], store: Store, stop: StopSignal) -> None:
+    """Run the training in a thread and log each checkpoint that its workers, other processes, report.
 
     In the main thread, fit() would take over Ctrl-C for good, and end the command with exit code 0.
     """
     failed: list[Exception] = []
+    stage, path = names[0], progress_path(*names)
 
     def run() -> None:
         try:
@@ -139,8 +159,15 @@ def _fit(trainer: TorchTrainer, stage: str, store: Store, path: str, stop: StopS
             _LOG.info("training", stage=stage, **progress)
             if progress["epoch"] < progress["epochs"]:
                 stop.check()
+        if stop.requested and not store.files.exists(_begun_path(*names)):
+            stop.check()  # it waits for machines, or its workers start: there is nothing to be kept
     if failed:
         raise _cause(failed[0], stage) from failed[0]
+
+
+def _begun_path(stage: str, recipe: str, key: str) -> str:
+    """Where rank 0 says that its process is at work."""
+    return f"{stage}/{recipe}/train/{key}/begun"
 
 
 def _refusal_path(stage: str, recipe: str, key: str) -> str:

@@ -31,11 +31,11 @@ class ClassSetImages:
         """Batches of one rank in one epoch; every rank has the same number."""
         return self.sets.batches_an_epoch
 
-    def __call__(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Batches (images (N S, 3, H, H) float32 normalised, targets (N S, ...)) of an epoch."""
+    def __call__(self, epoch: int, start: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Batches (images (N S, 3, H, H) float32 normalised, targets (N S, ...)) of an epoch, from batch `start` on."""
         loader = DataLoader(
             _Loaded(self.images, epoch),
-            batch_sampler=self.sets(epoch).tolist(),
+            batch_sampler=self.sets(epoch)[start:].tolist(),
             num_workers=self.images.processes,
             collate_fn=_stacked,
         )

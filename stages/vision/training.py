@@ -42,6 +42,10 @@ class Chosen(Protocol):
         """Name of the learning-rate schedule."""
 
     @property
+    def clip_norm(self) -> float | None:
+        """The largest norm of the gradients together; None: any."""
+
+    @property
     def precision(self) -> str:
         """float32 or bfloat16."""
 
@@ -77,8 +81,8 @@ class Batches(Protocol):
     def batches_an_epoch(self) -> int:
         """Batches of one rank in one epoch."""
 
-    def __call__(self, epoch: int) -> Iterable[tuple[torch.Tensor, ...]]:
-        """The batches of an epoch."""
+    def __call__(self, epoch: int, start: int = 0) -> Iterable[tuple[torch.Tensor, ...]]:
+        """The batches of an epoch, from batch `start` on."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ class SetUp:
     epochs: int
     seed: int
     precision: str
+    clip_norm: float | None
 
 
 def training_images(
@@ -126,7 +131,7 @@ def set_up(batches: Batches, groups: Sequence[dict[str, Any]], chosen: Chosen, d
     optimizer = sgd(groups)
     steps = batches.batches_an_epoch * chosen.epochs
     planned = schedule(chosen.schedule, optimizer, steps, drops)
-    return SetUp(batches, optimizer, planned, chosen.epochs, chosen.seed, chosen.precision)
+    return SetUp(batches, optimizer, planned, chosen.epochs, chosen.seed, chosen.precision, chosen.clip_norm)
 
 
 def training_rows(images: Iterable[pa.Table]) -> list[Row]:
@@ -138,18 +143,23 @@ def training_rows(images: Iterable[pa.Table]) -> list[Row]:
 
 
 def starting_classifier(
-    name: str, blob: Callable[[str], bytes], rows: Sequence[Mapping[str, Any]], device: str
+    name: str,
+    blob: Callable[[str], bytes],
+    rows: Sequence[Mapping[str, Any]],
+    device: str,
+    *,
+    needs_cam: bool = True,
 ) -> Classifier:
     """The classifier of stage `name`, for a localizer of these images to start from.
 
-    blob: file name -> bytes of its artifact. rows: the training images.
-    Raises: ValueError when the model is no classifier, has no CAM, or knows other classes than those of the images.
+    blob: file name -> bytes of its artifact. rows: the training images. needs_cam: CAM must be defined for it.
+    Raises: ValueError when the model is no classifier, lacks CAM, or knows other classes than those of the images.
     """
     card = read_card(blob(CARD))
     if "classes" not in card:
         raise ValueError(f"{name!r} is no classifier")
     network = classifier_network(card, blob(WEIGHTS), device)
-    if not network.has_cam:
+    if needs_cam and not network.has_cam:
         raise ValueError(f"the classes of {card['backbone']} do not come from one linear layer after pooling: no CAM")
     known = dict(enumerate(card["classes"]))
     if any(known.get(row["label"]) != row["label_name"] for row in rows):

@@ -22,7 +22,7 @@ Augment = Callable[[np.ndarray, Row, np.random.Generator], tuple[np.ndarray, Any
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """This rank's batches of any epoch.
+    """This rank's batches of any epoch; those before the one that is asked for are neither read nor decoded.
 
     rows: training images, the same on every rank. augment: (image (H, W, 3) uint8, row, generator) -> (input (S, S, 3)
     uint8, target as a number or array). processes: loading processes; 0 loads in the training process.
@@ -46,13 +46,13 @@ class TrainingImages:
     def _batch(self) -> int:
         return max(1, min(self.batch_size, len(self.rows) // self.world_size))
 
-    def __call__(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Batches (images (B, 3, S, S) float32 normalised, targets (B, ...)) of an epoch."""
+    def __call__(self, epoch: int, start: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Batches (images (B, 3, S, S) float32 normalised, targets (B, ...)) of an epoch, from batch `start` on."""
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self.rows))
         kept = order[: self.batches_an_epoch * self._batch * self.world_size]
         mine = kept[self.rank :: self.world_size].reshape(self.batches_an_epoch, self._batch)
         loader = DataLoader(
-            _Batches(self, mine, epoch), batch_size=None, num_workers=self.processes, persistent_workers=False
+            _Batches(self, mine[start:], epoch), batch_size=None, num_workers=self.processes, persistent_workers=False
         )
         for images, targets in loader:
             yield to_batch(list(images.numpy())), targets

@@ -17,6 +17,8 @@ from pipeline.store import Store
 from schemas import TABLES
 
 SPEC = TABLES["training"]
+STEPS = 3
+"""Of an epoch of the tiny training."""
 
 
 def numbers(start: int, count: int, factor: float = 1.0) -> Any:
@@ -160,11 +162,11 @@ def line_training(epochs: int, *, rate: float = 0.1, poison: int | None = None) 
     torch.manual_seed(5)
     network = torch.nn.Linear(4, 1)
 
-    def batches(epoch: int) -> Any:
+    def batches(epoch: int, start: int) -> Any:
         LOG.add("epoch", str(epoch))
-        generator = torch.Generator().manual_seed(epoch)
-        for _ in range(3):
-            inputs = torch.randn(8, 4, generator=generator)
+        for number in range(start, STEPS):
+            LOG.add("step", f"{epoch}.{number}")
+            inputs = torch.randn(8, 4, generator=torch.Generator().manual_seed(STEPS * epoch + number))
             yield inputs * (float("nan") if poison == epoch else 1.0), inputs.sum(1, keepdim=True)
 
     def loss(network: torch.nn.Module, batch: Any) -> torch.Tensor:
@@ -173,7 +175,7 @@ def line_training(epochs: int, *, rate: float = 0.1, poison: int | None = None) 
 
     optimizer = torch.optim.SGD(network.parameters(), lr=rate, momentum=0.9)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=rate, total_steps=3 * epochs + 1, cycle_momentum=False
+        optimizer, max_lr=rate, total_steps=STEPS * epochs + 1, cycle_momentum=False
     )
     return Training(network, loss, batches, optimizer, schedule, epochs, seed=1)
 

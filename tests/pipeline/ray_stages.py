@@ -1,6 +1,7 @@
 """Stages for tests of the Ray runner and trainer; worker processes import this module. Faults are switched by files."""
 
 import errno
+import hashlib
 import os
 import signal
 import time
@@ -8,12 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from pipeline.epochs import train
 from pipeline.errors import UsageError
 from pipeline.params import option, reads
-from pipeline.stage import Shard, ShardResult, Stage, TrainStage, one_to_one, shard_key
+from pipeline.resources import StageResources
+from pipeline.runner import Job
+from pipeline.stage import Shard, ShardResult, Stage, Task, TrainStage, one_to_one, shard_key
 from schemas import TABLES
+from stages import catalog
 from tests.pipeline import fakes
+from tests.stages import localizers
 
 
 @dataclass(frozen=True)
@@ -134,10 +141,11 @@ class FragileParams:
     epochs: int = option(4, "epochs")
     kill_at: int | None = option(None, "epoch whose first try is killed", resource=True)
     poison: int | None = option(None, "epoch whose loss is not finite")
+    meets: str = option("", "another stage: no step before that one's process is at work too", resource=True)
 
 
 class Fragile(TrainStage):
-    """A tiny training; its process may die in the middle of an epoch."""
+    """A tiny training; its process may die in the middle of an epoch, and may wait for that of another."""
 
     kind = "fragile"
     version = 1
@@ -151,17 +159,92 @@ class Fragile(TrainStage):
         training = fakes.line_training(self.params.epochs, poison=self.params.poison)
         batches = training.batches
 
-        def fragile(epoch: int) -> Any:
+        def fragile(epoch: int, start: int) -> Any:
             tries = note(self.params.notes, f"epoch{epoch}-rank{context.rank}")
-            for number, batch in enumerate(batches(epoch)):
+            for number, batch in enumerate(batches(epoch, start), start):
                 if number == 1 and epoch == self.params.kill_at and tries == 1:
                     os.kill(os.getpid(), signal.SIGKILL)
                 yield batch
 
         training.batches = fragile
+        if self.params.meets:
+            meet(str(Path(self.params.notes).parent), self.name, self.params.meets)
         log = train(training, context)
         weight = training.network.state_dict()["weight"].numpy().tobytes()
         return ShardResult({"training": fakes.SPEC.from_rows([vars(epoch) for epoch in log])}, {"weight": weight})
+
+
+MINMAX = {"epochs": 3, "classes": 1, "set_size": 2, "learning_rate": 0.01}
+"""Six steps an epoch for one worker, three for two, on the images of `minmax_job`."""
+
+
+_MINMAX: Any = catalog.STAGES["minmax"]
+
+
+class MortalMinmax(_MINMAX):
+    """A real localizer; each batch is noted with a digest of its pixels, and one of them ends or stops the process.
+
+    fault: kill or hang; at: epoch, batch and rank whose first try it befalls.
+    """
+
+    def __init__(self, notes: str, fault: str = "", at: tuple[int, int, int] = (1, 1, 0)) -> None:
+        super().__init__("minmax", self.Params(**MINMAX))
+        self.notes, self.fault, self.at = notes, fault, at
+
+    def training(self, network: Any, rows: Any, size: int, context: Any) -> Any:
+        training = super().training(network, rows, size, context)
+        batches = training.batches
+
+        def watched(epoch: int, start: int) -> Any:
+            for number, batch in enumerate(batches(epoch, start), start):
+                name = f"{epoch}.{number}.{context.rank}.{digest(batch)}"
+                if note(self.notes, name) == 1 and (epoch, number, context.rank) == self.at:
+                    self._go_wrong()
+                yield batch
+
+        training.batches = watched
+        return training
+
+    def _go_wrong(self) -> None:
+        if self.fault == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.fault == "hang":
+            note(self.notes, "hangs")
+            time.sleep(600)
+
+
+def minmax_stage(job: Job) -> MortalMinmax:
+    """The stage of such a job."""
+    assert isinstance(job.stage, MortalMinmax)
+    return job.stage
+
+
+def minmax_job(
+    folder: Path, notes: Path, fault: str = "", at: tuple[int, int, int] = (1, 1, 0), workers: int = 1
+) -> Job:
+    """The training of MortalMinmax on twelve made images, saved after each step."""
+    folder.mkdir(exist_ok=True)
+    made = localizers.Made(folder)
+    ids = pa.chunked_array([pa.array([f"{n}-{copy}" for n in range(6)]) for copy in range(3)])
+    table = pa.concat_tables([made.table] * 3).drop_columns(["image_id"]).add_column(0, "image_id", ids)
+    images = made.store.commit("images", "many", "k", ShardResult({"images": table.select(made.table.column_names)}))
+    notes.mkdir(exist_ok=True)
+    task = Task(Shard("k"), {"images": (images,), "model": (made.model,)})
+    resources = StageResources(actors=workers, save_minutes=0)
+    return Job(MortalMinmax(str(notes), fault, at), "r", [task], made.store, resources)
+
+
+def digest(batch: Any) -> str:
+    return hashlib.sha256(b"".join(part.numpy().tobytes() for part in batch)).hexdigest()[:12]
+
+
+def meet(folder: str, name: str, other: str) -> None:
+    """Note that `name` is here and wait until `other` is."""
+    note(folder, f"here-{name}")
+    deadline = time.monotonic() + 300
+    while not pids(folder, f"here-{other}"):
+        assert time.monotonic() < deadline, f"{name} met nobody"
+        time.sleep(0.1)
 
 
 def note(folder: str, name: str) -> int:

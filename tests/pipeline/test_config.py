@@ -160,7 +160,7 @@ def test_a_missing_file_is_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("stages.classify.backbone=resnet", "backbone must be one of"),
+        ("stages.classify.backbone=resnet", "unknown backbone .resnet.: did you mean .resnet50."),
         ("stages.classify.precision=float16", "precision must be one of"),
         ("stages.classify.refit=always", "refit must be one of"),
         ("stages.b={stage: boxes, threshold: 0.5, thresholds: cam}", "either threshold"),
@@ -177,3 +177,88 @@ def test_values_outside_their_choices_are_refused_before_anything_runs(change, w
     """Breaks when a bad choice is only found hours into a run."""
     with pytest.raises(UsageError, match=words):
         stages_of(change)
+
+
+def refined(**entries):
+    """The stages of a config whose other stages are these."""
+    return parse_config({**CONFIG, "stages": entries, "resources": {}}).stage_objects(catalog)
+
+
+def test_refine_is_written_out_as_stages():
+    """Breaks when a refinement reads other maps than those before it, loses its parameters, or comes out of order."""
+    steps = ["arm", {"sgrm": {"iterations": 50, "preset": "ilsvrc"}}, {"scg": None}]
+    stages = refined(ddt={}, cam={"refine": steps, "input_size": 32}, boxes={"maps": "cam_arm_sgrm", "threshold": 0.5})
+    assert list(stages) == ["ingest", "ddt", "cam", "cam_arm", "cam_arm_sgrm", "cam_arm_sgrm_scg", "boxes"]
+    assert [stages[name].kind for name in list(stages)[3:6]] == ["arm", "sgrm", "scg"]
+    assert [stages[name].params.maps for name in list(stages)[3:6]] == ["cam", "cam_arm", "cam_arm_sgrm"]
+    assert stages["cam"].params.input_size == 32
+    assert (stages["cam_arm_sgrm"].params.iterations, stages["cam_arm_sgrm"].params.preset) == (50, "ilsvrc")
+    assert stages["cam_arm"].params == catalog.params_type("arm")(maps="cam")
+
+
+def test_refine_equals_the_stages_that_it_stands_for():
+    """Breaks when the short form has another recipe than the long one: neither would find the other's results."""
+    short = refined(cam={"refine": [{"arm": {"eta": 0.2}}]})
+    long = refined(cam={}, cam_arm={"stage": "arm", "maps": "cam", "eta": 0.2})
+    assert {name: stage.params for name, stage in short.items()} == {n: stage.params for n, stage in long.items()}
+
+
+def test_refinements_read_the_images_and_the_network_of_the_stage_they_refine():
+    """Breaks when SCG correlates features of a network that the maps are not of, or a given input is overridden."""
+    stages = refined(
+        spa={},
+        classify={},
+        maps={"stage": "cam", "model": "spa", "refine": ["arm", "scg", {"scg": {"model": "classify"}}]},
+    )
+    assert stages["maps_arm_scg"].params.model == "spa"
+    assert stages["maps_arm_scg_scg"].params.model == "classify"
+    assert stages["maps_arm_scg_scg"].params.images == "ingest"
+
+
+def test_refined_stages_have_resources_of_their_own():
+    """Breaks when the stages that `refine` makes cannot be named elsewhere in the config."""
+    data = {**CONFIG, "stages": {"cam": {"refine": ["arm"]}}, "resources": {"stages": {"cam_arm": {"gpus": 1}}}}
+    config = parse_config(data)
+    config.stage_objects(catalog)
+    assert config.resources.resources().of("cam_arm", train=False, light=False).gpus == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("stages.cam.refine=[amr]", "stage cam: refine: unknown 'amr'; did you mean 'arm'.* .known: scg, arm, sgrm"),
+        ("stages.cam.refine=[boxes]", "stage cam: refine: unknown 'boxes'"),
+        ("stages.cam.refine=arm", "stage cam: refine must be a list"),
+        ("stages.cam.refine=[7]", "stage cam: refine: expected a kind, or one kind with its parameters, not 7"),
+        ("stages.cam.refine=[{arm: {}, sgrm: {}}]", "stage cam: refine: expected a kind, or one kind"),
+        ("stages.cam.refine=[{arm: 7}]", "stage cam: refine: arm: its parameters must be a mapping, not 7"),
+        ("stages.cam.refine=[{arm: {maps: ddt}}]", "stage cam: refine: arm: maps is given by the list"),
+        ("stages.cam.refine=[{arm: {stage: sgrm}}]", "stage cam: refine: arm: stage is given by the list"),
+        ("stages.cam.refine=[{arm: {etta: 1}}]", "stage cam_arm: unknown key 'etta'; did you mean 'eta'"),
+        ("stages.cam.refine=[{arm: {eta: 2}}]", "stage cam_arm: eta must be in"),
+        ("stages.classify.refine=[arm]", "stage classify: refine: classify gives no score_maps"),
+        ("stages.boxes={threshold: 0.5, refine: [sgrm]}", "stage boxes: refine: boxes gives no score_maps"),
+        ("dataset.refine=[arm]", "dataset: unknown key 'refine'"),
+        ("stages.kam.refine=[arm]", "stage kam: unknown kind 'kam'"),
+    ],
+)
+def test_a_bad_refine_is_one_line(change, words):
+    """Breaks when a refinement that cannot be is ignored, or found by a worker."""
+    with pytest.raises(UsageError, match=words):
+        stages_of(change)
+
+
+def test_a_name_that_refine_makes_must_be_free():
+    """Breaks when one stage silently replaces another."""
+    for before in (
+        {"cam_arm": {"stage": "ddt"}, "cam": {"refine": ["arm"]}},
+        {"cam": {"refine": ["arm"]}, "cam_arm": {}},
+    ):
+        with pytest.raises(UsageError, match="stage cam: refine makes a stage 'cam_arm', but there is another"):
+            refined(**before)
+    twice = {"cam": {"refine": ["arm", "sgrm"]}, "cam_arm": None}
+    with pytest.raises(UsageError, match="another of this name"):
+        refined(**twice)
+    long = "c" * 62
+    with pytest.raises(UsageError, match="is no name for a stage"):
+        refined(**{long: {"stage": "cam", "refine": ["arm"]}})

@@ -6,16 +6,18 @@ import torch
 
 from pipeline.context import LocalContext
 from pipeline.epochs import Step, Training, train
+from pipeline.errors import Stopped
+from pipeline.stopping import StopSignal
 from pipeline.store import Store
 from pipeline.trainer import InProcessTrainContext, dump_state, load_state
-from tests.pipeline.fakes import epochs_of, line_training
+from tests.pipeline.fakes import STEPS, epochs_of, line_training
 
 
 class Memory(InProcessTrainContext):
-    """A TrainContext that keeps its checkpoint as bytes, and may be cut off after some epochs."""
+    """A TrainContext that keeps its checkpoint as bytes, and may be cut off after some checkpoints."""
 
-    def __init__(self, cut_after: int | None = None) -> None:
-        super().__init__(LocalContext(Store("memory://epochs")), "state.pt")
+    def __init__(self, cut_after: int | None = None, save_minutes: float = 10.0) -> None:
+        super().__init__(LocalContext(Store("memory://epochs")), "state.pt", save_minutes=save_minutes)
         self.data: bytes | None = None
         self.saved = 0
         self.progress: list = []
@@ -83,6 +85,130 @@ def test_a_resumed_training_of_two_steps_reaches_the_same_weights(cut_after):
     assert weights(resumed) == weights(whole) != weights(trained(line_training(4)))
 
 
+@pytest.mark.parametrize("make", [line_training, two_steps])
+@pytest.mark.parametrize("cut_after", range(1, 12))
+def test_a_training_cut_off_after_any_step_reaches_the_same_weights(log, make, cut_after):
+    """Breaks when a step's random numbers depend on those before, or a sum of the epoch is not in its checkpoint."""
+    whole, expected = make(3), Memory(save_minutes=0)
+    lines = train(whole, expected)
+    assert expected.saved == 3 * (STEPS + 1)
+    log.computed.clear()
+    memory = Memory(cut_after, save_minutes=0)
+    with pytest.raises(KeyboardInterrupt):
+        train(make(3), memory)
+    memory.cut_after = None
+    torch.manual_seed(999)
+    resumed = make(3)
+    assert train(resumed, memory) == lines
+    assert weights(resumed) == weights(whole)
+    taken = [step for kind, step in log.computed if kind == "step"]
+    assert taken == [f"{epoch}.{step}" for epoch in range(3) for step in range(STEPS)], "each batch is made once"
+
+
+def test_checkpoints_inside_an_epoch_change_nothing():
+    """Breaks when a checkpoint draws random numbers or touches what it saves."""
+    often, seldom = line_training(3), line_training(3)
+    assert train(often, Memory(save_minutes=0)) == train(seldom, Memory())
+    assert weights(often) == weights(seldom)
+
+
+def test_a_checkpoint_inside_an_epoch_says_where_it_is():
+    """Breaks when a running epoch counts as finished, which would end a stopped run's last training too early."""
+    memory = Memory(save_minutes=0)
+    train(line_training(1), memory)
+    assert [(said["epoch"], said.get("steps")) for said in memory.progress] == [(0, 1), (0, 2), (0, 3), (1, None)]
+
+
+def test_a_diverged_epoch_is_not_checkpointed_inside():
+    """Breaks when a resumed training starts from weights that are no numbers."""
+    memory = Memory(save_minutes=0)
+    with pytest.raises(FloatingPointError, match="in epoch 2"):
+        train(line_training(3, poison=1), memory)
+    assert memory.progress[-1]["epoch"] == 1
+
+
+def test_another_number_of_workers_goes_on_behind_the_same_images(log):
+    """Breaks when two workers' steps, twice the images, are skipped one by one by a single worker."""
+    memory = Memory(1, save_minutes=0)
+    with pytest.raises(KeyboardInterrupt):
+        train(line_training(1), memory)
+    state = memory.load()
+    assert state is not None
+    state["running"]["ranks"] = 2
+    memory.data, memory.cut_after = dump_state(state), None
+    log.computed.clear()
+    train(line_training(1), memory)
+    assert [step for kind, step in log.computed if kind == "step"] == ["0.2"]
+
+
+@pytest.mark.parametrize("cut_after", [1, 2, 3, 4, 5])
+def test_generators_of_a_training_go_on(cut_after):
+    """Breaks when numbers that a loss draws from a generator of its own begin anew, or are the same in each step."""
+    drawn: list[float] = []
+
+    def drawing(epochs):
+        training, generator = line_training(epochs), torch.Generator()
+        plain = training.loss
+
+        def loss(network, batch):
+            drawn.append(float(torch.rand((), generator=generator)))
+            return plain(network, batch) * drawn[-1]
+
+        training.loss, training.generators = loss, [generator]
+        return training
+
+    whole, memory = drawing(2), Memory(cut_after, save_minutes=0)
+    train(whole, Memory())
+    assert len(set(drawn)) == 2 * STEPS
+    with pytest.raises(KeyboardInterrupt):
+        train(drawing(2), memory)
+    memory.cut_after = None
+    resumed = drawing(2)
+    train(resumed, memory)
+    assert weights(resumed) == weights(whole)
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.01])
+def test_gradients_are_clipped_in_all_kinds_of_steps(clip_norm):
+    """Breaks when a gradient reaches an optimizer unclipped, or each parameter is clipped by itself."""
+    training = two_steps(1)
+    training.clip_norm = clip_norm
+    seen = [watched(training.optimizer), watched(training.further[0].optimizer)]
+    train(training, Memory())
+    for norms in seen:
+        assert len(norms) == STEPS
+        if clip_norm is None:
+            assert max(norms) > 0.1
+        else:
+            assert norms == pytest.approx([0.01] * STEPS, rel=1e-3)
+
+
+def watched(optimizer) -> list[float]:
+    """The norms of the gradients at each step."""
+    norms: list[float] = []
+
+    def before(optimizer, *arguments):
+        gradients = [
+            p.grad.flatten() for group in optimizer.param_groups for p in group["params"] if p.grad is not None
+        ]
+        norms.append(float(torch.cat(gradients).norm()))
+
+    optimizer.register_step_pre_hook(before)
+    return norms
+
+
+def test_a_stop_signal_saves_at_the_next_step():
+    """Breaks when a stop waits for the end of the interval, or for a long epoch's end."""
+    stop = StopSignal()
+    stop.request()
+    context = InProcessTrainContext(LocalContext(Store("memory://stopped")), "state.pt", stop)
+    with pytest.raises(Stopped):
+        train(line_training(2), context)
+    state = context.load()
+    assert state is not None
+    assert (state["running"]["steps"], state["log"]) == (1, [])
+
+
 def trained(training: Training) -> Training:
     train(training, Memory())
     return training
@@ -117,14 +243,14 @@ def test_a_further_loss_that_is_no_number_stops_the_training():
         train(two_steps(3, poison=1), Memory())
 
 
-def test_a_checkpoint_of_before_further_steps_is_read():
-    """Breaks when a training that an earlier version began cannot be finished."""
+def test_an_old_checkpoint_is_read():
+    """Breaks when a training cannot be finished that was begun before further steps or running epochs were saved."""
     memory = Memory(1)
     with pytest.raises(KeyboardInterrupt):
         train(line_training(2), memory)
     state = memory.load()
     assert state is not None
-    del state["further"]
+    del state["further"], state["running"]
     memory.data, memory.cut_after = dump_state(state), None
     resumed = line_training(2)
     train(resumed, memory)

@@ -1,16 +1,31 @@
-"""Training on a real Ray Train: killed workers, equal weights, and one clear line when it fails for good."""
+"""Training on a real Ray Train: killed workers and drivers, several trainings at once, and one line when it fails."""
+
+import sys
+import time
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from pipeline import timeline
 from pipeline.context import LocalContext
 from pipeline.errors import StageFailed
-from pipeline.plan import plan_stage, resolve
-from pipeline.resources import StageResources
-from pipeline.runner import Job
+from pipeline.plan import make_plan, plan_stage, resolve
+from pipeline.progress import NoProgress
+from pipeline.resources import Resources, StageResources
+from pipeline.run import Run, RunOptions
+from pipeline.runner import InProcessRunner, Job
 from pipeline.stage import Done
 from pipeline.store import Store
 from pipeline.trainer import fit_in_process
+from pipeline.waves import at_once
+from stages.vision.models import WEIGHTS
+from stages.vision.training import training_rows
+from tests.cluster import mini
 from tests.pipeline import ray_stages
+from tests.stages import localizers
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.usefixtures("ray_local")
@@ -39,18 +54,137 @@ def train(tmp_path):
     return train_stage
 
 
-def epochs_begun(tmp_path, epochs, rank=0):
+def epochs_begun(notes, epochs, rank=0):
     """How often each epoch was begun on Ray by a rank."""
-    return [len(ray_stages.pids(tmp_path / "ray", f"epoch{epoch}-rank{rank}")) for epoch in range(epochs)]
+    return [len(ray_stages.pids(notes, f"epoch{epoch}-rank{rank}")) for epoch in range(epochs)]
 
 
-def test_a_training_whose_worker_is_killed_reaches_the_same_weights(train, tmp_path):
-    """Breaks when a checkpoint lacks optimizer, schedule or seeds, or when finished epochs are trained again."""
-    store, done = train("ray", kill_at=2)
-    assert epochs_begun(tmp_path, 4) == [1, 1, 2, 1]
-    here, expected = train("here")
-    assert store.blob(done, "weight") == here.blob(expected, "weight")
-    assert store.table(done, "training").equals(here.table(expected, "training"))
+@pytest.fixture
+def whole(tmp_path):
+    """Weights and batches of an uninterrupted training of MortalMinmax in this process."""
+    notes = tmp_path / "whole-notes"
+    job = ray_stages.minmax_job(tmp_path / "whole", notes)
+    done = fit_in_process(ray_stages.minmax_stage(job), job.recipe, job.tasks[0], LocalContext(job.store))
+    return job.store.blob(done, WEIGHTS), taken(notes)
+
+
+def taken(notes: Path) -> dict[str, int]:
+    """Epoch.batch.rank.digest -> how often that batch was taken."""
+    return {path.name: len(path.read_text().split()) for path in notes.iterdir() if path.name != "hangs"}
+
+
+def on_ray(job: Job) -> bytes:
+    """The weights of a training on Ray."""
+    from pipeline.on_ray.runner import RayRunner
+
+    done: list[Done] = []
+    RayRunner().run(job, done.append)
+    return job.store.blob(done[0], WEIGHTS)
+
+
+def test_a_localizer_whose_worker_is_killed_inside_an_epoch_reaches_the_same_weights(whole, tmp_path):
+    """Breaks when a step is taken again or left out, or any of its state is not in the checkpoint before it."""
+    weights, batches = whole
+    job = ray_stages.minmax_job(tmp_path / "killed", tmp_path / "notes", "kill")
+    assert on_ray(job) == weights
+    again = taken(tmp_path / "notes")
+    assert again.keys() == batches.keys()
+    assert sorted(name for name, times in again.items() if times > 1) == [n for n in batches if n.startswith("1.1.")]
+
+
+def test_a_localizer_whose_driver_is_killed_inside_an_epoch_is_finished_by_the_same_command(whole, tmp_path):
+    """Breaks when workers outlive their driver, or the second driver does not find what the first one saved."""
+    weights, batches = whole
+    arguments = [sys.executable, "-m", "tests.pipeline.train_driver", str(tmp_path / "driven")]
+    notes = tmp_path / "driven" / "notes"
+    first = mini.start(arguments)
+    try:
+        assert mini.wait_until(first, lambda: bool(ray_stages.pids(notes, "hangs")))
+        (worker,) = ray_stages.pids(notes, "hangs")
+        first.kill()
+        assert ended(first, worker)
+    finally:
+        first.clean_up()
+    second = mini.start(arguments)
+    try:
+        second.check()
+    finally:
+        second.clean_up()
+    store = Store(str(tmp_path / "driven" / "run"))
+    assert store.blob(store.done("minmax", "r", ["k"])["k"], WEIGHTS) == weights
+    assert Counter(taken(notes).values()) == {1: len(batches) - 1, 2: 1}
+
+
+def test_trainings_side_by_side_overlap_and_reach_the_same_weights(tmp_path):
+    """Breaks when trainings wait for each other, share random numbers or files, or one's death ends the other.
+
+    Neither takes a step before the process of the other is at work. The worker of `one` is killed in its third epoch,
+    and goes on from the end of the second: that takes less than the minutes between two checkpoints.
+    """
+    from pipeline.on_ray.runner import RayRunner
+
+    def side(name, other="", kill_at=None, epochs=4):
+        notes = tmp_path / name
+        notes.mkdir(exist_ok=True)
+        return ray_stages.Fragile(name, ray_stages.FragileParams(str(notes), epochs, kill_at, meets=other))
+
+    def trained(where, runner, *chosen):
+        store, stages = Store(str(tmp_path / where)), {stage.name: stage for stage in chosen}
+        computed = Run(stages, store, runner, Resources(), NoProgress(), RunOptions()).execute()
+        assert computed == dict.fromkeys(stages, 1)
+        dones = {name: next(iter(stage.done.values())) for name, stage in make_plan(stages, store).items()}
+        assert timeline.read(store).keys() == stages.keys()
+        return {name: (store.blob(done, "weight"), store.table(done, "training")) for name, done in dones.items()}
+
+    both = trained("ray", RayRunner, side("one", "two", kill_at=2), side("two", "one", epochs=3))
+    assert epochs_begun(tmp_path / "one", 4) == [1, 1, 2, 1]
+    assert epochs_begun(tmp_path / "two", 3) == [1, 1, 1]
+    assert both == trained("here", InProcessRunner, side("one"), side("two", epochs=3))
+
+
+def ended(command: mini.Command, pid: int, within: float = 60) -> bool:
+    """Whether a process of a command ends by itself; Ray's agents may take longer."""
+    deadline = time.monotonic() + within
+    while alive := pid in {process.pid for process in command.processes()}:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    return not alive
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("workers", [1, 2])
+def test_trainings_that_do_not_fit_beside_each_other_wait(tmp_path, workers):
+    """Breaks when two trainings each hold a part of the machines and wait for the rest."""
+    from pipeline.on_ray.runner import RayRunner
+
+    jobs = [
+        ray_stages.minmax_job(tmp_path / name, tmp_path / f"{name}-notes", at=(-1, 0, 0), workers=workers)
+        for name in "abc"[: 4 - workers]
+    ]
+    runner = RayRunner()
+    done: list[Done] = []
+    assert at_once([partial(runner.run, job, done.append) for job in jobs]) == []
+    assert len(done) == len(jobs)
+    weights = {job.store.blob(each, WEIGHTS) for job in jobs for each in [job.store.done("minmax", "r", ["k"])["k"]]}
+    assert len(weights) == 1
+
+
+@pytest.mark.long
+def test_two_workers_of_which_one_is_killed_take_the_same_batches(tmp_path):
+    """Breaks when a rank goes on at another step than the other, or with another share of the images."""
+    for rank in range(2):
+        job = ray_stages.minmax_job(tmp_path / f"rank{rank}", tmp_path / "order")
+        context = SimpleNamespace(rank=rank, world_size=2, device="cpu", read=LocalContext(job.store).read)
+        rows = training_rows([job.store.table(job.tasks[0].inputs["images"][0], "images")])
+        batches = ray_stages.minmax_stage(job).training(localizers.network(), rows, 64, context).batches
+        for epoch in range(3):
+            list(batches(epoch, 0))
+    job = ray_stages.minmax_job(tmp_path / "killed", tmp_path / "notes", "kill", at=(1, 1, 1), workers=2)
+    assert on_ray(job)
+    again = taken(tmp_path / "notes")
+    assert again.keys() == taken(tmp_path / "order").keys()
+    assert {name[:4] for name, times in again.items() if times > 1} == {"1.1."}
 
 
 @pytest.mark.long
@@ -58,7 +192,10 @@ def test_two_workers_survive_the_death_of_one(train, tmp_path):
     """Breaks when ranks restart at different epochs or a result is committed before all of them are done."""
     store, done = train("ray", workers=2, kill_at=1)
     assert store.table(done, "training").column("epoch").to_pylist() == [1, 2, 3, 4]
-    assert [max(a, b) for a, b in zip(epochs_begun(tmp_path, 4), epochs_begun(tmp_path, 4, rank=1), strict=True)] == [
+    assert [
+        max(a, b)
+        for a, b in zip(epochs_begun(tmp_path / "ray", 4), epochs_begun(tmp_path / "ray", 4, rank=1), strict=True)
+    ] == [
         1,
         2,
         1,

@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.plan import make_plan
-from tests.pipeline.fakes import run, stages
+from tests.pipeline.fakes import STEPS, run, stages
 
 
 def model(store, chosen) -> tuple[bytes, list]:
@@ -13,7 +13,7 @@ def model(store, chosen) -> tuple[bytes, list]:
 def test_a_training_that_was_cut_off_goes_on(store, log, tmp_path, epochs_before):
     """Breaks when an epoch that was checkpointed is trained again, or the weights come out differently."""
     chosen = stages(fit={"kind": "fit", "epochs": 3})
-    log.fail_after = 3 + 3 + 1 + epochs_before
+    log.fail_after = 3 + 3 + 1 + epochs_before * (1 + STEPS)
     with pytest.raises(OSError, match="disk"):
         run(store, chosen)
     log.fail_after = None

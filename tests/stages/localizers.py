@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -160,9 +159,8 @@ distributed.destroy_process_group()
 def train_rank(folder: Path, rank: int, kind: str, params: dict[str, Any]) -> None:
     """Train one rank's share and keep what it trained."""
     made = Made(folder / str(rank))
-    context = SimpleNamespace(
-        device="cpu", rank=rank, world_size=2, read=made.context().read, load=lambda: None, save=lambda *_: None
-    )
+    context = made.context()
+    context.rank, context.world_size = rank, 2
     training = stage_of(kind, **params).training(network(), made.rows(), 64, context)
     train(training, context)
     torch.save(training.network.state_dict(), folder / f"rank{rank}.pt")

@@ -11,7 +11,7 @@ from stages.vision.models import to_blobs
 from stages.vision.training import class_set_images, set_up, starting_classifier, training_images, training_rows
 from tests.stages import rooms
 
-CHOSEN = SimpleNamespace(epochs=2, schedule="steps", precision="float32", seed=3, processes=0)
+CHOSEN = SimpleNamespace(epochs=2, schedule="steps", precision="float32", seed=3, processes=0, clip_norm=None)
 
 
 @pytest.fixture
@@ -55,6 +55,32 @@ def test_an_image_looks_as_it_does_in_a_plain_training(rows):
     sets = class_set_images(rows, shown, (2, 2), CHOSEN, place())
     assert looks(plain) == looks(sets)
     assert len(set(looks(sets).values())) == 4
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+@pytest.mark.parametrize("kind", ["images", "sets"])
+def test_an_epoch_goes_on_at_any_batch(rows, kind, processes):
+    """Breaks when a resumed epoch sees other batches than the rest of the whole one, or reads those before again."""
+    read: list[str] = []
+
+    def noted(uri, offset, length):
+        read.append(uri)
+        return Path(uri).read_bytes()
+
+    chosen = SimpleNamespace(**{**vars(CHOSEN), "processes": processes})
+    here = SimpleNamespace(rank=0, world_size=1, read=noted)
+    made = training_images(rows, shown, 1, chosen, here), class_set_images(rows, shown, (1, 1), chosen, here)
+    batches = made[kind == "sets"]
+    whole = list(batches(1))
+    assert len(whole) == 4
+    for start in range(5):
+        read.clear()
+        rest = list(batches(1, start))
+        assert len(rest) == 4 - start
+        for one, other in zip(rest, whole[start:], strict=True):
+            assert torch.equal(one[0], other[0])
+            assert torch.equal(one[1], other[1])
+        assert len(read) == (0 if processes else 4 - start)
 
 
 def looks(batches):
