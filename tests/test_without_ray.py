@@ -40,10 +40,10 @@ descriptors = Descriptors()
 descriptors.append(features)
 assert transform(descriptors).maps.shape == maps.shape
 
-regressor = BoxRegressor(network.features, network.feature_dim, 1)
+regressor = BoxRegressor(network)
 before = [p.detach().clone() for p in regressor.parameters()]
 optimizer = torch.optim.SGD(regressor.parameters(), lr=0.1)
-loss = box_loss(regressor(images), torch.rand(4, 4))
+loss = box_loss(regressor(images)[0], torch.rand(4, 4))
 loss.backward()
 optimizer.step()
 assert any(not torch.equal(a, b) for a, b in zip(before, regressor.parameters()))

@@ -12,7 +12,17 @@ from numpy.typing import ArrayLike
 from stages.vision.boxes import area, clip, normalise, xyxy_to_xywh
 from stages.vision.images import resize
 
-__all__ = ["augment", "centre_crop", "crop_box", "flip_box", "from_centre_crop", "sample_crop", "to_centre_crop"]
+__all__ = [
+    "augment",
+    "centre_crop",
+    "crop_box",
+    "crop_start",
+    "flip_box",
+    "from_centre_crop",
+    "sample_crop",
+    "side_before_crop",
+    "to_centre_crop",
+]
 
 AREA_RANGE = (0.2, 1.0)
 ASPECT_RANGE = (3 / 4, 4 / 3)
@@ -73,20 +83,30 @@ def augment(
     return np.ascontiguousarray(pixels), xyxy_to_xywh(target).astype(np.float32)
 
 
+def side_before_crop(crop: int, fraction: float) -> int:
+    """Side to which an image is squashed, so that the centre crop is that fraction of it (224 and 0.875: 256)."""
+    return round(crop / fraction)
+
+
+def crop_start(resized: int, crop: int) -> int:
+    """First row and column of the centre crop."""
+    return round((resized - crop) / 2)
+
+
 def centre_crop(image: np.ndarray, resized: int = 256, crop: int = 224) -> np.ndarray:
     """PSOL's test input: squash to ``resized``, cut the central ``crop`` square (uint8 in, uint8 out)."""
-    start = _offset(resized, crop)
+    start = crop_start(resized, crop)
     return resize(image, resized)[start : start + crop, start : start + crop]
 
 
 def to_centre_crop(box: ArrayLike, width: int, height: int, resized: int = 256, crop: int = 224) -> np.ndarray:
     """Carry boxes ``(..., 4)`` from an image's pixels into fractions of its centre crop, not cut to it."""
-    return (normalise(box, width, height) * resized - _offset(resized, crop)) / crop
+    return (normalise(box, width, height) * resized - crop_start(resized, crop)) / crop
 
 
 def from_centre_crop(box: ArrayLike, width: int, height: int, resized: int = 256, crop: int = 224) -> np.ndarray:
     """Carry boxes ``(..., 4)`` from fractions of the centre crop back into the image's pixels."""
-    corners = (np.asarray(box, dtype=np.float64) * crop + _offset(resized, crop)) / resized
+    corners = (np.asarray(box, dtype=np.float64) * crop + crop_start(resized, crop)) / resized
     return corners * (width, height, width, height)
 
 

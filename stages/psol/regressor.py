@@ -1,44 +1,63 @@
-"""The class-agnostic box regressor of PSOL (Zhang et al., "Rethinking the Route Towards WSOL", CVPR 2020, -Sep)."""
+"""The box regressor of PSOL (Zhang et al., "Rethinking the Route Towards WSOL", CVPR 2020): -Sep and -Joint."""
 
 import numpy as np
 import torch
 from torch import nn
 
+from stages.vision.backbones import LocalizerNetwork
 from stages.vision.boxes import clip, denormalise, xywh_to_xyxy, xyxy_to_xywh
 from stages.vision.boxes import normalise as normalise_boxes
 
-__all__ = ["LOSS_WEIGHT", "BoxRegressor", "box_loss", "pixel_boxes", "regression_targets"]
+__all__ = ["BoxRegressor", "box_loss", "pixel_boxes", "regression_targets"]
 
 HIDDEN = 512
-LOSS_WEIGHT = 50.0
-"""Weight of the mean squared error in the released code; the paper's plain error undertrains at its learning rate."""
 
 
 class BoxRegressor(nn.Module):
-    """A backbone's features, pooling, and the head Linear(D, 512), ReLU, Linear(512, 4), Sigmoid.
+    """A network with the branch Linear(D, 512), ReLU, Linear(512, 4), Sigmoid on what its classifier reads.
 
-    pooling: side p of the grid to which the features are averaged before the head reads all ``D p p`` numbers. The
+    network: taken over; without `joint` it loses its classifier, in whose place the branch stands (-Sep).
+    pooling: side p of the grid to which features are averaged before the branch reads all ``D p p`` numbers. The
     paper's networks have p = 1; a larger p lets a small network tell where an activation is, which averaging hides.
+    joint: the classifier stays beside the branch (-Joint).
+
+    Raises: ValueError for a grid of features that other layers follow (VGG16's fully connected ones).
     """
 
-    def __init__(self, features: nn.Module, feature_dim: int, pooling: int = 1) -> None:
+    def __init__(self, network: LocalizerNetwork, pooling: int = 1, joint: bool = False) -> None:
         super().__init__()
-        self.features = features
-        self.feature_dim = feature_dim
+        if pooling > 1 and not network.has_cam:
+            said = f"the classes of {network.backbone or type(network).__name__} do not come from averaged features"
+            raise ValueError(f"{said}: pooling must be 1, not {pooling}")
+        numbers = network.classifier.in_features * pooling**2
+        if not joint:
+            del network.classifier
+        self.network = network
         self.pooling = pooling
-        self.head = nn.Sequential(
-            nn.Linear(feature_dim * pooling**2, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 4), nn.Sigmoid()
-        )
+        self.joint = joint
+        self.branch = nn.Sequential(nn.Linear(numbers, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 4), nn.Sigmoid())
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Boxes ``(B, 4)``, ``x, y, width, height`` in [0, 1] of the network input, of images ``(B, 3, S, S)``."""
-        pooled = nn.functional.adaptive_avg_pool2d(self.features(images), self.pooling)
-        return self.head(pooled.flatten(1))
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Boxes ``(B, 4)``, ``x, y, width, height`` in [0, 1] of the network input, and logits ``(B, C)`` of -Joint.
+
+        images: ``(B, 3, S, S)`` normalised.
+        """
+        if self.pooling == 1:
+            pooled = numbers = self.network.pooled(images)
+        else:
+            maps = self.network.class_features(images)
+            numbers = nn.functional.adaptive_avg_pool2d(maps, self.pooling).flatten(1)
+            pooled = maps.mean(dim=(2, 3))
+        return self.branch(numbers), self.network.classifier(pooled) if self.joint else None
 
 
-def box_loss(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """50 times the mean squared error over ``(B, 4)`` normalised ``x, y, width, height``, in float32."""
-    return LOSS_WEIGHT * nn.functional.mse_loss(predicted.float(), target.float())
+def box_loss(predicted: torch.Tensor, target: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+    """Mean squared error over ``(B, 4)`` normalised ``x, y, width, height``, in float32; weights: ``(B,)`` of images.
+
+    The sum of weights is not divided by: they have mean 1 over the training set, not over a batch.
+    """
+    errors = (predicted.float() - target.float()).square().mean(dim=1)
+    return (errors if weights is None else errors * weights).mean()
 
 
 def regression_targets(boxes: np.ndarray, width: float, height: float) -> np.ndarray:

@@ -1,0 +1,65 @@
+"""Which pseudo labels a regressor is trained on, and how much each of them counts."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from stages.vision.boxes import area, clip
+
+__all__ = ["EMPTY", "FLAGGED", "LABEL_COLUMNS", "NO_QUALITY", "QUALITIES", "PseudoLabels", "chosen", "quality_weights"]
+
+LABEL_COLUMNS = ("image_id", "boxes", "flag", "contrast", "image_width", "image_height")
+NO_QUALITY, CONTRAST, SCORE = QUALITIES = ("none", "contrast", "score")
+"""What a pseudo label is weighted by: nothing, the contrast of its map, or the score of its best box."""
+
+FLAGGED, EMPTY = "flagged", "empty"
+
+
+@dataclass
+class PseudoLabels:
+    """The pseudo labels that are trained on, and those that are left out.
+
+    boxes: image id -> best box ``(4,)`` float64 in pixels, cut to the image. quality: image id -> its quality, NaN
+    where it has none. whole: how many of these boxes are the whole image.
+    left_out: image id -> `FLAGGED` (a fallback) or `EMPTY` (no box, or none of its area lies in the image).
+    """
+
+    boxes: dict[str, np.ndarray] = field(default_factory=dict)
+    quality: dict[str, float] = field(default_factory=dict)
+    whole: int = 0
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def chosen(rows: Iterable[Mapping[str, Any]], quality: str = NO_QUALITY) -> PseudoLabels:
+    """Sort rows of `LABEL_COLUMNS`, one for each image; quality: one of `QUALITIES`."""
+    labels = PseudoLabels()
+    for row in rows:
+        name, size = row["image_id"], (row["image_width"], row["image_height"])
+        best = row["boxes"][0] if row["boxes"] else dict.fromkeys(("x0", "y0", "x1", "y1", "score"), 0.0)
+        box = clip([best["x0"], best["y0"], best["x1"], best["y1"]], *size)
+        if row["flag"] is not None or area(box) == 0:
+            labels.left_out[name] = EMPTY if row["flag"] is None else FLAGGED
+            continue
+        value = {NO_QUALITY: None, CONTRAST: row["contrast"], SCORE: best["score"]}[quality]
+        labels.boxes[name], labels.quality[name] = box, np.nan if value is None else float(value)
+        labels.whole += bool(area(box) == size[0] * size[1])
+    return labels
+
+
+def quality_weights(quality: ArrayLike) -> np.ndarray:
+    """Weights ``(N,)`` float64 with mean 1, in proportion to the quality of N pseudo labels.
+
+    A missing quality (NaN) counts as the mean of the others, a negative one as 0.
+    Raises: ValueError where none is known, or none is above 0.
+    """
+    known = np.maximum(np.asarray(quality, dtype=np.float64), 0.0)
+    missing = np.isnan(known)
+    if missing.all():
+        raise ValueError("no pseudo label has this quality")
+    mean = known[~missing].mean()
+    if mean == 0:
+        raise ValueError("no pseudo label has a quality above 0")
+    return np.where(missing, 1.0, known / mean)
