@@ -3,13 +3,14 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
+from typing import Any, ClassVar
 
 from pipeline.epochs import Training, train
 from pipeline.errors import UsageError
 from pipeline.stage import Inputs, Shard, ShardResult, Task, TrainContext, TrainStage, whole
 from pipeline.store import Store
 from schemas import TABLES
-from stages.vision.backbones import LocalizerNetwork
+from stages.vision.backbones import LocalizerNetwork, MapsItself
 from stages.vision.models import to_blobs
 from stages.vision.rows import IMAGE_COLUMNS
 from stages.vision.stream import Row
@@ -23,10 +24,20 @@ class LocalizerStage(TrainStage):
     """
 
     outputs = ("training",)
+    needs_cam: ClassVar[bool] = True
+    """Whether CAM must be defined for the classifier that it starts from."""
 
     @abstractmethod
     def training(self, network: LocalizerNetwork, rows: list[Row], size: int, context: TrainContext) -> Training:
         """What trains the network in place; size: side of its input, pixels. Raises ValueError for unfit data."""
+
+    def network(self, start: LocalizerNetwork) -> LocalizerNetwork:
+        """The network that is trained and kept, made of the classifier's: itself, where a method needs no other."""
+        return start
+
+    def card(self, network: LocalizerNetwork) -> dict[str, Any]:
+        """What the card says of this method: its name, and what it takes to build the network again."""
+        return {"method": self.kind}
 
     def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
         """One training."""
@@ -38,15 +49,19 @@ class LocalizerStage(TrainStage):
         (model,) = task.inputs["model"]
         try:
             rows = training_rows(context.table(done, "images", IMAGE_COLUMNS) for done in task.inputs["images"])
-            start = starting_classifier(params.model, partial(context.blob, model), rows, context.device)
+            blob = partial(context.blob, model)
+            start = starting_classifier(params.model, blob, rows, context.device, needs_cam=self.needs_cam)
+            if isinstance(start.network, MapsItself):
+                raise ValueError(f"{params.model!r} has more parts than a classifier: start from another model")
             size = params.input_size or start.card["input_size"]
-            training = self.training(start.network, rows, size, context)
+            network = self.network(start.network)
+            training = self.training(network, rows, size, context)
         except ValueError as error:
             raise UsageError(f"stage {self.name}: {error}") from error
         log = train(training, context)
-        card = {**start.card, "method": self.kind, "input_size": size, "seed": params.seed, "start": params.model}
+        card = {**start.card, **self.card(network), "input_size": size, "seed": params.seed, "start": params.model}
         table = TABLES["training"].from_rows([vars(epoch) for epoch in log])
-        return ShardResult({"training": table}, to_blobs(start.network, card))
+        return ShardResult({"training": table}, to_blobs(network, card))
 
     def check_drops(self, drops: Sequence[float]) -> None:
         """Refuse drops of the learning rate outside the training."""

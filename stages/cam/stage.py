@@ -11,8 +11,10 @@ from pipeline.params import option, reads
 from pipeline.stage import Context
 from stages.bases.class_maps import ClassMapStage, ClassMapWorker, Launched
 from stages.cam.cam import class_activation_maps, pooled_logits
+from stages.vision.backbones import MapsItself
 from stages.vision.batches import to_batch
 from stages.vision.inference import INFERENCE_PRECISIONS, Classifier, autocast, precision_ingredients
+from stages.vision.rows import PREDICTED
 from stages.vision.stream import Row
 from stages.vision.transfer import HostCopy, to_device
 
@@ -61,6 +63,11 @@ class Cam(ClassMapStage):
 class _CamWorker(ClassMapWorker):
     def check(self, model: Classifier) -> None:
         """CAM needs classes that come from one linear layer after global average pooling."""
+        classic = self.params.form == "classic" and self.params.negative_weights
+        if isinstance(model.network, MapsItself) and not classic:
+            raise ValueError(
+                f"maps of {model.card['method']} are classic, with negative weights: leave both options out"
+            )
         if not model.network.has_cam:
             raise ValueError(
                 f"the classes of {model.card['backbone']} do not come from one linear layer after global average"
@@ -73,18 +80,27 @@ class _CamWorker(ClassMapWorker):
 
     def launch(self, model: Classifier, batch: tuple[list[Row], np.ndarray]) -> Launched:
         """One pass over the features."""
-        (rows, pixels), params, device = batch, self.params, self.context.device
-        classifier = model.network.classifier
+        (rows, pixels), device = batch, self.context.device
         with self.context.timed("forward"), torch.inference_mode():
-            with autocast(device, params.precision, model.card["backbone"]):
-                features = model.network.class_features(to_batch(pixels, device))
-            # outside: maps and logits are sums over all channels
-            if params.classes == "predicted":
-                labels = pooled_logits(features, classifier.weight, classifier.bias).argmax(dim=1)
-            else:
-                labels = to_device(np.array([row["label"] for row in rows]), device)
-            weight = classifier.weight if params.negative_weights else classifier.weight.clamp(min=0)
-            maps = class_activation_maps(features, weight, labels)
-            if params.form == "simplified":
-                maps = maps + classifier.bias[labels].float()[:, None, None]
+            own = self.params.classes != PREDICTED
+            labels = to_device(np.array([row["label"] for row in rows]), device) if own else None
+            labels, maps = self._maps(model, to_batch(pixels, device), labels)
             return rows, HostCopy(labels), HostCopy(maps)
+
+    def _maps(
+        self, model: Classifier, images: torch.Tensor, labels: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Labels and their maps; without labels, of the predicted classes."""
+        params, network, classifier = self.params, model.network, model.network.classifier
+        with autocast(self.context.device, params.precision, model.card["backbone"]):
+            if isinstance(network, MapsItself):
+                return network.class_maps(images, labels)
+            features = network.class_features(images)
+        # outside: maps and logits are sums over all channels
+        if labels is None:
+            labels = pooled_logits(features, classifier.weight, classifier.bias).argmax(dim=1)
+        weight = classifier.weight if params.negative_weights else classifier.weight.clamp(min=0)
+        maps = class_activation_maps(features, weight, labels)
+        if params.form == "simplified":
+            maps = maps + classifier.bias[labels].float()[:, None, None]
+        return labels, maps

@@ -21,10 +21,10 @@ from pipeline.store import Store
 from schemas import TABLES
 from stages.classify.augment import Augmentation, augment
 from stages.vision.backbones import (
-    BACKBONES,
     Loaded,
     LocalizerNetwork,
     WeightsError,
+    backbone,
     build,
     is_file,
     load_state,
@@ -52,7 +52,7 @@ class ClassifyParams:
     """Parameters of `classify`."""
 
     images: str = reads("images", "ingest", "the images")
-    backbone: str = option("smallnet", "name of the network, see stages/vision/backbones", choices=tuple(BACKBONES))
+    backbone: str = option("smallnet", "name of the network, see docs/backbones.md, or timm:<vision transformer>")
     start: str | None = reads("model", None, "classifier whose network the training starts from, in place of weights")
     weights: str = option(
         _SCRATCH, "scratch, a torchvision weights name, timm:<name>, or a .safetensors / .pth file or URI"
@@ -71,6 +71,7 @@ class ClassifyParams:
     min_crop: float = option(1.0, "smallest area of the random resized crop, fraction of the image; 1: no crop")
     flip: bool = option(False, "mirror half of the images")
     jitter: float = option(0.0, "largest change of brightness and contrast, fraction")
+    clip_norm: float | None = option(None, "largest norm of the gradients together; null: any", at_least=0)
     precision: str = option("float32", "float32 or bfloat16 (autocast)", choices=PRECISIONS)
     seed: int = option(0, "seed of initial weights, order and augmentation")
     refit: str = option(
@@ -90,15 +91,19 @@ class Classify(TrainStage):
     outputs = ("training",)
 
     def check(self) -> None:
-        """Refuse two origins of the weights."""
+        """Refuse an unknown network, and two origins of the weights."""
         super().check()
+        try:
+            backbone(self.params.backbone)
+        except (ValueError, ModuleNotFoundError) as error:
+            raise UsageError(f"stage {self.name}: {error}") from error
         if self.params.start is not None and self.params.weights != _SCRATCH:
             raise UsageError(f"stage {self.name}: start and weights exclude each other: leave one of them out")
 
     def ingredients(self) -> Mapping[str, Any]:
         """The content of a weights file, and which network the backbone's name stands for."""
         file = _content_of(self.params.weights) if is_file(self.params.weights) else None
-        version = BACKBONES[self.params.backbone].version
+        version = backbone(self.params.backbone).version
         return {
             **({"weights_file": file} if file is not None else {}),
             **({"network": version} if version > 1 else {}),
@@ -121,7 +126,7 @@ class Classify(TrainStage):
         if not trained and params.epochs:
             raise UsageError(f"stage {self.name}: no image is of split train")
         network = self._network(classes, task.inputs.get("start", ()), context)
-        size = params.input_size or BACKBONES[params.backbone].input_size
+        size = params.input_size or backbone(params.backbone).input_size
         network = network.to(context.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         log = train(self._training(network, trained, size, context), context) if params.epochs else []
         card = {

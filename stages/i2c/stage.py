@@ -62,6 +62,7 @@ class I2cParams:
     crop: float = option(0.875, "side of the random crop, fraction of the image's; 1: no crop")
     keep_aspect: bool = option(True, "crop squares; false: crops of the image's aspect ratio, squashed")
     mirror: bool = option(True, "mirror half of the images")
+    clip_norm: float | None = option(None, "largest norm of the gradients together; null: any", at_least=0)
     precision: str = option("float32", "float32 or bfloat16 (autocast)", choices=PRECISIONS)
     seed: int = option(0, "seed of order, views, seeds and of the centres' start")
     processes: int = option(0, "loading processes of a worker", resource=True)
@@ -71,7 +72,7 @@ class I2c(LocalizerStage):
     """Inter-image communication: training with stochastic and global consistency beside cross-entropy."""
 
     kind = "i2c"
-    version = 1
+    version = 2
     Params = I2cParams
 
     def check(self) -> None:
@@ -111,7 +112,7 @@ class I2c(LocalizerStage):
             params.learning_rate, params.head_rate, params.bias_rate, params.weight_decay, params.decay_biases
         )
         made = set_up(batches, groups_of_four(*network.trained_parameters(), rates), params, params.drops)
-        return Training(together, loss, **vars(made), begin=begin)
+        return Training(together, loss, **vars(made), begin=begin, generators=(together.generator,))
 
     def _together(self, network: LocalizerNetwork) -> I2cNetwork:
         """The network and its class centres."""

@@ -51,6 +51,7 @@ class MinmaxParams:
     crop: float = option(0.875, "side of the random crop, fraction of the image's; 1: no crop")
     mirror: bool = option(True, "mirror half of the images")
     upside_down: bool = option(False, "turn half of the images upside down (released code)")
+    clip_norm: float | None = option(None, "largest norm of the gradients together; null: any", at_least=0)
     precision: str = option("float32", "float32 or bfloat16 (autocast)", choices=PRECISIONS)
     seed: int = option(0, "seed of order and views")
     processes: int = option(0, "loading processes of a worker", resource=True)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from stages.vision.backbones import LocalizerNetwork, build, weights_hash
+from stages.vision.backbones import LocalizerNetwork, TaughtNetwork, TwoBranchNetwork, build, weights_hash
 from stages.vision.tensor_bytes import load, save
 
 WEIGHTS = "model.safetensors"
@@ -28,8 +28,16 @@ def read_card(data: bytes) -> dict[str, Any]:
 
 
 def classifier_network(card: Mapping[str, Any], weights: bytes, device: str = "cpu") -> LocalizerNetwork:
-    """The network of a classifier's card (`backbone`, `num_classes`), in eval mode, channels last."""
+    """The network of a classifier's card, in eval mode, channels last.
+
+    card: `backbone` and `num_classes`; `acol_threshold` where there is a second branch (ACoL); `teacher_hidden` where a
+    teacher gives the classes (SD-CAM).
+    """
     network = build(card["backbone"], card["num_classes"])
+    if "acol_threshold" in card:
+        network = TwoBranchNetwork(network, card["acol_threshold"])
+    if "teacher_hidden" in card:
+        network = TaughtNetwork(network, card["teacher_hidden"])
     return ready(network, weights, device)
 
 

@@ -4,14 +4,13 @@ Libraries of networks take longer to import than planning a run takes, so they a
 """
 
 from collections import OrderedDict
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
-__all__ = ["LocalizerNetwork", "conv_head", "without_strides"]
+__all__ = ["LocalizerNetwork", "MapsItself", "conv_head", "without_strides"]
 
-_HEADS = ("head", "classifier")
 Named = list[tuple[str, nn.Parameter]]
 
 
@@ -23,9 +22,11 @@ class LocalizerNetwork(nn.Module):
     has_cam: a class activation map is ``classifier.weight[c]`` over `class_features`; False where classes do not come
     from GAP and a linear layer, and CAM is not defined.
     backbone: name of the entry that `build` made the network from; empty for others.
+    heads: names of the children that train at the head's rate.
     """
 
     has_cam: ClassVar[bool] = True
+    heads: ClassVar[tuple[str, ...]] = ("head", "classifier")
 
     def __init__(
         self,
@@ -67,9 +68,20 @@ class LocalizerNetwork(nn.Module):
         """The named parameters that train: those below the head, and those of head and classifier."""
         trained = [(name, parameter) for name, parameter in self.named_parameters() if parameter.requires_grad]
         return (
-            [(name, parameter) for name, parameter in trained if name.split(".")[0] not in _HEADS],
-            [(name, parameter) for name, parameter in trained if name.split(".")[0] in _HEADS],
+            [(name, parameter) for name, parameter in trained if name.split(".")[0] not in self.heads],
+            [(name, parameter) for name, parameter in trained if name.split(".")[0] in self.heads],
         )
+
+
+@runtime_checkable
+class MapsItself(Protocol):
+    """A network with more parts than a classifier, whose maps are not those of `class_features` and `classifier`."""
+
+    def class_maps(self, images: torch.Tensor, labels: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Labels ``(B,)`` and their maps ``(B, h, w)`` float32 of normalised images ``(B, 3, S, S)``.
+
+        labels: None: of the largest logits.
+        """
 
 
 def conv_head(channels: int, *widths: int) -> nn.Sequential:

@@ -1,0 +1,50 @@
+"""Self-produced guidance: what a map is sure of, object or background, teaches another layer.
+
+Zhang et al., "Self-produced Guidance for Weakly-supervised Object Localization", ECCV 2018, section 3.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
+
+__all__ = ["IGNORED", "Sureness", "guidance_mask", "guided_loss", "masked_cross_entropy"]
+
+IGNORED = 255
+
+
+@dataclass(frozen=True)
+class Sureness:
+    """Where a guide is sure: object above `high`, background below `low`. Raises ValueError for low above high."""
+
+    high: float
+    low: float
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError(f"a guide's low threshold {self.low:g} is above its high one {self.high:g}")
+
+
+def guidance_mask(guide: torch.Tensor, sureness: Sureness) -> torch.Tensor:
+    """1 where the guide exceeds the high threshold, 0 where it is below the low one, elsewhere 255; no gradient.
+
+    guide: ``(B, h, w)`` in [0, 1]. Returns: ``(B, h, w)`` uint8.
+    """
+    mask = torch.full_like(guide, IGNORED, dtype=torch.uint8)
+    return mask.masked_fill(guide.detach() > sureness.high, 1).masked_fill(guide.detach() < sureness.low, 0)
+
+
+def masked_cross_entropy(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The mean binary cross-entropy over the positions of the batch that are not ignored; 0 where all are.
+
+    logits: ``(B, h, w)`` of any float type; mask: ``(B, h, w)`` of `guidance_mask`.
+    """
+    counts = mask != IGNORED
+    losses = binary_cross_entropy_with_logits(logits.float(), (mask == 1).float(), reduction="none")
+    return torch.where(counts, losses, 0).sum() / counts.sum().clamp(min=1)
+
+
+def guided_loss(logits: torch.Tensor, guide: torch.Tensor, sureness: Sureness) -> torch.Tensor:
+    """`masked_cross_entropy` of logits ``(B, h, w)`` under a guide ``(B, h', w')``, resampled bilinearly to them."""
+    fitted = interpolate(guide.detach().float().unsqueeze(1), logits.shape[-2:], mode="bilinear", align_corners=False)
+    return masked_cross_entropy(logits, guidance_mask(fitted.squeeze(1), sureness))
