@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 
@@ -15,11 +15,12 @@ from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.backbones.resnet import resnet50, seresnet50
 from stages.vision.backbones.smallnet import SmallNet
 from stages.vision.backbones.vgg import vgg16, vgg16_acol, vgg16_acol28, vgg16_cam, vgg16_gap
-from stages.vision.backbones.vit import vit_s16, vit_s16_gap
+from stages.vision.backbones.vit import timm_input_size, timm_vit, vit_s16, vit_s16_gap, vit_tiny_p8
 
 __all__ = ["BACKBONES", "Backbone", "backbone", "build", "tap_path"]
 
 _OURS = Layout()
+_TIMM = "timm:"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Backbone:
     input_size: side in pixels of the square that the paper's setting feeds the network.
     taps: name of a layer in the literature -> module path inside the network; the first is the default.
     layout: what the names in published weights mean.
+    aside: taps that nothing else in the network depends on, such as a transformer's `keys`; never a default.
     version: rises when the same name builds another network, so that trainings of the old one are not taken for it.
     """
 
@@ -39,6 +41,7 @@ class Backbone:
     taps: Mapping[str, str]
     layout: Layout = _OURS
     version: int = 1
+    aside: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def default_tap(self) -> str:
@@ -60,6 +63,7 @@ _MIXED_6 = {"mixed_6e": "Mixed_6e", "mixed_5d": "Mixed_5d"}
 _DENSENET = _taps(features="", denseblock4="denseblock4", transition3="transition3", denseblock3="denseblock3")
 _EFFICIENTNET = _taps(features="", stage7="7", stage6="6", stage5="5", stage4="4")
 _PATCHES = _taps(features="")
+_KEYS = _taps(keys="keys")
 
 _FC = Layout(renames=((r"^fc\.", "classifier."),))
 _CLASSIFIER_1 = Layout(renames=((r"^classifier\.1\.", "classifier."),))
@@ -79,7 +83,7 @@ _TO_MIXED_6E = Layout(unused=("Mixed_7", "AuxLogits.", "auxiliary."))
 _DENSE = Layout(renames=((r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2"),))  # as in files of 2017
 _VIT = Layout(
     renames=(
-        (r"^(?=cls_token$|pos_embed$|patch_embed\.|blocks\.|norm\.)", "features.transformer."),
+        (r"^(?=cls_token$|reg_token$|pos_embed$|patch_embed\.|norm_pre\.|blocks\.|norm\.)", "features.transformer."),
         (r"^head\.(?=weight|bias)", "classifier."),
     )
 )
@@ -105,15 +109,23 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType(
             Backbone("inception_v3_spg", inception_v3_spg, 224, _taps(**_MIXED_6), _TO_MIXED_6E),
             Backbone("densenet161", densenet161, 224, _DENSENET, _DENSE),
             Backbone("efficientnet_b7", efficientnet_b7, 600, _EFFICIENTNET, _CLASSIFIER_1),
-            Backbone("vit_s16", vit_s16, 224, _PATCHES, _VIT),
-            Backbone("vit_s16_gap", vit_s16_gap, 224, _PATCHES, _VIT),
+            Backbone("vit_s16", vit_s16, 224, _PATCHES, _VIT, aside=_KEYS),
+            Backbone("vit_s16_gap", vit_s16_gap, 224, _PATCHES, _VIT, aside=_KEYS),
+            Backbone("vit_tiny_p8", vit_tiny_p8, 64, _PATCHES, _VIT, aside=_KEYS),
         )
     }
 )
 
 
 def backbone(name: str) -> Backbone:
-    """Look a backbone up; an unknown name is a ValueError that names the nearest known one."""
+    """Look a backbone up; ``timm:<name>`` is any vision transformer of timm, which is imported then.
+
+    Raises: ValueError for an unknown name, which names the nearest known one.
+    """
+    if name.startswith(_TIMM):
+        model = name.removeprefix(_TIMM)
+        size = timm_input_size(model)
+        return Backbone(name, partial(timm_vit, name=model), size, _PATCHES, _VIT, aside=_KEYS)
     if name not in BACKBONES:
         raise ValueError(_unknown("backbone", name, BACKBONES))
     return BACKBONES[name]
@@ -133,9 +145,10 @@ def tap_path(name: str, tap: str | None = None) -> str:
     """Module path of a backbone's tap (None: its default); an unknown tap is a ValueError naming the nearest."""
     entry = backbone(name)
     tap = entry.default_tap if tap is None else tap
-    if tap not in entry.taps:
-        raise ValueError(_unknown(f"tap of {name}", tap, entry.taps))
-    return entry.taps[tap]
+    known = {**entry.taps, **entry.aside}
+    if tap not in known:
+        raise ValueError(_unknown(f"tap of {name}", tap, known))
+    return known[tap]
 
 
 def _unknown(kind: str, name: str, known: Mapping[str, object]) -> str:

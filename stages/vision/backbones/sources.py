@@ -1,5 +1,6 @@
 """Where weights come from: a file, local or remote, torchvision's names, timm's names. All end as a state dict."""
 
+import argparse
 import difflib
 import io
 from collections.abc import Mapping
@@ -68,7 +69,8 @@ def _bytes(source: str) -> bytes:
 
 
 def _unpickled(data: bytes) -> Any:
-    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    with torch.serialization.safe_globals([argparse.Namespace]):  # DINO's checkpoints hold their command's arguments
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
 def _nest(found: Mapping[str, Any]) -> str | None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from stages.vision.backbones.layouts import Layout
 from stages.vision.backbones.networks import LocalizerNetwork
-from stages.vision.backbones.registry import BACKBONES
+from stages.vision.backbones.registry import backbone
 from stages.vision.backbones.sources import SCRATCH, WeightsError, read_state
 
 __all__ = ["Loaded", "load_state", "load_weights", "weights_hash"]
@@ -94,7 +94,7 @@ def weights_hash(network: nn.Module) -> str:
 
 def _layout(network: nn.Module) -> Layout:
     name = network.backbone if isinstance(network, LocalizerNetwork) else ""
-    return BACKBONES[name].layout if name in BACKBONES else Layout()
+    return backbone(name).layout if name else Layout()
 
 
 def _found(state: State, names: Mapping[str, str | None], own: State, source: str) -> dict[str, torch.Tensor]:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from stages.vision.backbones import LocalizerNetwork, build
+from stages.vision.backbones import LocalizerNetwork, build, tap_path, tapped
 from stages.vision.backbones.networks import conv_head
 
 
@@ -67,13 +67,40 @@ def test_trained_parameters_are_all_that_train_once():
     ]  # fmt: skip
 
 
+def last_keys(transformer, images):
+    """Keys of the last block by the formulas of attention, (B, tokens, heads x channels): from its input up."""
+    tokens = transformer.norm_pre(transformer._pos_embed(transformer.patch_embed(images)))
+    for block in transformer.blocks[:-1]:
+        tokens = block(tokens)
+    attention, last = transformer.blocks[-1].attn, transformer.blocks[-1]
+    width = attention.num_heads * attention.head_dim
+    weight, bias = attention.qkv.weight[width : 2 * width], attention.qkv.bias[width : 2 * width]
+    return nn.functional.linear(last.norm1(tokens), weight, bias)
+
+
+@pytest.mark.parametrize(("side", "grid"), [((64, 64), (8, 8)), ((48, 80), (6, 10))])
+def test_keys_are_those_of_the_last_block(side, grid):
+    """Breaks when queries or values, another block, the class token, or columns first pass for the keys."""
+    network, images = build("vit_tiny_p8", 2).eval(), torch.randn(2, 3, *side)
+    with torch.inference_mode(), tapped(network, tap_path("vit_tiny_p8", "keys")) as keys:
+        alone = network.features(images)
+        expected = last_keys(network.get_submodule("features.transformer"), images)[:, 1:]
+    assert keys.output.shape == (2, 96, *grid)
+    torch.testing.assert_close(keys.output.flatten(2).mT, expected)
+    with torch.inference_mode():
+        torch.testing.assert_close(network.features(images), alone)
+    assert not network.get_submodule("features.transformer.blocks.3.attn.qkv")._forward_hooks
+
+
 def test_tokens_are_where_their_patches_are():
     """Breaks when tokens are laid out by columns, or the class token is taken for the first patch.
 
-    Without blocks between, a token depends on its own patch alone.
+    Where blocks add nothing, a token depends on its own patch alone.
     """
     features = build("vit_s16_gap", 2).features.eval()
-    features.get_submodule("transformer").blocks = nn.Sequential()
+    for block in features.get_submodule("transformer").blocks.children():  # type: ignore[union-attr]
+        for layer in (block.get_submodule("attn.proj"), block.get_submodule("mlp.fc2")):
+            nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
     images = torch.zeros(1, 3, 48, 64)
     with torch.inference_mode():
         before = features(images)

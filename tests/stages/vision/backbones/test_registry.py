@@ -27,6 +27,7 @@ SHAPES = {
     "efficientnet_b7": (2560, 19, 19),
     "vit_s16": (384, 14, 14),
     "vit_s16_gap": (384, 14, 14),
+    "vit_tiny_p8": (96, 8, 8),
 }
 
 
@@ -50,7 +51,13 @@ def test_maps_of_a_class_fit_the_classifier(name):
 
 @pytest.mark.parametrize(
     ("name", "side", "grid"),
-    [("vgg16", 448, 14), ("inception_v3_spg", 320, 40), ("vgg16_acol28", 320, 40), ("vit_s16", 448, 28)],
+    [
+        ("vgg16", 448, 14),
+        ("inception_v3_spg", 320, 40),
+        ("vgg16_acol28", 320, 40),
+        ("vit_s16", 448, 28),
+        ("vit_tiny_p8", 96, 12),
+    ],
 )
 def test_other_input_sizes(name, side, grid):
     """Breaks when a network is tied to its own size: DDT reads VGG16 at 448, I2C and SPG work at 320."""
@@ -61,7 +68,8 @@ def test_other_input_sizes(name, side, grid):
 @pytest.mark.parametrize("name", BACKBONES)
 def test_every_tap_is_a_map(name):
     """Breaks when a layer is renamed, which would only be noticed when somebody asks for it."""
-    shapes = {tap: feature_shape(name, None, tap) for tap in backbone(name).taps}
+    entry = backbone(name)
+    shapes = {tap: feature_shape(name, None, tap) for tap in (*entry.taps, *entry.aside)}
     assert all(len(shape) == 3 for shape in shapes.values())
     assert shapes[backbone(name).default_tap] == SHAPES[name]
 
@@ -109,6 +117,34 @@ def test_unknown_names():
     with pytest.raises(ValueError, match="'relu5_3'"):
         tap_path("vgg16", "relu53")
     assert tap_path("vgg16") == "features.30"
+    with pytest.raises(ValueError, match="unknown tap of vit_s16 'key': did you mean 'keys'"):
+        tap_path("vit_s16", "key")
+
+
+def test_transformers_of_timm_by_name():
+    """Breaks when a transformer that the table does not list cannot be built, or its registers pass for patches."""
+    name = "timm:vit_small_patch14_reg4_dinov2.lvd142m"
+    entry = backbone(name)
+    assert (entry.input_size, list(entry.taps), list(entry.aside)) == (518, ["features"], ["keys"])
+    with torch.device("meta"):
+        network = entry.builder(7).eval()
+        assert network.features(meta_images(56)).shape == (2, 384, 4, 4)
+        assert network(meta_images(56)).shape == (2, 7)
+    assert tap_path(name, "keys") == "features.keys"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("vit_small_patch15", "timm knows no network 'vit_small_patch15'"),
+        ("resnet10t", "timm builds no vision transformer 'resnet10t'"),
+        ("test_efficientnet", "timm builds no vision transformer 'test_efficientnet'"),
+    ],
+)
+def test_what_is_no_transformer_of_timm(name, said):
+    """Breaks when a typing error, or a network without patches, fails in the middle of a forward pass."""
+    with pytest.raises(ValueError, match=said):
+        backbone(f"timm:{name}").builder(2)
 
 
 def test_the_table_imports_no_library_of_networks():

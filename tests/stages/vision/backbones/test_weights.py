@@ -1,3 +1,5 @@
+import argparse
+
 import pytest
 import timm
 import torch
@@ -170,6 +172,39 @@ def test_self_supervised_weights_without_a_classifier():
     loaded = load_state(network, state, "dino.pth", keep_head=False)
     assert (loaded.fresh, loaded.unused) == (("classifier",), ("head",))
     torch.testing.assert_close(network.get_parameter("features.transformer.pos_embed"), body["pos_embed"])
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        dict,
+        lambda body: {
+            "teacher": {f"module.backbone.{name}": tensor for name, tensor in body.items()},
+            "student": {},
+            "args": argparse.Namespace(arch="vit_small"),
+        },
+        lambda body: {"teacher": {f"backbone.{name}": tensor for name, tensor in body.items()}},
+        lambda body: {"state_dict": {f"module.{name}": tensor for name, tensor in body.items()}},
+    ],
+    ids=["bare", "teacher with module.backbone.", "teacher with backbone.", "module."],
+)
+def test_dino_files(tmp_path, wrap):
+    """Breaks when DINO's files, headless or with a projection head, no longer fill ViT-S/16 with all their layers."""
+    theirs = timm.create_model("vit_small_patch16_224", num_classes=0).eval()
+    torch.manual_seed(3)
+    state = {name: torch.randn_like(tensor) * 0.02 for name, tensor in theirs.state_dict().items()}
+    theirs.load_state_dict(state)
+    projection = {"head.mlp.0.weight": torch.zeros(2, 2), "head.last_layer.weight_v": torch.zeros(2, 2)}
+    wrapped = wrap(state if wrap is dict else {**state, **projection})
+    torch.save(wrapped, tmp_path / "dino.pth")
+    network = build("vit_s16", 3).eval()
+    loaded = load_weights(network, str(tmp_path / "dino.pth"), keep_head=False)
+    assert loaded.fresh == ("classifier",)
+    assert loaded.unused == (() if wrap is dict else ("head",))
+    images = torch.randn(1, 3, 224, 224)
+    with torch.inference_mode():
+        expected = theirs.forward_features(images)[:, 1:].mT  # type: ignore[operator]
+        torch.testing.assert_close(network.features(images).flatten(2), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_other_number_of_classes():

@@ -1,0 +1,52 @@
+"""From an eigenvector to a foreground: the two sides, which of them is the object, and the object's component.
+
+Wang et al., CVPR 2022, section 3.2: sides are divided at the mean; the side of the token with the largest absolute
+value is the object. A small side has the larger values.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from stages.vision.boxes import clip, mask_extent
+
+__all__ = ["Sides", "component_box", "seed_component", "sides"]
+
+_TIE = 1e-9
+
+
+class Sides(NamedTuple):
+    """vector: ``(n,)`` float64, the sign chosen. foreground: ``(n,)`` bool, the seed's side. seed: its index."""
+
+    vector: np.ndarray
+    foreground: np.ndarray
+    seed: int
+
+
+def sides(vector: np.ndarray) -> Sides:
+    """Divide at the mean and turn the sign so that the seed, the largest absolute value, is foreground.
+
+    Of values that differ by rounding alone, the first is the seed. vector: ``(n,)`` float64, of either sign.
+    """
+    sizes = np.abs(vector)
+    seed = int(np.argmax(sizes >= (1 - _TIE) * sizes.max()))
+    mean = vector.mean()
+    if vector[seed] > mean:
+        return Sides(vector, vector > mean, seed)
+    return Sides(-vector, ~(vector > mean), seed)
+
+
+def seed_component(foreground: np.ndarray, seed: int) -> np.ndarray:
+    """The 4-connected component of a ``(h, w)`` bool mask that holds the seed (a flat index), as a bool mask."""
+    _, labels = cv2.connectedComponents(np.ascontiguousarray(foreground, dtype=np.uint8), connectivity=4)
+    component: np.ndarray = labels == labels.ravel()[seed]
+    return component
+
+
+def component_box(component: np.ndarray, patch: int, width: int, height: int) -> np.ndarray:
+    """TokenCut's box: the extent of a ``(h, w)`` bool mask in pixels, ``(4,)`` half-open x0, y0, x1, y1.
+
+    patch: side of a token in pixels. width, height: of the image, to which the box is clipped.
+    """
+    return clip(mask_extent(component) * patch, width, height)

@@ -1,0 +1,40 @@
+import numpy as np
+
+from stages.ncut.partition import component_box, seed_component, sides
+
+
+def test_the_seed_decides_which_side_is_the_object():
+    """Breaks when the sign is left to the eigensolver, or the mean is not what divides."""
+    vector = np.array([0.1, 0.2, -0.9, 0.1, -0.5])
+    for sign in (1, -1):
+        found = sides(sign * vector)
+        np.testing.assert_array_equal(found.vector, -vector)
+        assert found.foreground.tolist() == [False, False, True, False, True]
+        assert found.seed == 2
+
+
+def test_the_mean_divides_not_zero():
+    """Breaks when values above 0 and below the mean become foreground."""
+    assert sides(np.array([9.0, 1.0, 1.0, 1.0])).foreground.tolist() == [True, False, False, False]
+
+
+def test_the_first_of_equal_values_is_the_seed():
+    """Breaks when rounding of the solver chooses among equal values, and with them the object."""
+    vector = np.array([0.0, -1.0, 1.0 + 1e-12, 0.5])
+    assert sides(vector).seed == 1
+    assert sides(vector).vector[1] > 0
+
+
+def test_the_component_of_the_seed_is_4_connected():
+    """Breaks when diagonal neighbours join the object, as they do in our boxes, or another component is taken."""
+    foreground = np.array([[1, 1, 0, 0], [0, 0, 1, 0], [1, 0, 1, 1]], dtype=bool)
+    assert np.flatnonzero(seed_component(foreground, 6)).tolist() == [6, 10, 11]
+    assert np.flatnonzero(seed_component(foreground, 0)).tolist() == [0, 1]
+
+
+def test_the_box_ends_at_the_image():
+    """Breaks when the far side is inclusive, x and y are exchanged, or padding beyond the image counts."""
+    component = np.zeros((4, 5), dtype=bool)
+    component[1:4, 2] = True
+    assert component_box(component, 16, 80, 64).tolist() == [32, 16, 48, 64]
+    assert component_box(component, 16, 45, 60).tolist() == [32, 16, 45, 60]
