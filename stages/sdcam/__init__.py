@@ -1,0 +1,1 @@
+"""Self-distillation CAM, the seeds of LCAR (Pan et al., AAAI 2023)."""

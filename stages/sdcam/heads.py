@@ -1,0 +1,25 @@
+"""What SD-CAM trains: two heads over the summaries that a frozen transformer gives (Pan et al., AAAI 2023)."""
+
+import torch
+from torch import nn
+
+from stages.vision.backbones import TaughtNetwork
+
+__all__ = ["Heads"]
+
+
+class Heads(nn.Module):
+    """Teacher and student of a network, without its transformer, so that training and checkpoints are theirs alone."""
+
+    def __init__(self, network: TaughtNetwork) -> None:
+        super().__init__()
+        self.teacher = network.teacher
+        self.student = network.classifier
+
+    def forward(self, summaries: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits ``(B, C)`` of teacher and student, z_t and z_s.
+
+        summaries: class token and mean patch token, ``(B, 2 D)``. The student reads the second: the linear layer of a
+        mean is the mean of its maps.
+        """
+        return self.teacher(summaries), self.student(summaries[:, summaries.shape[1] // 2 :])

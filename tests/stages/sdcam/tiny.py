@@ -1,0 +1,33 @@
+"""A tiny vision transformer as a classifier of the six made images."""
+
+import json
+from typing import Any
+
+import torch
+
+from stages.vision.backbones import LocalizerNetwork, build
+from stages.vision.models import CARD, WEIGHTS, classifier_network, to_blobs
+
+BACKBONE = "vit_tiny_p8"
+
+
+def blobs() -> dict[str, bytes]:
+    """A model as stage classify makes it of given weights: seeded here, all layers fresh."""
+    card = {"method": "classify", "backbone": BACKBONE, "num_classes": 2, "classes": ["cat", "dog"]}
+    return to_blobs(build(BACKBONE, 2, seed=5), {**card, "input_size": 64, "seed": 5})
+
+
+def network_of(made: dict[str, bytes]) -> Any:
+    """The network of an artifact, as stages cam and localize load it."""
+    return classifier_network(json.loads(made[CARD]), made[WEIGHTS])
+
+
+def student() -> LocalizerNetwork:
+    """The network that `blobs` keeps."""
+    network: LocalizerNetwork = network_of(blobs())
+    return network
+
+
+def tensors(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Copies of all parameters and buffers."""
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
