@@ -23,6 +23,7 @@ from benchmarks.devices import compare, compute
 from benchmarks.environment import environment
 from benchmarks.figures import Bar, Measured
 from benchmarks.rates import rates
+from benchmarks.training_step import Setting, training_rates
 
 TOLERANCES = {
     "logits_difference": Bar(1e-3, "<=", "of the largest logit"),
@@ -43,8 +44,11 @@ def check(folder: Path, *, cuda: bool) -> Iterator[Measured]:
     for name, value in found.items():
         yield Measured(name, value, 1, reason=None if cuda else NO_GPU)
     yield from rates(folder / "rates-cpu", "cpu")
+    yield from training_rates(Setting("smallnet", size=64, classes=20))
     if cuda:
         yield from rates(folder / "rates-cuda", "cuda")
+        on_gpu = Setting("resnet50", size=224, batch=80, classes=1000, steps=10, device="cuda", precision="bfloat16")
+        yield from training_rates(on_gpu)
 
 
 def machine() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.busy import busy_seconds
 from benchmarks.environment import processors
 from benchmarks.figures import Measured
 from benchmarks.in_process import Chain
@@ -97,21 +98,7 @@ def _stage_rate(folder: Path, case: Case, device: str) -> tuple[float, float | N
     if kernels is None:
         return images / seconds, None
     kernels.stop()
-    return images / seconds, min(1.0, _busy_seconds(kernels) / seconds)
-
-
-def _busy_seconds(kernels: profile) -> float:
-    """Time that at least one kernel or copy took, in seconds."""
-    spans = sorted(
-        (event.time_range.start, event.time_range.end)
-        for event in kernels.events() or ()
-        if event.device_type.name == "CUDA"
-    )
-    busy, reached = 0.0, float("-inf")
-    for start, end in spans:
-        busy += max(0.0, end - max(start, reached))
-        reached = max(reached, end)
-    return busy / 1e6
+    return images / seconds, min(1.0, busy_seconds(kernels) / seconds)
 
 
 def _wait(device: str) -> None:

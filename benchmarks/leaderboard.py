@@ -1,0 +1,116 @@
+"""A leaderboard in Markdown from finished runs, one a seed: `python -m benchmarks.leaderboard RUN_ROOT [RUN_ROOT ...]`.
+
+The values are the runs' own metrics, averaged over the runs. Added to them is what needs every image: the paired
+bootstrap of MaxBoxAcc, each source of maps at its own best threshold, against the maps that stage `cam` made, over the
+images of all runs. Where the config evaluates `dev`, that column is what choices may be made by.
+"""
+
+import statistics
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs import output
+from jobs.target import Target, open_target
+from stages.evaluate.bootstrap import paired_difference
+from stages.evaluate.cuts.contours_opencv import quantize
+from stages.evaluate.cuts.cut_counts import count_cuts
+from stages.evaluate.cuts.sweep import sweep
+from stages.evaluate.gather import TRUTH_COLUMNS, score_maps, truth_of
+from stages.evaluate.protocols import PROTOCOLS
+from stages.evaluate.score_maps import evaluator_score_map
+
+BASELINE = "cam"
+IOU = 0.5
+_SHOWN = ("max_box_acc", "max_box_acc_v2", "gt_known", "top1_loc", "mask_iou")
+_MAP_COLUMNS = ("image_id", "split", "height", "width", "map")
+Correct = np.ndarray
+
+
+@dataclass
+class Entry:
+    """One line: values of each metric, a run after the other, and the vectors that MaxBoxAcc is the mean of."""
+
+    values: dict[str, list[float]] = field(default_factory=dict)
+    correct: list[Correct] = field(default_factory=list)
+
+
+def main(roots: Sequence[str]) -> None:
+    """Print a table for each split that the runs evaluated."""
+    targets = [open_target(root) for root in roots]
+    for split in targets[0].stages["evaluate"].params.splits:
+        board = leaderboard(targets, split)
+        if any(entry.values for entry in board.values()):
+            print(f"\n{split}, {len(targets)} runs\n")
+            print("\n".join(_lines(board)))
+
+
+def leaderboard(targets: Sequence[Target], split: str) -> dict[str, Entry]:
+    """Entries by source of boxes, in the order of the first config; trivial predictors under their own names."""
+    board: dict[str, Entry] = {}
+    for target in targets:
+        sweeps = [target.stages[name].params for name in target.stages["evaluate"].params.counts]
+        behind = {name: getattr(stage.params, "maps", name) for name, stage in target.stages.items()}
+        for row in output.metric_rows(target):
+            if row["split"] != split or row["metric"] not in _SHOWN or row["value"] is None:
+                continue
+            if row["iou"] not in (None, IOU) or row["protocol"] not in (None, "original", "wsolevaluation"):
+                continue
+            source = row["source"] or row["method"]
+            name = behind.get(source, source)
+            board.setdefault(name, Entry()).values.setdefault(row["metric"], []).append(row["value"])
+        for swept in sweeps:
+            correct = correct_at_best(target, swept.images, swept.maps, split)
+            board.setdefault(swept.maps, Entry()).correct.append(correct)
+    return board
+
+
+def correct_at_best(target: Target, images: str, maps: str, split: str) -> Correct:
+    """Whether each image of the split, by id, is right at IoU 0.5 under the threshold best for all, (N,) bool."""
+    truth = truth_of(_table(target, images, "images", TRUTH_COLUMNS), split)
+    by_id = score_maps(_table(target, maps, "score_maps", _MAP_COLUMNS, pc.field("split") == split))
+    found = [by_id[image_id] for image_id in truth.image_ids]
+    pixels = np.stack([quantize(evaluator_score_map(score_map)) for score_map in found])
+    frame = PROTOCOLS["wsolevaluation"].ground_truth(truth.boxes, truth.sizes)
+    best = sweep(pixels, frame, ("largest",))["largest"]
+    cut = int(np.argmax(count_cuts(best, (IOU,)).hits[0]))
+    return np.asarray(best[:, cut] >= IOU)
+
+
+def _table(target: Target, stage: str, table: str, columns: Sequence[str], filters: object = None) -> pa.Table:
+    newest = target.store.newest(stage)
+    dones = target.store.complete_set(stage, *newest) if newest else None
+    if dones is None:
+        raise SystemExit(f"{stage} is not complete in {target.config.run_root}")
+    return pa.concat_tables(target.store.table(done, table, list(columns), filters) for done in dones.values())
+
+
+def _lines(board: Mapping[str, Entry]) -> Iterator[str]:
+    columns = [metric for metric in _SHOWN if any(metric in entry.values for entry in board.values())]
+    yield f"| | {' | '.join(columns)} | max_box_acc over {BASELINE}, 95 % |"
+    yield "|---" * (len(columns) + 2) + "|"
+    baseline = np.concatenate(board[BASELINE].correct)
+    for name, entry in board.items():
+        cells = [_cell(entry.values.get(metric, [])) for metric in columns]
+        yield f"| {name} | {' | '.join(cells)} | {_difference(entry, baseline) if name != BASELINE else ''} |"
+
+
+def _cell(values: Sequence[float]) -> str:
+    if len(values) < 2:
+        return f"{values[0]:.1f}" if values else ""
+    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
+
+
+def _difference(entry: Entry, baseline: Correct) -> str:
+    if not entry.correct:
+        return ""
+    found = paired_difference(np.concatenate(entry.correct), baseline, seed=0)
+    return f"{found.value:+.1f} ({found.low:+.1f} to {found.high:+.1f})"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,146 @@
+"""What training a localizer costs against plain cross-entropy on the same network, a step or images a second.
+
+All arms are the stages' own trainings, as the shared epoch loop runs them; the images lie in memory, so that decoding,
+which is the same for all, does not hide a cost. SPA is measured with its restricted activation loss switched on, I2C
+after its warm-up. Needs no Ray.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks.busy import busy_seconds
+from benchmarks.figures import Measured
+from benchmarks.pairs import REPEATS, interleaved
+from pipeline.epochs import Batch, Training, train
+from stages.i2c.stage import I2c, I2cParams
+from stages.minmax.stage import Minmax, MinmaxParams
+from stages.psol.regressor import BoxRegressor
+from stages.psol.stage import Psol, PsolParams
+from stages.spa.stage import Spa, SpaParams
+from stages.vision.backbones import LocalizerNetwork, build
+
+PLAIN = "plain"
+SET_SIZES: Mapping[str, int] = {"i2c": 2, "spa": 2, "minmax": 5}
+"""Images of a class that stand side by side in a batch."""
+_BOX = ("pseudo_box", np.array([0.0, 0.0, 32.0, 32.0]))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """On what is trained. steps: as many make one measurement."""
+
+    backbone: str = "mobilenet_v2"
+    size: int = 128
+    batch: int = 40
+    classes: int = 200
+    steps: int = 2
+    device: str = "cpu"
+    precision: str = "float32"
+
+
+def training_steps(repeats: int = REPEATS, setting: Setting = Setting()) -> Iterator[Measured]:
+    """Seconds of a step of I2C, SPA (RAM) and MinMax, each against those of plain cross-entropy; one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for kind, set_size in SET_SIZES.items():
+            candidate, baseline = arm(kind, set_size, setting), arm(PLAIN, set_size, setting)
+            candidate(), baseline()
+            pairs = interleaved(candidate, baseline, repeats)
+            seconds, plain = pairs.medians
+            note = f"batch {setting.batch}: {seconds:.2f} s a step, plain cross-entropy {plain:.2f} s"
+            yield Measured(f"{kind}_step_to_plain", pairs.ratio, repeats, plain, note, "ratio")
+    finally:
+        torch.set_num_threads(threads)
+
+
+def training_rates(setting: Setting) -> Iterator[Measured]:
+    """Images a second of the plain classifier and of each localizer on a device, and a GPU's busy share."""
+    said = f"{setting.backbone} at {setting.size}, batches of {setting.batch}, {setting.precision}"
+    plain = None
+    for kind in (PLAIN, "psol", *SET_SIZES):
+        seconds = arm(kind, SET_SIZES.get(kind, 1), setting)
+        seconds()
+        rate = setting.batch / seconds()
+        plain = plain or rate
+        title = f"{setting.device}_train_{kind}"
+        yield Measured(f"{title}_rate", rate, 1, plain, f"{said}, images in memory", "images/s")
+        if setting.device == "cuda":
+            with profile(activities=[ProfilerActivity.CUDA]) as kernels:
+                taken = seconds() * setting.steps
+            yield Measured(f"{title}_busy", 100 * min(1.0, busy_seconds(kernels) / taken), 1, unit="%")
+
+
+def arm(kind: str, set_size: int, setting: Setting) -> Callable[[], float]:
+    """Takes the setting's steps of a training and returns seconds a step."""
+    training = _training(kind, setting)
+    source = torch.Generator().manual_seed(0)
+    images = torch.randn(setting.batch, 3, setting.size, setting.size, generator=source)
+    labels = (torch.arange(setting.batch // set_size) % setting.classes).repeat_interleave(set_size)
+    targets = torch.rand(setting.batch, 6, generator=source) if kind == "psol" else labels
+    batch = (images.contiguous(memory_format=torch.channels_last), targets)
+    on_device = tuple(part.to(setting.device) for part in batch)
+    fixed = dataclasses.replace(
+        training, batches=_Repeated(on_device, setting.steps), epochs=1, precision=setting.precision
+    )
+    place = _place(setting.device)
+
+    def seconds() -> float:
+        _wait(setting.device)
+        started = time.perf_counter()
+        train(fixed, place)
+        _wait(setting.device)
+        return (time.perf_counter() - started) / setting.steps
+
+    return seconds
+
+
+def _training(kind: str, setting: Setting) -> Training:
+    network: LocalizerNetwork = build(setting.backbone, setting.classes)
+    network = network.to(setting.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    stages: dict[str, Any] = {
+        PLAIN: lambda: Spa(kind, SpaParams(weight=0.0)),
+        "spa": lambda: Spa(kind, SpaParams(first_epoch=0)),
+        "i2c": lambda: I2c(kind, I2cParams()),
+        "minmax": lambda: Minmax(kind, MinmaxParams()),
+        "psol": lambda: Psol(kind, PsolParams()),
+    }
+    trained: Any = BoxRegressor(network).to(setting.device) if kind == "psol" else network
+    training: Training = stages[kind]().training(trained, _rows(setting), setting.size, _place(setting.device))
+    return training
+
+
+def _rows(setting: Setting) -> list[dict[str, Any]]:
+    """Images of which only their number and classes matter: they are never read."""
+    numbers = range(4 * setting.classes * max(SET_SIZES.values()))
+    said = {"label_name": "", "split": "train", "uri": "", "weight": 1.0, _BOX[0]: _BOX[1]}
+    return [{"image_id": f"{number:05d}", "label": number % setting.classes, **said} for number in numbers]
+
+
+class _Repeated:
+    """The same batch, a few times."""
+
+    def __init__(self, batch: Batch, steps: int) -> None:
+        self._batches = [batch] * steps
+
+    def __call__(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        return iter(self._batches[start:])
+
+
+def _place(device: str) -> Any:
+    """A training context without a store: one rank, no checkpoints."""
+    nothing: dict[str, Any] = {"read": None, "load": lambda: None, "save": lambda state, progress: None}
+    return SimpleNamespace(rank=0, world_size=1, device=device, save_seconds=float("inf"), **nothing)
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
