@@ -18,10 +18,13 @@ from stages.i2c.stage import I2c
 from stages.ingest.stage import IngestDemo, IngestFolder, IngestTinyImagenet
 from stages.localize.stage import Localize
 from stages.minmax.stage import Minmax
+from stages.ncut.stage import Ncut
+from stages.plain.stage import PlainCam
 from stages.psol.predictor import BoxPredictor
 from stages.psol.stage import Psol
-from stages.refine.stage import Scg
+from stages.refine.stage import Arm, Scg, Sgrm
 from stages.report.stage import Report
+from stages.sdcam.stage import Sdcam
 from stages.spa.stage import Spa
 
 STAGES: Mapping[str, type[Stage]] = MappingProxyType(
@@ -35,10 +38,15 @@ STAGES: Mapping[str, type[Stage]] = MappingProxyType(
             Cam,
             Gradcam,
             Ddt,
+            Ncut,
             I2c,
             Spa,
             Minmax,
+            PlainCam,
+            Sdcam,
             Scg,
+            Arm,
+            Sgrm,
             Sweep,
             Calibrate,
             Boxes,
@@ -52,7 +60,8 @@ STAGES: Mapping[str, type[Stage]] = MappingProxyType(
 )
 
 PREDICTORS: Mapping[str, LoadPredictor] = {
-    **dict.fromkeys(("classify", "i2c", "spa", "minmax"), ClassPredictor),
+    **dict.fromkeys(("classify", "i2c", "spa", "minmax", "sdcam"), ClassPredictor),
+    **dict.fromkeys(("cam", "has", "acol", "spg", "adl", "cutmix"), ClassPredictor),  # techniques of plain_cam
     "psol": BoxPredictor,
 }
 """By the method on a model's card. Localizers that are classifiers give classes here, and maps to stage `cam`."""
@@ -61,6 +70,11 @@ PREDICTORS: Mapping[str, LoadPredictor] = {
 def kinds() -> Sequence[str]:
     """All stage kinds."""
     return list(STAGES)
+
+
+def refinements() -> Sequence[str]:
+    """Kinds that make score maps of score maps: what `refine` of a run config may name."""
+    return [stage.kind for stage in (Scg, Arm, Sgrm)]
 
 
 def params_type(kind: str) -> type:

@@ -51,6 +51,7 @@ class _Rooms:
         self.inputs = {
             "images": self._given("images", {"images": images_table(self.images)}),
             "model": self._given("model", {}, classifier()),
+            "transformer": self._given("transformer", {}, classifier("vit_tiny_p8")),
             "cam_maps": self._given("cam_maps", {"score_maps": maps_table()}),
             "labels": self._given("labels", {"pseudo_labels": labels_table()}),
             "classes": self._given("classes", {"predictions": predictions_table()}),
@@ -62,6 +63,7 @@ class _Rooms:
         seen = {"images": given["images"], "model": given["model"]}
         tiny = {"epochs": 2, "batch_size": 2, "learning_rate": 0.01}
         sets = {"epochs": 2, "classes": 2, "learning_rate": 0.001}
+        on_maps = {"images": given["images"], "maps": given["cam_maps"], "seeds": ()}
         done = {
             "ingest": self._ingest(),
             "classify": self._run("classify", tiny, {"images": given["images"]}),
@@ -73,9 +75,18 @@ class _Rooms:
             "boxes": self._run("boxes", {"threshold": 0.5}, {"maps": given["cam_maps"], "thresholds": ()}),
             "psol": self._run("psol", tiny, {**seen, "labels": given["labels"]}),
             "i2c": self._run("i2c", {**sets, "set_size": 2, "warm_up": 1}, seen),
+            "ncut": self._run("ncut", {"tau": 0.99}, seen),
+            "plain_cam": self._run("plain_cam", {**tiny, "learning_rate": 0.001, "technique": "acol"}, seen),
             "spa": self._run("spa", {**tiny, "learning_rate": 0.001, "first_epoch": 1}, seen),
             "minmax": self._run("minmax", {**sets, "set_size": 2}, seen),
+            "sdcam": self._run("sdcam", tiny, {**seen, "model": given["transformer"]}),
             "scg": self._run("scg", {"maps": "cam_maps", "taps": ("layer3",)}, {**seen, "maps": given["cam_maps"]}),
+            "arm": self._run("arm", {"maps": "cam_maps", "size": 32, "iterations": 5}, on_maps),
+            "sgrm": self._run(
+                "sgrm",
+                {"maps": "cam_maps", "size": 32, "iterations": 3, "min_iterations": 3, "output": "probability"},
+                on_maps,
+            ),
             "localize": self._run("localize", {}, seen),
             "evaluate": self._run(
                 "evaluate",
@@ -108,7 +119,15 @@ class _Rooms:
         payload: Any = None,
     ) -> Done:
         stage = catalog.create(kind, kind, catalog.params_type(kind)(**params))
-        rows_from = {"cam": "images", "gradcam": "images", "boxes": "maps", "scg": "maps"}.get(kind)
+        rows_from = {
+            "cam": "images",
+            "gradcam": "images",
+            "ncut": "images",
+            "boxes": "maps",
+            "scg": "maps",
+            "arm": "maps",
+            "sgrm": "maps",
+        }.get(kind)
         return self._compute(stage, Task(Shard("k", args=args or {}, rows_from=rows_from, payload=payload), inputs))
 
     def _ingest(self) -> Done:
@@ -267,9 +286,9 @@ def predictions_table() -> Any:
     )
 
 
-def classifier() -> dict[str, bytes]:
+def classifier(backbone: str = "smallnet") -> dict[str, bytes]:
     """A small network whose weights are given by their position: small integers times a power of two."""
-    network = build("smallnet", 2)
+    network = build(backbone, 2)
     with torch.no_grad():
         for parameter in network.parameters():
             position = torch.arange(parameter.numel()).reshape(parameter.shape)
@@ -277,7 +296,7 @@ def classifier() -> dict[str, bytes]:
             parameter.copy_((position * 7 % 13 - 6) * scale if parameter.ndim > 1 else (position % 3) / 16 + 0.5)
     card = {
         "method": "classify",
-        "backbone": "smallnet",
+        "backbone": backbone,
         "num_classes": 2,
         "classes": ["cat", "dog"],
         "input_size": 64,

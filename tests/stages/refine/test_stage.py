@@ -13,7 +13,8 @@ from pipeline.store import Store
 from schemas import TABLES
 from stages.refine.scg import refine, unit_cams
 from stages.refine.scg_parameters import PRESETS, ScgParameters
-from stages.refine.stage import Scg, ScgStageParams, settings
+from stages.refine.stage import Scg
+from stages.refine.stage.scg import ScgStageParams, settings
 from stages.refine.taps import read_taps, shared_grid
 from stages.vision.backbones import build
 from stages.vision.batches import to_batch

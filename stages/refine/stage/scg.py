@@ -5,23 +5,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 
 from pipeline.errors import UsageError
 from pipeline.params import option, reads
-from pipeline.stage import Context, Inputs, Shard, ShardRef, ShardResult, Stage, Task, Upstream, quarantined, shard_key
-from pipeline.store import Store
+from pipeline.stage import Context, ShardResult, Task, quarantined
 from schemas import TABLES
 from stages.refine.aggregation import on_grid
 from stages.refine.scg import refine, unit_cams
 from stages.refine.scg_parameters import PRESETS, ScgParameters
+from stages.refine.stage.refinement import RefinementStage, images_of, maps_by_id
 from stages.refine.taps import read_taps, shared_grid
 from stages.vision.batches import to_batch
 from stages.vision.inference import INFERENCE_PRECISIONS, Classifier, ClassifierCache, autocast, precision_ingredients
-from stages.vision.rows import IMAGE_COLUMNS
-from stages.vision.stream import ImageStream, Row
+from stages.vision.stream import ImageStream
 
 _KEPT = ("image_id", "label", "split", "method", "image_height", "image_width", "flag", "seed")
 _SETTINGS = ("theta1", "theta2", "omega", "delta_h", "delta_l", "order", "normalisation")
@@ -55,14 +52,12 @@ class ScgStageParams:
     decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)
 
 
-class Scg(Stage):
+class Scg(RefinementStage):
     """Self-correlation map generating on any method's maps; their method becomes `<method>_scg`."""
 
     kind = "scg"
     version = 1
     Params = ScgStageParams
-    outputs = ("score_maps",)
-    per_image = True
 
     def check(self) -> None:
         """Refuse settings that contradict each other."""
@@ -76,22 +71,9 @@ class Scg(Stage):
         """Which backbones `auto` takes for bfloat16."""
         return precision_ingredients(self.params.precision)
 
-    def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
-        """One shard for each shard of score maps."""
-        (maps,), (images,) = inputs["maps"], inputs["images"]
-        model = tuple(ref for up in inputs["model"] for ref in up.refs())
-        return [_shard(recipe, shard, ref, images, model) for shard, ref in zip(maps.shards, maps.refs(), strict=True)]
-
     def worker(self, context: Context) -> "_ScgWorker":
         """Loads the network at its first shard."""
         return _ScgWorker(self.name, self.params, context)
-
-
-def _shard(recipe: str, maps: Shard, ref: ShardRef, images: Upstream, model: tuple[ShardRef, ...]) -> Shard:
-    """It reads the images that the maps were made from, where that is known."""
-    behind = tuple(ref for ref in maps.inputs.get("images", ()) if ref.stage == images.name)
-    refs = {"maps": (ref,), "images": behind or images.refs(), "model": model}
-    return Shard(shard_key(recipe, refs), refs, rows=maps.rows, rows_from="maps", labels=maps.labels)
 
 
 def settings(params: ScgStageParams) -> ScgParameters:
@@ -110,27 +92,17 @@ class _ScgWorker:
         (done,), params = task.inputs["model"], self._params
         model = self._models.get(done.key, lambda name: self._context.blob(done, name))
         size = params.input_size or model.card["input_size"]
-        maps = _by_id(self._context.table(task.inputs["maps"][0], "score_maps"))
+        maps = maps_by_id(self._context, task.inputs["maps"])
         stream = ImageStream(self._context.read, size, params.batch_size, params.decode_ahead, self._context.timed)
         taps = self._taps(model, size)
         out: list[dict[str, Any]] = []
-        for batch, pixels in stream.batches(self._images(task, list(maps))):
+        for batch, pixels in stream.batches(images_of(self._stage, params, self._context, task, list(maps))):
             given = [maps[row["image_id"]] for row in batch]
             with self._context.timed("forward"):
                 refined = self._refined(model, taps, pixels, given)
             out += [_row(row, found, taps, size, model) for row, found in zip(given, refined, strict=True)]
         bad = [quarantined(self._stage, row, reason) for row, reason in stream.bad]
         return ShardResult({"score_maps": TABLES["score_maps"].from_rows(out)}, quarantine=bad)
-
-    def _images(self, task: Task, ids: Sequence[str]) -> list[Row]:
-        """The images of the maps, in their order. Raises UsageError for a map without an image."""
-        wanted = pc.field("image_id").isin(list(ids))
-        tables = [self._context.table(done, "images", IMAGE_COLUMNS, wanted) for done in task.inputs["images"]]
-        found = {row["image_id"]: row for table in tables for row in table.to_pylist()}
-        if missing := [image_id for image_id in ids if image_id not in found]:
-            params = self._params
-            raise UsageError(f"stage {self._stage}: {missing[0]!r} of {params.maps} is not in {params.images}")
-        return [found[image_id] for image_id in ids]
 
     def _taps(self, model: Classifier, size: int) -> tuple[str, ...]:
         return self._params.taps or shared_grid(model.network, size)
@@ -149,16 +121,6 @@ class _ScgWorker:
                 return refine(features, coarse.to(device), self._settings)[:, 0].half().cpu().numpy()
         except ValueError as error:
             raise UsageError(f"stage {self._stage}: {error}") from error
-
-
-def _by_id(table: pa.Table) -> dict[str, dict[str, Any]]:
-    """Rows by image, each with its map as ``(1, 1, height, width)`` float32."""
-    values = table.column("map").combine_chunks()
-    offsets, flat = values.offsets.to_numpy(), values.values.to_numpy(zero_copy_only=False).astype(np.float32)
-    rows = table.drop_columns(["map"]).to_pylist()
-    for row, start, end in zip(rows, offsets[:-1], offsets[1:], strict=True):
-        row["map"] = flat[start:end].reshape(1, 1, row["height"], row["width"])
-    return {row["image_id"]: row for row in rows}
 
 
 def _row(

@@ -1,0 +1,82 @@
+"""What the stages of this room share: a shard of maps with the images behind it, read map by map."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.errors import UsageError
+from pipeline.stage import Context, Done, Inputs, Shard, ShardRef, Stage, Task, Upstream, shard_key
+from pipeline.store import Store
+from stages.vision.rows import IMAGE_COLUMNS
+from stages.vision.stream import Row
+
+__all__ = ["MapRow", "RefinementStage", "images_of", "maps_by_id"]
+
+MapRow = dict[str, Any]
+"""A row of score maps whose `map` is ``(1, 1, height, width)`` float32."""
+
+_SEEDS = "seeds"
+
+
+class RefinementStage(Stage):
+    """Score maps + images -> score maps. Its inputs are `maps`, `images` and others, of which each shard reads all."""
+
+    outputs = ("score_maps",)
+    per_image = True
+
+    def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
+        """One shard for each shard of score maps."""
+        (maps,), (images,) = inputs["maps"], inputs["images"]
+        others = {slot: ups for slot, ups in inputs.items() if slot not in ("maps", "images")}
+        return [_shard(recipe, shard, ref, images, others) for shard, ref in zip(maps.shards, maps.refs(), strict=True)]
+
+
+def _shard(
+    recipe: str, maps: Shard, ref: ShardRef, images: Upstream, others: Mapping[str, tuple[Upstream, ...]]
+) -> Shard:
+    """It reads the images that the maps were made from, and the seeds of these images, where that is known."""
+    behind = tuple(ref for ref in maps.inputs.get("images", ()) if ref.stage == images.name)
+    refs = {"maps": (ref,), "images": behind or images.refs()}
+    for slot, ups in others.items():
+        refs[slot] = tuple(
+            ref
+            for up in ups
+            for shard, ref in zip(up.shards, up.refs(), strict=True)
+            if slot != _SEEDS or _share_images(shard, behind)
+        )
+    return Shard(shard_key(recipe, refs), refs, rows=maps.rows, rows_from="maps", labels=maps.labels)
+
+
+def _share_images(shard: Shard, behind: tuple[ShardRef, ...]) -> bool:
+    """Whether a shard may hold some of the same images."""
+    own = shard.inputs.get("images", ())
+    return not own or not behind or not set(own).isdisjoint(behind)
+
+
+def maps_by_id(context: Context, done: Sequence[Done], ids: Sequence[str] | None = None) -> dict[str, MapRow]:
+    """The score maps of some shards by image; ids: only those of these images."""
+    wanted = None if ids is None else pc.field("image_id").isin(list(ids))
+    tables = [context.table(one, "score_maps", filters=wanted) for one in done]
+    return {image_id: row for table in tables for image_id, row in _by_id(table).items()}
+
+
+def images_of(stage: str, params: Any, context: Context, task: Task, ids: Sequence[str]) -> list[Row]:
+    """The images of the maps, in their order. Raises UsageError for a map without an image."""
+    wanted = pc.field("image_id").isin(list(ids))
+    tables = [context.table(done, "images", IMAGE_COLUMNS, wanted) for done in task.inputs["images"]]
+    found = {row["image_id"]: row for table in tables for row in table.to_pylist()}
+    if missing := [image_id for image_id in ids if image_id not in found]:
+        raise UsageError(f"stage {stage}: {missing[0]!r} of {params.maps} is not in {params.images}")
+    return [found[image_id] for image_id in ids]
+
+
+def _by_id(table: pa.Table) -> dict[str, MapRow]:
+    values = table.column("map").combine_chunks()
+    offsets, flat = values.offsets.to_numpy(), values.values.to_numpy(zero_copy_only=False).astype(np.float32)
+    rows = table.drop_columns(["map"]).to_pylist()
+    for row, start, end in zip(rows, offsets[:-1], offsets[1:], strict=True):
+        row["map"] = flat[start:end].reshape(1, 1, row["height"], row["width"])
+    return {row["image_id"]: row for row in rows}

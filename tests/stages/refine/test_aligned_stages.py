@@ -1,0 +1,235 @@
+"""The stages `arm` and `sgrm` on six made images; the formulas are those of test_arm.py and test_sgrm.py."""
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.context import set_threads
+from pipeline.errors import UsageError
+from pipeline.hashing import seed_from
+from pipeline.resources import StageResources
+from pipeline.runner import InProcessRunner, Job
+from pipeline.stage import Done, Shard, ShardResult, Task, Upstream
+from pipeline.store import Store
+from schemas import TABLES
+from stages.refine import arm as arm_maths
+from stages.refine.sgrm import predict
+from stages.refine.sgrm_parameters import PRESETS, SgrmParameters, SuperpixelParameters
+from stages.refine.stage import Arm, Sgrm
+from stages.refine.stage.arm import ArmStageParams
+from stages.refine.stage.sgrm import SgrmStageParams, settings
+from stages.refine.superpixels import superpixels
+from stages.vision.images import decode
+from tests import runs
+from tests.stages import rooms
+
+KINDS = {"arm": (Arm, ArmStageParams), "sgrm": (Sgrm, SgrmStageParams)}
+SMALL = {"size": rooms.SIDE}
+QUICK = {"arm": {"iterations": 5}, "sgrm": {"iterations": 6, "min_iterations": 3, "channels": 4, "min_size": 8}}
+both_stages = pytest.mark.parametrize("kind", list(KINDS))
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    return rooms.write_images(tmp_path_factory.mktemp("made"))
+
+
+def computed(kind, folder, paths, maps=None, seeds=None, **params):
+    """Rows of score maps and of quarantine that the stage makes of the maps."""
+    set_threads(1)
+    store = Store(str(folder / "run"))
+
+    def given(stage, table, rows):
+        return (store.commit(stage, "made", "k", ShardResult({table: rows})),)
+
+    inputs = {
+        "images": given("images", "images", rooms.images_table(paths)),
+        "maps": given("maps", "score_maps", rooms.maps_table() if maps is None else maps),
+        "seeds": () if seeds is None else given("seeds", "score_maps", seeds),
+    }
+    made, of = KINDS[kind]
+    stage = made("refined", of(maps="maps", seeds=seeds and "seeds", **{**SMALL, **QUICK[kind], **params}))
+    found: list[Done] = []
+    task = Task(Shard("k", rows_from="maps"), inputs)
+    InProcessRunner().run(Job(stage, "r", [task], store, StageResources()), found.append)
+    tables = found[0].tables
+    return [store.table(found[0], name).to_pylist() if name in tables else [] for name in ("score_maps", "quarantine")]
+
+
+def square(row):
+    return np.reshape(row["map"], (row["height"], row["width"])).astype(np.float32)
+
+
+def pixels_of(paths):
+    return np.stack([decode(path.read_bytes()) for path in paths])
+
+
+def given_maps():
+    return torch.from_numpy(np.stack([square(row) for row in rooms.maps_table().to_pylist()]))
+
+
+@pytest.mark.parametrize("batch_size", [4, 16])
+def test_a_row_of_arm_is_the_refined_map_of_its_image(tmp_path, paths, batch_size):
+    """Breaks when a row gets another image's map or pixels, loses where it comes from, or depends on its batch."""
+    found, bad = computed("arm", tmp_path, paths, batch_size=batch_size)
+    planes = torch.from_numpy(pixels_of(paths)).permute(0, 3, 1, 2).float()
+    expected = arm_maths.refine(planes, given_maps(), arm_maths.ArmParameters(iterations=5))
+    assert bad == []
+    for number, row in enumerate(found):
+        assert (row["image_id"], row["label"], row["method"], row["flag"]) == (str(number), number % 2, "cam_arm", None)
+        assert (row["backbone"], row["tap"], row["input_size"], row["weights_hash"]) == ("made", "features", 64, "0")
+        np.testing.assert_allclose(square(row), expected[number], atol=2e-3)
+
+
+def test_a_row_of_sgrm_is_the_mask_of_its_image(tmp_path, paths):
+    """Breaks when an image trains on another's map, superpixels or seed, or its place in the shard decides."""
+    found, bad = computed("sgrm", tmp_path, paths, batch_size=4, seed=7)
+    parameters = SgrmParameters(iterations=6, min_iterations=3, channels=4)
+    images = pixels_of(paths)
+    parts = np.stack([superpixels(image, SuperpixelParameters(min_size=8)) for image in images])
+    maps = torch.nn.functional.interpolate(given_maps()[:, None], (rooms.SIDE,) * 2, mode="bilinear")[:, 0]
+    expected = predict(images, maps, parts, [seed_from(7, str(number)) for number in range(6)], parameters)
+    assert bad == []
+    assert [row["method"] for row in found] == ["cam_sgrm"] * 6
+    for row, mask in zip(found, expected.masks, strict=True):
+        np.testing.assert_array_equal(square(row), mask)
+    probable, _ = computed("sgrm", tmp_path / "p", paths, seed=7, output="probability")
+    for row, values in zip(probable, expected.probabilities, strict=True):
+        np.testing.assert_allclose(square(row), values, atol=1e-3)
+    other, _ = computed("sgrm", tmp_path / "o", paths, seed=8, output="probability")
+    assert not np.allclose(square(other[0]), square(probable[0]), atol=1e-2)
+
+
+@both_stages
+def test_seeds_decide_which_side_is_object(tmp_path, paths, kind):
+    """Breaks when seeds of another image decide, or are read where there are none: signs are arbitrary."""
+    maps = rooms.maps_table().to_pylist()
+    reversed_maps = [{**row, "map": -np.asarray(row["map"])} if n % 2 else row for n, row in enumerate(maps)]
+    seeds = [{**row, "method": "class_map"} for row in maps]
+    expected, _ = computed(kind, tmp_path / "a", paths)
+    table = TABLES["score_maps"].from_rows
+    found, _ = computed(kind, tmp_path / "b", paths, table(reversed_maps), table(seeds[::-1]))
+    wrong, _ = computed(kind, tmp_path / "c", paths, table(reversed_maps))
+    for number, (row, own) in enumerate(zip(found, expected, strict=True)):
+        np.testing.assert_allclose(square(row), square(own), atol=2e-3)
+        assert np.allclose(square(wrong[number]), square(own), atol=0.1) == (number % 2 == 0)
+    missing, _ = computed(kind, tmp_path / "d", paths, table(reversed_maps), table(seeds[1:]))
+    assert [row["flag"] for row in missing] == ["no_seeds", *[None] * 5]
+
+
+@both_stages
+def test_a_bad_image_goes_to_quarantine_and_a_flag_is_kept(tmp_path, paths, kind):
+    """Breaks when one broken file stops the shard or shifts its neighbours' maps, or a fallback map looks ordinary."""
+    broken = tmp_path / "broken.ppm"
+    broken.write_bytes(b"P6 32 32 255\n")
+    maps = rooms.maps_table().to_pylist()
+    maps[4]["flag"] = "degenerate_class"
+    found, bad = computed(kind, tmp_path, [*paths[:2], broken, *paths[3:]], TABLES["score_maps"].from_rows(maps))
+    everything, _ = computed(kind, tmp_path / "whole", paths)
+    assert [(row["image_id"], row["stage"]) for row in bad] == [("2", "refined")]
+    assert [row["image_id"] for row in found] == ["0", "1", "3", "4", "5"]
+    assert [row["flag"] for row in found] == [None, None, None, "degenerate_class", None]
+    for row in found:
+        np.testing.assert_allclose(square(row), square(everything[int(row["image_id"])]), atol=2e-3)
+
+
+@both_stages
+def test_maps_of_any_size_and_without_contrast(tmp_path, paths, kind):
+    """Breaks when maps of one batch must have one size, or a constant map becomes noise; SGRM says that it is empty."""
+    maps = rooms.maps_table().to_pylist()
+    maps[1] = {**maps[1], "height": 4, "width": 2, "map": np.arange(8, dtype=np.float16)}
+    maps[2] = {**maps[2], "map": np.full(64, 3, dtype=np.float16)}
+    found, _ = computed(kind, tmp_path, paths, TABLES["score_maps"].from_rows(maps), size=20)
+    assert {(row["height"], row["width"]) for row in found} == {(20, 20)}
+    assert not square(found[2]).any()
+    assert [row["flag"] for row in found][2] == (None if kind == "arm" else "empty_mask")
+    assert all(square(row).any() for n, row in enumerate(found) if n != 2)
+
+
+def test_presets_fill_what_is_null():
+    """Breaks when a preset is not the paper's, or overrides what was given."""
+    assert settings(SgrmStageParams()) == PRESETS["cub"] == SgrmParameters()
+    assert settings(SgrmStageParams(preset="ilsvrc")) == SgrmParameters(high2=0.6)
+    given = SgrmStageParams(preset="ilsvrc", low1=0.2, high2=0.5, balanced=False, min_iterations=1)
+    assert settings(given) == SgrmParameters(low1=0.2, high2=0.5, balanced=False, min_iterations=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "params", "said"),
+    [
+        ("arm", {"eta": -0.1}, "eta must be in"),
+        ("arm", {"border": "wrap"}, "border must be one of"),
+        ("arm", {"dilations": (1, 32)}, "dilations must be below the size, 32 pixels"),
+        ("arm", {"size": 4}, "size must be at least 8"),
+        ("sgrm", {"preset": "coco"}, "preset must be one of"),
+        ("sgrm", {"output": "logit"}, "output must be one of"),
+        ("sgrm", {"low1": 0.9}, "low1 must not exceed high1"),
+        ("sgrm", {"iterations": 2}, "min_iterations must be in 1 .. iterations"),
+        ("sgrm", {"scale": 0.0}, "scale must be above 0"),
+    ],
+)
+def test_bad_parameters_are_refused_before_anything_runs(kind, params, said):
+    """Breaks when a typing error is found by a worker, hours later."""
+    made, of = KINDS[kind]
+    with pytest.raises(UsageError, match=f"stage refined: {said}"):
+        made("refined", of(**{**SMALL, **QUICK[kind], **params})).check()
+
+
+@both_stages
+def test_a_map_without_its_image_is_one_clear_line(tmp_path, paths, kind):
+    """Breaks when maps of another data set are dropped in silence."""
+    maps = rooms.maps_table().to_pylist()
+    maps[3]["image_id"] = "elsewhere"
+    with pytest.raises(UsageError, match="stage refined: 'elsewhere' of maps is not in ingest"):
+        computed(kind, tmp_path, paths, TABLES["score_maps"].from_rows(maps))
+
+
+@both_stages
+def test_a_shard_reads_the_seeds_of_its_images_alone(tmp_path, kind):
+    """Breaks when a shard reads all seeds of a data set, or misses some where shards are cut differently."""
+    made, of = KINDS[kind]
+    images = Upstream("ingest", "ingest.folder", "i", [Shard("a"), Shard("b")])
+    a, b = images.refs()
+    maps = [Shard("x", {"images": (a,)}, rows=3), Shard("y", {"images": (b,)}, rows=3), Shard("z", rows=3)]
+    seeds = [Shard("s", {"images": (a,)}), Shard("t", {"images": (a, b)}), Shard("u")]
+    inputs = {
+        "images": (images,),
+        "maps": (Upstream("ncut", "ncut", "c", maps),),
+        "seeds": (Upstream("cam", "cam", "s", seeds),),
+    }
+    store = Store(str(tmp_path))
+    shards = made("refined", of(seeds="cam")).plan("r", inputs, store)
+    assert [[ref.key for ref in shard.inputs["images"]] for shard in shards] == [["a"], ["b"], ["a", "b"]]
+    assert [[ref.key for ref in shard.inputs["seeds"]] for shard in shards] == [
+        ["s", "t", "u"],
+        ["t", "u"],
+        ["s", "t", "u"],
+    ]
+    without = made("refined", of()).plan("r", {**inputs, "seeds": ()}, store)
+    assert [shard.inputs["seeds"] for shard in without] == [()] * 3
+    assert [(shard.rows, shard.rows_from) for shard in without] == [(3, "maps")] * 3
+
+
+def test_refined_maps_give_boxes_and_numbers(run_copy, finished_run):
+    """Breaks when `refine` of a config does not run, or sweep, boxes or evaluate cannot use what comes out of it."""
+    small = {"size": 32, "iterations": 3}
+    run_copy["stages"] = {
+        **{name: runs.STAGES[name] for name in ("classify", "ddt")},
+        "cam": {**(runs.STAGES["cam"] or {}), "refine": [
+            {"arm": {**small, "seeds": "ddt"}}, {"sgrm": {**small, "min_iterations": 2, "channels": 4}},
+        ]},
+        "sweep": {"maps": "cam_arm"},
+        "calibrate": {"counts": "sweep"},
+        "arm_boxes": {"stage": "boxes", "maps": "cam_arm", "thresholds": "calibrate"},
+        "sgrm_boxes": {"stage": "boxes", "maps": "cam_arm_sgrm", "threshold": 0.5},
+        "evaluate": {"labels": ["arm_boxes", "sgrm_boxes"], "counts": ["sweep"], "splits": ["test"]},
+    }  # fmt: skip
+    target = runs.target_of(run_copy)
+    runs.execute(target)
+    found = {(row["method"], row["metric"]) for row in runs.rows(target, "evaluate", "metrics")}
+    assert {("cam_arm", "gt_known"), ("cam_arm_sgrm", "gt_known"), ("cam_arm", "max_box_acc")} <= found
+    masks = runs.rows(target, "cam_arm_sgrm", "score_maps")
+    assert {value for row in masks for value in row["map"]} <= {0.0, 1.0}
+    assert sorted(row["image_id"] for row in masks) == sorted(
+        row["image_id"] for row in runs.rows(target, "cam", "score_maps")
+    )
