@@ -54,6 +54,7 @@ def leaderboard(targets: Sequence[Target], split: str) -> dict[str, Entry]:
     board: dict[str, Entry] = {}
     for target in targets:
         sweeps = [target.stages[name].params for name in target.stages["evaluate"].params.counts]
+        maps = {swept.maps for swept in sweeps}
         behind = {name: getattr(stage.params, "maps", name) for name, stage in target.stages.items()}
         for row in output.metric_rows(target):
             if row["split"] != split or row["metric"] not in _SHOWN or row["value"] is None:
@@ -61,7 +62,7 @@ def leaderboard(targets: Sequence[Target], split: str) -> dict[str, Entry]:
             if row["iou"] not in (None, IOU) or row["protocol"] not in (None, "original", "wsolevaluation"):
                 continue
             source = row["source"] or row["method"]
-            name = behind.get(source, source)
+            name = source if source in maps else behind.get(source, source)
             board.setdefault(name, Entry()).values.setdefault(row["metric"], []).append(row["value"])
         for swept in sweeps:
             correct = correct_at_best(target, swept.images, swept.maps, split)
