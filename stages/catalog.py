@@ -61,7 +61,7 @@ STAGES: Mapping[str, type[Stage]] = MappingProxyType(
 
 PREDICTORS: Mapping[str, LoadPredictor] = {
     **dict.fromkeys(("classify", "i2c", "spa", "minmax", "sdcam"), ClassPredictor),
-    **dict.fromkeys(("cam", "has", "acol", "spg", "adl", "cutmix"), ClassPredictor),  # techniques of plain_cam
+    **dict.fromkeys(("plain_cam", "has", "acol", "spg", "adl", "cutmix"), ClassPredictor),  # techniques of plain_cam
     "psol": BoxPredictor,
 }
 """By the method on a model's card. Localizers that are classifiers give classes here, and maps to stage `cam`."""

@@ -102,10 +102,10 @@ class PlainCam(LocalizerStage):
         return TwoBranchNetwork(start, self.params.acol_threshold) if self.params.technique == "acol" else start
 
     def card(self, network: LocalizerNetwork) -> dict[str, Any]:
-        """The technique is the method, `cam` for none; of ACoL what it takes to build both branches."""
+        """The technique is the method, the kind for none; of ACoL what it takes to build both branches."""
         if isinstance(network, TwoBranchNetwork):
             return {"method": "acol", "acol_threshold": network.threshold}
-        return {"method": "cam" if self.params.technique == "none" else self.params.technique}
+        return {"method": self.kind if self.params.technique == "none" else self.params.technique}
 
     def training(self, network: LocalizerNetwork, rows: list[Row], size: int, context: TrainContext) -> Training:
         """The technique's loss on random views."""

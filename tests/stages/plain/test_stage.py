@@ -48,7 +48,7 @@ def test_the_result_is_a_classifier_of_the_techniques_name(made, technique):
     """Breaks when stage cam or localize could not build the network again, or side branches are kept."""
     result = made.fit("plain_cam", technique=technique, **TINY, seed=3)
     before, after = json.loads(rooms.classifier()[CARD]), localizers.card(result)
-    method = "cam" if technique == "none" else technique
+    method = "plain_cam" if technique == "none" else technique
     changed = {"method": method, "seed": 3, "start": "classify", "weights_hash": after["weights_hash"]}
     extra = {"acol_threshold": 0.6} if technique == "acol" else {}
     assert after == {**before, **changed, **extra}
@@ -177,7 +177,7 @@ def test_maps_and_classes_of_two_branches(made, commit, classes):
 def test_maps_bear_the_techniques_name(made, commit, technique):
     """Breaks when maps of two trainings cannot be told apart in one table, or the baseline is not called cam."""
     rows = made.store.table(computed(made, "cam", commit(technique)), "score_maps").to_pylist()
-    assert {row["method"] for row in rows} == {"cam" if technique == "none" else technique}
+    assert {row["method"] for row in rows} == {"plain_cam" if technique == "none" else technique}
 
 
 @pytest.mark.parametrize("params", [{"form": "simplified"}, {"negative_weights": False}])
