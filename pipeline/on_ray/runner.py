@@ -2,6 +2,7 @@
 
 import threading
 
+from pipeline.on_ray.admission import Admission
 from pipeline.on_ray.feed import Feed
 from pipeline.on_ray.pool import Pool
 from pipeline.runner import Job, OnDone
@@ -16,8 +17,8 @@ class RayRunner:
 
     placement: seconds to wait for a node on which an actor fits, where the cluster has none yet. stall: a shard is
     given to a second actor when it takes ten times as long as its siblings, and at least so many seconds. Trainings may
-    run in several threads at once: Ray gives each of them all of its workers or none, so that they never wait for each
-    other's.
+    run in several threads at once, as many as fit: Ray gives each of them all of its workers or none, so that they
+    never wait for each other's.
     """
 
     side_by_side = True
@@ -26,6 +27,7 @@ class RayRunner:
         self._pool = Pool(placement)
         self._stall = stall
         self._lock = threading.Lock()
+        self._admission = Admission()
 
     def run(self, job: Job, on_done: OnDone) -> None:
         """Compute every task. Raises StageFailed when a shard gives up, Stopped after a stop signal."""
@@ -35,8 +37,9 @@ class RayRunner:
             with self._lock:
                 self.close()
             self._pool.await_place(job)
-            for task in job.tasks:
-                on_done(fit_on_ray(job.stage, job.recipe, task, job.store, job.resources, job.stop))
+            with self._admission.admitted(job.resources, job.stop):
+                for task in job.tasks:
+                    on_done(fit_on_ray(job.stage, job.recipe, task, job.store, job.resources, job.stop))
             return
         Feed(job, self._pool, on_done, self._stall).run()
 
