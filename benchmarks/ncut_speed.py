@@ -55,11 +55,6 @@ HARD = {
 """Kind -> tau, noise, and the strength of a direction that turns across the image: a graph without clear parts."""
 
 
-def figures() -> list[Measured]:
-    """All figures of this module."""
-    return list(ncut_speed())
-
-
 def ncut_speed(repeats: int = REPEATS) -> Iterator[Measured]:
     """Images a second of `cut` against those of the baseline: at tau 0.2, and on the hardest kind."""
     with threadpool_limits(1):

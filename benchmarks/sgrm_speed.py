@@ -92,6 +92,7 @@ def made_inputs(images: int) -> Inputs:
 
     The network learns such an object within some 20 to 40 iterations. Were there many more, rounding would be compared:
     on a harder image both arms and a float64 evaluation agree to 0.01 at iteration 19, and to no better than 0.5 at 34.
+    Larger ellipses were measured first: one of eight then stopped at another iteration, with an IoU of 0.89.
     """
     generator = np.random.default_rng(0)
     ground, figure = (np.asarray(image) for image in load_sample_images().images)
