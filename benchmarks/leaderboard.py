@@ -1,8 +1,8 @@
 """A leaderboard in Markdown from finished runs, one a seed: `python -m benchmarks.leaderboard RUN_ROOT [RUN_ROOT ...]`.
 
 The values are the runs' own metrics, averaged over the runs. Added to them is what needs every image: the paired
-bootstrap of MaxBoxAcc, each source of maps at its own best threshold, against the maps that stage `cam` made, over the
-images of all runs. Where the config evaluates `dev`, that column is what choices may be made by.
+bootstrap of MaxBoxAcc, each source of maps at its own best threshold, against the maps that stage `cam` made: images
+are drawn, each with its results in all runs. Choices may be made by the table of `dev`, where the config evaluates it.
 """
 
 import statistics
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from jobs import output
 from jobs.target import Target, open_target
-from stages.evaluate.bootstrap import paired_difference
+from stages.evaluate.bootstrap import RESAMPLES
 from stages.evaluate.cuts.contours_opencv import quantize
 from stages.evaluate.cuts.cut_counts import count_cuts
 from stages.evaluate.cuts.sweep import sweep
@@ -94,7 +94,7 @@ def _lines(board: Mapping[str, Entry]) -> Iterator[str]:
     columns = [metric for metric in _SHOWN if any(metric in entry.values for entry in board.values())]
     yield f"| | {' | '.join(columns)} | max_box_acc over {BASELINE}, 95 % |"
     yield "|---" * (len(columns) + 2) + "|"
-    baseline = np.concatenate(board[BASELINE].correct)
+    baseline = np.mean(board[BASELINE].correct, axis=0)
     for name, entry in board.items():
         cells = [_cell(entry.values.get(metric, [])) for metric in columns]
         yield f"| {name} | {' | '.join(cells)} | {_difference(entry, baseline) if name != BASELINE else ''} |"
@@ -109,8 +109,11 @@ def _cell(values: Sequence[float]) -> str:
 def _difference(entry: Entry, baseline: Correct) -> str:
     if not entry.correct:
         return ""
-    found = paired_difference(np.concatenate(entry.correct), baseline, seed=0)
-    return f"{found.value:+.1f} ({found.low:+.1f} to {found.high:+.1f})"
+    gained = 100 * (np.mean(entry.correct, axis=0) - baseline)
+    generator = np.random.default_rng(0)
+    means = [gained[generator.integers(0, len(gained), len(gained))].mean() for _ in range(RESAMPLES)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return f"{gained.mean():+.1f} ({low:+.1f} to {high:+.1f})"
 
 
 if __name__ == "__main__":

@@ -74,7 +74,8 @@ def made_inputs(tau: float, noise: float, turn: float, seed: int = 0) -> Inputs:
     while len(made) < IMAGES:
         features = _image(generator, noise, turn).astype(np.float32)
         found = cut(features, CutParameters(tau))
-        if found.flag is None and found.solved is not None and np.ptp(found.solved.eigenvalues) > 1e-6:
+        unique = found.solved is not None and np.ptp(found.solved.eigenvalues) > 1e-6
+        if found.flag is None and unique and not found.isolated.any():
             made.append(features)
     return Inputs(np.stack(made), tau)
 

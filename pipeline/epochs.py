@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.curves import STATE as POINTS
 from pipeline.curves import Curves
-from pipeline.errors import StageFailed
+from pipeline.errors import StageFailed, UsageError
 from pipeline.hashing import seed_from
 from pipeline.save_clock import SaveClock
 from pipeline.stage import TrainContext
@@ -110,6 +110,7 @@ def train(training: Training, context: TrainContext) -> list[Epoch]:
 
     Raises:
         DivergedError: the loss is no longer finite; the line names the epoch.
+        UsageError: the checkpoint is of another number of workers.
     """
     return _Loop(training, context).run()
 
@@ -143,9 +144,18 @@ class _Loop:
             self._take(tuple(part.to(self._context.device, non_blocking=True) for part in batch))
             self._curves.step(self._steps, progress.total, progress.images, training.optimizer)
             if self._clock.due():
+                self._agree()
                 self._save({"loss": progress.mean, "steps": progress.steps})
+        self._agree()
         self._curves.epoch(self._steps, progress.total, progress.images, training.optimizer)
         progress.end_epoch(float(training.optimizer.param_groups[0]["lr"]))
+
+    def _agree(self) -> None:
+        """Let all ranks give up when one does: the others would save what its gradients have spoiled, and wait."""
+        if self._context.world_size > 1:
+            bad = (~torch.isfinite(self._progress.total + self._progress.further)).double()
+            distributed.all_reduce(bad)
+            self._progress.further += torch.where(bad > 0, torch.nan, 0.0)
 
     @property
     def _steps(self) -> int:
@@ -229,6 +239,12 @@ def _restore(training: Training, context: TrainContext) -> _Progress:
     state = context.load()
     if state is None:
         return progress
+    ranks = state.get("running", {}).get("ranks", context.world_size)
+    if ranks != context.world_size:
+        raise UsageError(
+            f"this training was begun by {ranks} workers, not {context.world_size}, and its schedule counts their"
+            " steps: set their number back, or compute the stage again with --force"
+        )
     training.network.load_state_dict(state["network"])
     training.optimizer.load_state_dict(state["optimizer"])
     training.schedule.load_state_dict(state["schedule"])
@@ -239,6 +255,5 @@ def _restore(training: Training, context: TrainContext) -> _Progress:
     if running := state.get("running"):  # absent from older ones, made at ends of epochs
         progress.total += running["total"]
         progress.further += running["further"]
-        progress.images = running["images"]
-        progress.steps = running["steps"] * running["ranks"] // context.world_size  # as many images are behind us
+        progress.images, progress.steps = running["images"], running["steps"]
     return progress

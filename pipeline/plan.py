@@ -166,7 +166,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     if before["version"] != now["version"]:
         said.append(f"code version {before['version']} -> {now['version']}")
     old, new = before["params"], now["params"]
-    changed = (key for key in sorted({*old, *new}) if old.get(key) != new.get(key))
+    changed = (key for key in sorted({*old, *new}) if old.get(key) != new.get(key) or (key in old) != (key in new))
     said += [f"{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in changed]
     slots = sorted({*before["inputs"], *now["inputs"]})
     for slot in slots:

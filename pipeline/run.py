@@ -89,11 +89,19 @@ class Run:
             for planned in wave:
                 self._stage(planned)
             return
-        raised = at_once([partial(self._stage, planned) for planned in wave])
-        for error in raised[1:]:
-            _LOG.error("failed too", error=str(error))
+        raised = at_once([partial(self._told, planned) for planned in wave])
         if raised:
             raise raised[0]
+
+    def _told(self, planned: PlannedStage) -> None:
+        """Run a stage beside others, which go on for hours when it fails: say so at once."""
+        try:
+            self._stage(planned)
+        except Stopped:
+            raise
+        except Exception as error:
+            _LOG.error("failed; the others go on", stage=planned.name, error=str(error))
+            raise
 
     def _plan(self, stage: Stage) -> PlannedStage:
         """Plan a stage on what this run has done so far; a forced one as if nothing of it were done."""

@@ -1,5 +1,6 @@
 """The Ray runner: stages on a pool of actors, trainings on Ray Train."""
 
+import contextlib
 import threading
 
 from pipeline.on_ray.admission import Admission
@@ -17,8 +18,8 @@ class RayRunner:
 
     placement: seconds to wait for a node on which an actor fits, where the cluster has none yet. stall: a shard is
     given to a second actor when it takes ten times as long as its siblings, and at least so many seconds. Trainings may
-    run in several threads at once, as many as fit: Ray gives each of them all of its workers or none, so that they
-    never wait for each other's.
+    run in several threads at once: Ray gives each of them all of its workers or none, so that they never wait for each
+    other's. Where no node can join, only as many start as fit; elsewhere those that wait show what is lacking.
     """
 
     side_by_side = True
@@ -28,6 +29,7 @@ class RayRunner:
         self._stall = stall
         self._lock = threading.Lock()
         self._admission = Admission()
+        self._grows = placement > 0
 
     def run(self, job: Job, on_done: OnDone) -> None:
         """Compute every task. Raises StageFailed when a shard gives up, Stopped after a stop signal."""
@@ -37,7 +39,7 @@ class RayRunner:
             with self._lock:
                 self.close()
             self._pool.await_place(job)
-            with self._admission.admitted(job.resources, job.stop):
+            with contextlib.nullcontext() if self._grows else self._admission.admitted(job.resources, job.stop):
                 for task in job.tasks:
                     on_done(fit_on_ray(job.stage, job.recipe, task, job.store, job.resources, job.stop))
             return

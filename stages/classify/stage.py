@@ -86,7 +86,7 @@ class Classify(TrainStage):
     """Cross-entropy training of any network of the table."""
 
     kind = "classify"
-    version = 1
+    version = 2
     Params = ClassifyParams
     outputs = ("training",)
 

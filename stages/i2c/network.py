@@ -9,8 +9,7 @@ from torch.nn.functional import dropout
 from stages.i2c.centres import ClassCentres
 from stages.i2c.consistency import Distance, stochastic_consistency
 from stages.i2c.seeds import SeedRule, object_region, object_seeds, seed_vectors
-from stages.vision.backbones import LocalizerNetwork
-from stages.vision.tensor_maps import at_least_float32
+from stages.vision.backbones import LocalizerNetwork, label_maps
 
 __all__ = ["I2cNetwork", "Seeding"]
 
@@ -70,7 +69,8 @@ class I2cNetwork(nn.Module):
         if not self.communicates:
             nothing = torch.zeros((), device=images.device)
             return logits, nothing, nothing
-        region = object_region(self._label_maps(class_features.detach(), labels), self.seeding.threshold)
+        maps = label_maps(class_features.detach(), self.network.classifier.weight.detach(), labels)
+        region = object_region(maps, self.seeding.threshold)
         seeds = object_seeds(region, self.seeding.number, self.seeding.rule, self.generator)
         vectors = seed_vectors(features, seeds)
         return logits, stochastic_consistency(vectors, self.distance), self.centres(vectors, labels)
@@ -86,9 +86,3 @@ class I2cNetwork(nn.Module):
 
     def _dropped(self, maps: torch.Tensor) -> torch.Tensor:
         return dropout(maps, self.rate, self.training) if self.rate else maps
-
-    def _label_maps(self, class_features: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The class map of each image's label, ``(B, h, w)``, without gradient and without the bias."""
-        weight = self.network.classifier.weight.detach()[labels]
-        with torch.autocast(class_features.device.type, enabled=False):
-            return torch.einsum("bkhw,bk->bhw", at_least_float32(class_features), at_least_float32(weight))

@@ -22,9 +22,9 @@ class CutParameters:
     """The graph's threshold, the weight of its absent edges and its kind; the defaults are TokenCut's.
 
     tau: tokens whose cosine exceeds it are joined (TokenCut: 0.2, on CUB 0.05). epsilon: weight of all other pairs.
-    graph: ``binary`` joins with weight 1; ``soft`` with the cosine itself, from tau on.
+    graph: ``binary`` joins with weight 1; ``soft`` with the cosine itself, from tau on, where it exceeds epsilon.
 
-    Raises: ValueError for tau outside [-1, 1) ([0, 1) in a soft graph), epsilon outside (0, 1), or an unknown graph.
+    Raises: ValueError for tau outside [-1, 1) ([0, 1) in a soft graph), epsilon outside [1e-7, 1), or an unknown graph.
     """
 
     tau: float = 0.2
@@ -37,8 +37,8 @@ class CutParameters:
         least = 0 if self.graph == "soft" else -1
         if not least <= self.tau < 1:
             raise ValueError(f"tau must be in [{least}, 1) for a {self.graph} graph, got {self.tau}")
-        if not 0 < self.epsilon < 1:
-            raise ValueError(f"epsilon must be between 0 and 1, got {self.epsilon}")
+        if not 1e-7 <= self.epsilon < 1:  # eigenvalues are of its order, and equal below 1e-8
+            raise ValueError(f"epsilon must be in [1e-7, 1), got {self.epsilon}")
 
 
 def cosines(tokens: np.ndarray) -> np.ndarray:
@@ -62,7 +62,8 @@ def affinity(similarity: np.ndarray, parameters: CutParameters) -> np.ndarray:
     lower = np.tril(similarity, -1)
     both = lower + lower.T
     if parameters.graph == "soft":
-        weights = np.where(both >= parameters.tau, both.astype(np.float64), parameters.epsilon)
+        joined = (both >= parameters.tau) & (both > parameters.epsilon)
+        weights = np.where(joined, both.astype(np.float64), parameters.epsilon)
     else:
         weights = np.where(both > parameters.tau, 1.0, parameters.epsilon)
     np.fill_diagonal(weights, 1.0)

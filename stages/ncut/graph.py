@@ -80,8 +80,7 @@ def graph_of(similarity: np.ndarray, parameters: CutParameters) -> Graph:
     """The graph whose weights are `affinity` of a similarity ``(n, n)``."""
     if parameters.graph == "soft":
         weights = affinity(similarity, parameters)
-        joined = np.tril(similarity, -1) >= parameters.tau
-        np.fill_diagonal(joined, False)
+        joined = (similarity >= parameters.tau) & (similarity > parameters.epsilon)
         joined &= np.tri(len(joined), k=-1, dtype=bool)
         return WeightedGraph(weights, weights.sum(axis=1), joined.sum(axis=0) + joined.sum(axis=1))
     size = len(similarity)

@@ -52,7 +52,7 @@ class NcutParams:
 
 
 class Ncut(ClassMapStage):
-    """TokenCut's normalized cut. Maps are positive on the foreground: threshold 0 of kind absolute is TokenCut's."""
+    """TokenCut's cut, positive on the foreground; its box is that of component seed at absolute 0 on the grid."""
 
     kind = "ncut"
     version = 1
@@ -96,8 +96,13 @@ class _NcutWorker:
         for batch, copy in one_behind(stream.batches(rows), partial(self._features, model, tap)):
             with self._context.timed("forward"):
                 features = copy.wait().numpy()
-            found = zip(batch, features, strict=True)
-            out += [self._row(row, self._cut(row, of_image), tap, size, model) for row, of_image in found]
+            for row, of_image in zip(batch, features, strict=True):
+                try:
+                    found = cut(of_image, self._settings)
+                except ValueError as error:
+                    stream.bad.append((row, str(error)))
+                else:
+                    out.append(self._row(row, found, tap, size, model))
         bad = [quarantined(self._stage, row, reason) for row, reason in stream.bad]
         return ShardResult({"score_maps": TABLES["score_maps"].from_rows(out)}, quarantine=bad)
 
@@ -122,14 +127,11 @@ class _NcutWorker:
             autocast(device, self._params.precision, name),
             tapped(model.network, tap_path(name, tap)) as layer,
         ):
-            model.network.features(to_batch(pixels, device))
+            try:
+                model.network.features(to_batch(pixels, device))
+            except ValueError as error:
+                raise UsageError(f"stage {self._stage}: {error}") from error
             return rows, HostCopy(layer.output.float().contiguous())
-
-    def _cut(self, row: Row, features: np.ndarray) -> Cut:
-        try:
-            return cut(features, self._settings)
-        except ValueError as error:
-            raise UsageError(f"stage {self._stage}: image {row['image_id']}: {error}") from error
 
     def _row(self, row: Row, found: Cut, tap: str, size: int, model: Classifier) -> dict[str, Any]:
         values = score_map(found, self._params.component)  # type: ignore[arg-type]

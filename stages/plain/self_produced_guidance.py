@@ -12,6 +12,8 @@ __all__ = ["IGNORED", "Sureness", "guidance_mask", "guided_loss", "masked_cross_
 
 IGNORED = 255
 
+_FEWEST, _OF_MAXIMUM = 30 / 224**2, 0.7
+
 
 @dataclass(frozen=True)
 class Sureness:
@@ -28,10 +30,17 @@ class Sureness:
 def guidance_mask(guide: torch.Tensor, sureness: Sureness) -> torch.Tensor:
     """1 where the guide exceeds the high threshold, 0 where it is below the low one, elsewhere 255; no gradient.
 
+    Where too few positions do, fewer than 30 of 224 x 224, the high threshold is 0.7 of the image's maximum, as in the
+    published evaluator: a guide that is not sure yet still says where it is surest.
+
     guide: ``(B, h, w)`` in [0, 1]. Returns: ``(B, h, w)`` uint8.
     """
+    guide = guide.detach()
+    fewest = _FEWEST * guide.shape[-2] * guide.shape[-1]
+    scarce = (guide > sureness.high).sum(dim=(1, 2), keepdim=True) < fewest
+    high = torch.where(scarce, _OF_MAXIMUM * guide.amax(dim=(1, 2), keepdim=True), sureness.high)
     mask = torch.full_like(guide, IGNORED, dtype=torch.uint8)
-    return mask.masked_fill(guide.detach() > sureness.high, 1).masked_fill(guide.detach() < sureness.low, 0)
+    return mask.masked_fill(guide > high, 1).masked_fill(guide < sureness.low, 0)
 
 
 def masked_cross_entropy(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

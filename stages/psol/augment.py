@@ -117,7 +117,3 @@ def _sample_size(width: int, height: int, generator: np.random.Generator) -> tup
     size = round(math.sqrt(target * aspect)), round(math.sqrt(target / aspect))
     fits = 0 < size[0] <= width and 0 < size[1] <= height
     return size if fits else None
-
-
-def _offset(resized: int, crop: int) -> int:
-    return round((resized - crop) / 2)

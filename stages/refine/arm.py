@@ -27,7 +27,8 @@ class ArmParameters:
     iterations: k. eta: share of its own value that a pixel keeps in each (equation 9). position_weight: w_p, of
     nearness beside likeness in color (equation 8). dilations: distances, in pixels, at which the 8 neighbours of a
     pixel stand; the paper takes 1, its ancestor (AFA, Ru et al. 2022) 1, 2, 4, 8, 12, 24. border: what stands for
-    neighbours outside the image, which the paper leaves open: the nearest pixel, or the mirror image.
+    neighbours outside the image, which the paper leaves open: the nearest pixel, or the mirror image. color_width: a
+    color difference is measured in so many deviations of the neighbourhood (AFA: 0.3; the paper has none).
 
     Raises: ValueError for values outside their range.
     """
@@ -37,6 +38,7 @@ class ArmParameters:
     position_weight: float = 0.01
     dilations: tuple[int, ...] = (1,)
     border: Border = "replicate"
+    color_width: float = 1.0
 
     def __post_init__(self) -> None:
         if self.iterations < 0:
@@ -47,6 +49,8 @@ class ArmParameters:
             raise ValueError(f"position_weight must not be negative, got {self.position_weight}")
         if not self.dilations or min(self.dilations) < 1:
             raise ValueError(f"dilations must be one or more distances from 1 pixel on, got {list(self.dilations)}")
+        if not self.color_width > 0:
+            raise ValueError(f"color_width must be above 0, got {self.color_width}")
         if self.border not in get_args(Border):
             raise ValueError(f"border must be one of {get_args(Border)}, got {self.border!r}")
 
@@ -81,7 +85,7 @@ def affinities(images: torch.Tensor, parameters: ArmParameters) -> torch.Tensor:
     Raises: ValueError where a dilation is not below the image's side and the border is a mirror image.
     """
     around = _neighbours(images, parameters)
-    deviation = torch.stack(around).std(dim=0) + _EPSILON
+    deviation = (torch.stack(around).std(dim=0) + _EPSILON) * parameters.color_width
     likeness = torch.stack([-((images - neighbour) / deviation).square().mean(dim=1) for neighbour in around], dim=1)
     distances = torch.tensor([d * (y * y + x * x) ** 0.5 for d in parameters.dilations for y, x in _AROUND])
     nearness = (-(distances / (distances.std() + _EPSILON)).square()).softmax(dim=0).to(likeness)

@@ -23,8 +23,8 @@ class Predicted(NamedTuple):
     """What SGRM makes of B images, on the device that computed it.
 
     masks: ``(B, H, W)`` bool. probabilities: ``(B, H, W)`` float32, of object. iterations: ``(B,)`` int64, forward
-    passes; 0 for a map without contrast. fallback: ``(B,)`` bool, the prediction was empty and the mask is where the
-    map is above its mean.
+    passes; 0 for a map without contrast. fallback: ``(B,)`` bool, the prediction was empty, the mask is where the map
+    is above its mean, and the probability there is 1.
     """
 
     masks: torch.Tensor
@@ -122,6 +122,7 @@ def _predict(
         found.masks[usable], found.probabilities[usable] = margins > 0, margins.sigmoid()
     found.fallback.copy_(~found.masks.any(dim=1))
     found.masks[found.fallback] = (flat > flat.mean(dim=1, keepdim=True))[found.fallback]
+    found.probabilities[found.fallback] = found.masks[found.fallback].float()
     return found._replace(masks=found.masks.view(shape), probabilities=found.probabilities.view(shape))
 
 

@@ -34,8 +34,9 @@ def read_state(source: str) -> dict[str, torch.Tensor]:
     """The state dict of a source: ``timm:<model name>``, a torchvision weights name, or a file.
 
     A file ends in .safetensors, .pth, .pt, .pth.tar or .bin and lies on this disk or at any URI that fsspec knows;
-    nothing in it is unpickled but tensors. A state dict nested under ``state_dict``, ``model`` or ``teacher`` is taken
-    out, and the prefixes ``module.``, ``backbone.`` and ``model.`` of its names are left out.
+    nothing in it is unpickled but tensors, plain values and `argparse.Namespace`. A state dict nested under
+    ``state_dict``, ``model`` or ``teacher`` is taken out, and the prefixes ``module.``, ``backbone.`` and ``model.`` of
+    its names are left out.
 
     Raises: WeightsError when the source is missing, cannot be fetched, or holds no state dict.
     """

@@ -39,7 +39,15 @@ class PatchTokens(nn.Module):
         self._projection = f"blocks.{len(transformer.blocks) - 1}.attn.qkv"  # type: ignore[arg-type]
 
     def tokens(self, images: torch.Tensor) -> torch.Tensor:
-        """All tokens of normalised images ``(B, 3, S, S)``, ``(B, n, D)``: the class token, any registers, patches."""
+        """All tokens of normalised images ``(B, 3, S, S)``, ``(B, n, D)``: the class token, any registers, patches.
+
+        Raises: ValueError for a side that is no multiple of the patch's.
+        """
+        side = self.transformer.patch_embed.patch_size[0]
+        if any(length % side for length in images.shape[2:]):
+            raise ValueError(
+                f"the input's side must be a multiple of the patch's, {side}, not {images.shape[2]} pixels"
+            )
         return self.transformer.forward_features(images)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from stages.refine import reliable as reliable_maths
 from stages.refine import sgrm
 from stages.refine.reliable import joint_loss, loss_gradient, reliable, wrong_share
 from stages.refine.sgrm import predict, predict_by_definition
@@ -195,6 +196,17 @@ def test_superpixels_of_one_pixel_are_no_vote():
 
 
 @both_ways
+def test_superpixels_of_one_pixel_equal_no_vote(run, monkeypatch):
+    """Breaks when anything but the vote and the mean of a superpixel reads its ids."""
+    images, inside = two_colors(1)
+    singles = np.arange(inside[0].size).reshape(inside.shape)
+    found = run(images, hills(inside), singles, [0], SMALL)
+    monkeypatch.setattr(reliable_maths, "majority", lambda chosen, ids, counts: chosen)
+    monkeypatch.setattr(reliable_maths, "means", lambda values, ids: values.double())
+    assert torch.equal(run(images, hills(inside), 0 * singles, [0], SMALL).masks, found.masks)
+
+
+@both_ways
 def test_iterations_are_bounded_on_both_sides(run):
     """Breaks when a network stops before its least, or goes on beyond its most, number of iterations."""
     images, inside = two_colors(2)
@@ -216,6 +228,7 @@ def test_an_empty_mask_falls_back_to_the_map(run, monkeypatch):
         :, None, None
     ]
     assert torch.equal(found.masks, units > units.mean(dim=(1, 2), keepdim=True))
+    assert torch.equal(found.probabilities > 0.5, found.masks)
 
 
 @both_ways
