@@ -18,9 +18,7 @@ class ArmStageParams(AlignedParams):
 
     iterations: int = option(50, "times that the map spreads")
     eta: float = option(0.1, "share of its own value that a pixel keeps each time")
-    color_width: float = option(
-        1.0, "neighbourhood deviations that color differences are measured in (AFA: 0.3)"
-    )
+    color_width: float = option(1.0, "neighbourhood deviations that color differences are measured in (AFA: 0.3)")
     position_weight: float = option(0.01, "weight of nearness beside likeness in color")
     dilations: tuple[int, ...] = option((1,), "distances of the 8 neighbours, pixels (AFA: 1, 2, 4, 8, 12, 24)")
     border: str = option("replicate", "what stands for pixels outside the image", choices=get_args(Border))
