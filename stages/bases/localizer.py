@@ -2,25 +2,61 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
 from pipeline.epochs import Training, train
 from pipeline.errors import UsageError
+from pipeline.params import option, reads
 from pipeline.stage import Inputs, Shard, ShardResult, Task, TrainContext, TrainStage, whole
 from pipeline.store import Store
 from schemas import TABLES
 from stages.vision.backbones import LocalizerNetwork, MapsItself
+from stages.vision.inference import PRECISIONS
 from stages.vision.models import to_blobs
+from stages.vision.optimisers import STEPPED_SCHEDULES, Rates
 from stages.vision.rows import IMAGE_COLUMNS
 from stages.vision.stream import Row
 from stages.vision.training import starting_classifier, training_rows
 
 
+@dataclass(frozen=True)
+class LocalizerParams:
+    """Parameters that every localizer has."""
+
+    images: str = reads("images", "ingest", "the images")
+    model: str = reads("model", "classify", "the classifier to start from, trained on the same classes")
+    input_size: int | None = option(None, "side of the network input, pixels; null: as the classifier was trained")
+    crop: float = option(0.875, "side of the random crop, fraction of the image's; 1: no crop")
+    mirror: bool = option(True, "mirror half of the images")
+    clip_norm: float | None = option(None, "largest norm of the gradients together; null: any", at_least=0)
+    precision: str = option("float32", "float32 or bfloat16 (autocast)", choices=PRECISIONS)
+    seed: int = option(0, "seed of order, views, fresh weights and whatever the method draws")
+    processes: int = option(0, "loading processes of a worker", resource=True)
+
+
+@dataclass(frozen=True)
+class FineTuningParams(LocalizerParams):
+    """Parameters of the localizers that train the whole network, its four kinds of parameters at their own rates."""
+
+    learning_rate: float = option(1e-3, "peak learning rate of the features' weights")
+    head_rate: float = option(10.0, "factor on the learning rate of head, classifier and side branches")
+    bias_rate: float = option(2.0, "factor on the learning rate of biases")
+    weight_decay: float = option(5e-4, "weight decay")
+    decay_biases: bool = option(True, "weight decay of biases and normalisations too")
+    schedule: str = option("steps", f"one of {', '.join(STEPPED_SCHEDULES)}", choices=STEPPED_SCHEDULES)
+
+    @property
+    def rates(self) -> Rates:
+        """Rates and decay of the four kinds."""
+        return Rates(self.learning_rate, self.head_rate, self.bias_rate, self.weight_decay, self.decay_biases)
+
+
 class LocalizerStage(TrainStage):
     """A training whose artifact is a classifier's, of method `kind`, so that cam and localize take it as one.
 
-    Its parameters have `images`, `model`, `input_size` and `seed`.
+    Its parameters are `LocalizerParams`.
     """
 
     outputs = ("training",)

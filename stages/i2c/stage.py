@@ -9,28 +9,24 @@ from torch import nn
 from pipeline.epochs import Batch, Training
 from pipeline.errors import UsageError
 from pipeline.hashing import seed_from
-from pipeline.params import option, reads
+from pipeline.params import option
 from pipeline.stage import TrainContext
-from stages.bases.localizer import LocalizerStage
+from stages.bases.localizer import FineTuningParams, LocalizerStage
 from stages.i2c.centres import ClassCentres
 from stages.i2c.consistency import DISTANCES
 from stages.i2c.network import I2cNetwork, Seeding
 from stages.i2c.seeds import SEED_RULES
 from stages.vision.backbones import LocalizerNetwork
-from stages.vision.inference import PRECISIONS
-from stages.vision.optimisers import STEPPED_SCHEDULES, Rates, groups_of_four
+from stages.vision.optimisers import groups_of_four
 from stages.vision.stream import Row
 from stages.vision.training import class_set_images, set_up
 from stages.vision.views import View, random_view
 
 
 @dataclass(frozen=True)
-class I2cParams:
+class I2cParams(FineTuningParams):
     """Parameters of `i2c`."""
 
-    images: str = reads("images", "ingest", "the images")
-    model: str = reads("model", "classify", "the classifier to start from, trained on the same classes")
-    input_size: int | None = option(None, "side of the network input, pixels; null: as the classifier was trained")
     classes: int = option(40, "classes in one step and worker; fewer where the data have fewer", at_least=1)
     set_size: int = option(2, "images of each class in a step: an even number, for they talk in pairs", at_least=2)
     seeds: int = option(3, "K: object seeds of an image", at_least=1)
@@ -50,22 +46,10 @@ class I2cParams:
     dropout: float = option(0.0, "of each convolution of the head and of the classifier; the paper's network: 0.5")
     warm_up: int = option(0, "first epochs of plain cross-entropy, on the same batches", at_least=0)
     epochs: int = option(5, "passes over the training images, warm-up included", at_least=1)
-    learning_rate: float = option(1e-3, "peak learning rate of the features' weights")
-    head_rate: float = option(10.0, "factor on the learning rate of head and classifier")
-    bias_rate: float = option(2.0, "factor on the learning rate of biases")
-    weight_decay: float = option(5e-4, "weight decay")
-    decay_biases: bool = option(True, "weight decay of biases and normalisations too")
-    schedule: str = option("steps", f"one of {', '.join(STEPPED_SCHEDULES)}", choices=STEPPED_SCHEDULES)
     drops: tuple[float, ...] = option(
         (0.4, 0.6, 0.8), "steps: fractions of the training after which the rate falls to a tenth"
     )
-    crop: float = option(0.875, "side of the random crop, fraction of the image's; 1: no crop")
     keep_aspect: bool = option(True, "crop squares; false: crops of the image's aspect ratio, squashed")
-    mirror: bool = option(True, "mirror half of the images")
-    clip_norm: float | None = option(None, "largest norm of the gradients together; null: any", at_least=0)
-    precision: str = option("float32", "float32 or bfloat16 (autocast)", choices=PRECISIONS)
-    seed: int = option(0, "seed of order, views, seeds and of the centres' start")
-    processes: int = option(0, "loading processes of a worker", resource=True)
 
 
 class I2c(LocalizerStage):
@@ -108,10 +92,7 @@ class I2c(LocalizerStage):
 
         together = self._together(network).to(context.device)
         batches = class_set_images(rows, prepared, (params.classes, params.set_size), params, context)
-        rates = Rates(
-            params.learning_rate, params.head_rate, params.bias_rate, params.weight_decay, params.decay_biases
-        )
-        made = set_up(batches, groups_of_four(*network.trained_parameters(), rates), params, params.drops)
+        made = set_up(batches, groups_of_four(*network.trained_parameters(), params.rates), params, params.drops)
         return Training(together, loss, **vars(made), begin=begin, generators=(together.generator,))
 
     def _together(self, network: LocalizerNetwork) -> I2cNetwork:

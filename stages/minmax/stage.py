@@ -7,26 +7,22 @@ import torch
 from torch import nn
 
 from pipeline.epochs import Batch, Step, Training
-from pipeline.params import option, reads
+from pipeline.params import option
 from pipeline.stage import TrainContext
-from stages.bases.localizer import LocalizerStage
+from stages.bases.localizer import FineTuningParams, LocalizerStage
 from stages.minmax.presets import TRAININGS
 from stages.minmax.regularisation import SCALES, stage_two
 from stages.vision.backbones import LocalizerNetwork
-from stages.vision.inference import PRECISIONS
-from stages.vision.optimisers import STEPPED_SCHEDULES, Rates, groups_of_four, schedule, sgd
+from stages.vision.optimisers import groups_of_four, schedule, sgd
 from stages.vision.stream import Row
 from stages.vision.training import class_set_images, set_up
 from stages.vision.views import View, random_view
 
 
 @dataclass(frozen=True)
-class MinmaxParams:
+class MinmaxParams(FineTuningParams):
     """Parameters of `minmax`."""
 
-    images: str = reads("images", "ingest", "the images")
-    model: str = reads("model", "classify", "the classifier to start from, trained on the same classes")
-    input_size: int | None = option(None, "side of the network input, pixels; null: as the classifier was trained")
     preset: str = option(
         "mobilenet_v2", "the paper's backbone whose values stand for null below", choices=tuple(TRAININGS)
     )
@@ -40,21 +36,12 @@ class MinmaxParams:
         "mean", "mean over channels (released code; the weights are meant for it) or sum (paper)", choices=SCALES
     )
     epochs: int = option(200, "passes over the training images", at_least=1)
-    learning_rate: float = option(1e-4, "peak learning rate of the features")
-    head_rate: float = option(10.0, "factor on the learning rate of head and classifier, in both steps")
-    weight_decay: float = option(5e-4, "weight decay of the first step; the second has none")
-    decay_biases: bool = option(True, "weight decay of biases and normalisations too")
-    schedule: str = option("steps", f"one of {', '.join(STEPPED_SCHEDULES)}", choices=STEPPED_SCHEDULES)
+    learning_rate: float = option(1e-4, "peak learning rate of the features' weights")
+    bias_rate: float = option(1.0, "factor on the learning rate of biases")
     drops: tuple[float, ...] = option(
         (0.25, 0.5), "steps: fractions of the training after which the rate falls to a tenth"
     )
-    crop: float = option(0.875, "side of the random crop, fraction of the image's; 1: no crop")
-    mirror: bool = option(True, "mirror half of the images")
     upside_down: bool = option(False, "turn half of the images upside down (released code)")
-    clip_norm: float | None = option(None, "largest norm of the gradients together; null: any", at_least=0)
-    precision: str = option("float32", "float32 or bfloat16 (autocast)", choices=PRECISIONS)
-    seed: int = option(0, "seed of order and views")
-    processes: int = option(0, "loading processes of a worker", resource=True)
 
 
 class Minmax(LocalizerStage):
@@ -84,10 +71,7 @@ class Minmax(LocalizerStage):
             return nn.functional.cross_entropy(network(images).float(), labels)
 
         batches = class_set_images(rows, prepared, (classes, params.set_size), params, context)
-        rates = Rates(
-            params.learning_rate, params.head_rate, decay=params.weight_decay, decay_biases=params.decay_biases
-        )
-        made = set_up(batches, groups_of_four(*network.trained_parameters(), rates), params, params.drops)
+        made = set_up(batches, groups_of_four(*network.trained_parameters(), params.rates), params, params.drops)
         steps = batches.batches_an_epoch * params.epochs
         return Training(network, loss, **vars(made), further=(self._second(network, steps),))
 

@@ -10,17 +10,16 @@ from torch import nn
 
 from pipeline.epochs import Batch, Training
 from pipeline.errors import UsageError
-from pipeline.params import option, reads
+from pipeline.params import option
 from pipeline.stage import TrainContext
-from stages.bases.localizer import LocalizerStage
+from stages.bases.localizer import FineTuningParams, LocalizerStage
 from stages.plain import techniques
 from stages.plain.guided_network import Guides
 from stages.plain.hide_and_seek import patch_side
 from stages.plain.self_produced_guidance import Sureness
 from stages.plain.techniques import Technique
 from stages.vision.backbones import LocalizerNetwork, TwoBranchNetwork, backbone, tap_path
-from stages.vision.inference import PRECISIONS
-from stages.vision.optimisers import STEPPED_SCHEDULES, Rates, groups_of_four
+from stages.vision.optimisers import groups_of_four
 from stages.vision.stream import Row
 from stages.vision.training import set_up, training_images
 from stages.vision.views import View, random_view
@@ -32,11 +31,9 @@ _WITH_TAPS = ("spg", "adl")
 
 
 @dataclass(frozen=True)
-class PlainCamParams:
+class PlainCamParams(FineTuningParams):
     """Parameters of `plain_cam`."""
 
-    images: str = reads("images", "ingest", "the images")
-    model: str = reads("model", "classify", "the classifier to start from, trained on the same classes")
     technique: str = option(
         "none",
         "none, has (Hide-and-Seek), acol, spg, adl or cutmix; options that begin with a technique's name are for it"
@@ -63,24 +60,13 @@ class PlainCamParams:
         "spg: the deeper and the shallower layer with guidance; adl: the layers with dropout; null: for spg the"
         " second (of two the first) and the last of the backbone's taps, for adl the first and the last",
     )
-    input_size: int | None = option(None, "side of the network input, pixels; null: as the classifier was trained")
     epochs: int = option(50, "passes over the training images", at_least=1)
     batch_size: int = option(32, "images in one step and worker", at_least=1)
-    learning_rate: float = option(1e-3, "peak learning rate of the features' weights")
-    head_rate: float = option(10.0, "factor on the learning rate of head, classifier and side branches")
     bias_rate: float = option(1.0, "factor on the learning rate of biases")
     weight_decay: float = option(1e-4, "weight decay")
-    decay_biases: bool = option(True, "weight decay of biases and normalisations too")
-    schedule: str = option("steps", f"one of {', '.join(STEPPED_SCHEDULES)}", choices=STEPPED_SCHEDULES)
     drops: tuple[float, ...] = option(
         (0.3, 0.6, 0.9), "steps: fractions of the training after which the rate falls to a tenth"
     )
-    crop: float = option(0.875, "side of the random crop, fraction of the image's; 1: no crop")
-    mirror: bool = option(True, "mirror half of the images")
-    clip_norm: float | None = option(None, "largest norm of the gradients together; null: any", at_least=0)
-    precision: str = option("float32", "float32 or bfloat16 (autocast)", choices=PRECISIONS)
-    seed: int = option(0, "seed of order, views, the technique's choices and side branches")
-    processes: int = option(0, "loading processes of a worker", resource=True)
 
 
 class PlainCam(LocalizerStage):
@@ -121,11 +107,8 @@ class PlainCam(LocalizerStage):
             return technique.loss(network, images, labels)
 
         batches = training_images(rows, prepared, params.batch_size, params, context)
-        rates = Rates(
-            params.learning_rate, params.head_rate, params.bias_rate, params.weight_decay, params.decay_biases
-        )
         body, head = network.trained_parameters()
-        groups = groups_of_four(body, [*head, *technique.beside], rates)
+        groups = groups_of_four(body, [*head, *technique.beside], params.rates)
         return Training(technique.network, loss, **vars(set_up(batches, groups, params, params.drops)))
 
 

@@ -11,15 +11,14 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from pipeline.epochs import Batch, Training
 from pipeline.errors import UsageError
-from pipeline.params import option, reads
+from pipeline.params import option
 from pipeline.stage import TrainContext
-from stages.bases.localizer import LocalizerStage
+from stages.bases.localizer import LocalizerParams, LocalizerStage
 from stages.sdcam.distillation import sdcam_loss
 from stages.sdcam.heads import Heads
 from stages.sdcam.presets import TEACHERS, TRAININGS
 from stages.sdcam.warm_up import warm_up_cosine
 from stages.vision.backbones import LocalizerNetwork, TaughtNetwork
-from stages.vision.inference import PRECISIONS
 from stages.vision.optimisers import sgd
 from stages.vision.stream import Row
 from stages.vision.training import training_images
@@ -30,12 +29,9 @@ _BATCH = 256
 
 
 @dataclass(frozen=True)
-class SdcamParams:
+class SdcamParams(LocalizerParams):
     """Parameters of `sdcam`."""
 
-    images: str = reads("images", "ingest", "the images")
-    model: str = reads("model", "classify", "the frozen transformer, trained or taken as it is on the same classes")
-    input_size: int | None = option(None, "side of the network input, pixels; null: as the classifier was made")
     preset: str = option("cub", "the paper's data set whose values stand for null below", choices=tuple(TRAININGS))
     teacher: str | None = option(
         None, "mlp: a hidden layer with GELU and a linear one; linear: that alone; null: the preset's", choices=TEACHERS
@@ -52,12 +48,6 @@ class SdcamParams:
     warm_up: float | None = option(
         None, "fraction of the training in which the rate rises; then it falls by a cosine; null: the preset's"
     )
-    crop: float = option(0.875, "side of the random crop, fraction of the image's; 1: no crop")
-    mirror: bool = option(True, "mirror half of the images")
-    clip_norm: float | None = option(None, "largest norm of the gradients together; null: any", at_least=0)
-    precision: str = option("float32", "float32 or bfloat16 (autocast)", choices=PRECISIONS)
-    seed: int = option(0, "seed of the teacher's initial weights, order and views")
-    processes: int = option(0, "loading processes of a worker", resource=True)
 
 
 class Sdcam(LocalizerStage):

@@ -9,27 +9,23 @@ from torch import nn
 
 from pipeline.epochs import Batch, Training
 from pipeline.errors import UsageError
-from pipeline.params import option, reads
+from pipeline.params import option
 from pipeline.stage import TrainContext
-from stages.bases.localizer import LocalizerStage
+from stages.bases.localizer import FineTuningParams, LocalizerStage
 from stages.spa.network import RestrictedNetwork
 from stages.spa.presets import TRAININGS
 from stages.spa.ram import RamSettings, restricted_activation_loss
 from stages.vision.backbones import LocalizerNetwork
-from stages.vision.inference import PRECISIONS
-from stages.vision.optimisers import STEPPED_SCHEDULES, Rates, groups_of_four
+from stages.vision.optimisers import groups_of_four
 from stages.vision.stream import Row
 from stages.vision.training import set_up, training_images
 from stages.vision.views import View, random_view
 
 
 @dataclass(frozen=True)
-class SpaParams:
+class SpaParams(FineTuningParams):
     """Parameters of `spa`."""
 
-    images: str = reads("images", "ingest", "the images")
-    model: str = reads("model", "classify", "the classifier to start from, trained on the same classes")
-    input_size: int | None = option(None, "side of the network input, pixels; null: as the classifier was trained")
     preset: str = option("cub", "the released script whose values stand for null below", choices=tuple(TRAININGS))
     weight: float | None = option(None, "alpha, of the restricted activation loss; null: the preset's", at_least=0)
     threshold: float | None = option(
@@ -41,21 +37,9 @@ class SpaParams:
     )
     epochs: int | None = option(None, "passes over the training images; null: the preset's", at_least=1)
     batch_size: int | None = option(None, "images in one step and worker; null: the preset's", at_least=1)
-    learning_rate: float = option(1e-3, "peak learning rate of the features' weights")
-    head_rate: float = option(10.0, "factor on the learning rate of head and classifier")
-    bias_rate: float = option(2.0, "factor on the learning rate of biases")
-    weight_decay: float = option(5e-4, "weight decay")
-    decay_biases: bool = option(True, "weight decay of biases and normalisations too")
-    schedule: str = option("steps", f"one of {', '.join(STEPPED_SCHEDULES)}", choices=STEPPED_SCHEDULES)
     drops: tuple[float, ...] | None = option(
         None, "steps: fractions of the training after which the rate falls to a tenth; null: the preset's"
     )
-    crop: float = option(0.875, "side of the random crop, fraction of the image's; 1: no crop")
-    mirror: bool = option(True, "mirror half of the images")
-    clip_norm: float | None = option(None, "largest norm of the gradients together; null: any", at_least=0)
-    precision: str = option("float32", "float32 or bfloat16 (autocast)", choices=PRECISIONS)
-    seed: int = option(0, "seed of order and views")
-    processes: int = option(0, "loading processes of a worker", resource=True)
 
 
 class Spa(LocalizerStage):
@@ -100,10 +84,7 @@ class Spa(LocalizerStage):
             restricted.gives_maps = settings.weight_at(epoch) > 0
 
         batches = training_images(rows, prepared, chosen.batch_size, chosen, context)
-        rates = Rates(
-            chosen.learning_rate, chosen.head_rate, chosen.bias_rate, chosen.weight_decay, chosen.decay_biases
-        )
-        made = set_up(batches, groups_of_four(*network.trained_parameters(), rates), chosen, chosen.drops)
+        made = set_up(batches, groups_of_four(*network.trained_parameters(), chosen.rates), chosen, chosen.drops)
         return Training(restricted, loss, **vars(made), begin=begin)
 
 

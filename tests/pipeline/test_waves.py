@@ -63,9 +63,11 @@ class Shared(InProcessRunner):
         self.together = threading.Barrier(parties)
         self.lock = threading.Lock()
         self.failing, self.stop = failing, stop
+        self.threads = {}
 
     def run(self, job, on_done):
         if isinstance(job.stage, TrainStage):
+            self.threads[job.stage.name] = threading.current_thread()
             self.together.wait(20)
             if job.stage.name in self.failing:
                 raise OSError(f"{job.stage.name} has no disk")
@@ -97,7 +99,9 @@ def test_one_process_takes_trainings_one_after_another(store, log):
 def test_what_is_done_already_is_no_company(store):
     """Breaks when a single missing training leaves the main thread."""
     execute(store, stages(one={"kind": "fit"}), InProcessRunner())
-    execute(store, stages(**{name: THREE[name] for name in ("one", "two")}), Shared(1))
+    runner = Shared(1)
+    assert execute(store, stages(**{name: THREE[name] for name in ("one", "two")}), runner) == {"two": 1}
+    assert runner.threads == {"two": threading.main_thread()}
 
 
 def test_the_failure_of_one_training_lets_the_others_end(store):
