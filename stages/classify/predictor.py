@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 
 from pipeline.predictor import Predicted
 from stages.vision.models import classifier_network
-
-TOP = 5
+from stages.vision.top_classes import top_classes
 
 
 class ClassPredictor:
@@ -21,9 +19,5 @@ class ClassPredictor:
 
     def __call__(self, images: torch.Tensor) -> Predicted:
         """Top classes of normalised images (B, 3, S, S)."""
-        scores = self._network(images).float().softmax(dim=1)
-        best = scores.topk(min(TOP, scores.shape[1]), dim=1)
-        return Predicted(
-            classes=best.indices.cpu().numpy().astype(np.int32),
-            class_scores=best.values.cpu().numpy().astype(np.float32),
-        )
+        classes, scores = top_classes(self._network(images))
+        return Predicted(classes=classes, class_scores=scores)

@@ -12,8 +12,7 @@ from stages.psol.presets import JOINT
 from stages.psol.regressor import BoxRegressor, pixel_boxes
 from stages.vision.backbones import build
 from stages.vision.tensor_bytes import load
-
-TOP = 5
+from stages.vision.top_classes import top_classes
 
 
 class BoxPredictor:
@@ -42,10 +41,5 @@ class BoxPredictor:
         scores = np.ones(len(boxes), np.float32)
         if logits is None:
             return Predicted(boxes=boxes, box_scores=scores)
-        best = logits.float().softmax(dim=1).topk(min(TOP, logits.shape[1]), dim=1)
-        return Predicted(
-            boxes=boxes,
-            box_scores=scores,
-            classes=best.indices.cpu().numpy().astype(np.int32),
-            class_scores=best.values.cpu().numpy().astype(np.float32),
-        )
+        classes, class_scores = top_classes(logits)
+        return Predicted(boxes=boxes, box_scores=scores, classes=classes, class_scores=class_scores)

@@ -45,8 +45,7 @@ class TwoBranchNetwork(LocalizerNetwork):
 
     def branch_features(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What GAP pools in each branch, ``(B, K, h, w)``; images: ``(B, 3, S, S)`` normalised; labels: ``(B,)``."""
-        shared = self.features(images)
-        first = shared if self.head is None else self.head(shared)
+        shared, first = self._first(images)
         return first, self._second(shared, first, labels)
 
     def class_maps(self, images: torch.Tensor, labels: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
@@ -54,8 +53,7 @@ class TwoBranchNetwork(LocalizerNetwork):
 
         labels: of the images ``(B, 3, S, S)``; None: the first branch's largest logit (section 3.3).
         """
-        shared = self.features(images)
-        first = shared if self.head is None else self.head(shared)
+        shared, first = self._first(images)
         if labels is None:
             with torch.autocast(first.device.type, enabled=False):
                 labels = self.classifier(at_least_float32(first).mean(dim=(2, 3))).argmax(dim=1)
@@ -65,6 +63,11 @@ class TwoBranchNetwork(LocalizerNetwork):
             for features, classifier in ((first, self.classifier), (second, self.second_classifier))
         )
         return labels, torch.maximum(*maps)
+
+    def _first(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The features, and what the first branch makes of them."""
+        shared = self.features(images)
+        return shared, shared if self.head is None else self.head(shared)
 
     def _second(self, shared: torch.Tensor, first: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         maps = label_maps(first.detach(), self.classifier.weight.detach(), labels)
