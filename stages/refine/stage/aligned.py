@@ -13,7 +13,7 @@ from pipeline.params import option, reads
 from pipeline.stage import Context, ShardResult, Task, quarantined
 from schemas import TABLES
 from stages.refine.orientation import oriented, seed_regions
-from stages.refine.stage.refinement import MapRow, images_of, maps_by_id
+from stages.refine.stage.refinement import MapRow, RefinementParams, images_of, maps_by_id
 from stages.vision.score_maps import to_half
 from stages.vision.stream import ImageStream
 from stages.vision.tensor_maps import min_max
@@ -22,11 +22,9 @@ __all__ = ["AlignedParams", "AlignedWorker", "Batch", "Refined"]
 
 
 @dataclass(frozen=True)
-class AlignedParams:
+class AlignedParams(RefinementParams):
     """Parameters of `arm` and `sgrm`."""
 
-    images: str = reads("images", "ingest", "the images")
-    maps: str = reads("score_maps", "cam", "the score maps that are refined, of any method")
     seeds: str | None = reads(
         "score_maps", None, "score maps of the class that decide which side of a map is object; null: its high side is"
     )
@@ -72,8 +70,8 @@ class AlignedWorker(ABC):
 
     def __call__(self, task: Task) -> ShardResult:
         """The refined maps of a shard of maps. Raises UsageError for a map without an image."""
-        params, maps = self.params, maps_by_id(self.context, task.inputs["maps"])
-        seeds = maps_by_id(self.context, task.inputs["seeds"], list(maps))
+        params, maps = self.params, maps_by_id(self.context, task.inputs["maps"], "split", self.params.splits)
+        seeds = maps_by_id(self.context, task.inputs["seeds"], "image_id", maps)
         stream = ImageStream(self.context.read, params.size, params.batch_size, params.decode_ahead, self.context.timed)
         out: list[dict[str, Any]] = []
         for rows, pixels in stream.batches(images_of(self.stage, params, self.context, task, list(maps))):
@@ -86,7 +84,7 @@ class AlignedWorker(ABC):
                 for image_id, own, flag in zip(ids, made, found.flags, strict=True)
             ]
         bad = [quarantined(self.stage, row, reason) for row, reason in stream.bad]
-        return ShardResult({"score_maps": TABLES["score_maps"].from_rows(out)}, quarantine=bad)
+        return ShardResult({"score_maps": TABLES["score_maps"].from_rows(out)}, quarantine=bad, rows_in=len(maps))
 
     def _batch(
         self, ids: Sequence[str], pixels: np.ndarray, maps: Mapping[str, MapRow], seeds: Mapping[str, MapRow]

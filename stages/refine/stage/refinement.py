@@ -1,6 +1,7 @@
 """What the stages of this room share: a shard of maps with the images behind it, read map by map."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,12 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import UsageError
+from pipeline.params import option, reads
 from pipeline.stage import Context, Done, Inputs, Shard, ShardRef, Stage, Task, Upstream, shard_key
 from pipeline.store import Store
+from schemas.types import SPLITS
 from stages.vision.rows import IMAGE_COLUMNS
 from stages.vision.stream import Row
 
-__all__ = ["MapRow", "RefinementStage", "images_of", "maps_by_id"]
+__all__ = ["MapRow", "RefinementParams", "RefinementStage", "images_of", "maps_by_id"]
 
 MapRow = dict[str, Any]
 """A row of score maps whose `map` is ``(1, 1, height, width)`` float32."""
@@ -21,8 +24,20 @@ MapRow = dict[str, Any]
 _SEEDS = "seeds"
 
 
+@dataclass(frozen=True)
+class RefinementParams:
+    """Parameters of every refinement."""
+
+    images: str = reads("images", "ingest", "the images")
+    maps: str = reads("score_maps", "cam", "the score maps that are refined, of any method")
+    splits: tuple[str, ...] | None = option(None, "splits whose maps are refined; null: all", choices=SPLITS)
+
+
 class RefinementStage(Stage):
-    """Score maps + images -> score maps. Its inputs are `maps`, `images` and others, of which each shard reads all."""
+    """Score maps + images -> score maps. Its inputs are `maps`, `images` and others, of which each shard reads all.
+
+    Its parameters are `RefinementParams`.
+    """
 
     outputs = ("score_maps",)
     per_image = True
@@ -31,11 +46,18 @@ class RefinementStage(Stage):
         """One shard for each shard of score maps."""
         (maps,), (images,) = inputs["maps"], inputs["images"]
         others = {slot: ups for slot, ups in inputs.items() if slot not in ("maps", "images")}
-        return [_shard(recipe, shard, ref, images, others) for shard, ref in zip(maps.shards, maps.refs(), strict=True)]
+        splits = self.params.splits
+        pairs = zip(maps.shards, maps.refs(), strict=True)
+        return [_shard(recipe, shard, ref, images, others, splits) for shard, ref in pairs]
 
 
 def _shard(
-    recipe: str, maps: Shard, ref: ShardRef, images: Upstream, others: Mapping[str, tuple[Upstream, ...]]
+    recipe: str,
+    maps: Shard,
+    ref: ShardRef,
+    images: Upstream,
+    others: Mapping[str, tuple[Upstream, ...]],
+    splits: Sequence[str] | None,
 ) -> Shard:
     """It reads the images that the maps were made from, and the seeds of these images, where that is known."""
     behind = tuple(ref for ref in maps.inputs.get("images", ()) if ref.stage == images.name)
@@ -47,7 +69,12 @@ def _shard(
             for shard, ref in zip(up.shards, up.refs(), strict=True)
             if slot != _SEEDS or _share_images(shard, behind)
         )
-    return Shard(shard_key(recipe, refs), refs, rows=maps.rows, rows_from="maps", labels=maps.labels)
+    key = shard_key(recipe, refs)
+    if splits is None:
+        return Shard(key, refs, rows=maps.rows, rows_from="maps", labels=maps.labels)
+    labels = {split: maps.labels[split] for split in splits if split in maps.labels}
+    known = sum(sum(counts.values()) for counts in labels.values()) if maps.labels else None
+    return Shard(key, refs, rows=known, labels=labels)
 
 
 def _share_images(shard: Shard, behind: tuple[ShardRef, ...]) -> bool:
@@ -56,16 +83,18 @@ def _share_images(shard: Shard, behind: tuple[ShardRef, ...]) -> bool:
     return not own or not behind or not set(own).isdisjoint(behind)
 
 
-def maps_by_id(context: Context, done: Sequence[Done], ids: Sequence[str] | None = None) -> dict[str, MapRow]:
-    """The score maps of some shards by image; ids: only those of these images."""
-    wanted = None if ids is None else pc.field("image_id").isin(list(ids))
+def maps_by_id(
+    context: Context, done: Sequence[Done], column: str = "image_id", values: Collection[str] | None = None
+) -> dict[str, MapRow]:
+    """The score maps of some shards by image; values: only the rows that have one of them in `column`."""
+    wanted = None if values is None else pc.field(column).isin(pa.array(list(values), pa.string()))
     tables = [context.table(one, "score_maps", filters=wanted) for one in done]
     return {image_id: row for table in tables for image_id, row in _by_id(table).items()}
 
 
 def images_of(stage: str, params: Any, context: Context, task: Task, ids: Sequence[str]) -> list[Row]:
     """The images of the maps, in their order. Raises UsageError for a map without an image."""
-    wanted = pc.field("image_id").isin(list(ids))
+    wanted = pc.field("image_id").isin(pa.array(list(ids), pa.string()))
     tables = [context.table(done, "images", IMAGE_COLUMNS, wanted) for done in task.inputs["images"]]
     found = {row["image_id"]: row for table in tables for row in table.to_pylist()}
     if missing := [image_id for image_id in ids if image_id not in found]:

@@ -14,7 +14,7 @@ from schemas import TABLES
 from stages.refine.aggregation import on_grid
 from stages.refine.scg import refine, unit_cams
 from stages.refine.scg_parameters import PRESETS, ScgParameters
-from stages.refine.stage.refinement import RefinementStage, images_of, maps_by_id
+from stages.refine.stage.refinement import RefinementParams, RefinementStage, images_of, maps_by_id
 from stages.refine.taps import read_taps, shared_grid
 from stages.vision.batches import to_batch
 from stages.vision.inference import INFERENCE_PRECISIONS, Classifier, ClassifierCache, autocast, precision_ingredients
@@ -25,11 +25,9 @@ _SETTINGS = ("theta1", "theta2", "omega", "delta_h", "delta_l", "order", "normal
 
 
 @dataclass(frozen=True)
-class ScgStageParams:
+class ScgStageParams(RefinementParams):
     """Parameters of `scg`."""
 
-    images: str = reads("images", "ingest", "the images")
-    maps: str = reads("score_maps", "cam", "the score maps that are refined, of any method")
     model: str = reads("model", "classify", "the network whose features correlate")
     taps: tuple[str, ...] = option(
         (), "layers whose correlations are summed (SPA: two); empty: the backbone's first two of one grid, or its first"
@@ -92,7 +90,7 @@ class _ScgWorker:
         (done,), params = task.inputs["model"], self._params
         model = self._models.get(done.key, lambda name: self._context.blob(done, name))
         size = params.input_size or model.card["input_size"]
-        maps = maps_by_id(self._context, task.inputs["maps"])
+        maps = maps_by_id(self._context, task.inputs["maps"], "split", params.splits)
         stream = ImageStream(self._context.read, size, params.batch_size, params.decode_ahead, self._context.timed)
         taps = self._taps(model, size)
         out: list[dict[str, Any]] = []
@@ -102,7 +100,7 @@ class _ScgWorker:
                 refined = self._refined(model, taps, pixels, given)
             out += [_row(row, found, taps, size, model) for row, found in zip(given, refined, strict=True)]
         bad = [quarantined(self._stage, row, reason) for row, reason in stream.bad]
-        return ShardResult({"score_maps": TABLES["score_maps"].from_rows(out)}, quarantine=bad)
+        return ShardResult({"score_maps": TABLES["score_maps"].from_rows(out)}, quarantine=bad, rows_in=len(maps))
 
     def _taps(self, model: Classifier, size: int) -> tuple[str, ...]:
         return self._params.taps or shared_grid(model.network, size)

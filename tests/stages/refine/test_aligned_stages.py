@@ -11,6 +11,7 @@ from pipeline.resources import StageResources
 from pipeline.runner import InProcessRunner, Job
 from pipeline.stage import Done, Shard, ShardResult, Task, Upstream
 from pipeline.store import Store
+from pipeline.verify import verify
 from schemas import TABLES
 from stages.refine import arm as arm_maths
 from stages.refine.sgrm import predict
@@ -50,7 +51,7 @@ def computed(kind, folder, paths, maps=None, seeds=None, **params):
     made, of = KINDS[kind]
     stage = made("refined", of(maps="maps", seeds=seeds and "seeds", **{**SMALL, **QUICK[kind], **params}))
     found: list[Done] = []
-    task = Task(Shard("k", rows_from="maps"), inputs)
+    task = Task(Shard("k", rows_from=None if "splits" in params else "maps"), inputs)
     InProcessRunner().run(Job(stage, "r", [task], store, StageResources()), found.append)
     tables = found[0].tables
     return [store.table(found[0], name).to_pylist() if name in tables else [] for name in ("score_maps", "quarantine")]
@@ -216,7 +217,8 @@ def test_refined_maps_give_boxes_and_numbers(run_copy, finished_run):
     run_copy["stages"] = {
         **{name: runs.STAGES[name] for name in ("classify", "ddt")},
         "cam": {**(runs.STAGES["cam"] or {}), "refine": [
-            {"arm": {**small, "seeds": "ddt"}}, {"sgrm": {**small, "min_iterations": 2, "channels": 4}},
+            {"arm": {**small, "seeds": "ddt"}},
+            {"sgrm": {**small, "min_iterations": 2, "channels": 4, "splits": ["test"]}},
         ]},
         "sweep": {"maps": "cam_arm"},
         "calibrate": {"counts": "sweep"},
@@ -230,6 +232,23 @@ def test_refined_maps_give_boxes_and_numbers(run_copy, finished_run):
     assert {("cam_arm", "gt_known"), ("cam_arm_sgrm", "gt_known"), ("cam_arm", "max_box_acc")} <= found
     masks = runs.rows(target, "cam_arm_sgrm", "score_maps")
     assert {value for row in masks for value in row["map"]} <= {0.0, 1.0}
-    assert sorted(row["image_id"] for row in masks) == sorted(
-        row["image_id"] for row in runs.rows(target, "cam", "score_maps")
-    )
+    maps = runs.rows(target, "cam", "score_maps")
+    assert ids(masks) == ids(row for row in maps if row["split"] == "test")
+    assert ids(runs.rows(target, "cam_arm", "score_maps")) == ids(maps)
+    assert verify(target.store, target.stages).damage == []
+
+
+def ids(rows):
+    return sorted(row["image_id"] for row in rows)
+
+
+@both_stages
+def test_maps_of_other_splits_are_left_out(tmp_path, paths, kind):
+    """Breaks when maps that nobody asked for cost time, or a shard without any fails."""
+    maps = rooms.maps_table().to_pylist()
+    wanted = [row["image_id"] for row in maps if row["split"] in ("dev", "test")]
+    assert 0 < len(wanted) < len(maps)
+    whole, _ = computed(kind, tmp_path / "whole", paths)
+    found, _ = computed(kind, tmp_path / "some", paths, splits=("dev", "test"))
+    assert found == [row for row in whole if row["image_id"] in wanted]
+    assert computed(kind, tmp_path / "none", paths, splits=("val",)) == [[], []]
