@@ -1,12 +1,13 @@
 """A leaderboard in Markdown from finished runs, one a seed: `python -m benchmarks.leaderboard RUN_ROOT [RUN_ROOT ...]`.
 
 The values are the runs' own metrics, averaged over the runs. Added to them is what needs every image: the paired
-bootstrap of MaxBoxAcc, each source of maps at its own best threshold, against the maps that stage `cam` made: images
-are drawn, each with its results in all runs. Choices may be made by the table of `dev`, where the config evaluates it.
+bootstrap of MaxBoxAcc, each source of maps at its own best threshold, against the maps of stage `cam`, or of the one
+that `--over` names: images are drawn, each with its results in all runs. Choices may be made by the table of `dev`,
+where the config evaluates it.
 """
 
+import argparse
 import statistics
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -24,7 +25,6 @@ from stages.evaluate.gather import TRUTH_COLUMNS, score_maps, truth_of
 from stages.evaluate.protocols import PROTOCOLS
 from stages.evaluate.score_maps import evaluator_score_map
 
-BASELINE = "cam"
 IOU = 0.5
 _SHOWN = ("max_box_acc", "max_box_acc_v2", "gt_known", "top1_loc", "mask_iou")
 _MAP_COLUMNS = ("image_id", "split", "height", "width", "map")
@@ -39,14 +39,18 @@ class Entry:
     correct: list[Correct] = field(default_factory=list)
 
 
-def main(roots: Sequence[str]) -> None:
+def main() -> None:
     """Print a table for each split that the runs evaluated."""
-    targets = [open_target(root) for root in roots]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.leaderboard")
+    parser.add_argument("roots", nargs="+", metavar="RUN_ROOT", help="runs of one config, under different seeds")
+    parser.add_argument("--over", default="cam", help="stage of the maps that the others are compared with")
+    asked = parser.parse_args()
+    targets = [open_target(root) for root in asked.roots]
     for split in targets[0].stages["evaluate"].params.splits:
         board = leaderboard(targets, split)
         if any(entry.values for entry in board.values()):
             print(f"\n{split}, {len(targets)} runs\n")
-            print("\n".join(_lines(board)))
+            print("\n".join(lines(board, asked.over)))
 
 
 def leaderboard(targets: Sequence[Target], split: str) -> dict[str, Entry]:
@@ -90,14 +94,17 @@ def _table(target: Target, stage: str, table: str, columns: Sequence[str], filte
     return pa.concat_tables(target.store.table(done, table, list(columns), filters) for done in dones.values())
 
 
-def _lines(board: Mapping[str, Entry]) -> Iterator[str]:
+def lines(board: Mapping[str, Entry], over: str) -> Iterator[str]:
+    """The table in Markdown; `over` names the entry that the last column compares the others with."""
+    if over not in board or not board[over].correct:
+        raise SystemExit(f"{over!r} is not among the maps with counts: {', '.join(board)}")
     columns = [metric for metric in _SHOWN if any(metric in entry.values for entry in board.values())]
-    yield f"| | {' | '.join(columns)} | max_box_acc over {BASELINE}, 95 % |"
+    yield f"| | {' | '.join(columns)} | max_box_acc over {over}, 95 % |"
     yield "|---" * (len(columns) + 2) + "|"
-    baseline = np.mean(board[BASELINE].correct, axis=0)
+    baseline = np.mean(board[over].correct, axis=0)
     for name, entry in board.items():
         cells = [_cell(entry.values.get(metric, [])) for metric in columns]
-        yield f"| {name} | {' | '.join(cells)} | {_difference(entry, baseline) if name != BASELINE else ''} |"
+        yield f"| {name} | {' | '.join(cells)} | {_difference(entry, baseline) if name != over else ''} |"
 
 
 def _cell(values: Sequence[float]) -> str:
@@ -117,4 +124,4 @@ def _difference(entry: Entry, baseline: Correct) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

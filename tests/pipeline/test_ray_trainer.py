@@ -115,6 +115,7 @@ def test_a_localizer_whose_driver_is_killed_inside_an_epoch_is_finished_by_the_s
     assert Counter(taken(notes).values()) == {1: len(batches) - 1, 2: 1}
 
 
+@pytest.mark.long
 def test_trainings_side_by_side_overlap_and_reach_the_same_weights(tmp_path):
     """Breaks when trainings wait for each other, share random numbers or files, or one's death ends the other.
 
