@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from jobs import output
 from jobs.target import Target, open_target
-from stages.evaluate.bootstrap import RESAMPLES
+from stages.evaluate.bootstrap import float_mean_interval
 from stages.evaluate.cuts.contours_opencv import quantize
 from stages.evaluate.cuts.cut_counts import count_cuts
 from stages.evaluate.cuts.sweep import sweep
@@ -116,11 +116,8 @@ def _cell(values: Sequence[float]) -> str:
 def _difference(entry: Entry, baseline: Correct) -> str:
     if not entry.correct:
         return ""
-    gained = 100 * (np.mean(entry.correct, axis=0) - baseline)
-    generator = np.random.default_rng(0)
-    means = [gained[generator.integers(0, len(gained), len(gained))].mean() for _ in range(RESAMPLES)]
-    low, high = np.quantile(means, [0.025, 0.975])
-    return f"{gained.mean():+.1f} ({low:+.1f} to {high:+.1f})"
+    gained = float_mean_interval(np.mean(entry.correct, axis=0) - baseline, seed=0)
+    return f"{gained.value:+.1f} ({gained.low:+.1f} to {gained.high:+.1f})"
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def proportion_interval(
 
 
 def float_mean_interval(values: npt.ArrayLike, seed: int, resamples: int = RESAMPLES, level: float = LEVEL) -> Interval:
-    """Percentile bootstrap interval of the mean of any values (N,) in [0, 1], in percent.
+    """Percentile bootstrap interval of the mean of any values (N,), 1 being 100 percent.
 
     Raises ValueError for an empty vector or a NaN.
     """

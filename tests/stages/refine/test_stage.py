@@ -41,7 +41,7 @@ def computed(folder, paths, maps=None, **params):
     }
     stage = Scg("refined", ScgStageParams(maps="maps", **params))
     found: list[Done] = []
-    task = Task(Shard("k", rows_from="maps"), given)
+    task = Task(Shard("k", rows_from=None if "splits" in params else "maps"), given)
     InProcessRunner().run(Job(stage, "r", [task], store, StageResources()), found.append)
     made = found[0].tables
     return [store.table(found[0], name).to_pylist() if name in made else [] for name in ("score_maps", "quarantine")]
@@ -108,6 +108,14 @@ def test_a_bad_image_goes_to_quarantine_and_a_flag_is_kept(tmp_path, paths):
 def test_default_taps_share_a_grid(name, size, taps):
     """Breaks when the default pairs layers of different grids, or passes over the last layer."""
     assert shared_grid(build(name, 2).eval(), size) == taps
+
+
+def test_maps_of_other_splits_are_left_out(tmp_path, paths):
+    """Breaks when maps that nobody asked for are refined too, or one of those asked for is lost."""
+    whole, _ = computed(tmp_path / "whole", paths)
+    found, _ = computed(tmp_path / "some", paths, splits=("dev", "test"))
+    assert found == [row for row in whole if row["split"] in ("dev", "test")]
+    assert 0 < len(found) < len(whole)
 
 
 def test_presets_fill_what_is_null():
