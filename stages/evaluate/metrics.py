@@ -7,6 +7,7 @@ from stages.evaluate.protocols import correct
 from stages.evaluate.ragged import BoolArray, FloatArray, IntArray
 
 GT_KNOWN_IOU = 0.5
+FITTING_IOU = 0.7
 GT_DELTA_IOUS = (0.3, 0.5, 0.7, 0.8, 0.9)
 
 

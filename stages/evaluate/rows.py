@@ -12,7 +12,7 @@ from stages.evaluate.cuts.cut_counts import CUT_THRESHOLDS, MAX_BOX_ACC_V2_IOUS,
 from stages.evaluate.error_analysis import categorize, error_metrics
 from stages.evaluate.gather import Truth
 from stages.evaluate.iou import best_iou
-from stages.evaluate.metrics import GT_KNOWN_IOU, MetricKey, PerImage, gt_delta, localisation, top_k
+from stages.evaluate.metrics import FITTING_IOU, GT_KNOWN_IOU, MetricKey, PerImage, gt_delta, localisation, top_k
 from stages.evaluate.peak_iou import PeakCounts, Pooling
 from stages.evaluate.protocols import PROTOCOLS
 from stages.evaluate.ragged import FloatArray, IntArray
@@ -77,9 +77,13 @@ def frame_rows(
 
 
 def located(truth: Truth, boxes: FloatArray, ranked: IntArray | None, protocol: str) -> PerImage:
-    """Image by image, gt_known of one box an image at IoU 0.5, and with ranked classes top1_loc and top5_loc."""
+    """Image by image, whether the object is found and whether the box fits it.
+
+    That is gt_known of one box an image at IoU 0.5, with ranked classes top1_loc and top5_loc too, and gt_delta at 0.7.
+    """
     adapter = PROTOCOLS[protocol]
-    return _located(adapter.best_iou(boxes, truth.boxes, truth.sizes), truth, ranked, adapter.strict)
+    best = adapter.best_iou(boxes, truth.boxes, truth.sizes)
+    return {**_located(best, truth, ranked, adapter.strict), **gt_delta(best, (FITTING_IOU,), adapter.strict)}
 
 
 def _located(best: FloatArray, truth: Truth, ranked: IntArray | None, strict: bool) -> PerImage:

@@ -1,17 +1,18 @@
 """Where methods differ: GT-known by object size, the classes that are hardest, and the paired tests."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from stages.report.names import Names
 from stages.report.results import TRIVIAL
 
-__all__ = ["Breakdown", "Line", "Part", "breakdown"]
+__all__ = ["Breakdown", "Line", "Pair", "Part", "breakdown"]
 
 Row = Mapping[str, Any]
 
 METRIC = "gt_known"
+FITTING = "gt_delta"
 CLASSES = 8
 
 
@@ -35,6 +36,15 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """The paired tests of two stages' boxes: whether they find the object (GT-known), and whether they fit it (0.7)."""
+
+    first: str
+    second: str
+    tests: tuple[Row | None, ...]
+
+
+@dataclass(frozen=True)
 class Breakdown:
     """sizes, classes: names of the groups with their images, and a line a method. pairs: the paired tests."""
 
@@ -42,7 +52,7 @@ class Breakdown:
     by_size: tuple[Line, ...]
     classes: tuple[tuple[str, int], ...]
     by_class: tuple[Line, ...]
-    pairs: tuple[Row, ...]
+    pairs: tuple[Pair, ...]
 
 
 def breakdown(groups: Sequence[Row], comparisons: Iterable[Row], names: Names) -> Breakdown:
@@ -52,7 +62,17 @@ def breakdown(groups: Sequence[Row], comparisons: Iterable[Row], names: Names) -
     of_class = [row for row in known if row["by"] == "class"]
     hardest = _hardest(of_class)
     classes, by_class = _lines([row for row in of_class if row["group"] in hardest], names)
-    return Breakdown(sizes, by_size, classes, by_class, tuple(row for row in comparisons if row["metric"] == METRIC))
+    return Breakdown(sizes, by_size, classes, by_class, tuple(_pairs(comparisons)))
+
+
+def _pairs(comparisons: Iterable[Row]) -> Iterator[Pair]:
+    """In the order of the rows; None where a run has no such test."""
+    found: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in comparisons:
+        if row["metric"] in (METRIC, FITTING):
+            found.setdefault((row["first"], row["second"]), {})[row["metric"]] = row
+    for (first, second), tests in found.items():
+        yield Pair(first, second, (tests.get(METRIC), tests.get(FITTING)))
 
 
 def _hardest(rows: Sequence[Row]) -> set[str]:

@@ -17,7 +17,7 @@ from stages.evaluate.error_analysis import METRICS
 from stages.evaluate.gather import TRUTH_COLUMNS, Truth, first_boxes, tallies_of, truth_of
 from stages.evaluate.groups import by_class, by_size, comparison_rows, group_rows
 from stages.evaluate.masks import mask_iou
-from stages.evaluate.metrics import GT_KNOWN_IOU, MetricKey, PerImage
+from stages.evaluate.metrics import FITTING_IOU, GT_KNOWN_IOU, MetricKey, PerImage
 from stages.evaluate.protocols import PROTOCOLS
 from stages.evaluate.ragged import IntArray
 from stages.evaluate.rows import (
@@ -65,7 +65,7 @@ class Evaluate(Stage):
     """Every metric of every method, with protocol, threshold and interval; never without the trivial predictors."""
 
     kind = "evaluate"
-    version = 3
+    version = 4
     Params = EvaluateParams
     outputs = ("metrics", "curves", "groups", "comparisons")
     light = True
@@ -147,9 +147,12 @@ class _Evaluation:
                 found.groups += group_rows(subject, per_image, first_protocol, by, members)
         found.comparisons += comparison_rows(vectors, first_protocol)
         for name, best in best_trivial(truth, train, first_protocol):
-            known = {MetricKey("gt_known", GT_KNOWN_IOU): best[GT_KNOWN_IOU].correct}
+            correct = {
+                MetricKey("gt_known", GT_KNOWN_IOU): best[GT_KNOWN_IOU].correct,
+                MetricKey("gt_delta", FITTING_IOU): best[FITTING_IOU].correct,
+            }
             for by, members in groups.items():
-                found.groups += group_rows(Subject(name, None), known, first_protocol, by, members)
+                found.groups += group_rows(Subject(name, None), correct, first_protocol, by, members)
 
     def _swept(self, task: Task, source: str, of_split: Any, truth: Truth, found: _Found) -> None:
         table = joined(

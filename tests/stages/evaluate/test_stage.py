@@ -64,13 +64,18 @@ def test_errors_groups_and_comparisons_agree_with_the_metrics(finished_run):
             own = [r for r in groups if r["by"] == by and {**at_half, "source": source}.items() <= r.items()]
             assert sum(row["n"] for row in own) == runs.TEST
             assert sum(row["n"] * row["value"] for row in own) / runs.TEST == pytest.approx(top1)
-    (pair,) = [
-        row
-        for row in runs.rows(finished_run, "evaluate", "comparisons")
-        if {**at_half, "first": "boxes_cam", "second": "psol_boxes"}.items() <= row.items()
-    ]
-    first, second = (metric(finished_run, source=name, **at_half) for name in ("boxes_cam", "psol_boxes"))
-    assert pair["difference"] == pytest.approx(first - second)
+    fits = {"metric": "gt_delta", "iou": 0.7, "protocol": "original"}
+    for scored in (at_half, fits):
+        (pair,) = [
+            row
+            for row in runs.rows(finished_run, "evaluate", "comparisons")
+            if {**scored, "first": "boxes_cam", "second": "psol_boxes"}.items() <= row.items()
+        ]
+        first, second = (metric(finished_run, source=name, **scored) for name in ("boxes_cam", "psol_boxes"))
+        assert pair["difference"] == pytest.approx(first - second)
+        assert pair["ci_low"] <= pair["difference"] <= pair["ci_high"]
+    yardsticks = {row["method"] for row in groups if {**fits, "by": "size", "source": None}.items() <= row.items()}
+    assert {"whole_image", "median_train_box"} <= yardsticks
 
 
 def test_masks_are_scored_against_the_files(finished_run, demo_data, monkeypatch):

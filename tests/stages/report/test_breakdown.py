@@ -17,7 +17,14 @@ def test_methods_stand_over_sizes_and_the_hardest_classes():
     assert [part.value for part in found.by_size[0].parts if part] == [60.0, 61.0]
     assert [name for name, _ in found.classes] == [f"<class {number}>" for number in range(CLASSES)]
     (pair,) = found.pairs
-    assert (pair["first"], pair["second"], pair["metric"]) == ("psol", "cam_boxes", "gt_known")
+    assert (pair.first, pair.second) == ("psol", "cam_boxes")
+    assert [(row["metric"], row["iou"]) for row in pair.tests if row] == [("gt_known", 0.5), ("gt_delta", 0.7)]
+
+
+def test_a_pair_without_a_test_has_a_gap():
+    """Breaks when the boxes of a run that was evaluated before the test at IoU 0.7 existed stop the page."""
+    (pair,) = breakdown([], [row for row in PAIRS if row["metric"] != "gt_delta"], NAMES).pairs
+    assert [row is None for row in pair.tests] == [False, True]
 
 
 def test_a_method_without_a_group_has_a_gap():
