@@ -13,7 +13,7 @@ from pipeline.params import option, reads
 from pipeline.stage import Context, ShardResult, Task, quarantined
 from schemas import TABLES
 from stages.refine.orientation import oriented, seed_regions
-from stages.refine.stage.refinement import MapRow, RefinementParams, images_of, maps_by_id
+from stages.refine.stage.refinement import MapRow, RefinementParams, images_of, maps_by_id, refined_method
 from stages.vision.score_maps import to_half
 from stages.vision.stream import ImageStream
 from stages.vision.tensor_maps import min_max
@@ -59,7 +59,7 @@ class Refined(NamedTuple):
 
 
 class AlignedWorker(ABC):
-    """Brings the maps of a shard and their images to one size; the results have the method `<method>_<kind>`."""
+    """Brings the maps of a shard and their images to one size."""
 
     def __init__(self, stage: str, kind: str, params: Any, context: Context) -> None:
         self.stage, self.kind, self.params, self.context = stage, kind, params, context
@@ -109,7 +109,7 @@ class AlignedWorker(ABC):
         height, width = refined.shape
         return {
             **row,
-            "method": f"{row['method']}_{self.kind}",
+            "method": refined_method(self.params, self.kind, row),
             "height": height,
             "width": width,
             "map": refined.ravel(),

@@ -16,7 +16,7 @@ from schemas.types import SPLITS
 from stages.vision.rows import IMAGE_COLUMNS
 from stages.vision.stream import Row
 
-__all__ = ["MapRow", "RefinementParams", "RefinementStage", "images_of", "maps_by_id"]
+__all__ = ["MapRow", "RefinementParams", "RefinementStage", "images_of", "maps_by_id", "refined_method"]
 
 MapRow = dict[str, Any]
 """A row of score maps whose `map` is ``(1, 1, height, width)`` float32."""
@@ -31,6 +31,7 @@ class RefinementParams:
     images: str = reads("images", "ingest", "the images")
     maps: str = reads("score_maps", "cam", "the score maps that are refined, of any method")
     splits: tuple[str, ...] | None = option(None, "splits whose maps are refined; null: all", choices=SPLITS)
+    method: str | None = option(None, "what the refined maps are called in tables; null: <method of the maps>_<kind>")
 
 
 class RefinementStage(Stage):
@@ -41,6 +42,13 @@ class RefinementStage(Stage):
 
     outputs = ("score_maps",)
     per_image = True
+
+    def check(self) -> None:
+        """Refuse a method that is no name."""
+        super().check()
+        method = self.params.method
+        if method is not None and not method.isidentifier():
+            raise UsageError(f"stage {self.name}: method {method!r} is no name of letters, digits and _")
 
     def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
         """One shard for each shard of score maps."""
@@ -90,6 +98,11 @@ def maps_by_id(
     wanted = None if values is None else pc.field(column).isin(pa.array(list(values), pa.string()))
     tables = [context.table(one, "score_maps", filters=wanted) for one in done]
     return {image_id: row for table in tables for image_id, row in _by_id(table).items()}
+
+
+def refined_method(params: RefinementParams, kind: str, row: MapRow) -> str:
+    """What the refined map of a row is called."""
+    return params.method or f"{row['method']}_{kind}"
 
 
 def images_of(stage: str, params: Any, context: Context, task: Task, ids: Sequence[str]) -> list[Row]:

@@ -14,13 +14,13 @@ from schemas import TABLES
 from stages.refine.aggregation import on_grid
 from stages.refine.scg import refine, unit_cams
 from stages.refine.scg_parameters import PRESETS, ScgParameters
-from stages.refine.stage.refinement import RefinementParams, RefinementStage, images_of, maps_by_id
+from stages.refine.stage.refinement import RefinementParams, RefinementStage, images_of, maps_by_id, refined_method
 from stages.refine.taps import read_taps, shared_grid
 from stages.vision.batches import to_batch
 from stages.vision.inference import INFERENCE_PRECISIONS, Classifier, ClassifierCache, autocast, precision_ingredients
 from stages.vision.stream import ImageStream
 
-_KEPT = ("image_id", "label", "split", "method", "image_height", "image_width", "flag", "seed")
+_KEPT = ("image_id", "label", "split", "image_height", "image_width", "flag", "seed")
 _SETTINGS = ("theta1", "theta2", "omega", "delta_h", "delta_l", "order", "normalisation")
 
 
@@ -98,7 +98,10 @@ class _ScgWorker:
             given = [maps[row["image_id"]] for row in batch]
             with self._context.timed("forward"):
                 refined = self._refined(model, taps, pixels, given)
-            out += [_row(row, found, taps, size, model) for row, found in zip(given, refined, strict=True)]
+            out += [
+                {**_row(row, found, taps, size, model), "method": refined_method(params, "scg", row)}
+                for row, found in zip(given, refined, strict=True)
+            ]
         bad = [quarantined(self._stage, row, reason) for row, reason in stream.bad]
         return ShardResult({"score_maps": TABLES["score_maps"].from_rows(out)}, quarantine=bad, rows_in=len(maps))
 
@@ -126,7 +129,6 @@ def _row(
 ) -> dict[str, Any]:
     return {
         **{name: row[name] for name in _KEPT},
-        "method": f"{row['method']}_scg",
         "height": refined.shape[0],
         "width": refined.shape[1],
         "map": refined.ravel(),

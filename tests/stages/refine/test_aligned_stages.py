@@ -94,7 +94,8 @@ def test_a_row_of_sgrm_is_the_mask_of_its_image(tmp_path, paths):
     assert [row["method"] for row in found] == ["cam_sgrm"] * 6
     for row, mask in zip(found, expected.masks, strict=True):
         np.testing.assert_array_equal(square(row), mask)
-    probable, _ = computed("sgrm", tmp_path / "p", paths, seed=7, output="probability")
+    probable, _ = computed("sgrm", tmp_path / "p", paths, seed=7, output="probability", method="lcar")
+    assert {row["method"] for row in probable} == {"lcar"}
     for row, values in zip(probable, expected.probabilities, strict=True):
         np.testing.assert_allclose(square(row), values, atol=1e-3)
     other, _ = computed("sgrm", tmp_path / "o", paths, seed=8, output="probability")
@@ -167,6 +168,7 @@ def test_presets_fill_what_is_null():
         ("sgrm", {"low1": 0.9}, "low1 must not exceed high1"),
         ("sgrm", {"iterations": 2}, "min_iterations must be in 1 .. iterations"),
         ("sgrm", {"scale": 0.0}, "scale must be above 0"),
+        ("sgrm", {"method": "my masks"}, "method 'my masks' is no name"),
     ],
 )
 def test_bad_parameters_are_refused_before_anything_runs(kind, params, said):

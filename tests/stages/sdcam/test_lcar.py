@@ -12,7 +12,7 @@ STAGES = {
     "seeds": {"stage": "cam", "model": "sdcam"},
     "ncut": {"tau": 0.2},
     "arm": {"maps": "ncut", "seeds": "seeds", "size": 32, "iterations": 3},
-    "sgrm": {"maps": "arm", "size": 32, "iterations": 3, "min_iterations": 1},
+    "sgrm": {"maps": "arm", "size": 32, "iterations": 3, "min_iterations": 1, "method": "lcar"},
     "sweep": {"maps": "sgrm"},
     "boxes": {"maps": "sgrm", "threshold": 0.5, "kind": "absolute"},
     "evaluate": {"classes": "classes", "labels": ["boxes"], "counts": ["sweep"], "splits": ["test"]},
@@ -30,10 +30,10 @@ def target(tmp_path_factory):
     return target
 
 
-def test_every_image_gets_a_mask_under_the_name_of_its_chain(target):
+def test_every_image_gets_a_mask_under_the_name_of_the_recipe(target):
     """Breaks when a stage of the chain cannot read the one before, or loses images on the way."""
     masks = runs.rows(target, "sgrm", "score_maps")
-    assert {row["method"] for row in masks} == {"ncut_arm_sgrm"}
+    assert {row["method"] for row in masks} == {"lcar"}
     assert {row["image_id"] for row in masks} == {row["image_id"] for row in runs.rows(target, "ingest", "images")}
     assert {value for row in masks for value in row["map"]} <= {0.0, 1.0}
 
@@ -41,7 +41,7 @@ def test_every_image_gets_a_mask_under_the_name_of_its_chain(target):
 def test_metrics_join_the_masks_boxes_with_the_teachers_classes(target):
     """Breaks when evaluate finds no classes for top-1 localization, or names them by the student."""
     metrics = runs.rows(target, "evaluate", "metrics")
-    of_masks = {row["metric"] for row in metrics if row["method"] == "ncut_arm_sgrm"}
+    of_masks = {row["metric"] for row in metrics if row["method"] == "lcar"}
     assert {"gt_known", "gt_delta", "max_box_acc_v2", "top1_loc", "mask_iou"} <= of_masks
     assert {row["method"] for row in metrics if row["metric"] == "cls_top1"} == {"sdcam"}
 
