@@ -60,7 +60,7 @@ def mistake(params: Any) -> str | None:
         for part in value if isinstance(value, tuple) else (value,):
             if choices is not None and part not in choices:
                 return f"{field.name} must be one of {', '.join(choices)}, not {part!r}"
-        if least is not None and value < least:
+        if least is not None and not value >= least:  # NaN is not
             return f"{field.name} must be at least {least:g}, not {value:g}"
     return None
 

@@ -12,6 +12,8 @@ MASKS = pa.list_(RLE)
 MAP = pa.list_(pa.float16())
 
 SPLITS = ("train", "dev", "val", "test")
+TRIVIAL = ("whole_image", "whole_crop", "centred_square", "centred_gaussian", "median_train_box")
+"""Predictors that look at no image: what any method has to beat."""
 
 
 def bad_boxes(column: pa.Array) -> np.ndarray:

@@ -27,7 +27,9 @@ class LocalizerParams:
 
     images: str = reads("images", "ingest", "the images")
     model: str = reads("model", "classify", "the classifier to start from, trained on the same classes")
-    input_size: int | None = option(None, "side of the network input, pixels; null: as the classifier was trained")
+    input_size: int | None = option(
+        None, "side of the network input, pixels; null: as the classifier was trained", at_least=1
+    )
     crop: float = option(0.875, "side of the random crop, fraction of the image's; 1: no crop")
     mirror: bool = option(True, "mirror half of the images")
     clip_norm: float | None = option(None, "largest norm of the gradients together; null: any", at_least=0)

@@ -25,7 +25,9 @@ class CamParams:
 
     images: str = reads("images", "ingest", "the images")
     model: str = reads("model", "classify", "the classifier whose maps are taken")
-    input_size: int | None = option(None, "side of the network input, pixels; null: as the classifier was trained")
+    input_size: int | None = option(
+        None, "side of the network input, pixels; null: as the classifier was trained", at_least=1
+    )
     classes: str = option(
         "label",
         "label: the image's own class; predicted: the classifier's first (then `label` of the rows is that class)",

@@ -60,7 +60,7 @@ class ClassifyParams:
     keep_head: bool = option(
         False, "take the classifier layer from the weights too (same classes, same order); `start` does so where it can"
     )
-    input_size: int | None = option(None, "side of the network input, pixels; null: the backbone's own")
+    input_size: int | None = option(None, "side of the network input, pixels; null: the backbone's own", at_least=1)
     epochs: int = option(10, "passes over the training images; 0 takes the weights as they are", at_least=0)
     batch_size: int = option(64, "images in one step and worker", at_least=1)
     learning_rate: float = option(0.1, "peak learning rate")

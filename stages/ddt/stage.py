@@ -49,7 +49,9 @@ class DdtParams:
     model: str = reads("model", "classify", "the network whose descriptors are read")
     tap: str | None = option(None, "layer whose output is read; null: the backbone's default")
     second_tap: str | None = option(None, "DDT+: another layer; a map is positive where the maps of both are")
-    input_size: int | None = option(None, "side of the network input, pixels; null: as the classifier was trained")
+    input_size: int | None = option(
+        None, "side of the network input, pixels; null: as the classifier was trained", at_least=1
+    )
     sign: str = option("energy", "energy, max_abs_coef, max_abs_proj or skew", choices=SIGN_RULES)
     precision: str = option(
         "float32", "float32, bfloat16, float16 (autocast), or auto, see docs/backbones.md", choices=INFERENCE_PRECISIONS

@@ -33,7 +33,9 @@ class GradcamParams:
         "label: the image's own class; predicted: the network's first (then `label` of the rows is that class)",
         choices=("label", "predicted"),
     )
-    input_size: int | None = option(None, "side of the network input, pixels; null: as the network was trained")
+    input_size: int | None = option(
+        None, "side of the network input, pixels; null: as the network was trained", at_least=1
+    )
     batch_size: int = option(32, "images in one pass", resource=True, at_least=1)
     decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)
 

@@ -83,10 +83,8 @@ def score_map(found: Cut, component: Component = "all") -> np.ndarray:
     values = found.eigenvector - found.eigenvector[~found.isolated].mean()
     values /= np.abs(values).max()
     values[found.isolated] = 0
-    if component == "seed":
-        others = found.foreground & ~seed_component(found.foreground, found.seed)
-        values[others] = np.minimum(values[others], 0)
-    return values.astype(np.float32)
+    kept = found.foreground if component == "all" else seed_component(found.foreground, found.seed)
+    return np.where(kept, values, np.minimum(values, 0)).astype(np.float32)
 
 
 def _joined(similarity: np.ndarray, parameters: CutParameters) -> tuple[Graph | None, np.ndarray]:

@@ -27,14 +27,15 @@ class Sides(NamedTuple):
 def sides(vector: np.ndarray) -> Sides:
     """Divide at the mean and turn the sign so that the seed, the largest absolute value, is foreground.
 
-    Of values that differ by rounding alone, the first is the seed. vector: ``(n,)`` float64, of either sign.
+    Of values that differ by rounding alone, the first is the seed, and what differs from the mean by rounding alone is
+    background: in a graph that is complete but for a few pairs that is nearly every token.
+    vector: ``(n,)`` float64, of either sign.
     """
     sizes = np.abs(vector)
-    seed = int(np.argmax(sizes >= (1 - _TIE) * sizes.max()))
-    mean = vector.mean()
-    if vector[seed] > mean:
-        return Sides(vector, vector > mean, seed)
-    return Sides(-vector, ~(vector > mean), seed)
+    largest = sizes.max()
+    seed = int(np.argmax(sizes >= (1 - _TIE) * largest))
+    turned = vector if vector[seed] > vector.mean() else -vector
+    return Sides(turned, turned - turned.mean() > _TIE * largest, seed)
 
 
 def seed_component(foreground: np.ndarray, seed: int) -> np.ndarray:

@@ -43,7 +43,9 @@ class NcutParams:
         "all: the whole foreground is positive; seed: only the 4-connected component of the seed, TokenCut's mask",
         choices=COMPONENTS,
     )
-    input_size: int | None = option(None, "side of the network input, pixels; null: as the network was trained")
+    input_size: int | None = option(
+        None, "side of the network input, pixels; null: as the network was trained", at_least=1
+    )
     precision: str = option(
         "float32", "of the features: float32, bfloat16, float16 (autocast), or auto", choices=INFERENCE_PRECISIONS
     )
@@ -55,7 +57,7 @@ class Ncut(ClassMapStage):
     """TokenCut's cut, positive on the foreground; its box is that of component seed at absolute 0 on the grid."""
 
     kind = "ncut"
-    version = 1
+    version = 2
     Params = NcutParams
 
     def check(self) -> None:

@@ -49,7 +49,9 @@ class PsolParams:
     pooling: int = option(
         1, "side of the grid the features are averaged to before the branch; the paper: 1", at_least=1
     )
-    input_size: int | None = option(None, "side of the network input, pixels; null: as the network was trained")
+    input_size: int | None = option(
+        None, "side of the network input, pixels; null: as the network was trained", at_least=1
+    )
     test_crop: float = option(
         1.0, "side of the centre crop that localize shows the network, fraction of the image; the paper: 0.875"
     )

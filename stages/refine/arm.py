@@ -4,6 +4,7 @@ Pan et al., "Coarse2Fine: Local Consistency Aware Re-prediction for Weakly Super
 equations 7 to 9. It needs no training and helps any map.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -45,12 +46,12 @@ class ArmParameters:
             raise ValueError(f"iterations must not be negative, got {self.iterations}")
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta must be in [0, 1], got {self.eta}")
-        if not self.position_weight >= 0:
-            raise ValueError(f"position_weight must not be negative, got {self.position_weight}")
+        if not 0 <= self.position_weight < math.inf:
+            raise ValueError(f"position_weight must be 0 or more, and finite, got {self.position_weight}")
         if not self.dilations or min(self.dilations) < 1:
             raise ValueError(f"dilations must be one or more distances from 1 pixel on, got {list(self.dilations)}")
-        if not self.color_width > 0:
-            raise ValueError(f"color_width must be above 0, got {self.color_width}")
+        if not 0 < self.color_width < math.inf:
+            raise ValueError(f"color_width must be above 0, and finite, got {self.color_width}")
         if self.border not in get_args(Border):
             raise ValueError(f"border must be one of {get_args(Border)}, got {self.border!r}")
 

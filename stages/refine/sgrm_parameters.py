@@ -1,5 +1,6 @@
 """What self-guided re-prediction is run with."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ class SgrmParameters:
     background; false: of all reliable pixels together, as in the paper, where a small object that is missed altogether
     can be below it. channels: of the network's two hidden layers, which the paper leaves open.
 
-    Raises: ValueError for thresholds that are not in order, and counts or weights outside their range.
+    Raises: ValueError for thresholds that are not in order or not in [0, 1], and counts or weights outside their range.
     """
 
     low1: float = 0.1
@@ -40,11 +41,13 @@ class SgrmParameters:
         for low, high in (("low1", "high1"), ("low2", "high2")):
             if not getattr(self, low) <= getattr(self, high):
                 raise ValueError(f"{low} must not exceed {high}, got {getattr(self, low)} and {getattr(self, high)}")
+            if not 0 <= getattr(self, low) <= getattr(self, high) <= 1:
+                raise ValueError(f"{low} and {high} must be in [0, 1], got {getattr(self, low)}, {getattr(self, high)}")
         for name in ("positive_weight", "negative_weight", "superpixel_weight", "error"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be 0 or more, and finite, got {getattr(self, name)}")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be above 0, and finite, got {self.learning_rate}")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum must be in [0, 1), got {self.momentum}")
         if not 1 <= self.min_iterations <= self.iterations:
@@ -70,10 +73,10 @@ class SuperpixelParameters:
     min_size: int = 64
 
     def __post_init__(self) -> None:
-        if not self.scale > 0:
-            raise ValueError(f"scale must be above 0, got {self.scale}")
-        if not self.sigma >= 0:
-            raise ValueError(f"sigma must not be negative, got {self.sigma}")
+        if not 0 < self.scale < math.inf:
+            raise ValueError(f"scale must be above 0, and finite, got {self.scale}")
+        if not 0 <= self.sigma < math.inf:
+            raise ValueError(f"sigma must be 0 or more, and finite, got {self.sigma}")
         if self.min_size < 1:
             raise ValueError(f"min_size must be at least 1, got {self.min_size}")
 

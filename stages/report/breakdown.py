@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from schemas.types import TRIVIAL
 from stages.report.names import Names
-from stages.report.results import TRIVIAL
 
 __all__ = ["Breakdown", "Line", "Pair", "Part", "breakdown"]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from stages.report.results import TRIVIAL
+from schemas.types import TRIVIAL
 
 __all__ = ["NO_COLOUR", "Names"]
 

@@ -38,6 +38,17 @@ def map_method(method: str, classes: str) -> str:
     return f"{method}_{PREDICTED}" if classes == PREDICTED else method
 
 
+def is_of_predicted(method: str) -> bool:
+    """Whether a method's maps and boxes are of the predicted class."""
+    return method == PREDICTED or method.endswith(f"_{PREDICTED}")
+
+
+def refined_method(method: str, kind: str, name: str | None = None) -> str:
+    """What maps of `method` are called once refined: `name` or `<method>_<kind>`, and still of the predicted class."""
+    refined = name or f"{method.removesuffix(f'_{PREDICTED}')}_{kind}"
+    return map_method(refined, PREDICTED if is_of_predicted(method) else "")
+
+
 def by_id(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Rows in the order of their image ids, which does not depend on how they were sharded."""
     return sorted(rows, key=lambda row: row["image_id"])

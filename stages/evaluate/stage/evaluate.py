@@ -34,7 +34,7 @@ from stages.evaluate.rows import (
 from stages.evaluate.stage.read import first, joined, of, read_mask
 from stages.evaluate.tally import cut_counts, merge
 from stages.vision.masks import decode
-from stages.vision.rows import PREDICTED
+from stages.vision.rows import is_of_predicted
 
 _TOP = 5
 _CLASS_COLUMNS = ("image_id", "split", "method", "classes")
@@ -136,7 +136,7 @@ class _Evaluation:
         vectors: list[tuple[str, PerImage]] = []
         for subject, table in self._box_sources(task, pc.field("split") == images.column("split")[0]):
             boxes = np.asarray(truth.take(first_boxes(table), (0.0, 0.0, 0.0, 0.0)), dtype=np.float64)
-            own_class = not str(subject.method).endswith(PREDICTED)
+            own_class = not is_of_predicted(str(subject.method))
             for protocol in self._params.protocols:
                 rows = box_rows(subject, truth, boxes, classes, protocol)
                 found.metrics += [row for row in rows if own_class or row["metric"] in OF_PREDICTED]

@@ -9,16 +9,18 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
+from pipeline.errors import UsageError
 from pipeline.params import option, reads
 from pipeline.stage import Context, ShardResult, Task, quarantined
 from schemas import TABLES
 from stages.refine.orientation import oriented, seed_regions
-from stages.refine.stage.refinement import MapRow, RefinementParams, images_of, maps_by_id, refined_method
+from stages.refine.stage.refinement import MapRow, RefinementParams, RefinementStage, images_of, maps_by_id
+from stages.vision.rows import refined_method
 from stages.vision.score_maps import to_half
 from stages.vision.stream import ImageStream
 from stages.vision.tensor_maps import min_max
 
-__all__ = ["AlignedParams", "AlignedWorker", "Batch", "Refined"]
+__all__ = ["AlignedParams", "AlignedStage", "AlignedWorker", "Batch", "Refined"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,16 @@ class AlignedParams(RefinementParams):
     size: int = option(224, "side of the square to which image and map are brought, pixels", at_least=8)
     batch_size: int = option(16, "images at once", resource=True, at_least=1)
     decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)
+
+
+class AlignedStage(RefinementStage):
+    """A refinement whose parameters are `AlignedParams`."""
+
+    def check(self) -> None:
+        """Refuse a beta above which no min-maxed map has a seed, or below which none lacks one."""
+        super().check()
+        if not 0 <= self.params.beta < 1:
+            raise UsageError(f"stage {self.name}: beta must be in [0, 1), got {self.params.beta}")
 
 
 class Batch(NamedTuple):
@@ -77,11 +89,12 @@ class AlignedWorker(ABC):
         for rows, pixels in stream.batches(images_of(self.stage, params, self.context, task, list(maps))):
             ids = [row["image_id"] for row in rows]
             with self.context.timed("forward"):
-                found = self.refined(self._batch(ids, pixels, maps, seeds))
-                made = to_half(found.maps.float().cpu().numpy())
+                given = self._batch(ids, pixels, maps, seeds)
+                found = self.refined(given)
+                made, seeded = to_half(found.maps.float().cpu().numpy()), given.seeds.any(dim=(1, 2)).tolist()
             out += [
-                self._row(maps[image_id], own, flag or self._without(image_id, seeds))
-                for image_id, own, flag in zip(ids, made, found.flags, strict=True)
+                self._row(maps[image_id], own, flag or self._without(any_seed))
+                for image_id, own, flag, any_seed in zip(ids, made, found.flags, seeded, strict=True)
             ]
         bad = [quarantined(self.stage, row, reason) for row, reason in stream.bad]
         return ShardResult({"score_maps": TABLES["score_maps"].from_rows(out)}, quarantine=bad, rows_in=len(maps))
@@ -101,15 +114,16 @@ class AlignedWorker(ABC):
         ]
         return Batch(ids, pixels, min_max(fine).to(device), torch.cat(regions).to(device))
 
-    def _without(self, image_id: str, seeds: Mapping[str, MapRow]) -> str | None:
-        return "no_seeds" if self.params.seeds is not None and image_id not in seeds else None
+    def _without(self, any_seed: bool) -> str | None:
+        """An image without a class map, or with one that is nowhere above beta, keeps the side that its map has."""
+        return "no_seeds" if self.params.seeds is not None and not any_seed else None
 
     def _row(self, row: MapRow, refined: np.ndarray, flag: str | None) -> dict[str, Any]:
         """The row of the map that was refined, whose network stays its origin."""
         height, width = refined.shape
         return {
             **row,
-            "method": refined_method(self.params, self.kind, row),
+            "method": refined_method(row["method"], self.kind, self.params.method),
             "height": height,
             "width": width,
             "map": refined.ravel(),

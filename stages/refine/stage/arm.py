@@ -7,8 +7,7 @@ from pipeline.errors import UsageError
 from pipeline.params import option
 from pipeline.stage import Context
 from stages.refine.arm import ArmParameters, Border, refine
-from stages.refine.stage.aligned import AlignedParams, AlignedWorker, Batch, Refined
-from stages.refine.stage.refinement import RefinementStage
+from stages.refine.stage.aligned import AlignedParams, AlignedStage, AlignedWorker, Batch, Refined
 from stages.vision.transfer import to_device
 
 
@@ -24,11 +23,11 @@ class ArmStageParams(AlignedParams):
     border: str = option("replicate", "what stands for pixels outside the image", choices=get_args(Border))
 
 
-class Arm(RefinementStage):
+class Arm(AlignedStage):
     """Affinity refinement of any method's maps, min-maxed; their method becomes `<method>_arm`."""
 
     kind = "arm"
-    version = 1
+    version = 2
     Params = ArmStageParams
 
     def check(self) -> None:

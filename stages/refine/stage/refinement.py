@@ -12,11 +12,11 @@ from pipeline.errors import UsageError
 from pipeline.params import option, reads
 from pipeline.stage import Context, Done, Inputs, Shard, ShardRef, Stage, Task, Upstream, shard_key
 from pipeline.store import Store
-from schemas.types import SPLITS
-from stages.vision.rows import IMAGE_COLUMNS
+from schemas.types import SPLITS, TRIVIAL
+from stages.vision.rows import IMAGE_COLUMNS, is_of_predicted
 from stages.vision.stream import Row
 
-__all__ = ["MapRow", "RefinementParams", "RefinementStage", "images_of", "maps_by_id", "refined_method"]
+__all__ = ["MapRow", "RefinementParams", "RefinementStage", "images_of", "maps_by_id"]
 
 MapRow = dict[str, Any]
 """A row of score maps whose `map` is ``(1, 1, height, width)`` float32."""
@@ -44,11 +44,13 @@ class RefinementStage(Stage):
     per_image = True
 
     def check(self) -> None:
-        """Refuse a method that is no name."""
+        """Refuse a method that is no name, or one that says something else."""
         super().check()
         method = self.params.method
         if method is not None and not method.isidentifier():
             raise UsageError(f"stage {self.name}: method {method!r} is no name of letters, digits and _")
+        if method is not None and (method in TRIVIAL or is_of_predicted(method)):
+            raise UsageError(f"stage {self.name}: method {method!r} has a meaning of its own: choose another name")
 
     def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
         """One shard for each shard of score maps."""
@@ -98,11 +100,6 @@ def maps_by_id(
     wanted = None if values is None else pc.field(column).isin(pa.array(list(values), pa.string()))
     tables = [context.table(one, "score_maps", filters=wanted) for one in done]
     return {image_id: row for table in tables for image_id, row in _by_id(table).items()}
-
-
-def refined_method(params: RefinementParams, kind: str, row: MapRow) -> str:
-    """What the refined map of a row is called."""
-    return params.method or f"{row['method']}_{kind}"
 
 
 def images_of(stage: str, params: Any, context: Context, task: Task, ids: Sequence[str]) -> list[Row]:

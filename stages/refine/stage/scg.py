@@ -14,10 +14,11 @@ from schemas import TABLES
 from stages.refine.aggregation import on_grid
 from stages.refine.scg import refine, unit_cams
 from stages.refine.scg_parameters import PRESETS, ScgParameters
-from stages.refine.stage.refinement import RefinementParams, RefinementStage, images_of, maps_by_id, refined_method
+from stages.refine.stage.refinement import RefinementParams, RefinementStage, images_of, maps_by_id
 from stages.refine.taps import read_taps, shared_grid
 from stages.vision.batches import to_batch
 from stages.vision.inference import INFERENCE_PRECISIONS, Classifier, ClassifierCache, autocast, precision_ingredients
+from stages.vision.rows import refined_method
 from stages.vision.stream import ImageStream
 
 _KEPT = ("image_id", "label", "split", "image_height", "image_width", "flag", "seed")
@@ -32,7 +33,9 @@ class ScgStageParams(RefinementParams):
     taps: tuple[str, ...] = option(
         (), "layers whose correlations are summed (SPA: two); empty: the backbone's first two of one grid, or its first"
     )
-    input_size: int | None = option(None, "side of the network input, pixels; null: as the network was trained")
+    input_size: int | None = option(
+        None, "side of the network input, pixels; null: as the network was trained", at_least=1
+    )
     preset: str = option("cub", "the released script whose values stand for null below", choices=tuple(PRESETS))
     theta1: float | None = option(None, "similarities below it are 0; null: the preset's")
     theta2: float | None = option(None, "entries of the high order below it are 0 (vgg: / hw); null: the preset's")
@@ -54,7 +57,7 @@ class Scg(RefinementStage):
     """Self-correlation map generating on any method's maps; their method becomes `<method>_scg`."""
 
     kind = "scg"
-    version = 1
+    version = 2
     Params = ScgStageParams
 
     def check(self) -> None:
@@ -99,7 +102,7 @@ class _ScgWorker:
             with self._context.timed("forward"):
                 refined = self._refined(model, taps, pixels, given)
             out += [
-                {**_row(row, found, taps, size, model), "method": refined_method(params, "scg", row)}
+                {**_row(row, found, taps, size, model), "method": refined_method(row["method"], "scg", params.method)}
                 for row, found in zip(given, refined, strict=True)
             ]
         bad = [quarantined(self._stage, row, reason) for row, reason in stream.bad]

@@ -12,8 +12,7 @@ from pipeline.params import option
 from pipeline.stage import Context
 from stages.refine.sgrm import predict
 from stages.refine.sgrm_parameters import PRESETS, SgrmParameters, SuperpixelParameters
-from stages.refine.stage.aligned import AlignedParams, AlignedWorker, Batch, Refined
-from stages.refine.stage.refinement import RefinementStage
+from stages.refine.stage.aligned import AlignedParams, AlignedStage, AlignedWorker, Batch, Refined
 from stages.refine.superpixels import superpixels
 
 _OUTPUTS = ("mask", "probability")
@@ -45,11 +44,11 @@ class SgrmStageParams(AlignedParams):
     min_size: int = option(64, "smallest superpixel, pixels")
 
 
-class Sgrm(RefinementStage):
+class Sgrm(AlignedStage):
     """Self-guided re-prediction from any method's maps; their method becomes `<method>_sgrm`."""
 
     kind = "sgrm"
-    version = 1
+    version = 2
     Params = SgrmStageParams
 
     def check(self) -> None:

@@ -18,6 +18,13 @@ def test_the_mean_divides_not_zero():
     assert sides(np.array([9.0, 1.0, 1.0, 1.0])).foreground.tolist() == [True, False, False, False]
 
 
+def test_what_equals_the_mean_but_for_rounding_is_background():
+    """Breaks when in a graph that is complete but for one pair half of the other tokens become foreground by chance."""
+    vector = np.r_[1.0, -1.0, np.random.default_rng(0).normal(0, 1e-16, 50)]
+    for sign in (1, -1):
+        assert sides(sign * vector).foreground.tolist() == [True, *[False] * 51]
+
+
 def test_the_first_of_equal_values_is_the_seed():
     """Breaks when rounding of the solver chooses among equal values, and with them the object."""
     vector = np.array([0.0, -1.0, 1.0 + 1e-12, 0.5])

@@ -1,5 +1,7 @@
 """The stages `arm` and `sgrm` on six made images; the formulas are those of test_arm.py and test_sgrm.py."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,7 @@ from stages.refine.stage.arm import ArmStageParams
 from stages.refine.stage.sgrm import SgrmStageParams, settings
 from stages.refine.superpixels import superpixels
 from stages.vision.images import decode
+from stages.vision.rows import is_of_predicted
 from tests import runs
 from tests.stages import rooms
 
@@ -115,8 +118,19 @@ def test_seeds_decide_which_side_is_object(tmp_path, paths, kind):
     for number, (row, own) in enumerate(zip(found, expected, strict=True)):
         np.testing.assert_allclose(square(row), square(own), atol=2e-3)
         assert np.allclose(square(wrong[number]), square(own), atol=0.1) == (number % 2 == 0)
-    missing, _ = computed(kind, tmp_path / "d", paths, table(reversed_maps), table(seeds[1:]))
-    assert [row["flag"] for row in missing] == ["no_seeds", *[None] * 5]
+    flat = {**seeds[2], "map": np.ones_like(seeds[2]["map"])}
+    missing, _ = computed(kind, tmp_path / "d", paths, table(reversed_maps), table([seeds[1], flat, *seeds[3:]]))
+    assert [row["flag"] for row in missing] == ["no_seeds", None, "no_seeds", *[None] * 3]
+
+
+@both_stages
+def test_maps_of_the_predicted_class_stay_so(tmp_path, paths, kind):
+    """Breaks when evaluate takes refined maps of the predicted class for the image's own, and scores GT-known."""
+    maps = [{**row, "method": "cam_predicted"} for row in rooms.maps_table().to_pylist()]
+    for number, (name, method) in enumerate(((None, f"cam_{kind}_predicted"), ("lcar", "lcar_predicted"))):
+        found, _ = computed(kind, tmp_path / str(number), paths, TABLES["score_maps"].from_rows(maps), method=name)
+        assert {row["method"] for row in found} == {method}
+        assert is_of_predicted(method)
 
 
 @both_stages
@@ -169,6 +183,13 @@ def test_presets_fill_what_is_null():
         ("sgrm", {"iterations": 2}, "min_iterations must be in 1 .. iterations"),
         ("sgrm", {"scale": 0.0}, "scale must be above 0"),
         ("sgrm", {"method": "my masks"}, "method 'my masks' is no name"),
+        ("arm", {"method": "whole_image"}, "method 'whole_image' has a meaning of its own"),
+        ("arm", {"method": "cam_predicted"}, "method 'cam_predicted' has a meaning of its own"),
+        ("arm", {"beta": 6.0}, r"beta must be in \[0, 1\)"),
+        ("arm", {"beta": math.nan}, r"beta must be in \[0, 1\)"),
+        ("arm", {"color_width": math.inf}, "color_width must be above 0, and finite"),
+        ("sgrm", {"high1": 7.0}, r"low1 and high1 must be in \[0, 1\]"),
+        ("sgrm", {"learning_rate": math.inf}, "learning_rate must be above 0, and finite"),
     ],
 )
 def test_bad_parameters_are_refused_before_anything_runs(kind, params, said):

@@ -156,7 +156,7 @@ def test_maps_are_enlarged_and_half_precision_is_left():
     [
         ({"iterations": -1}, "iterations must not be negative"),
         ({"eta": 1.1}, "eta must be in"),
-        ({"position_weight": -0.1}, "position_weight must not be negative"),
+        ({"position_weight": -0.1}, "position_weight must be 0 or more"),
         ({"dilations": ()}, "dilations must be"),
         ({"dilations": (0, 1)}, "dilations must be"),
         ({"border": "wrap"}, "border must be one of"),

@@ -175,6 +175,8 @@ def test_a_batch_is_its_images(run):
         alone = run(images[n : n + 1], maps[n : n + 1], parts[n : n + 1], seeds[n : n + 1], few)
         assert torch.equal(alone.iterations[0], together.iterations[n])
         torch.testing.assert_close(alone.probabilities[0], together.probabilities[n], atol=2e-3, rtol=0)
+        if run is predict:
+            assert torch.equal(alone.probabilities[0], together.probabilities[n])
     assert len(set(together.iterations.tolist())) > 1
 
 
@@ -260,8 +262,8 @@ def test_superpixels_part_a_two_color_image():
     [
         ({"low1": 0.7}, "low1 must not exceed high1"),
         ({"high2": 0.05}, "low2 must not exceed high2"),
-        ({"negative_weight": -1.0}, "negative_weight must not be negative"),
-        ({"error": float("nan")}, "error must not be negative"),
+        ({"negative_weight": -1.0}, "negative_weight must be 0 or more"),
+        ({"error": float("nan")}, "error must be 0 or more"),
         ({"learning_rate": 0.0}, "learning_rate must be above 0"),
         ({"momentum": 1.0}, "momentum must be in"),
         ({"min_iterations": 300}, "min_iterations must be in 1 .. iterations"),
@@ -276,7 +278,11 @@ def test_parameters_outside_their_range(wrong, said):
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
-    [({"scale": 0.0}, "scale must be"), ({"sigma": -1.0}, "sigma must not"), ({"min_size": 0}, "min_size must be")],
+    [
+        ({"scale": 0.0}, "scale must be"),
+        ({"sigma": -1.0}, "sigma must be 0 or more"),
+        ({"min_size": 0}, "min_size must be"),
+    ],
 )
 def test_superpixel_parameters_outside_their_range(wrong, said):
     """Breaks when a wrong value is found out only by the segmentation."""
