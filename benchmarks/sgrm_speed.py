@@ -83,8 +83,8 @@ def sgrm_speed(repeats: int = REPEATS, images: int = IMAGES) -> Iterator[Measure
     least = fast.iterations.count(PARAMETERS.min_iterations)
     note = (
         f"the least; mean {ious.mean():.4f}; iterations equal for {same} of {images}, {least} of the least number; "
-        f"mean IoU with the object {own.mean():.4f}, straightforward {theirs.mean():.4f}. Images that train in at most 40 "
-        "iterations: of longer trainings rounding decides, in either arm"
+        f"mean IoU with the object {own.mean():.4f}, straightforward {theirs.mean():.4f}. Images that train in at most "
+        "40 iterations: of longer trainings rounding decides, in either arm"
     )
     yield Measured("sgrm_mask_iou", float(ious.min()), 1, None, note, "IoU")
     if torch.cuda.is_available():
