@@ -9,12 +9,13 @@ from types import TracebackType
 
 import torch
 
-from pipeline.context import set_threads
-from stages.vision.backbones import LocalizerNetwork
+from pipeline.worker.device import set_threads
+from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.batches import to_batch
 from stages.vision.images import decode, resize
 from stages.vision.inference import autocast
-from stages.vision.models import CARD, WEIGHTS, classifier_network, read_card
+from stages.vision.model_card import CARD, WEIGHTS, read_card
+from stages.vision.models import plain_network
 
 _network: LocalizerNetwork | None = None
 """The network of this process, built once by `_set_up`."""
@@ -51,7 +52,7 @@ class BareLoop:
 def _set_up(model: Mapping[str, bytes]) -> None:
     global _network
     set_threads(1)
-    _network = classifier_network(read_card(model[CARD]), model[WEIGHTS])
+    _network = plain_network(read_card(model[CARD]), model[WEIGHTS])
 
 
 def _forward(paths: Sequence[Path], size: int, batch_size: int, precision: str) -> float:

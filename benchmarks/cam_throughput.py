@@ -18,8 +18,8 @@ from benchmarks.photographs import CLASSES, write_photographs
 from benchmarks.repeated_stages import RepeatedStages, rate
 from benchmarks.scratch_model import scratch_model
 from jobs.ray_session import RaySession
+from pipeline.contract.runner import Runner
 from pipeline.on_ray.runner import RayRunner
-from pipeline.runner import Runner
 from stages.vision.images import decode, resize
 
 IMAGES, SHARD, BATCH, SIZE = 2048, 128, 32, 224

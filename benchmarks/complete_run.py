@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import yaml
+from pipeline.store.layout import recipe_path
+from pipeline.store.records import Shard, ShardResult
 
-from pipeline.config import parse_config
-from pipeline.hashing import canonical, fingerprint
-from pipeline.plan import PlannedStage, plan_stage, recipe_of, recipe_path
-from pipeline.stage import Shard, ShardResult
-from pipeline.store import Store
+from pipeline.base.hashing import canonical, fingerprint
+from pipeline.config.run_config import parse_config
+from pipeline.planning.plan import PlannedStage, plan_stage, recipe_of
+from pipeline.store.store import Store
 from schemas import TABLES, TableSpec
 from stages import catalog
-from stages.vision.backbones import build
+from stages.vision.backbones.build import build
 from stages.vision.models import to_blobs
 
 SHARD, CLASS = 1000, 1300

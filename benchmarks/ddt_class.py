@@ -23,10 +23,11 @@ from sklearn.decomposition import PCA
 
 from benchmarks.figures import Measured
 from benchmarks.pairs import interleaved
-from pipeline.context import set_threads
-from stages.boxes.boxes import BoxRule, pseudo_boxes
+from pipeline.worker.device import set_threads
+from stages.vision.box_rule import BoxRule
+from stages.boxes.boxes import pseudo_boxes
 from stages.ddt.ddt import Descriptors, transform
-from stages.ddt.principal import SignRule
+from stages.ddt.parameters import SignRule
 
 IMAGES, BATCH, DIMENSION, GRID, SIDE = 1300, 32, 512, 14, 448
 RULE: SignRule = "max_abs_coef"

@@ -20,16 +20,22 @@ from benchmarks.made_images import (
     MadeImagesParams,
     paint,
 )
-from stages.boxes.boxes import BoxRule, pseudo_boxes
-from stages.cam.stage import Cam, CamParams
-from stages.classify.stage import Classify, ClassifyParams
-from stages.ddt.stage import Ddt, DdtParams
+from stages.vision.box_rule import BoxRule
+from stages.boxes.boxes import pseudo_boxes
+from stages.cam.stage import Cam
+from stages.cam.options import CamParams
+from stages.classify.stage import Classify
+from stages.classify.options import ClassifyParams
+from stages.ddt.stage import Ddt
+from stages.ddt.options import DdtParams
 from stages.psol.predictor import BoxPredictor
-from stages.psol.stage import Psol, PsolParams
+from stages.psol.stage import Psol
+from stages.psol.options import PsolParams
 from stages.vision.batches import to_batch
 from stages.vision.boxes import iou
 from stages.vision.images import resize
-from stages.vision.models import CARD, WEIGHTS, classifier_network, read_card
+from stages.vision.model_card import CARD, WEIGHTS, read_card
+from stages.vision.models import plain_network
 
 SIZE = 64
 _RULE = BoxRule(threshold=0.5)
@@ -92,7 +98,7 @@ def compare(reference: Outputs, other: Outputs) -> dict[str, float]:
 def _outputs(chain: Chain, device: str) -> Outputs:
     maps = chain.maps("cam")
     card, weights = read_card(chain.blob("classify", CARD)), chain.blob("classify", WEIGHTS)
-    network = classifier_network(card, weights, device)
+    network = plain_network(card, weights, device)
     predictor = BoxPredictor(read_card(chain.blob("psol", CARD)), chain.blob("psol", WEIGHTS), device)
     batch = to_batch([resize(paint(number)[0], SIZE) for number in range(FILES)], device)
     with torch.inference_mode():

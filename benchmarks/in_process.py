@@ -5,13 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from pipeline.store.records import Done
 
-from pipeline.params import input_names
-from pipeline.plan import PlannedStage, plan_stage, resolve
-from pipeline.resources import StageResources
-from pipeline.runner import InProcessRunner, Job
-from pipeline.stage import Done, Stage
-from pipeline.store import Store
+from pipeline.base.params import input_names
+from pipeline.contract.resources import StageResources
+from pipeline.contract.runner import Job
+from pipeline.contract.stage import Stage
+from pipeline.planning.plan import PlannedStage, plan_stage, resolve
+from pipeline.running.in_process import InProcessRunner
+from pipeline.store.store import Store
 
 
 class Chain:

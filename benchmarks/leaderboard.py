@@ -17,13 +17,13 @@ import pyarrow.compute as pc
 
 from jobs import output
 from jobs.target import Target, open_target
-from stages.evaluate.bootstrap import float_mean_interval
-from stages.evaluate.cuts.contours_opencv import quantize
-from stages.evaluate.cuts.cut_counts import count_cuts
-from stages.evaluate.cuts.sweep import sweep
-from stages.evaluate.gather import TRUTH_COLUMNS, score_maps, truth_of
-from stages.evaluate.protocols import PROTOCOLS
-from stages.evaluate.score_maps import evaluator_score_map
+from stages.scoring.arrow_tables import TRUTH_COLUMNS, score_maps, truth_of
+from stages.scoring.bootstrap import float_mean_interval
+from stages.scoring.cuts.contours_opencv import quantize
+from stages.scoring.cuts.cut_counts import count_cuts
+from stages.scoring.cuts.sweep import sweep
+from stages.scoring.evaluator_maps import evaluator_score_map
+from stages.scoring.protocols import PROTOCOLS
 
 IOU = 0.5
 _SHOWN = ("max_box_acc", "max_box_acc_v2", "gt_known", "top1_loc", "mask_iou")

@@ -7,10 +7,12 @@ from typing import Any
 
 import cv2
 import numpy as np
+from pipeline.store.records import Inputs, Shard, ShardResult, Task, shard_key
 
-from pipeline.params import option, reads
-from pipeline.stage import Context, Inputs, Shard, ShardResult, Stage, Task, one_to_one, shard_key
-from pipeline.store import Store
+from pipeline.base.params import option, reads
+from pipeline.contract.context import Context
+from pipeline.contract.stage import Stage, one_to_one
+from pipeline.store.store import Store
 from schemas import TABLES
 
 WIDTH, HEIGHT = 160, 120

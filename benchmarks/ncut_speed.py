@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.figures import Measured
 from benchmarks.pairs import REPEATS, Pairs, interleaved
-from stages.ncut.affinity import CutParameters
+from stages.ncut.parameters import CutParameters
 from stages.ncut.ncut import cut
 from stages.ncut.partition import sides
 

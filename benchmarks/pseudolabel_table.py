@@ -18,9 +18,9 @@ import yaml
 from jobs import output
 from jobs.ray_session import RaySession
 from jobs.target import Target, open_store
-from pipeline.config import parse_config
-from pipeline.progress import make_progress
-from pipeline.run import Run, RunOptions
+from pipeline.config.run_config import parse_config
+from pipeline.running.progress import make_progress
+from pipeline.running.run import Run, RunOptions
 from stages import catalog
 from stages.vision.boxes import iou
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pipeline.store.records import Done
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.busy import busy_seconds
@@ -13,11 +14,14 @@ from benchmarks.environment import processors
 from benchmarks.figures import Measured
 from benchmarks.in_process import Chain
 from benchmarks.made_images import CLASSES, MadeImages, MadeImagesParams
-from pipeline.stage import Done, Stage
-from stages.cam.stage import Cam, CamParams
-from stages.classify.stage import Classify, ClassifyParams
-from stages.ddt.stage import Ddt, DdtParams
-from stages.vision.backbones import build
+from pipeline.contract.stage import Stage
+from stages.cam.stage import Cam
+from stages.cam.options import CamParams
+from stages.classify.stage import Classify
+from stages.classify.options import ClassifyParams
+from stages.ddt.stage import Ddt
+from stages.ddt.options import DdtParams
+from stages.vision.backbones.build import build
 from stages.vision.inference import autocast
 
 _FORWARDS = {"cpu": 1, "cuda": 20}

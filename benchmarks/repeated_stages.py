@@ -6,13 +6,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import parse_config
-from pipeline.plan import make_plan
-from pipeline.progress import NoProgress, Progress
-from pipeline.run import Run, RunOptions
-from pipeline.runner import InProcessRunner, Job, OnDone, Runner
-from pipeline.stage import ShardResult
-from pipeline.store import Store
+from pipeline.store.records import ShardResult
+
+from pipeline.config.run_config import parse_config
+from pipeline.contract.runner import Job, OnDone, Runner
+from pipeline.planning.plan import make_plan
+from pipeline.running.in_process import InProcessRunner
+from pipeline.running.progress import NoProgress, Progress
+from pipeline.running.run import Run, RunOptions
+from pipeline.store.store import Store
 from schemas import TABLES
 from stages import catalog
 

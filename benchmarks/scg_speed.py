@@ -17,8 +17,8 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.figures import Measured
 from benchmarks.pairs import REPEATS, interleaved
-from stages.refine.scg import refine, unit_cams
-from stages.refine.scg_parameters import PRESETS
+from stages.scg.parameters import PRESETS
+from stages.scg.scg import refine, unit_cams
 
 IMAGES = 8
 STAGES = 2

@@ -14,22 +14,21 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pyarrow as pa
+from pipeline.store.records import Done, Shard, ShardResult, Task
 
 from benchmarks.environment import processors
 from benchmarks.figures import Measured
 from benchmarks.outside_data import data_file
 from jobs.ray_session import RaySession
-from pipeline.resources import StageResources
-from pipeline.runner import Job
-from pipeline.stage import Done, Shard, ShardResult, Task
-from pipeline.store import Store
+from pipeline.contract.resources import StageResources
+from pipeline.contract.runner import Job
+from pipeline.store.store import Store
 from schemas import TABLES
-from stages.evaluate.foreign.metadata_folder import MetadataFolder, read_metadata
-from stages.evaluate.gather import tallies_of
-from stages.evaluate.rows import Subject, swept_rows
-from stages.evaluate.stage import Sweep
-from stages.evaluate.stage.sweep import SweepParams
-from stages.evaluate.tally import merge
+from stages.scoring.arrow_tables import tallies_of
+from stages.scoring.foreign.metadata_folder import MetadataFolder, read_metadata
+from stages.scoring.metric_rows import Subject, swept_rows
+from stages.scoring.tally import merge
+from stages.sweep.stage import Sweep, SweepParams
 
 GRID = 14
 ROWS = 1000

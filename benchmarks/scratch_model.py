@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from stages.vision.backbones import build
+from stages.vision.backbones.build import build
 from stages.vision.batches import to_batch
 from stages.vision.models import to_blobs
 

@@ -20,11 +20,11 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks.figures import Measured
 from benchmarks.pairs import Pairs, interleaved
-from stages.refine import arm
-from stages.refine.aggregation_net import initial_weights
-from stages.refine.sgrm import predict
-from stages.refine.sgrm_parameters import PRESETS, SuperpixelParameters
-from stages.refine.superpixels import superpixels
+from stages.arm import arm
+from stages.sgrm.aggregation_net import initial_weights
+from stages.sgrm.parameters import PRESETS, SuperpixelParameters
+from stages.sgrm.sgrm import predict
+from stages.sgrm.superpixels import superpixels
 from stages.vision.images import resize
 
 IMAGES, SIDE, GRID = 16, 224, 14

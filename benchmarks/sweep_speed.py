@@ -15,12 +15,12 @@ import numpy as np
 from benchmarks.figures import Measured
 from benchmarks.outside_data import golden_file
 from benchmarks.pairs import interleaved
-from stages.evaluate.cuts.contours_opencv import quantize
-from stages.evaluate.cuts.sweep import sweep
-from stages.evaluate.iou import best_of
-from stages.evaluate.protocols import PROTOCOLS
-from stages.evaluate.ragged import RaggedBoxes, from_counts, from_lists
-from stages.evaluate.score_maps import evaluator_score_map
+from stages.scoring.cuts.contours_opencv import quantize
+from stages.scoring.cuts.sweep import sweep
+from stages.scoring.evaluator_maps import evaluator_score_map
+from stages.scoring.iou import best_of
+from stages.scoring.protocols import PROTOCOLS
+from stages.scoring.ragged import RaggedBoxes, from_counts, from_lists
 
 THRESHOLDS = 1000
 CUTS = 255

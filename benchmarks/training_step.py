@@ -19,13 +19,18 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.busy import busy_seconds
 from benchmarks.figures import Measured
 from benchmarks.pairs import REPEATS, interleaved
-from pipeline.epochs import Batch, Training, train
-from stages.i2c.stage import I2c, I2cParams
-from stages.minmax.stage import Minmax, MinmaxParams
+from pipeline.training.loop import Batch, Training, train
+from stages.i2c.stage import I2c
+from stages.i2c.options import I2cParams
+from stages.minmax.stage import Minmax
+from stages.minmax.options import MinmaxParams
 from stages.psol.regressor import BoxRegressor
-from stages.psol.stage import Psol, PsolParams
-from stages.spa.stage import Spa, SpaParams
-from stages.vision.backbones import LocalizerNetwork, build
+from stages.psol.stage import Psol
+from stages.psol.options import PsolParams
+from stages.spa.stage import Spa
+from stages.spa.options import SpaParams
+from stages.vision.backbones.build import build
+from stages.vision.backbones.networks import LocalizerNetwork
 
 PLAIN = "plain"
 SET_SIZES: Mapping[str, int] = {"i2c": 2, "spa": 2, "minmax": 5}

@@ -13,16 +13,17 @@ from typing import Any
 
 import numpy as np
 import ray
+from pipeline.store.records import Done, Shard, ShardResult, shard_key
 
 from benchmarks.environment import processors
 from jobs.ray_session import RaySession
-from pipeline.params import option
-from pipeline.progress import NoProgress
-from pipeline.resources import Resources
-from pipeline.run import Run, RunOptions
-from pipeline.runner import Job, OnDone
-from pipeline.stage import Done, Shard, ShardResult, Stage, shard_key
-from pipeline.store import Store
+from pipeline.base.params import option
+from pipeline.contract.resources import Resources
+from pipeline.contract.runner import Job, OnDone
+from pipeline.contract.stage import Stage
+from pipeline.running.progress import NoProgress
+from pipeline.running.run import Run, RunOptions
+from pipeline.store.store import Store
 from schemas import TABLES
 
 ROWS = 1000

@@ -1,25 +1,20 @@
-"""The `weakbox` command."""
+"""The `weakbox` command, and its verb `run`."""
 
 import contextlib
 import os
 import sys
 import traceback
-from typing import Any
 
 import click
 import structlog
 
-from jobs import foreign, logs, output, stopping, upkeep
-from jobs import submit as submitting
+from jobs import foreign, inspection, logs, results, stopping, submit, upkeep
+from jobs.execution import execute, publish_report
 from jobs.options import SUBMISSION, set_option, target_argument
-from jobs.target import Target, open_target, remember
-from pipeline import timeline
-from pipeline.errors import Stopped, UsageError, WeakboxError
-from pipeline.plan import PlannedStage, make_plan
-from pipeline.progress import make_progress
-from pipeline.run import Run, RunOptions
-from pipeline.runner import InProcessRunner, Runner
-from pipeline.verify import verify as verify_store
+from jobs.run_state import RunState, put_state
+from jobs.target import open_target, remember
+from pipeline.base.errors import Stopped, UsageError, WeakboxError
+from pipeline.running.run import RunOptions
 
 _LOG = structlog.get_logger("weakbox")
 
@@ -47,26 +42,9 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, config or input, 3 stopped: the sam
 @click.option("--log-level", default="info", type=click.Choice(logs.LEVELS), show_default=True)
 @click.option("--log-format", default="auto", type=click.Choice(("auto", *logs.FORMS)), show_default=True)
 @click.version_option(package_name="weakbox")
-@click.pass_context
-def cli(context: click.Context, debug: bool, log_level: str, log_format: str) -> None:
+def cli(debug: bool, log_level: str, log_format: str) -> None:
     """Boxes and masks from class labels: pseudo labels, localizers trained on them, honest numbers, data sets."""
-    context.obj = {"debug": debug}
     logs.configure(log_level, log_format)
-
-
-@cli.command()
-@target_argument
-@set_option
-@click.option("--json", "json_file", metavar="FILE", help="Write the plan as JSON; - is stdout.")
-def plan(target: str, changes: tuple[str, ...], json_file: str | None) -> None:
-    """Say for each stage whether it is done or to run, why, and how many shards. Computes nothing."""
-    opened = open_target(target, changes)
-    planned = make_plan(opened.stages, opened.store)
-    rows = [_plan_row(stage) for stage in planned.values()]
-    if json_file:
-        output.write_json(json_file, rows)
-        return
-    output.table(("stage", "kind", "state", "shards to run", "shards", "why"), [list(row.values()) for row in rows])
 
 
 @cli.command()
@@ -90,162 +68,39 @@ def run(
         raise UsageError("--in-process and --address exclude each other")
     remember(opened)
     submission = os.environ.get(SUBMISSION)
-    state: dict[str, Any] = {"state": "running", "exit_code": None, "error": None}
-    output.put_json(opened.store, "status.json", {**state, "submission": submission})
+    state: RunState = {"state": "running", "exit_code": None, "error": None, "submission": submission}
+    put_state(opened.store, state)
     try:
-        computed = _execute(opened, address, in_process, RunOptions(only, force, opened.config.max_quarantined))
-        state = {"state": "done", "exit_code": 0, "error": None, "computed": computed}
+        computed = execute(opened, address, in_process, RunOptions(only, force, opened.config.max_quarantined))
+        put_state(opened.store, {**state, "state": "done", "exit_code": 0, "computed": computed})
     except BaseException as error:
         code = error.exit_code if isinstance(error, WeakboxError) else 3 if isinstance(error, KeyboardInterrupt) else 1
-        state = {"state": "stopped" if code == 3 else "failed", "exit_code": code, "error": str(error)}
+        ended: RunState = {**state, "state": "stopped" if code == 3 else "failed", "exit_code": code}
         with contextlib.suppress(OSError):  # a full disk has its own error already
-            output.put_json(opened.store, "status.json", {**state, "submission": submission})
+            put_state(opened.store, {**ended, "error": str(error)})
         raise
-    output.put_json(opened.store, "status.json", {**state, "submission": submission})
-    report = output.publish_report(opened)
+    report = publish_report(opened)
     if not computed:
         _LOG.info("nothing to do: the run is complete", run_root=opened.config.run_root)
     if report:
         _LOG.info("report", path=report)
 
 
-@cli.command()
-@target_argument
-@set_option
-def status(target: str, changes: tuple[str, ...]) -> None:
-    """Show how far each stage is, when it ran, what its workers' time went into, and how the last run ended.
-
-    The bottleneck is the phase (read, decode, forward, post, write) that took most of the workers' time; idle is the
-    share that they waited for work.
-    """
-    opened = open_target(target, changes)
-    times = timeline.read(opened.store)
-    rows = []
-    for stage in make_plan(opened.stages, opened.store).values():
-        done = list(stage.done.values())
-        rows.append(
-            [
-                stage.name,
-                f"{len(done)}/{len(stage.shards)}",
-                sum(entry.ok for entry in done),
-                sum(entry.quarantined for entry in done),
-                times.get(stage.name, {}).get("started", ""),
-                output.short(times.get(stage.name, {}).get("seconds")),
-                f"{sum(entry.seconds for entry in done):.1f}",
-                timeline.bottleneck(done) or output.training_progress(opened.store, stage),
-            ]
-        )
-    names = ("stage", "shards", "rows", "quarantined", "started", "seconds", "worker seconds", "bottleneck")
-    output.table(names, rows)
-    last = output.get_json(opened.store, "status.json")
-    if last:
-        click.echo(f"last run: {last['state']}" + (f": {last['error']}" if last.get("error") else ""))
-
-
-@cli.command()
-@target_argument
-@set_option
-@click.option("--out", metavar="FILE", help="Copy the report there.")
-def report(target: str, changes: tuple[str, ...], out: str | None) -> None:
-    """Make the HTML report of a finished run and print where it is."""
-    opened = open_target(target, changes)
-    name = output.ensure_stage(opened, "report")
-    _execute(opened, None, True, RunOptions(only=name, max_quarantined=1.0))
-    path = output.publish_report(opened)
-    if out:
-        output.copy_blobs(opened, name, {"report.html": out})
-    click.echo(out or path)
-
-
-@cli.command()
-@target_argument
-@set_option
-@click.option("--json", "json_file", metavar="FILE", help="Write all rows as JSON; - is stdout.")
-@click.option("--split", help="Only this split.")
-@click.option(
-    "--show",
-    type=click.Choice(("metrics", "groups", "comparisons")),
-    default="metrics",
-    show_default=True,
-    help="The metrics; the same by class and by object size; or every two methods against each other (paired test).",
-)
-def metrics(target: str, changes: tuple[str, ...], json_file: str | None, split: str | None, show: str) -> None:
-    """Show the metrics of a finished run: every number with protocol, threshold and how that was chosen."""
-    opened = open_target(target, changes)
-    rows = [row for row in output.metric_rows(opened, show) if split in (None, row["split"])]
-    if json_file:
-        output.write_json(json_file, rows)
-    elif show == "metrics":
-        output.metrics_table(rows)
-    else:
-        output.table(list(rows[0]) if rows else (), [[output.short(value) for value in row.values()] for row in rows])
-
-
-@cli.command()
-@target_argument
-@set_option
-def verify(target: str, changes: tuple[str, ...]) -> None:
-    """Check every committed file of the run against its manifest: presence, checksum, rows, schema, unique ids."""
-    opened = open_target(target, changes)
-    found = verify_store(opened.store, opened.stages)
-    for line in found.damage:
-        click.echo(line, err=True)
-    click.echo(f"{found.stages} stages, {found.files} files, {found.rows} rows checked: {len(found.damage)} damaged")
-    if found.damage:
-        raise click.exceptions.Exit(1)
-
-
-@cli.command()
-@target_argument
-@set_option
-@click.option("--format", "form", default="coco", show_default=True, help="Format of the data set.")
-@click.option("--labels", metavar="STAGE", help="Export the pseudo labels of this stage.")
-@click.option("--predictions", metavar="STAGE", help="Export the predictions of this stage.")
-@click.option("--out", required=True, metavar="FOLDER", help="Where the files go.")
-def export(
-    target: str, changes: tuple[str, ...], form: str, labels: str | None, predictions: str | None, out: str
-) -> None:
-    """Write pseudo labels or predictions as a data set that other tools read."""
-    opened = open_target(target, changes)
-    name = output.export_stage(opened, form, labels, predictions)
-    _execute(opened, None, True, RunOptions(only=name, max_quarantined=1.0))
-    for path in output.copy_blobs(opened, name, out):
-        click.echo(path)
-
-
-cli.add_command(foreign.baselines)
-cli.add_command(foreign.score)
-cli.add_command(submitting.submit)
-cli.add_command(submitting.jobs)
-cli.add_command(upkeep.gc)
-cli.add_command(upkeep.retry_quarantine)
-
-
-def _plan_row(stage: PlannedStage) -> dict[str, Any]:
-    missing = len(stage.missing)
-    return {
-        "stage": stage.name,
-        "kind": stage.stage.kind,
-        "state": "to run" if missing else "done",
-        "to_run": missing,
-        "shards": len(stage.shards),
-        "why": stage.why,
-    }
-
-
-def _execute(opened: Target, address: str | None, in_process: bool, options: RunOptions) -> dict[str, int]:
-    wanted = opened.config.resources
-
-    def make_runner() -> Runner:
-        if in_process:
-            return InProcessRunner()
-        from jobs.ray_session import RaySession
-
-        return RaySession(address, wanted.num_cpus, wanted.placement)
-
-    with stopping.graceful(options.stop, wanted.grace):
-        run = Run(opened.stages, opened.store, make_runner, wanted.resources(), make_progress(), options)
-        return run.execute()
+for _command in (
+    inspection.plan,
+    inspection.status,
+    inspection.verify,
+    results.metrics,
+    results.report,
+    results.export,
+    foreign.baselines,
+    foreign.score,
+    submit.submit,
+    submit.jobs,
+    upkeep.gc,
+    upkeep.retry_quarantine,
+):
+    cli.add_command(_command)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 
 from jobs import output
-from pipeline.errors import UsageError
-from pipeline.progress import make_progress
-from stages.evaluate.protocols import PROTOCOLS
+from pipeline.base.errors import UsageError
+from pipeline.base.json_types import Json
+from pipeline.running.progress import make_progress
+from stages.scoring.protocols import PROTOCOLS
 
 _EXISTING = click.Path(path_type=Path)
 
@@ -29,8 +30,8 @@ metadata_option = click.option(
 @click.option("--json", "json_file", metavar="FILE", help="Write the rows as JSON; - is stdout.")
 def baselines(metadata: Path, json_file: str | None) -> None:
     """Show what trivial predictors score on a data set under each protocol. Needs no image and no run."""
-    from stages.evaluate.foreign.metadata_folder import read_boxes
-    from stages.evaluate.metadata import baselines as compute
+    from stages.scoring.foreign.metadata_folder import read_boxes
+    from stages.scoring.metadata import baselines as compute
 
     _check_writable(json_file)
     with _one_line():
@@ -82,10 +83,10 @@ def score(
     if boxes is not None and (masks is not None or threshold is not None):
         raise UsageError("score: --masks and --threshold go with --maps")
     _check_writable(json_file)
-    from stages.evaluate.foreign.map_folder import MapFolder
-    from stages.evaluate.foreign.metadata_folder import read_metadata
-    from stages.evaluate.foreign.score import CHUNK, Foreign, score_boxes, score_maps
-    from stages.evaluate.foreign.tables import read_boxes, read_classes
+    from stages.scoring.foreign.map_folder import MapFolder
+    from stages.scoring.foreign.metadata_folder import read_metadata
+    from stages.scoring.foreign.score import CHUNK, Foreign, score_boxes, score_maps
+    from stages.scoring.foreign.tables import read_boxes, read_classes
 
     with _one_line():
         truth = read_metadata(metadata)
@@ -103,18 +104,18 @@ def score(
         else:
             with make_progress().stage("score", math.ceil(len(image_ids) / CHUNK), 0) as bar:
                 rows = score_maps(foreign, MapFolder(source), masks, threshold, lambda added: bar.advance(added, 0))
-    named = {"run": None, "dataset": truth.dataset, "split": truth.split}
-    rows = [{**named, **output.finite(row)} for row in rows]
+    named: dict[str, Json] = {"run": None, "dataset": truth.dataset, "split": truth.split}
+    shown = [{**named, **output.finite(row)} for row in rows]
     if json_file:
-        output.write_json(json_file, rows)
+        output.write_json(json_file, shown)
         return
-    output.metrics_table(rows)
+    output.metrics_table(shown)
 
 
 @contextmanager
 def _one_line() -> Iterator[None]:
     """Wrong input of others is wrong usage: one line, exit code 2."""
-    from stages.evaluate.foreign.errors import ForeignInputError
+    from stages.scoring.foreign.errors import ForeignInputError
 
     try:
         yield

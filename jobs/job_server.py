@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
-from pipeline.errors import Stopped, UsageError, WeakboxError
+from pipeline.base.errors import Stopped, UsageError, WeakboxError
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
@@ -21,6 +21,20 @@ CONFIG = "weakbox_config"
 
 PATIENCE = 300.0
 """Seconds without an answer after which following is given up."""
+
+
+class JobRow(TypedDict):
+    """A job as `weakbox jobs` shows it."""
+
+    submission: str | None
+    status: str
+    exit_code: int | None
+    started: str
+    seconds: float
+    config: str | None
+    entrypoint: str
+    message: str
+
 
 _FOREIGN = re.compile(r"\b(?:weakbox|jobs\.cli)\s+run\s+(\S+)")
 _SHORTEST, _LONGEST = 1.0, 10.0
@@ -117,7 +131,7 @@ def exit_code(details: "JobDetails") -> int:
     return details.driver_exit_code if details.driver_exit_code in (1, 2, 3) else 1
 
 
-def rows(client: "JobSubmissionClient") -> list[dict[str, Any]]:
+def rows(client: "JobSubmissionClient") -> list[JobRow]:
     """The jobs that run weakbox, newest first; those of `ray job submit -- weakbox run` too."""
     jobs = [job for job in client.list_jobs() if job.submission_id and config_of(job)]
     return [_row(job) for job in sorted(jobs, key=lambda job: job.start_time or 0, reverse=True)]
@@ -134,7 +148,7 @@ def reason(details: "JobDetails") -> str:
     return _last_line(details.message or "")
 
 
-def _row(job: "JobDetails") -> dict[str, Any]:
+def _row(job: "JobDetails") -> JobRow:
     started = (job.start_time or 0) / 1000
     ended = job.end_time / 1000 if job.end_time else time.time()
     return {

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import ray
 import structlog
 
+from pipeline.contract.runner import Job, OnDone
 from pipeline.on_ray.runner import RayRunner
-from pipeline.runner import Job, OnDone
 
 _LOG = structlog.get_logger("weakbox.ray")
 

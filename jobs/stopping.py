@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from pipeline.stopping import StopSignal
+from pipeline.base.stop_signal import StopSignal
 
 
 def at_once_on_sigterm() -> None:

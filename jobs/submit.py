@@ -8,15 +8,15 @@ import uuid
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import structlog
 
 from jobs import job_server, output, upload
 from jobs.options import SUBMISSION, set_option
-from pipeline.config import RunConfig, load_config
-from pipeline.errors import Stopped, UsageError
+from pipeline.base.errors import Stopped, UsageError
+from pipeline.config.run_config import RunConfig, load_config
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -172,11 +172,20 @@ def _follow(client: "JobSubmissionClient", address: str, name: str) -> int:
     return code
 
 
-def _show(rows: list[dict[str, Any]], json_file: str | None) -> None:
+def _show(rows: list[job_server.JobRow], json_file: str | None) -> None:
     if json_file:
-        output.write_json(json_file, rows)
+        output.write_json(json_file, [output.finite(row) for row in rows])
         return
-    for row in rows:
-        row["seconds"] = timedelta(seconds=round(row["seconds"]))
-        del row["entrypoint"]
-    output.table(_COLUMNS, [list(row.values()) for row in rows])
+    shown = [
+        [
+            row["submission"],
+            row["status"],
+            row["exit_code"],
+            row["started"],
+            timedelta(seconds=round(row["seconds"])),
+            row["config"],
+            row["message"],
+        ]
+        for row in rows
+    ]
+    output.table(_COLUMNS, shown)

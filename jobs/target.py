@@ -5,12 +5,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.config import RunConfig, load_config, parse_config
-from pipeline.errors import UsageError
-from pipeline.stage import Stage
-from pipeline.store import Store
-
-CONFIG = "config.json"
+from pipeline.base.errors import UsageError
+from pipeline.config.run_config import RunConfig, load_config, parse_config
+from pipeline.contract.stage import AnyStage
+from pipeline.store import layout
+from pipeline.store.store import Store
+from stages import catalog
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Target:
     """A run: its config, stage objects and store."""
 
     config: RunConfig
-    stages: dict[str, Stage]
+    stages: dict[str, AnyStage]
     store: Store
 
 
@@ -26,22 +26,57 @@ def open_target(target: str, changes: Sequence[str] = ()) -> Target:
     """Open a config file (ends in .yaml, .yml or .json, or is a file) or the run root that an earlier run made.
 
     Raises:
-        UsageError: neither of the two, or a bad config.
+        UsageError: neither of the two, a bad config, or a run root of another layout.
     """
-    from stages import catalog  # brings torch along, which --help does not need
-
     config = _config(target, changes)
     return Target(config, config.stage_objects(catalog), open_store(config.run_root))
 
 
 def open_store(root: str) -> Store:
-    """The store of a run root. Raises UsageError for a URI that no file system knows, or a path below a file."""
+    """The store of a run root.
+
+    Raises:
+        UsageError: a URI that no file system knows, a path below a file, or a run root of another layout.
+    """
     if "://" not in root and (blocked := _not_a_folder(os.path.abspath(root))):
         raise UsageError(f"run_root {root}: {blocked} is no folder")
     try:
-        return Store(root)
+        store = Store(root)
     except (ValueError, ImportError) as error:
         raise UsageError(f"run_root {root}: {error}") from error
+    _check_layout(store)
+    return store
+
+
+def remember(target: Target) -> None:
+    """Keep layout and config in the run root, so that the root is a TARGET. Raises UsageError where that fails."""
+    body = json.dumps(target.config.model_dump(mode="json"), indent=1).encode()
+    try:
+        target.store.files.put_if_absent(layout.MARKER, json.dumps({"layout": layout.VERSION}).encode())
+        target.store.files.put(layout.CONFIG, body)
+    except OSError as error:
+        raise UsageError(f"run_root {target.config.run_root}: {error.strerror or error}") from error
+
+
+def _check_layout(store: Store) -> None:
+    """Refuse a run root that another version of weakbox wrote in another layout; a root without a run has none."""
+    found = store.files.get_many([layout.MARKER, layout.CONFIG])
+    if layout.MARKER in found:
+        written = _layout(found[layout.MARKER])
+    else:
+        written = "1" if layout.CONFIG in found else str(layout.VERSION)
+    if written != str(layout.VERSION):
+        raise UsageError(
+            f"run_root {store.files.root}: it was written in layout {written}, this weakbox reads layout"
+            f" {layout.VERSION}: choose a new run_root, or use the weakbox that wrote it"
+        )
+
+
+def _layout(data: bytes) -> str:
+    try:
+        return str(json.loads(data)["layout"])
+    except (ValueError, KeyError, TypeError):
+        return "unknown"
 
 
 def _not_a_folder(path: str) -> str | None:
@@ -51,23 +86,14 @@ def _not_a_folder(path: str) -> str | None:
     return None if os.path.isdir(path) else path
 
 
-def remember(target: Target) -> None:
-    """Keep the config in the run root, so that the root alone is a TARGET. Raises UsageError where that fails."""
-    body = json.dumps(target.config.model_dump(mode="json"), indent=1).encode()
-    try:
-        target.store.files.put(CONFIG, body)
-    except OSError as error:
-        raise UsageError(f"run_root {target.config.run_root}: {error.strerror or error}") from error
-
-
 def _config(target: str, changes: Sequence[str]) -> RunConfig:
     if os.path.isfile(target) or target.endswith((".yaml", ".yml")):
         return load_config(target, changes)
     store = open_store(target)
     try:
-        data = json.loads(store.files.get(CONFIG))
+        data = json.loads(store.files.get(layout.CONFIG))
     except FileNotFoundError as error:
         raise UsageError(f"{target}: neither a config file nor the root of a run") from error
     except ValueError as error:
-        raise UsageError(f"{target}: {CONFIG} is damaged: {error}") from error
+        raise UsageError(f"{target}: {layout.CONFIG} is damaged: {error}") from error
     return parse_config({**data, "run_root": target}, changes, where=target)

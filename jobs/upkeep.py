@@ -3,19 +3,20 @@
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import click
 
 from jobs import output
 from jobs.options import set_option, target_argument
 from jobs.target import open_target
-from pipeline import gc as garbage
-from pipeline.errors import UsageError
-from pipeline.plan import PlannedStage, make_plan, nearest
-from pipeline.stage import Done
-from pipeline.stale import Stale, find_stale, forget
-from pipeline.store import Store
+from pipeline.base.errors import UsageError
+from pipeline.base.json_types import Json
+from pipeline.base.suggestions import nearest
+from pipeline.planning.plan import PlannedStage, make_plan
+from pipeline.store.records import Done
+from pipeline.store.store import Store
+from pipeline.upkeep import garbage
+from pipeline.upkeep.dependents import Dependents, find_dependents, forget
 
 _HOUR = 3600.0
 
@@ -53,7 +54,7 @@ def gc(
     for line in found.left_alone:
         click.echo(f"weakbox: warning: {line}", err=True)
     if json_file:
-        said = {"removed": yes, "garbage": _paths(found.old), "young": _paths(found.young)}
+        said: dict[str, Json] = {"removed": yes, "garbage": _paths(found.old), "young": _paths(found.young)}
         output.write_json(json_file, {**said, "left_alone": found.left_alone})
     elif found.old:
         output.table(("stage", "what", "files", "size"), _sums(found.old))
@@ -81,16 +82,18 @@ def retry_quarantine(target: str, changes: tuple[str, ...], only: tuple[str, ...
     planned = make_plan(opened.stages, opened.store)
     refused = {name: _refused(planned[name].done.values()) for name in only or planned}
     refused = {name: dones for name, dones in refused.items() if dones}
-    stale = find_stale(opened.store, planned, {name: {done.key for done in dones} for name, dones in refused.items()})
+    dependents = find_dependents(
+        opened.store, planned, {name: {done.key for done in dones} for name, dones in refused.items()}
+    )
     if refused:
         rows = [(name, len(dones), *_reasons(opened.store, dones)) for name, dones in refused.items()]
         output.table(("stage", "shards", "images", "why"), rows)
         click.echo()
-        output.table(("to be computed again", "shards"), [(each.title, each.done) for each in stale if each.done])
-    for line in (*_planned_anew(opened.store, planned, only), *_kept(planned, stale)):
+        output.table(("to be computed again", "shards"), [(each.title, each.done) for each in dependents if each.done])
+    for line in (*_planned_anew(opened.store, planned, only), *_kept(planned, dependents)):
         click.echo(line)
     if yes:
-        forget(opened.store, stale)
+        forget(opened.store, dependents)
     waiting = sum(len(stage.missing) for stage in planned.values())
     if refused and not yes:
         click.echo("--yes forgets these shards, so that the next run computes them again")
@@ -115,18 +118,18 @@ def _planned_anew(store: Store, planned: Mapping[str, PlannedStage], only: Seque
     """Images refused by shards that are no longer planned: their files, or what they read, changed since."""
     lines = []
     for name in only or planned:
-        newest = store.newest(name)
-        complete = (store.complete_set(name, *newest) if newest else None) or {}
-        gone = _refused(done for key, done in complete.items() if key not in planned[name].keys)
+        complete, keys = store.newest_set(name), set(planned[name].keys)
+        dones = complete.dones if complete else {}
+        gone = _refused(done for key, done in dones.items() if key not in keys)
         if gone:
             images = sum(done.quarantined for done in gone)
             lines.append(f"{name}: {images} more quarantined, in shards that the next run plans anew by itself")
     return lines
 
 
-def _kept(planned: Mapping[str, PlannedStage], stale: Sequence[Stale]) -> list[str]:
-    """Stages that read something stale and stay all the same."""
-    gone = {(each.stage, key) for each in stale if each.planned for key in each.keys}
+def _kept(planned: Mapping[str, PlannedStage], dependents: Sequence[Dependents]) -> list[str]:
+    """Stages that read one of the dependents and stay all the same."""
+    gone = {(each.stage, key) for each in dependents if each.planned for key in each.keys}
     lines = []
     for name, stage in planned.items():
         kept = (shard for shard in stage.shards if (name, shard.key) not in gone and shard.key in stage.done)
@@ -135,7 +138,7 @@ def _kept(planned: Mapping[str, PlannedStage], stale: Sequence[Stale]) -> list[s
     return lines
 
 
-def _paths(found: Iterable[garbage.Garbage]) -> list[dict[str, Any]]:
+def _paths(found: Iterable[garbage.Garbage]) -> list[dict[str, Json]]:
     return [
         {
             "stage": each.stage,

@@ -1,6 +1,6 @@
 """What a table is: named, versioned, documented columns; and the check that an Arrow table is one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -49,9 +49,9 @@ class TableSpec:
         """A table of this schema without rows."""
         return self.schema.empty_table()
 
-    def from_rows(self, rows: list[dict[str, object]]) -> pa.Table:
+    def from_rows(self, rows: Sequence[Mapping[str, object]]) -> pa.Table:
         """A table of this schema from one dictionary a row; a missing key is null."""
-        return pa.Table.from_pylist(rows, schema=self.schema)
+        return pa.Table.from_pylist(list(rows), schema=self.schema)
 
 
 def check_version(schema: pa.Schema, spec: TableSpec) -> None:

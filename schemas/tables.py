@@ -134,7 +134,7 @@ COMPONENTS = TableSpec(
 
 THRESHOLDS = TableSpec(
     "thresholds",
-    1,
+    2,
     ("method", "source", "iou"),
     (
         _METHOD,
@@ -143,6 +143,11 @@ THRESHOLDS = TableSpec(
         Column("threshold", _D, "best threshold on dev, fraction of the min-maxed map"),
         Column("value", _D, "GT-known accuracy at that threshold on dev, percent"),
         Column("n", _L, "dev images with a ground-truth box", check=not_positive),
+        Column(
+            "components", _S, "box rule that was counted: largest, all or union of the 8-connected components", True
+        ),
+        Column("min_area", _D, "box rule: components below this fraction of the image were ignored", True),
+        Column("enlargement", _S, "box rule: how maps were brought to the image, bilinear or bicubic", True),
     ),
 )
 

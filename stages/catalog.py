@@ -1,75 +1,85 @@
-"""The list of all stages and predictors: the one place that knows them all."""
+"""The list of all stages, readers, networks and predictors: the one place that knows them all.
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import Any
+Third parties add to it without touching it: a package's entry points of group `weakbox.stages` name stage classes,
+those of group `weakbox.readers` reader classes. Importing this module must be quick, see pipeline.contract.stage.
+"""
 
-from pipeline.predictor import LoadPredictor
-from pipeline.stage import Stage
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import TypeVar
+
+from pipeline.base.errors import UsageError
+from pipeline.base.params import Parameters
+from pipeline.contract.stage import AnyStage, Stage
+from stages.arm.stage import Arm
+from stages.bases.model_stage import ModelStage
 from stages.boxes.stage import Boxes
+from stages.calibrate.stage import Calibrate
 from stages.cam.stage import Cam
-from stages.classify.predictor import ClassPredictor
 from stages.classify.stage import Classify
 from stages.ddt.stage import Ddt
-from stages.evaluate.stage import Calibrate, Evaluate, Sweep
+from stages.evaluate.stage import Evaluate
 from stages.export.stage import Export
 from stages.gradcam.stage import Gradcam
 from stages.i2c.stage import I2c
-from stages.ingest.stage import IngestDemo, IngestFolder, IngestTinyImagenet
+from stages.ingest.demo_reader import DemoReader
+from stages.ingest.folder import FolderReader
+from stages.ingest.reader import Reader, ReaderParams
+from stages.ingest.stage import KIND, Ingest
+from stages.ingest.tiny_imagenet import TinyImagenetReader
 from stages.localize.stage import Localize
 from stages.minmax.stage import Minmax
 from stages.ncut.stage import Ncut
-from stages.plain.stage import PlainCam
-from stages.psol.predictor import BoxPredictor
+from stages.plain_cam.stage import PlainCam
 from stages.psol.stage import Psol
-from stages.refine.stage import Arm, Scg, Sgrm
 from stages.report.stage import Report
+from stages.scg.stage import Scg
 from stages.sdcam.stage import Sdcam
+from stages.sgrm.stage import Sgrm
 from stages.spa.stage import Spa
+from stages.sweep.stage import Sweep
+from stages.vision.model_loaders import ModelLoaders
 
-STAGES: Mapping[str, type[Stage]] = MappingProxyType(
-    {
-        stage.kind: stage
-        for stage in (
-            IngestFolder,
-            IngestTinyImagenet,
-            IngestDemo,
-            Classify,
-            Cam,
-            Gradcam,
-            Ddt,
-            Ncut,
-            I2c,
-            Spa,
-            Minmax,
-            PlainCam,
-            Sdcam,
-            Scg,
-            Arm,
-            Sgrm,
-            Sweep,
-            Calibrate,
-            Boxes,
-            Psol,
-            Localize,
-            Evaluate,
-            Report,
-            Export,
-        )
-    }
+T = TypeVar("T")
+_STAGES, _READERS = "weakbox.stages", "weakbox.readers"
+
+READERS: Sequence[type[Reader[ReaderParams]]] = (FolderReader, TinyImagenetReader, DemoReader)
+
+STAGES: Sequence[type[AnyStage]] = (
+    Classify,
+    Cam,
+    Gradcam,
+    Ddt,
+    Ncut,
+    I2c,
+    Spa,
+    Minmax,
+    PlainCam,
+    Sdcam,
+    Scg,
+    Arm,
+    Sgrm,
+    Sweep,
+    Calibrate,
+    Boxes,
+    Psol,
+    Localize,
+    Evaluate,
+    Report,
+    Export,
 )
 
-PREDICTORS: Mapping[str, LoadPredictor] = {
-    **dict.fromkeys(("classify", "i2c", "spa", "minmax", "sdcam"), ClassPredictor),
-    **dict.fromkeys(("plain_cam", "has", "acol", "spg", "adl", "cutmix"), ClassPredictor),  # techniques of plain_cam
-    "psol": BoxPredictor,
-}
-"""By the method on a model's card. Localizers that are classifiers give classes here, and maps to stage `cam`."""
+LOADERS = ModelLoaders(
+    networks={"acol": "stages.plain_cam.two_branches:load", "sdcam": "stages.sdcam.teacher_student:load"},
+    predictors={"psol": "stages.psol.predictor:BoxPredictor"},
+)
+"""By the method on a model's card. Ordinary classifiers, whichever method trained them, need no line here."""
 
 
 def kinds() -> Sequence[str]:
-    """All stage kinds."""
-    return list(STAGES)
+    """All stage kinds, readers first."""
+    return [f"{KIND}.{name}" for name in readers()] + list(stages())
 
 
 def refinements() -> Sequence[str]:
@@ -77,13 +87,69 @@ def refinements() -> Sequence[str]:
     return [stage.kind for stage in (Scg, Arm, Sgrm)]
 
 
-def params_type(kind: str) -> type:
+def params_type(kind: str) -> type[Parameters]:
     """The parameter dataclass of a kind."""
-    return STAGES[kind].Params
+    reader = readers().get(kind.removeprefix(f"{KIND}."))
+    return stages()[kind].Params if reader is None else reader.Params
 
 
-def create(kind: str, name: str, params: Any) -> Stage:
-    """A stage object; `localize` gets the predictors."""
-    if kind == Localize.kind:
-        return Localize(name, params, PREDICTORS)
-    return STAGES[kind](name, params)
+def description(kind: str) -> str:
+    """What a kind is, in a sentence or two."""
+    reader = readers().get(kind.removeprefix(f"{KIND}."))
+    return (stages()[kind] if reader is None else reader).__doc__ or ""
+
+
+def create(kind: str, name: str, params: Parameters) -> AnyStage:
+    """A stage object. Stages that read a model are told how models are loaded."""
+    reader = readers().get(kind.removeprefix(f"{KIND}."))
+    if reader is not None and isinstance(params, ReaderParams):
+        return Ingest(name, params, reader(params))
+    stage = stages()[kind]
+    return stage(name, params, LOADERS) if issubclass(stage, ModelStage) else stage(name, params)
+
+
+@cache
+def stages() -> Mapping[str, type[AnyStage]]:
+    """Kind -> stage class, those of third parties included. Raises UsageError for an entry point that gives none."""
+    added = [found for found in _added(_STAGES, Stage) if issubclass(found, Stage)]
+    return _by_name((stage.kind, stage) for stage in (*STAGES, *added))
+
+
+@cache
+def readers() -> Mapping[str, type[Reader[ReaderParams]]]:
+    """Name -> reader class, those of third parties included. Raises UsageError for an entry point that gives none."""
+    added = [found for found in _added(_READERS, Reader) if issubclass(found, Reader)]
+    return _by_name((reader.name, reader) for reader in (*READERS, *added))
+
+
+def _by_name(named: Iterable[tuple[str, T]]) -> dict[str, T]:
+    found: dict[str, T] = {}
+    for name, own in named:
+        if name in found:
+            raise UsageError(f"{name!r} is the name of {found[name]} and of {own}: remove one of their packages")
+        found[name] = own
+    return found
+
+
+def _added(group: str, base: type) -> list[type]:
+    """The classes that installed packages add to a group."""
+    return [_loaded(entry, base) for entry in _entry_points() if entry.group == group]
+
+
+@cache
+def _entry_points() -> list[EntryPoint]:
+    """Those of all groups, in the order of their names: looking them up reads every installed package."""
+    return sorted(
+        (entry for group in (_STAGES, _READERS) for entry in entry_points(group=group)),
+        key=lambda entry: (entry.group, entry.name, entry.value),
+    )
+
+
+def _loaded(entry: EntryPoint, base: type) -> type:
+    try:
+        found = entry.load()
+    except Exception as error:  # whatever the import of someone else's package raises
+        raise UsageError(f"entry point {entry.name} of {entry.group}: {entry.value}: {error}") from error
+    if not isinstance(found, type) or not issubclass(found, base):
+        raise UsageError(f"entry point {entry.name} of {entry.group}: {entry.value} is no {base.__name__}")
+    return found

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
+from pipeline.store.records import Done
 
-from pipeline.stage import Done
-from pipeline.store import Store
+from pipeline.store.store import Store
 from schemas import TABLES
 
 

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from pipeline.store.records import Done
+
 from jobs.target import Target, open_store
-from pipeline.config import parse_config
-from pipeline.plan import make_plan
-from pipeline.progress import NoProgress
-from pipeline.run import Run, RunOptions
-from pipeline.runner import InProcessRunner
-from pipeline.stage import Done
+from pipeline.config.run_config import parse_config
+from pipeline.planning.plan import make_plan
+from pipeline.running.in_process import InProcessRunner
+from pipeline.running.progress import NoProgress
+from pipeline.running.run import Run, RunOptions
 from stages import catalog
 from stages.ingest.demo import compose
 

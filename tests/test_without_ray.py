@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-import pipeline.epochs, pipeline.plan, pipeline.verify
-from pipeline.context import LocalContext
-from pipeline.resources import StageResources
-from pipeline.runner import InProcessRunner, Job
-from pipeline.stage import Shard, ShardResult, Stage, Task
-from pipeline.store import Store
+import pipeline.training.loop, pipeline.planning.plan, pipeline.upkeep.verify
+from pipeline.worker.local_context import LocalContext
+from pipeline.contract.resources import StageResources
+from pipeline.contract.runner import InProcessRunner, Job
+from pipeline.contract.stage import Shard, ShardResult, Stage, Task
+from pipeline.store.store import Store
 from schemas import TABLES
 from stages.cam.cam import class_activation_maps
 from stages.ddt.ddt import Descriptors, transform

@@ -28,8 +28,8 @@ from benchmarks.chaos import faults
 from benchmarks.chaos.flaky_s3 import FlakyS3
 from benchmarks.environment import environment
 from benchmarks.figures import RESULTS
-from pipeline.store import Store
-from pipeline.verify import verify
+from pipeline.store.store import Store
+from pipeline.upkeep.verify import verify
 from tests.cluster import mini
 from tests.cluster.mini import Command
 from tests.equality import assert_runs_equal

@@ -2,17 +2,54 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Protocol
 
 import ray
+from ray import ObjectRef
 from ray.exceptions import RayTaskError
 
-from pipeline.context import LocalContext, pick_device, set_threads
-from pipeline.errors import WeakboxError
-from pipeline.host import Host
-from pipeline.resources import StageResources
-from pipeline.stage import Done, ShardResult, Stage, Task
-from pipeline.store import Store
+from pipeline.base.errors import WeakboxError
+from pipeline.contract.resources import StageResources
+from pipeline.contract.stage import AnyStage
+from pipeline.store.records import Done, ShardResult, Task
+from pipeline.store.store import Store
+from pipeline.worker.device import pick_device, set_threads
+from pipeline.worker.local_context import LocalContext
+from pipeline.worker.shard_worker import ShardWorker
+
+Result = Done | ShardResult | str
+"""What a call of an actor gives."""
+
+
+class RemoteMethod(Protocol):
+    """A method of an actor."""
+
+    def remote(self, *arguments: object) -> "ObjectRef[Result]":
+        """Call it; returns a reference to the result."""
+
+
+class Actor(Protocol):
+    """A handle of a `PoolActor`."""
+
+    @property
+    def load(self) -> RemoteMethod:
+        """`PoolActor.load`."""
+
+    @property
+    def run(self) -> RemoteMethod:
+        """`PoolActor.run`."""
+
+    @property
+    def part(self) -> RemoteMethod:
+        """`PoolActor.part`."""
+
+    @property
+    def join(self) -> RemoteMethod:
+        """`PoolActor.join`."""
+
+    @property
+    def __ray_ready__(self) -> RemoteMethod:
+        """Answers as soon as the actor lives."""
 
 
 class PoolActor:
@@ -22,13 +59,13 @@ class PoolActor:
         threads = max(1, int(resources.cpus))
         set_threads(threads)
         self._context = LocalContext(store, device=pick_device(resources.gpus), threads=threads)
-        self._host: Host | None = None
+        self._worker: ShardWorker | None = None
 
-    def load(self, stage: Stage) -> str:
+    def load(self, stage: AnyStage) -> str:
         """Set the stage's worker up. Returns the id of the node that the actor lives on."""
-        self._host = None
+        self._worker = None
         with _portable_errors():
-            self._host = Host(stage, self._context)
+            self._worker = ShardWorker(stage, self._context)
         node: str = ray.get_runtime_context().get_node_id()
         return node
 
@@ -48,12 +85,12 @@ class PoolActor:
             return self._loaded.join(recipe, task, parts)
 
     @property
-    def _loaded(self) -> Host:
-        assert self._host is not None, "load comes first"
-        return self._host
+    def _loaded(self) -> ShardWorker:
+        assert self._worker is not None, "load comes first"
+        return self._worker
 
 
-def start_actor(store: Store, resources: StageResources) -> Any:
+def start_actor(store: Store, resources: StageResources) -> Actor:
     """A new pool actor. Its death is seen by the pool, which replaces it; Ray neither restarts nor retries."""
     remote = ray.remote(PoolActor).options(
         num_cpus=resources.cpus,
@@ -64,7 +101,13 @@ def start_actor(store: Store, resources: StageResources) -> Any:
         max_restarts=0,
         max_task_retries=0,
     )
-    return remote.remote(store, resources)
+    actor: Actor = remote.remote(store, resources)  # type: ignore[assignment]  # Ray types no method of a handle
+    return actor
+
+
+def end_actor(actor: Actor) -> None:
+    """Kill a pool actor."""
+    ray.kill(actor)  # type: ignore[arg-type]  # it is a handle
 
 
 class WorkerError(Exception):

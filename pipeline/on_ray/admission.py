@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import ray
 
-from pipeline.resources import StageResources
-from pipeline.stopping import StopSignal
+from pipeline.base.stop_signal import StopSignal
+from pipeline.contract.resources import StageResources
 
 _LOOK_SECONDS = 2.0
 

@@ -2,7 +2,7 @@
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
-from pipeline.stage import Done
+from pipeline.store.records import Done
 
 STAGE, PHASE, OUTCOME = "stage", "phase", "outcome"
 _SECONDS = [0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000]

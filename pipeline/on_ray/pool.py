@@ -6,17 +6,17 @@ what it held, the pool lives with fewer actors, and a lost one is replaced (Ray 
 
 import time
 from collections.abc import Mapping
-from typing import Any
 
 import ray
 import structlog
+from ray import ObjectRef
 from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayError
 
-from pipeline.errors import StageFailed
-from pipeline.on_ray.actor import short, start_actor
-from pipeline.on_ray.work import Work
-from pipeline.resources import StageResources
-from pipeline.runner import Job
+from pipeline.base.errors import StageFailed
+from pipeline.contract.resources import StageResources
+from pipeline.contract.runner import Job
+from pipeline.on_ray.actor import Actor, Result, end_actor, short, start_actor
+from pipeline.on_ray.assignments import Assignment
 
 _LOG = structlog.get_logger("weakbox.ray")
 _LOSSES = 20
@@ -28,11 +28,11 @@ _FIND_OUT_SECONDS = 30.0
 class Member:
     """An actor with what it was given, in order; it works on the first. `node` is None until it is ready."""
 
-    def __init__(self, actor: Any) -> None:
+    def __init__(self, actor: Actor) -> None:
         self.actor = actor
-        self.loading: Any = None
+        self.loading: ObjectRef[Result] | None = None
         self.node: str | None = None
-        self.given: dict[Any, Work] = {}
+        self.given: dict[ObjectRef[Result], Assignment] = {}
         self.since = 0.0
 
     @property
@@ -41,7 +41,7 @@ class Member:
         return self.node is not None
 
     @property
-    def head(self) -> Work | None:
+    def head(self) -> Assignment | None:
         """What it works on."""
         return next(iter(self.given.values()), None)
 
@@ -84,7 +84,7 @@ class Pool:
     def close(self) -> None:
         """End all actors."""
         for member in self.members:
-            ray.kill(member.actor)
+            end_actor(member.actor)
         self.members.clear()
         self._shape = None
 
@@ -123,9 +123,9 @@ class Pool:
         self.members.append(member)
         self._load(member)
 
-    def remove(self, member: Member) -> list[Work]:
+    def remove(self, member: Member) -> list[Assignment]:
         """End an actor; returns what it held."""
-        ray.kill(member.actor)
+        end_actor(member.actor)
         self.members.remove(member)
         return list(member.given.values())
 

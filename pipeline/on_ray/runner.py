@@ -3,11 +3,11 @@
 import contextlib
 import threading
 
+from pipeline.contract.runner import Job, OnDone
+from pipeline.contract.stage import TrainStage
 from pipeline.on_ray.admission import Admission
-from pipeline.on_ray.feed import Feed
+from pipeline.on_ray.dispatcher import Dispatcher
 from pipeline.on_ray.pool import Pool
-from pipeline.runner import Job, OnDone
-from pipeline.stage import TrainStage
 
 PLACEMENT_SECONDS = 60.0
 STALL_SECONDS = 60.0
@@ -34,7 +34,9 @@ class RayRunner:
     def run(self, job: Job, on_done: OnDone) -> None:
         """Compute every task. Raises StageFailed when a shard gives up, Stopped after a stop signal."""
         if isinstance(job.stage, TrainStage):
-            from pipeline.on_ray.trainer import fit_on_ray  # Ray Train takes seconds to import, in every pool actor too
+            from pipeline.on_ray.training import (
+                fit_on_ray,  # Ray Train takes seconds to import, in every pool actor too
+            )
 
             with self._lock:
                 self.close()
@@ -43,7 +45,7 @@ class RayRunner:
                 for task in job.tasks:
                     on_done(fit_on_ray(job.stage, job.recipe, task, job.store, job.resources, job.stop))
             return
-        Feed(job, self._pool, on_done, self._stall).run()
+        Dispatcher(job, self._pool, on_done, self._stall).run()
 
     def close(self) -> None:
         """End the pool's actors."""

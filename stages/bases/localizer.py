@@ -3,22 +3,17 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, ClassVar
+from typing import Protocol, TypeVar
 
-from pipeline.epochs import Training, train
-from pipeline.errors import UsageError
-from pipeline.params import option, reads
-from pipeline.stage import Inputs, Shard, ShardResult, Task, TrainContext, TrainStage, whole
-from pipeline.store import Store
-from schemas import TABLES
-from stages.vision.backbones import LocalizerNetwork, MapsItself
-from stages.vision.inference import PRECISIONS
-from stages.vision.models import to_blobs
-from stages.vision.optimisers import STEPPED_SCHEDULES, Rates
-from stages.vision.rows import IMAGE_COLUMNS
-from stages.vision.stream import Row
-from stages.vision.training import starting_classifier, training_rows
+from pipeline.base.errors import UsageError
+from pipeline.base.params import option, reads
+from pipeline.contract.context import TrainContext
+from pipeline.contract.stage import TrainStage
+from pipeline.store.records import ShardResult, Task
+from stages.vision.precision import Precision
+from stages.vision.training.parameters import STEPPED_SCHEDULES, Chosen, Rates, SteppedSchedule
+
+__all__ = ["FineTuningParams", "LocalizerParams", "LocalizerStage", "Trainer"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +28,7 @@ class LocalizerParams:
     crop: float = option(0.875, "side of the random crop, fraction of the image's; 1: no crop")
     mirror: bool = option(True, "mirror half of the images")
     clip_norm: float | None = option(None, "largest norm of the gradients together; null: any", at_least=0)
-    precision: str = option("float32", "float32 or bfloat16 (autocast)", choices=PRECISIONS)
+    precision: Precision = option("float32", "float32 or bfloat16 (autocast)")
     seed: int = option(0, "seed of order, views, fresh weights and whatever the method draws")
     processes: int = option(0, "loading processes of a worker", resource=True)
 
@@ -47,59 +42,40 @@ class FineTuningParams(LocalizerParams):
     bias_rate: float = option(2.0, "factor on the learning rate of biases")
     weight_decay: float = option(5e-4, "weight decay")
     decay_biases: bool = option(True, "weight decay of biases and normalisations too")
-    schedule: str = option("steps", f"one of {', '.join(STEPPED_SCHEDULES)}", choices=STEPPED_SCHEDULES)
+    schedule: SteppedSchedule = option("steps", f"one of {', '.join(STEPPED_SCHEDULES)}")
 
     @property
     def rates(self) -> Rates:
         """Rates and decay of the four kinds."""
         return Rates(self.learning_rate, self.head_rate, self.bias_rate, self.weight_decay, self.decay_biases)
 
+    def chosen(self, epochs: int) -> Chosen:
+        """What a training of so many epochs is told."""
+        return Chosen(epochs, self.schedule, self.seed, self.precision, self.clip_norm, self.processes)
 
-class LocalizerStage(TrainStage):
-    """A training whose artifact is a classifier's, of method `kind`, so that cam and localize take it as one.
 
-    Its parameters are `LocalizerParams`.
-    """
-
-    outputs = ("training",)
-    needs_cam: ClassVar[bool] = True
-    """Whether CAM must be defined for the classifier that it starts from."""
-
-    @abstractmethod
-    def training(self, network: LocalizerNetwork, rows: list[Row], size: int, context: TrainContext) -> Training:
-        """What trains the network in place; size: side of its input, pixels. Raises ValueError for unfit data."""
-
-    def network(self, start: LocalizerNetwork) -> LocalizerNetwork:
-        """The network that is trained and kept, made of the classifier's: itself, where a method needs no other."""
-        return start
-
-    def card(self, network: LocalizerNetwork) -> dict[str, Any]:
-        """What the card says of this method: its name, and what it takes to build the network again."""
-        return {"method": self.kind}
-
-    def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
-        """One training."""
-        return whole(recipe, inputs)
+class Trainer(Protocol):
+    """What computes a localizer's training."""
 
     def fit(self, task: Task, context: TrainContext) -> ShardResult:
-        """Train, and keep the network of the last epoch. Raises UsageError for data or a model that do not fit."""
-        params = self.params
-        (model,) = task.inputs["model"]
-        try:
-            rows = training_rows(context.table(done, "images", IMAGE_COLUMNS) for done in task.inputs["images"])
-            blob = partial(context.blob, model)
-            start = starting_classifier(params.model, blob, rows, context.device, needs_cam=self.needs_cam)
-            if isinstance(start.network, MapsItself):
-                raise ValueError(f"{params.model!r} has more parts than a classifier: start from another model")
-            size = params.input_size or start.card["input_size"]
-            network = self.network(start.network)
-            training = self.training(network, rows, size, context)
-        except ValueError as error:
-            raise UsageError(f"stage {self.name}: {error}") from error
-        log = train(training, context)
-        card = {**start.card, **self.card(network), "input_size": size, "seed": params.seed, "start": params.model}
-        table = TABLES["training"].from_rows([vars(epoch) for epoch in log])
-        return ShardResult({"training": table}, to_blobs(network, card))
+        """Train, and keep the network of the last epoch."""
+
+
+L = TypeVar("L", bound=LocalizerParams, covariant=True)
+
+
+class LocalizerStage(TrainStage[L]):
+    """A training whose artifact is a classifier's, so that cam and localize take it as one."""
+
+    outputs = ("training",)
+
+    @abstractmethod
+    def trainer(self) -> Trainer:
+        """What trains; importing it brings torch along."""
+
+    def fit(self, task: Task, context: TrainContext) -> ShardResult:
+        """Train. Raises UsageError for data or a model that do not fit."""
+        return self.trainer().fit(task, context)
 
     def check_drops(self, drops: Sequence[float]) -> None:
         """Refuse drops of the learning rate outside the training."""

@@ -1,41 +1,18 @@
-"""Score maps to pseudo boxes and masks: threshold, connected components, boxes. No forward pass.
-
-Two frames exist in the literature. ``grid``: threshold and components on the map's own grid, the box scaled by
-image / grid (DDT in PSOL). ``image``: the map is enlarged to the image first (CAM and most others).
-"""
+"""Score maps to pseudo boxes and masks: threshold, connected components, boxes. No forward pass."""
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 
-from stages.vision.boxes import mask_extent, scale, whole_image
-from stages.vision.components import Components, components
-from stages.vision.score_maps import Interpolation, enlarge, min_max
+from stages.vision.box_rule import BoxRule
+from stages.vision.boxes import scale, whole_image
+from stages.vision.components import Components, components, mask_extent
+from stages.vision.score_maps import enlarge, min_max
 
-__all__ = ["EMPTY_MASK", "BoxRule", "PseudoBoxes", "pseudo_boxes"]
+__all__ = ["EMPTY_MASK", "PseudoBoxes", "pseudo_boxes"]
 
 EMPTY_MASK = "empty_mask"
-
-
-@dataclass(frozen=True)
-class BoxRule:
-    """How a score map becomes boxes.
-
-    threshold: foreground is where the map is strictly greater. kind: ``relative`` compares the map after min-max (a
-    fraction of its range), ``absolute`` the map as it is (DDT: 0). frame: ``grid`` or ``image``, see the module.
-    components: ``largest`` makes one box of the largest 8-connected component, ``all`` a box of each, ``union`` one
-    box around them all. min_area: components below this fraction of the frame are ignored. enlargement: how a map
-    is resampled in the ``image`` frame, before min-max.
-    """
-
-    threshold: float
-    kind: Literal["relative", "absolute"] = "relative"
-    frame: Literal["grid", "image"] = "image"
-    components: Literal["largest", "all", "union"] = "largest"
-    min_area: float = 0.0
-    enlargement: Interpolation = "bilinear"
 
 
 @dataclass(frozen=True)
@@ -65,18 +42,18 @@ class PseudoBoxes:
         return _nearest(self.grid_masks, self.height, self.width)
 
 
-def pseudo_boxes(score_map: np.ndarray, height: int, width: int, rule: BoxRule) -> PseudoBoxes:
+def pseudo_boxes(score_map: np.ndarray, height: int, width: int, rule: BoxRule, threshold: float) -> PseudoBoxes:
     """Turn one score map into boxes and masks of an image of ``height`` x ``width`` pixels.
 
     score_map: ``(h, w)`` of any float type, covering the whole image. A constant map, or one with a NaN, is empty under
-    a relative threshold.
+    a relative threshold. threshold: foreground is where the map is strictly greater.
     """
     values = np.asarray(score_map, dtype=np.float32)
     if rule.frame == "image":
         values = enlarge(values, height, width, rule.enlargement)
     normalised = min_max(values)
-    foreground = (normalised if rule.kind == "relative" else values) > rule.threshold
-    found = components(foreground, min_area=max(1, int(np.ceil(rule.min_area * values.size))))
+    foreground = (normalised if rule.kind == "relative" else values) > threshold
+    found = components(foreground, min_area=rule.min_pixels(values.size))
     if not len(found):
         return _whole(normalised, height, width)
     masks = _select(found, rule)

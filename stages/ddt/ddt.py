@@ -12,7 +12,8 @@ import torch
 
 from stages.ddt.kept import Kept
 from stages.ddt.moments import Blocks, Moments
-from stages.ddt.principal import Orientation, PrincipalComponent, SignRule, choose_sign, principal_component
+from stages.ddt.parameters import SignRule
+from stages.ddt.principal import Orientation, PrincipalComponent, choose_sign, principal_component
 from stages.vision.score_maps import enlarge
 
 __all__ = ["ClassMaps", "Descriptors", "Projection", "intersection", "transform"]

@@ -6,17 +6,14 @@ choice, so the rule is explicit, its margin is reported, and so is any disagreem
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 
 from stages.ddt.leading import leading
 from stages.ddt.moments import Statistics
+from stages.ddt.parameters import SIGN_RULES, SignRule
 
-__all__ = ["SIGN_RULES", "Orientation", "PrincipalComponent", "SignRule", "choose_sign", "principal_component"]
-
-SignRule = Literal["energy", "max_abs_coef", "max_abs_proj", "skew"]
-SIGN_RULES: tuple[SignRule, ...] = get_args(SignRule)
+__all__ = ["Orientation", "PrincipalComponent", "choose_sign", "principal_component"]
 
 _MAX_RESIDUAL = 1e-10
 _MIN_RELATIVE_VARIANCE = 1e-12

@@ -1,1 +1,1 @@
-"""Evaluation: protocols, threshold sweeps, counts, masks, error analysis and trivial predictors."""
+"""Every metric of every method, beside the trivial predictors."""

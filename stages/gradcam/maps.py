@@ -3,56 +3,24 @@
 The package is an optional extra, slow to import, and imported where maps are made.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.util import find_spec
-from types import MappingProxyType, SimpleNamespace
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 
 from stages.gradcam.observe import Observation, TapError, observe
+from stages.gradcam.options import METHODS
 
-__all__ = ["METHODS", "Method", "TapError", "gradient_maps", "installed"]
+if TYPE_CHECKING:
+    from pytorch_grad_cam.base_cam import BaseCAM
 
-_PACKAGE = "pytorch_grad_cam"
+__all__ = ["TapError", "gradient_maps"]
+
 _MASKS_AT_ONCE = 32
-
-
-@dataclass(frozen=True)
-class Method:
-    """One entry of the table.
-
-    explainer: its class in pytorch-grad-cam. linear: its map is linear in the gradient (up to a sign), which global
-    average pooling divides by the number of positions; such maps are multiplied by it again.
-    """
-
-    explainer: str
-    linear: bool
-
-
-METHODS: Mapping[str, Method] = MappingProxyType(
-    {
-        "gradcam": Method("GradCAM", linear=True),
-        "gradcam_plusplus": Method("GradCAMPlusPlus", linear=False),
-        "layercam": Method("LayerCAM", linear=True),
-        "xgradcam": Method("XGradCAM", linear=True),
-        "hirescam": Method("HiResCAM", linear=True),
-        "eigengradcam": Method("EigenGradCAM", linear=True),
-        "scorecam": Method("ScoreCAM", linear=False),
-    }
-)
-"""Grad-CAM (Selvaraju et al. 2017), Grad-CAM++ (Chattopadhay et al. 2018), LayerCAM (Jiang et al. 2021), XGrad-CAM
-(Fu et al. 2020), HiResCAM (Draelos and Carin 2020), EigenGrad-CAM (after Muhammad and Yeasin 2020), Score-CAM (Wang et
-al. 2020; a forward pass for every channel of every image)."""
-
-
-def installed() -> bool:
-    """Whether the package is there; it is not imported."""
-    return find_spec(_PACKAGE) is not None
 
 
 def gradient_maps(
@@ -97,7 +65,7 @@ def _parts(method: str, images: int) -> list[slice]:
     return [slice(n, n + 1) for n in range(images)] if method == "scorecam" else [slice(0, images)]
 
 
-def _image(explainer: Any, layer: nn.Module, images: torch.Tensor, part: slice, seen: Observation) -> np.ndarray:
+def _image(explainer: "BaseCAM", layer: nn.Module, images: torch.Tensor, part: slice, seen: Observation) -> np.ndarray:
     """The package's map of a part of the batch, ``(n, h, w)``, before its ReLU, min-max and resizing."""
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
@@ -114,10 +82,11 @@ def _agreeing(maps: np.ndarray, evidence: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def _no_progress_bars(module: Any) -> Iterator[None]:
+def _no_progress_bars(module: ModuleType) -> Iterator[None]:
     """Score-CAM draws one for each image, and offers no way to ask it not to."""
-    before, module.tqdm = module.tqdm, SimpleNamespace(tqdm=lambda items: items)
+    before: object = module.tqdm
+    vars(module)["tqdm"] = SimpleNamespace(tqdm=lambda items: items)
     try:
         yield
     finally:
-        module.tqdm = before
+        vars(module)["tqdm"] = before

@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
+
+if TYPE_CHECKING:
+    from pytorch_grad_cam.base_cam import BaseCAM
 
 __all__ = ["Observation", "TapError", "observe"]
 
@@ -31,7 +34,7 @@ class Observation:
     classes: torch.Tensor
 
 
-def observe(explainer: Any, layer: nn.Module, images: torch.Tensor, classes: torch.Tensor | None) -> Observation:
+def observe(explainer: "BaseCAM", layer: nn.Module, images: torch.Tensor, classes: torch.Tensor | None) -> Observation:
     """Run the network of an explainer once, over all images together.
 
     The graph begins at the layer: nothing before it is differentiated, no parameter gets a gradient, and what works in
@@ -82,7 +85,7 @@ def _leaf(layer: nn.Module) -> Iterator[None]:
             handle.remove()
 
 
-def _start(output: Any) -> torch.Tensor:
+def _start(output: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
     """A leaf with the values of a layer's output."""
     if not isinstance(output, torch.Tensor) or output.ndim != 4:
         shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__

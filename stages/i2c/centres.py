@@ -5,7 +5,8 @@ import math
 import torch
 from torch import distributed, nn
 
-from stages.i2c.consistency import Distance, class_sums, global_consistency
+from stages.i2c.consistency import class_sums, global_consistency
+from stages.i2c.parameters import Distance
 
 __all__ = ["ClassCentres"]
 

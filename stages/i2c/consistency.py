@@ -1,15 +1,11 @@
 """The two consistency losses of I2C, on seed vectors (Zhang et al., ECCV 2020, eq. 1, 2 and 5)."""
 
-from typing import Literal, get_args
-
 import torch
 
-from stages.vision.tensor_maps import at_least_float32
+from stages.i2c.parameters import DISTANCES, Distance
+from stages.vision.tensor_normalisation import at_least_float32
 
-__all__ = ["DISTANCES", "Distance", "class_sums", "distances", "global_consistency", "stochastic_consistency"]
-
-Distance = Literal["euclidean", "squared"]
-DISTANCES: tuple[Distance, ...] = get_args(Distance)
+__all__ = ["class_sums", "distances", "global_consistency", "stochastic_consistency"]
 
 
 def distances(one: torch.Tensor, other: torch.Tensor, distance: Distance = "euclidean") -> torch.Tensor:

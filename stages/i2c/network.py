@@ -7,9 +7,11 @@ from torch import nn
 from torch.nn.functional import dropout
 
 from stages.i2c.centres import ClassCentres
-from stages.i2c.consistency import Distance, stochastic_consistency
-from stages.i2c.seeds import SeedRule, object_region, object_seeds, seed_vectors
-from stages.vision.backbones import LocalizerNetwork, label_maps
+from stages.i2c.consistency import stochastic_consistency
+from stages.i2c.parameters import Distance, SeedRule
+from stages.i2c.seeds import object_region, object_seeds, seed_vectors
+from stages.vision.backbones.label_maps import label_maps
+from stages.vision.backbones.networks import LocalizerNetwork
 
 __all__ = ["I2cNetwork", "Seeding"]
 

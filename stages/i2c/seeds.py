@@ -4,16 +4,12 @@ Zhang et al., "Inter-Image Communication for Weakly Supervised Localization", EC
 waits for the device: regions of any size are handled by one sort over the positions of each map.
 """
 
-from typing import Literal, get_args
-
 import torch
 
-from stages.vision.tensor_maps import min_max
+from stages.i2c.parameters import SEED_RULES, SeedRule
+from stages.vision.tensor_normalisation import min_max
 
-__all__ = ["SEED_RULES", "SeedRule", "object_region", "object_seeds", "seed_vectors"]
-
-SeedRule = Literal["random", "raster"]
-SEED_RULES: tuple[SeedRule, ...] = get_args(SeedRule)
+__all__ = ["object_region", "object_seeds", "seed_vectors"]
 
 
 def object_region(maps: torch.Tensor, threshold: float = 0.7) -> torch.Tensor:

@@ -5,14 +5,16 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 
-from pipeline.params import option
-from stages.ingest import folder
-from stages.ingest.demo import BOXES_FILE, compose
+from pipeline.base.params import option
+from stages.ingest.folder import FolderParams, scan_folder
+from stages.ingest.reader import Reader
 from stages.ingest.scan import Scan
+
+__all__ = ["DemoParams", "DemoReader"]
 
 
 @dataclass(frozen=True)
-class DemoParams(folder.FolderParams):
+class DemoParams(FolderParams):
     """Parameters of reader `demo`."""
 
     train: int = option(3700, "training images, dev included")
@@ -20,24 +22,38 @@ class DemoParams(folder.FolderParams):
     seed: int = option(0, "seed of the composition")
 
 
-def scan(params: DemoParams) -> Scan:
-    """Compose the data set below `root` unless it is there, then list it. Raises UsageError as `folder.scan` does."""
-    if not os.path.exists(os.path.join(params.root, BOXES_FILE)):
-        _compose(params)
-    return folder.scan(params)
+class DemoReader(Reader[DemoParams]):
+    """The demo data set, composed on first use; then read as an ordinary folder."""
+
+    name = "demo"
+    Params = DemoParams
+
+    def scan(self) -> Scan:
+        """List it. Raises UsageError as `FolderReader.scan` does."""
+        return scan_folder(self.params)
+
+    def is_absent(self) -> bool:
+        """Whether it was never composed."""
+        return not _is_composed(self.params)
+
+    def provide(self) -> None:
+        """Compose it, all or nothing, also when two runs do so at once."""
+        from stages.ingest.demo import compose  # brings OpenCV and scikit-learn along
+
+        params = self.params
+        parent = os.path.dirname(os.path.abspath(params.root))
+        os.makedirs(parent, exist_ok=True)
+        staged = tempfile.mkdtemp(dir=parent, prefix=".compose-")
+        try:
+            compose(staged, train=params.train, test=params.test, seed=params.seed)
+            os.chmod(staged, 0o755)  # mkdtemp makes it private
+            os.rename(staged, params.root)
+        except OSError:
+            if not _is_composed(params):
+                raise
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
 
 
-def _compose(params: DemoParams) -> None:
-    """All or nothing, also when two runs compose at once."""
-    parent = os.path.dirname(os.path.abspath(params.root))
-    os.makedirs(parent, exist_ok=True)
-    staged = tempfile.mkdtemp(dir=parent, prefix=".compose-")
-    try:
-        compose(staged, train=params.train, test=params.test, seed=params.seed)
-        os.chmod(staged, 0o755)  # mkdtemp makes it private
-        os.rename(staged, params.root)
-    except OSError:
-        if not os.path.exists(os.path.join(params.root, BOXES_FILE)):
-            raise
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
+def _is_composed(params: DemoParams) -> bool:
+    return os.path.exists(os.path.join(params.root, params.boxes))

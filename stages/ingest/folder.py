@@ -13,11 +13,11 @@ import io
 from collections import defaultdict
 from dataclasses import dataclass
 
-from pipeline.errors import UsageError
-from pipeline.files import open_filesystem, retrying
-from pipeline.params import option
+from pipeline.base.errors import UsageError
+from pipeline.base.params import option
+from pipeline.store.files import open_filesystem, retrying
 from stages.ingest.listing import ListedFile, list_files, read_text
-from stages.ingest.params import ReaderParams
+from stages.ingest.reader import Reader, ReaderParams
 from stages.ingest.scan import Box, Found, Scan
 
 _SPLITS = ("train", "val", "test")
@@ -31,12 +31,23 @@ class FolderParams(ReaderParams):
     boxes: str = option("boxes.csv", "CSV of boxes below the root; may be absent")
 
 
-def scan(params: FolderParams) -> Scan:
-    """List a folder data set.
+class FolderReader(Reader[FolderParams]):
+    """Class sub-folders."""
 
-    Raises:
-        UsageError: missing root, no class folder, an empty class, a bad line in the CSV of boxes.
-    """
+    name = "folder"
+    Params = FolderParams
+
+    def scan(self) -> Scan:
+        """List a folder data set.
+
+        Raises:
+            UsageError: missing root, no class folder, an empty class, a bad line in the CSV of boxes.
+        """
+        return scan_folder(self.params)
+
+
+def scan_folder(params: FolderParams) -> Scan:
+    """List a folder data set. Raises UsageError as `FolderReader.scan` does."""
     files = list_files(params.root)
     listed = {file.path: file for file in files}
     images = [file for file in files if file.path.count("/") >= 1 and not file.path.startswith(f"{_MASKS}/")]

@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipeline.errors import UsageError
-from pipeline.files import open_filesystem, retrying
+from pipeline.base.errors import UsageError
+from pipeline.store.files import open_filesystem, retrying
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from pipeline.errors import UsageError
+from pipeline.base.errors import UsageError
 from schemas.types import BOXES
 
 DEV_BITS = 64

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.hashing import fingerprint
-from pipeline.store import Store
+from pipeline.base.hashing import fingerprint
+from pipeline.store.layout import ROWS, RecipeFolder, row_list_key
+from pipeline.store.records import Shard
+from pipeline.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -54,24 +56,40 @@ def assign(recipe: str, current: Sequence[str], known: Sequence[RowList], size: 
     return kept
 
 
-def load_lists(store: Store, folder: str) -> list[RowList]:
+def load_lists(store: Store, recipe: RecipeFolder) -> list[RowList]:
     """The lists that earlier runs planned, in planning order."""
+    folder = recipe.area(ROWS)
     names = store.files.names(folder)
     found = store.files.get_many([f"{folder}/{name}" for name in names])
     entries = (json.loads(found[f"{folder}/{name}"]) for name in names if f"{folder}/{name}" in found)
     return [RowList(entry["key"], tuple(entry["fingerprints"])) for entry in entries]
 
 
-def save_lists(store: Store, folder: str, lists: Sequence[RowList]) -> None:
+def save_lists(store: Store, recipe: RecipeFolder, lists: Sequence[RowList]) -> None:
     """Keep those lists that are not kept yet, after the others. Two runs that plan the same write the same names."""
-    names = store.files.names(folder)
-    known = {name.split("-")[1].removesuffix(".json") for name in names}
-    number = int(names[-1].split("-")[0]) + 1 if names else 0
+    kept = [row_list_key(name) for name in store.files.names(recipe.area(ROWS))]
+    number, known = max((own for own, _ in kept), default=-1) + 1, {key for _, key in kept}
     for rows in lists:
         if rows.key not in known:
             body = json.dumps({"key": rows.key, "fingerprints": rows.fingerprints}).encode()
-            store.files.put_if_absent(f"{folder}/{number:08d}-{rows.key}.json", body)
+            store.files.put_if_absent(recipe.row_list(number, rows.key), body)
             number += 1
+
+
+def save_listing(store: Store, recipe: RecipeFolder, shards: Sequence[Shard]) -> None:
+    """Keep what planning needs of the shards of a listing, where it is not kept already."""
+    entries = [{"key": shard.key, "rows": shard.rows, "labels": shard.labels} for shard in shards]
+    body = json.dumps({"shards": entries}).encode()
+    if store.files.get_many([recipe.listing]).get(recipe.listing) != body:
+        store.files.put(recipe.listing, body)
+
+
+def load_listing(store: Store, recipe: RecipeFolder) -> list[Shard] | None:
+    """The shards of the newest listing, without payloads; None where there was none."""
+    data = store.files.get_many([recipe.listing]).get(recipe.listing)
+    if data is None:
+        return None
+    return [Shard(entry["key"], rows=entry["rows"], labels=entry["labels"]) for entry in json.loads(data)["shards"]]
 
 
 def slices(table: pa.Table, lists: Sequence[RowList]) -> Iterator[pa.Table]:
@@ -89,3 +107,10 @@ def label_counts(table: pa.Table) -> dict[str, dict[str, int]]:
     for row in ordered.to_pylist():
         counts.setdefault(row["split"], {})[row["label_name"]] = row["image_id_count"]
     return counts
+
+
+def rows_of(shard: Shard) -> pa.Table:
+    """The rows that a listed shard carries. Raises TypeError for one that was planned without a listing."""
+    if not isinstance(shard.payload, pa.Table):
+        raise TypeError(f"shard {shard.key} was not listed: it carries no rows")
+    return shard.payload

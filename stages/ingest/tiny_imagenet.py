@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.errors import UsageError
-from pipeline.params import option
+from pipeline.base.errors import UsageError
+from pipeline.base.params import option
 from stages.ingest.listing import ListedFile, list_files, read_text
-from stages.ingest.params import ReaderParams
+from stages.ingest.reader import Reader, ReaderParams
 from stages.ingest.scan import Box, Found, Scan
 from stages.vision.boxes import inclusive_to_half_open
 
@@ -27,19 +27,33 @@ class TinyImagenetParams(ReaderParams):
     archive: str | None = option(None, "a .tar.gz that is unpacked to root when root does not exist", resource=True)
 
 
-def scan(params: TinyImagenetParams) -> Scan:
-    """List a Tiny ImageNet.
+class TinyImagenetReader(Reader[TinyImagenetParams]):
+    """The public layout of Tiny ImageNet."""
 
-    Raises:
-        UsageError: missing root, files or annotations; the line names them.
-    """
-    if params.archive and not os.path.exists(params.root):
-        unpack(params.archive, params.root)
-    listed = {file.path: file for file in list_files(params.root)}
-    found = [*_train(params.root, listed), *_val(params.root, listed)]
-    if not found:
-        raise UsageError(f"dataset: root {params.root}: no train/<wnid>/images folders below it")
-    return Scan.of(found)
+    name = "tiny_imagenet"
+    Params = TinyImagenetParams
+
+    def scan(self) -> Scan:
+        """List a Tiny ImageNet.
+
+        Raises:
+            UsageError: missing root, files or annotations; the line names them.
+        """
+        root = self.params.root
+        listed = {file.path: file for file in list_files(root)}
+        found = [*_train(root, listed), *_val(root, listed)]
+        if not found:
+            raise UsageError(f"dataset: root {root}: no train/<wnid>/images folders below it")
+        return Scan.of(found)
+
+    def is_absent(self) -> bool:
+        """Whether there is an archive that was never unpacked."""
+        return bool(self.params.archive) and not os.path.exists(self.params.root)
+
+    def provide(self) -> None:
+        """Unpack the archive. Raises UsageError as `unpack` does."""
+        if self.params.archive:
+            unpack(self.params.archive, self.params.root)
 
 
 _FILTER: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}

@@ -8,18 +8,16 @@ whole image (full region: larger maps). Only the linear classifier learns, throu
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
-from stages.vision.tensor_maps import at_least_float32, min_max
+from stages.minmax.parameters import SCALES, Scale
+from stages.vision.tensor_normalisation import at_least_float32, min_max
 
 __all__ = [
-    "SCALES",
     "Regularisation",
-    "Scale",
     "common_region",
     "frozen",
     "full_region",
@@ -27,9 +25,6 @@ __all__ = [
     "masked_descriptors",
     "stage_two",
 ]
-
-Scale = Literal["mean", "sum"]
-SCALES: tuple[Scale, ...] = get_args(Scale)
 
 
 @dataclass(frozen=True)

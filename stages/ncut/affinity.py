@@ -1,44 +1,16 @@
-"""How alike the tokens of an image are, and the graph that is cut: TokenCut's parameters and definitions.
+"""How alike the tokens of an image are, and the graph that is cut: TokenCut's definitions.
 
 Wang et al., "Self-Supervised Transformers for Unsupervised Object Discovery using Normalized Cut", CVPR 2022, section
 3.2. :mod:`stages.ncut.graph` multiplies with this graph without ever writing it down.
 """
 
-from dataclasses import dataclass
-from typing import Literal, get_args
-
 import numpy as np
 
-__all__ = ["GRAPHS", "CutParameters", "GraphKind", "affinity", "cosines"]
+from stages.ncut.parameters import CutParameters
 
-GraphKind = Literal["binary", "soft"]
-GRAPHS: tuple[GraphKind, ...] = get_args(GraphKind)
+__all__ = ["affinity", "cosines"]
 
 _NORM_EPSILON = 1e-12
-
-
-@dataclass(frozen=True)
-class CutParameters:
-    """The graph's threshold, the weight of its absent edges and its kind; the defaults are TokenCut's.
-
-    tau: tokens whose cosine exceeds it are joined (TokenCut: 0.2, on CUB 0.05). epsilon: weight of all other pairs.
-    graph: ``binary`` joins with weight 1; ``soft`` with the cosine itself, from tau on, where it exceeds epsilon.
-
-    Raises: ValueError for tau outside [-1, 1) ([0, 1) in a soft graph), epsilon outside [1e-7, 1), or an unknown graph.
-    """
-
-    tau: float = 0.2
-    epsilon: float = 1e-5
-    graph: GraphKind = "binary"
-
-    def __post_init__(self) -> None:
-        if self.graph not in GRAPHS:
-            raise ValueError(f"graph must be one of {', '.join(GRAPHS)}, got {self.graph!r}")
-        least = 0 if self.graph == "soft" else -1
-        if not least <= self.tau < 1:
-            raise ValueError(f"tau must be in [{least}, 1) for a {self.graph} graph, got {self.tau}")
-        if not 1e-7 <= self.epsilon < 1:  # eigenvalues are of its order, and equal below 1e-8
-            raise ValueError(f"epsilon must be in [1e-7, 1), got {self.epsilon}")
 
 
 def cosines(tokens: np.ndarray) -> np.ndarray:

@@ -10,7 +10,8 @@ from typing import Protocol
 import numba
 import numpy as np
 
-from stages.ncut.affinity import CutParameters, affinity
+from stages.ncut.affinity import affinity
+from stages.ncut.parameters import CutParameters
 
 __all__ = ["BinaryGraph", "Graph", "WeightedGraph", "graph_of"]
 

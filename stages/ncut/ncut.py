@@ -6,19 +6,16 @@ themselves; a graph with no best cut, such as one in which all tokens are joined
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 
-from stages.ncut.affinity import CutParameters, cosines
+from stages.ncut.affinity import cosines
 from stages.ncut.eigenvector import SecondEigenvector, second_eigenvector
 from stages.ncut.graph import Graph, graph_of
+from stages.ncut.parameters import Component, CutParameters
 from stages.ncut.partition import seed_component, sides
 
-__all__ = ["COMPONENTS", "DEGENERATE", "Component", "Cut", "cut", "cuts", "score_map"]
-
-Component = Literal["all", "seed"]
-COMPONENTS: tuple[Component, ...] = get_args(Component)
+__all__ = ["DEGENERATE", "Cut", "cut", "cuts", "score_map"]
 
 DEGENERATE = "degenerate_graph"
 

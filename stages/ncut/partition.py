@@ -9,7 +9,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from stages.vision.boxes import clip, mask_extent
+from stages.vision.boxes import clip
+from stages.vision.components import mask_extent
 
 __all__ = ["Sides", "component_box", "seed_component", "sides"]
 

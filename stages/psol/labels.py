@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from stages.psol.parameters import Quality
 from stages.vision.boxes import area, clip
 
-__all__ = ["EMPTY", "FLAGGED", "LABEL_COLUMNS", "NO_QUALITY", "QUALITIES", "PseudoLabels", "chosen", "quality_weights"]
+__all__ = ["EMPTY", "FLAGGED", "LABEL_COLUMNS", "PseudoLabels", "chosen", "quality_weights"]
 
 LABEL_COLUMNS = ("image_id", "boxes", "flag", "contrast", "image_width", "image_height")
-NO_QUALITY, CONTRAST, SCORE = QUALITIES = ("none", "contrast", "score")
-"""What a pseudo label is weighted by: nothing, the contrast of its map, or the score of its best box."""
-
 FLAGGED, EMPTY = "flagged", "empty"
 
 
@@ -33,8 +31,8 @@ class PseudoLabels:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-def chosen(rows: Iterable[Mapping[str, Any]], quality: str = NO_QUALITY) -> PseudoLabels:
-    """Sort rows of `LABEL_COLUMNS`, one for each image; quality: one of `QUALITIES`."""
+def chosen(rows: Iterable[Mapping[str, Any]], quality: Quality = "none") -> PseudoLabels:
+    """Sort rows of `LABEL_COLUMNS`, one for each image."""
     labels = PseudoLabels()
     for row in rows:
         name, size = row["image_id"], (row["image_width"], row["image_height"])
@@ -43,7 +41,7 @@ def chosen(rows: Iterable[Mapping[str, Any]], quality: str = NO_QUALITY) -> Pseu
         if row["flag"] is not None or area(box) == 0:
             labels.left_out[name] = EMPTY if row["flag"] is None else FLAGGED
             continue
-        value = {NO_QUALITY: None, CONTRAST: row["contrast"], SCORE: best["score"]}[quality]
+        value = {"none": None, "contrast": row["contrast"], "score": best["score"]}[quality]
         labels.boxes[name], labels.quality[name] = box, np.nan if value is None else float(value)
         labels.whole += bool(area(box) == size[0] * size[1])
     return labels

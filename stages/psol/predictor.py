@@ -1,35 +1,36 @@
 """PSOL's regressor as a Predictor: one class-agnostic box an image, and with -Joint the image's classes."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import torch
+from safetensors.torch import load
 
-from pipeline.predictor import Predicted
 from stages.psol.augment import crop_start, from_centre_crop, side_before_crop
-from stages.psol.presets import JOINT
+from stages.psol.parameters import POOLING, TEST_CROP, VARIANT
 from stages.psol.regressor import BoxRegressor, pixel_boxes
-from stages.vision.backbones import build
-from stages.vision.tensor_bytes import load
+from stages.vision.backbones.build import build
+from stages.vision.memory_format import channels_last
+from stages.vision.model_card import ModelCard
+from stages.vision.predictor import Predicted
 from stages.vision.top_classes import top_classes
+
+__all__ = ["BoxPredictor"]
 
 
 class BoxPredictor:
     """Predicts one box for each image, and with -Joint its five best classes (fewer where there are fewer).
 
-    A card with a `test_crop` below 1 lets the network see the centre of the image alone, as the paper does. The boxes
-    are those of the whole image all the same, but reach no further than that centre.
+    A card with a test crop below 1 lets the network see the centre of the image alone, as the paper does. The boxes are
+    those of the whole image all the same, but reach no further than that centre.
     """
 
-    def __init__(self, card: Mapping[str, Any], weights: bytes, device: str) -> None:
-        self._crop = int(card["input_size"])
-        self.input_size = side_before_crop(self._crop, card["test_crop"])
-        joint = card["variant"] == JOINT
-        network = build(card["backbone"], card["num_classes"] if joint else 1)
-        regressor = BoxRegressor(network, card["pooling"], joint)
+    def __init__(self, card: ModelCard, weights: bytes, device: str) -> None:
+        self._crop = card.input_size
+        self.input_size = side_before_crop(self._crop, card.number(TEST_CROP))
+        network = build(card.backbone, card.num_classes)
+        regressor = BoxRegressor(network, int(card.number(POOLING)), card.parts.get(VARIANT) == "joint")
         regressor.load_state_dict(load(weights))
-        self._regressor = regressor.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        regressor.eval()
+        self._regressor = channels_last(regressor, device)
 
     def __call__(self, images: torch.Tensor) -> Predicted:
         """Boxes of normalised images (B, 3, S, S), as fractions of the image, and top classes."""

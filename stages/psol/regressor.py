@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from stages.vision.backbones import LocalizerNetwork
+from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.boxes import clip, denormalise, xywh_to_xyxy, xyxy_to_xywh
 from stages.vision.boxes import normalise as normalise_boxes
 

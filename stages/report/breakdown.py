@@ -37,7 +37,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Pair:
-    """The paired tests of two stages' boxes: whether they find the object (GT-known), and whether they fit it (0.7)."""
+    """The paired tests of the boxes of two stages: GT-known at IoU 0.5, then `gt_delta` at 0.7; None for one not made.
+
+    first, second: names of the stages. tests: rows of the table `comparisons`, differences in points.
+    """
 
     first: str
     second: str

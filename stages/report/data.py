@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.base.json_types import Json
 from stages.report import gallery
 from stages.report.breakdown import Breakdown, breakdown
 from stages.report.figures import CurvePlot, curve_plot, heat_uri, photo_uri
@@ -39,7 +40,9 @@ _IMAGE_COLUMNS = ("image_id", "uri", "offset", "length", "width", "height", "lab
 class Tables(Protocol):
     """How a page reads a run. Slots: images, metrics, labels, predictions, maps; a slot may hold several stages."""
 
-    def rows(self, slot: str, table: str, columns: Sequence[str] | None, where: Any) -> list[tuple[str, Row]]:
+    def rows(
+        self, slot: str, table: str, columns: Sequence[str] | None, where: pc.Expression | None
+    ) -> list[tuple[str, Row]]:
         """(stage name, row) of a table of every stage in a slot; `where`: a pyarrow expression or None."""
 
     def image(self, row: Row) -> np.ndarray | None:
@@ -222,7 +225,7 @@ def _distinct(refused: Iterable[Row]) -> tuple[Row, ...]:
     return tuple(rows[key] for key in sorted(rows))
 
 
-def _setting(value: Any) -> str:
+def _setting(value: Json) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 

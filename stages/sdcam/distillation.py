@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from stages.vision.tensor_maps import at_least_float32
+from stages.vision.tensor_normalisation import at_least_float32
 
 __all__ = ["distillation", "sdcam_loss", "student_loss"]
 

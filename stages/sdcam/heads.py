@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from stages.vision.backbones import TaughtNetwork
+from stages.sdcam.teacher_student import TeacherStudentNetwork
 
 __all__ = ["Heads"]
 
@@ -11,7 +11,7 @@ __all__ = ["Heads"]
 class Heads(nn.Module):
     """Teacher and student of a network, without its transformer, so that training and checkpoints are theirs alone."""
 
-    def __init__(self, network: TaughtNetwork) -> None:
+    def __init__(self, network: TeacherStudentNetwork) -> None:
         super().__init__()
         self.teacher = network.teacher
         self.student = network.classifier

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from stages.vision.backbones import LocalizerNetwork
+from stages.vision.backbones.networks import LocalizerNetwork
 
 __all__ = ["RestrictedNetwork"]
 

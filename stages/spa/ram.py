@@ -4,40 +4,13 @@ Pan et al., "Unveiling the Potential of Structure-Preserving for Weakly Supervis
 section 3.2. Where the softmax over classes is flat, an image shows background; where one class leads, an object.
 """
 
-from dataclasses import dataclass
-
 import torch
 
-from stages.vision.tensor_maps import at_least_float32
+from stages.vision.tensor_normalisation import at_least_float32
 
-__all__ = ["PRESETS", "RamSettings", "pseudo_masks", "restricted_activation_loss", "softmax_variance"]
+__all__ = ["pseudo_masks", "restricted_activation_loss", "softmax_variance"]
 
 _EPSILON = 1e-15
-
-
-@dataclass(frozen=True)
-class RamSettings:
-    """Constants of the module.
-
-    weight: alpha, of the loss beside cross entropy. threshold: tau, of the normalised variance. gap: sigma, width of
-    the band above tau that belongs to neither mask. first_epoch: e0, counted from 0, the first one with the loss.
-    """
-
-    weight: float
-    threshold: float
-    gap: float
-    first_epoch: int
-
-    def weight_at(self, epoch: int) -> float:
-        """The loss's weight in an epoch, counted from 0."""
-        return self.weight if epoch >= self.first_epoch else 0.0
-
-
-PRESETS = {
-    "cub": RamSettings(weight=0.5, threshold=0.1, gap=0.2, first_epoch=20),
-    "ilsvrc": RamSettings(weight=0.5, threshold=0.4, gap=0.1, first_epoch=5),
-}
-"""Settings of the released scripts, for 100 epochs of CUB and 20 of ILSVRC; the paper names none."""
 
 
 def softmax_variance(maps: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,6 @@ pixel at the origin is ``0, 0, 1, 1``. Every other convention is converted at th
 Functions of boxes take ``(N, 4)`` arrays (or one ``(4,)`` box where no pairs are formed) and return float64 copies.
 """
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -16,7 +15,6 @@ __all__ = [
     "half_open_to_inclusive",
     "inclusive_to_half_open",
     "iou",
-    "mask_extent",
     "normalise",
     "scale",
     "whole_image",
@@ -80,12 +78,6 @@ def denormalise(boxes: ArrayLike, width: float, height: float) -> np.ndarray:
 def whole_image(width: float, height: float) -> np.ndarray:
     """The ``(4,)`` box that covers the image."""
     return np.array([0.0, 0.0, width, height])
-
-
-def mask_extent(mask: np.ndarray) -> np.ndarray:
-    """The tight ``(4,)`` box of a ``(height, width)`` bool mask, float32; zeros when the mask is empty."""
-    left, top, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
-    return np.array([left, top, left + width, top + height], dtype=np.float32)
 
 
 def area(boxes: ArrayLike) -> np.ndarray:

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from stages.vision.boxes import mask_extent
-
-__all__ = ["Components", "components", "largest_component"]
+__all__ = ["Components", "components", "largest_component", "mask_extent"]
 
 
 @dataclass(frozen=True)
@@ -57,3 +55,9 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
     """Keep only the largest 8-connected component of a ``(H, W)`` bool mask, by pixel count; empty stays empty."""
     found = components(mask)
     return found.mask(0) if len(found) else np.zeros(mask.shape, dtype=bool)
+
+
+def mask_extent(mask: np.ndarray) -> np.ndarray:
+    """The tight ``(4,)`` box of a ``(height, width)`` bool mask, float32; zeros when the mask is empty."""
+    left, top, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
+    return np.array([left, top, left + width, top + height], dtype=np.float32)

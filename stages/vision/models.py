@@ -1,47 +1,49 @@
-"""Model artifacts: a network as safetensors bytes and a JSON card that says how to build it again."""
+"""Model artifacts: a network as safetensors bytes and a card, and networks made of them again."""
 
-import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pkgutil import resolve_name
 
-import torch
+from safetensors.torch import load, save
 from torch import nn
 
-from stages.vision.backbones import LocalizerNetwork, TaughtNetwork, TwoBranchNetwork, build, weights_hash
-from stages.vision.tensor_bytes import load, save
+from stages.vision.backbones.build import build
+from stages.vision.backbones.networks import LocalizerNetwork
+from stages.vision.backbones.weights import weights_hash
+from stages.vision.memory_format import Network, channels_last
+from stages.vision.model_card import CARD, WEIGHTS, ModelCard
 
-WEIGHTS = "model.safetensors"
-CARD = "card.json"
+__all__ = ["LoadNetwork", "load_network", "plain_network", "ready", "to_blobs"]
+
+LoadNetwork = Callable[[ModelCard, bytes, str], LocalizerNetwork]
+"""(card, safetensors bytes, device) -> the network in eval mode on the device."""
 
 
-def to_blobs(network: nn.Module, card: Mapping[str, Any]) -> dict[str, bytes]:
-    """The two files of a model; the card gains `weights_hash`. The same weights give the same bytes."""
+def to_blobs(network: nn.Module, card: ModelCard) -> dict[str, bytes]:
+    """The two files of a model; the card gains the hash of the weights. The same weights give the same bytes."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(network.state_dict().items())}
-    full = {**card, "weights_hash": weights_hash(network)}
-    return {WEIGHTS: save(state), CARD: json.dumps(full, indent=1, sort_keys=True).encode()}
+    return {WEIGHTS: save(state), CARD: replace(card, weights_hash=weights_hash(network)).to_bytes()}
 
 
-def read_card(data: bytes) -> dict[str, Any]:
-    """The card from its bytes."""
-    card: dict[str, Any] = json.loads(data)
-    return card
+def load_network(networks: Mapping[str, str], card: ModelCard, weights: bytes, device: str) -> LocalizerNetwork:
+    """The network of a model that classifies.
 
-
-def classifier_network(card: Mapping[str, Any], weights: bytes, device: str = "cpu") -> LocalizerNetwork:
-    """The network of a classifier's card, in eval mode, channels last.
-
-    card: `backbone` and `num_classes`; `acol_threshold` where there is a second branch (ACoL); `teacher_hidden` where a
-    teacher gives the classes (SD-CAM).
+    networks: method -> ``module:function``, a `LoadNetwork`, of the methods whose networks have more parts than a
+    classifier.
     """
-    network = build(card["backbone"], card["num_classes"])
-    if "acol_threshold" in card:
-        network = TwoBranchNetwork(network, card["acol_threshold"])
-    if "teacher_hidden" in card:
-        network = TaughtNetwork(network, card["teacher_hidden"])
-    return ready(network, weights, device)
+    if card.is_classifier:
+        return plain_network(card, weights, device)
+    loader: LoadNetwork = resolve_name(networks[card.method])
+    return loader(card, weights, device)
 
 
-def ready(network: LocalizerNetwork, weights: bytes, device: str) -> LocalizerNetwork:
+def plain_network(card: ModelCard, weights: bytes, device: str = "cpu") -> LocalizerNetwork:
+    """The network of an ordinary classifier, in eval mode, channels last."""
+    return ready(build(card.backbone, card.num_classes), weights, device)
+
+
+def ready(network: Network, weights: bytes, device: str) -> Network:
     """Fill a network with safetensors bytes and make it ready to predict."""
     network.load_state_dict(load(weights))
-    return network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.eval()
+    return channels_last(network, device)

@@ -1,13 +1,11 @@
 """Score maps: normalisation and enlargement. A map always covers the whole image, whatever its resolution."""
 
-from typing import Literal
-
 import cv2
 import numpy as np
 
-__all__ = ["Interpolation", "enlarge", "min_max", "to_half"]
+from stages.vision.box_rule import Interpolation
 
-Interpolation = Literal["bilinear", "bicubic"]
+__all__ = ["enlarge", "min_max", "to_half"]
 
 _CV2 = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 

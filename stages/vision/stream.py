@@ -1,16 +1,15 @@
 """Images in batches: read, decoded and squashed, bad ones set aside with their reason."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
+from stages.vision.image_rows import ImageRow
 from stages.vision.images import ImageError, decode, resize
 
-Row = Mapping[str, Any]
 Read = Callable[[str, int | None, int | None], bytes]
 Timed = Callable[[str], AbstractContextManager[None]]
 
@@ -33,9 +32,9 @@ class ImageStream:
     batch_size: int
     ahead: int = 0
     timed: Timed = _untimed
-    bad: list[tuple[Row, str]] = field(default_factory=list)
+    bad: list[tuple[ImageRow, str]] = field(default_factory=list)
 
-    def batches(self, rows: Sequence[Row]) -> Iterator[tuple[list[Row], np.ndarray]]:
+    def batches(self, rows: Sequence[ImageRow]) -> Iterator[tuple[list[ImageRow], np.ndarray]]:
         """Batches (rows, images (B, size, size, 3) uint8 RGB) in the order of `rows`, without the bad ones."""
         chunks = [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
         decoded = self._decoded(chunks)
@@ -50,7 +49,9 @@ class ImageStream:
             if good:
                 yield [row for row, _ in good], np.stack([image for _, image in good])
 
-    def _decoded(self, chunks: Sequence[Sequence[Row]]) -> Iterator[tuple[Sequence[Row], list[np.ndarray | str]]]:
+    def _decoded(
+        self, chunks: Sequence[Sequence[ImageRow]]
+    ) -> Iterator[tuple[Sequence[ImageRow], list[np.ndarray | str]]]:
         if self.ahead < 1:
             for chunk in chunks:
                 yield chunk, [self._load(row) for row in chunk]
@@ -63,7 +64,7 @@ class ImageStream:
                     waiting.append([pool.submit(self._load, row) for row in chunks[number + 2]])
                 yield chunk, images
 
-    def _load(self, row: Row) -> np.ndarray | str:
+    def _load(self, row: ImageRow) -> np.ndarray | str:
         """The image, or the reason why there is none."""
         try:
             return resize(decode(self.read(row["uri"], row["offset"], row["length"])), self.size)

@@ -1,10 +1,10 @@
 """The made run in small: it must be a run like any other."""
 
 from benchmarks.complete_run import CompleteRun
-from pipeline.config import load_config
-from pipeline.plan import make_plan
-from pipeline.store import Store
-from pipeline.verify import verify
+from pipeline.config.run_config import load_config
+from pipeline.planning.plan import make_plan
+from pipeline.store.store import Store
+from pipeline.upkeep.verify import verify
 from stages import catalog
 
 

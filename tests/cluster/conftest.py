@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from pipeline.store import Store
+from pipeline.store.store import Store
 from tests.cluster import mini
 
 

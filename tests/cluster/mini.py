@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.config import INGEST, load_config
+from pipeline.config.run_config import INGEST, load_config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIG = "jobs/configs/mini.yaml"

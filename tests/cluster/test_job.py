@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from pipeline.store import Store
+from pipeline.store.store import Store
 from tests.cluster import mini, ray_head
 from tests.equality import assert_runs_equal
 

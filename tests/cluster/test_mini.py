@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from pipeline.store import Store
-from pipeline.verify import verify
+from pipeline.store.store import Store
+from pipeline.upkeep.verify import verify
 from tests.cluster import mini
 from tests.equality import assert_runs_equal, attempts
 

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from pipeline.store import Store
-from pipeline.verify import verify
+from pipeline.store.store import Store
+from pipeline.upkeep.verify import verify
 from tests.cluster import mini
 from tests.cluster.nodes import cluster
 from tests.equality import assert_runs_equal

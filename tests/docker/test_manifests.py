@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from jobs.ray_session import _LOCAL
-from pipeline.config import ResourcesConfig
+from pipeline.config.run_config import ResourcesConfig
 from tests.docker import image
 from tests.docker.image import FOLDER, REPOSITORY, pinned
 

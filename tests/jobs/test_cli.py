@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from jobs.cli import cli
-from pipeline.plan import make_plan
+from pipeline.planning.plan import make_plan
 from tests import runs
 
 METRIC_KEYS = {

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import load_config
-from pipeline.plan import topological
+from pipeline.config.run_config import load_config
+from pipeline.planning.graph import topological
 from stages import catalog
 
 CONFIGS = sorted((Path(__file__).parents[2] / "jobs" / "configs").glob("*.yaml"))

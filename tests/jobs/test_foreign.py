@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages.evaluate.cuts.contours_opencv import quantize
-from stages.evaluate.foreign.map_folder import MapFolder
+from stages.scoring.cuts.contours_opencv import quantize
+from stages.scoring.foreign.map_folder import MapFolder
 
 IDS = ("a/one.jpg", "a/two.jpg", "b/three.jpg")
 SIZES = ((224, 224), (448, 224), (224, 224))

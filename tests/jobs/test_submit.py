@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from jobs import cli, job_server, submit, upload
-from pipeline.errors import WeakboxError
+from pipeline.base.errors import WeakboxError
 
 pytest.importorskip("ray")
 NOBODY = "http://127.0.0.1:1"

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs import upkeep
-from pipeline.errors import UsageError
-from pipeline.plan import make_plan
-from pipeline.stale import find_stale, forget
-from pipeline.store import Store
-from pipeline.trainer import state_path
-from pipeline.verify import verify
+from pipeline.base.errors import UsageError
+from pipeline.planning.plan import make_plan
+from pipeline.store.store import Store
+from pipeline.training.in_process import state_path
+from pipeline.upkeep.dependents import find_dependents, forget
+from pipeline.upkeep.verify import verify
 from tests import runs
 from tests.cluster.conftest import s3_root  # noqa: F401
 from tests.equality import assert_runs_equal, attempts
@@ -228,7 +228,7 @@ def test_what_hangs_on_a_shard_is_what_reads_it(rows, size, picks):
     retried: dict[str, set[str]] = {}
     for name, number in picks:
         retried.setdefault(name, set()).add(planned[name].keys[number % len(planned[name].keys)])
-    stale = find_stale(store, planned, retried)
+    stale = find_dependents(store, planned, retried)
     assert {each.stage: set(each.keys) for each in stale} == readers(planned, retried)
     order = list(planned)
     assert [order.index(each.stage) for each in stale] == sorted((order.index(e.stage) for e in stale), reverse=True)
@@ -240,11 +240,11 @@ def test_forgetting_that_was_cut_off_is_found_again(tmp_path, forgotten):
     store, chosen = Store(str(tmp_path)), fakes.stages(source={"bad": 2}, fit={})
     fakes.run(store, chosen, max_quarantined=1.0)
     planned = make_plan(chosen, store)
-    stale = find_stale(store, planned, refused_of(planned))
+    stale = find_dependents(store, planned, refused_of(planned))
     assert len(stale) == 4
     forget(store, stale[:forgotten])
     again = make_plan(chosen, store)
-    forget(store, find_stale(store, again, refused_of(again)))
+    forget(store, find_dependents(store, again, refused_of(again)))
     assert fakes.run(store, chosen, max_quarantined=1.0) == {"source": 1, "each": 1, "fit": 1, "total": 1}
 
 
@@ -258,7 +258,7 @@ def test_results_of_other_parameters_that_read_the_shard_go_too(tmp_path, reques
     for chosen in (first, second, elsewhere):
         fakes.run(store, chosen, max_quarantined=1.0)
     planned = make_plan(second, store)
-    stale = find_stale(store, planned, refused_of(planned))
+    stale = find_dependents(store, planned, refused_of(planned))
     (other,) = (each for each in stale if not each.planned)
     assert (other.stage, other.done) == ("total", 1)
     assert other.recipe == make_plan(first, store)["total"].recipe
@@ -275,7 +275,7 @@ def test_a_training_that_had_begun_without_the_image_begins_again(tmp_path):
     planned = make_plan(chosen, store)
     checkpoint = state_path("fit", planned["fit"].recipe, planned["fit"].keys[0])
     store.files.put(checkpoint, b"half-way")
-    forget(store, find_stale(store, planned, refused_of(planned)))
+    forget(store, find_dependents(store, planned, refused_of(planned)))
     assert not store.files.exists(checkpoint)
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from stages.evaluate.error_analysis import box_ratios, categorize, error_metrics, first_best
-from stages.evaluate.iou import best_iou
-from stages.evaluate.ragged import RaggedBoxes, from_counts
+from stages.scoring.error_analysis import box_ratios, categorize, error_metrics, first_best
+from stages.scoring.iou import best_iou
+from stages.scoring.ragged import RaggedBoxes, from_counts
 
 INCLUSIVE = np.array([0, 0, 1, 1])
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from stages.evaluate.cuts.contours_opencv import Rule, contour_boxes, cuts_of_thresholds, quantize
-from stages.evaluate.cuts.cut_counts import count_cuts, max_box_acc, max_box_acc_v2
-from stages.evaluate.cuts.sweep import largest_contour_boxes, sweep
-from stages.evaluate.protocols import PROTOCOLS
-from stages.evaluate.ragged import RaggedBoxes, from_counts
+from stages.scoring.cuts.contours_opencv import Rule, contour_boxes, cuts_of_thresholds, quantize
+from stages.scoring.cuts.cut_counts import count_cuts, max_box_acc, max_box_acc_v2
+from stages.scoring.cuts.sweep import largest_contour_boxes, sweep
+from stages.scoring.protocols import PROTOCOLS
+from stages.scoring.ragged import RaggedBoxes, from_counts
 
 INCLUSIVE = np.array([0, 0, 1, 1])
 SWEPT: dict[str, dict[Rule, np.ndarray]] = {}

@@ -6,7 +6,7 @@ from operator import add
 import numpy as np
 import pytest
 
-from stages.evaluate.masks import evaluation_masks, pixel_histogram
+from stages.scoring.mask_metrics import evaluation_masks, pixel_histogram
 
 
 def decode(maps: np.ndarray) -> np.ndarray:

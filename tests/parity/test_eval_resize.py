@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from stages.evaluate.cuts.contours_opencv import cuts_of_thresholds, quantize
-from stages.evaluate.cuts.sweep import largest_contour_boxes
-from stages.evaluate.score_maps import evaluator_score_map
+from stages.scoring.cuts.contours_opencv import cuts_of_thresholds, quantize
+from stages.scoring.cuts.sweep import largest_contour_boxes
+from stages.scoring.evaluator_maps import evaluator_score_map
 
 pytestmark = pytest.mark.golden("eval_resize")
 

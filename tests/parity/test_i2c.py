@@ -8,7 +8,7 @@ from torch.nn.functional import avg_pool2d, cross_entropy
 from stages.i2c.centres import ClassCentres
 from stages.i2c.consistency import class_sums, distances, stochastic_consistency
 from stages.i2c.seeds import object_region, object_seeds, seed_vectors
-from stages.vision.tensor_maps import min_max
+from stages.vision.tensor_normalisation import min_max
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from stages.ncut.affinity import CutParameters, affinity, cosines
+from stages.ncut.parameters import CutParameters
+from stages.ncut.affinity import affinity, cosines
 from stages.ncut.ncut import cuts, score_map
 from stages.ncut.partition import component_box, seed_component
 

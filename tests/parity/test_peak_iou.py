@@ -6,7 +6,7 @@ from operator import add
 import numpy as np
 import pytest
 
-from stages.evaluate.peak_iou import overlap_counts, peak_counts
+from stages.scoring.peak_iou import overlap_counts, peak_counts
 
 pytestmark = pytest.mark.golden("peak_iou")
 

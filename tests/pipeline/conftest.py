@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.store import Store
+from pipeline.store.store import Store
 from tests.pipeline import fakes
 
 

@@ -5,15 +5,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from pipeline.store.records import Shard, ShardResult, shard_key
 
-from pipeline.epochs import Epoch, Training, train
-from pipeline.params import option, reads
-from pipeline.progress import NoProgress
-from pipeline.resources import Resources
-from pipeline.run import Run, RunOptions
-from pipeline.runner import InProcessRunner
-from pipeline.stage import Shard, ShardResult, Stage, TrainStage, one_to_one, shard_key, whole
-from pipeline.store import Store
+from pipeline.base.params import option, reads
+from pipeline.contract.resources import Resources
+from pipeline.contract.stage import Stage, TrainStage, one_to_one, whole
+from pipeline.running.in_process import InProcessRunner
+from pipeline.running.progress import NoProgress
+from pipeline.running.run import Run, RunOptions
+from pipeline.store.store import Store
+from pipeline.training.loop import Epoch, Training, train
 from schemas import TABLES
 
 SPEC = TABLES["training"]

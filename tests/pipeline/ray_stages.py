@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from pipeline.store.records import Shard, ShardResult, Task, shard_key
 
-from pipeline.epochs import train
-from pipeline.errors import UsageError
-from pipeline.params import option, reads
-from pipeline.resources import StageResources
-from pipeline.runner import Job
-from pipeline.stage import Shard, ShardResult, Stage, Task, TrainStage, one_to_one, shard_key
+from pipeline.base.errors import UsageError
+from pipeline.base.params import option, reads
+from pipeline.contract.resources import StageResources
+from pipeline.contract.runner import Job
+from pipeline.contract.stage import Stage, TrainStage, one_to_one
+from pipeline.training.loop import train
 from schemas import TABLES
 from stages import catalog
 from tests.pipeline import fakes

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from pipeline.errors import Stopped
-from pipeline.resources import StageResources
-from pipeline.stopping import StopSignal
+from pipeline.base.errors import Stopped
+from pipeline.base.stop_signal import StopSignal
+from pipeline.contract.resources import StageResources
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.usefixtures("ray_local")

@@ -4,11 +4,11 @@ import threading
 import time
 
 import pytest
+from pipeline.store.records import Done
 
-from pipeline.clock import Clock
-from pipeline.stage import Done
-from pipeline.store import Store
-from pipeline.timeline import bottleneck, read, record, shares
+from pipeline.base.phase_clock import PhaseClock
+from pipeline.running.timeline import bottleneck, read, record, shares
+from pipeline.store.store import Store
 
 SHORT = 0.02
 
@@ -19,7 +19,7 @@ def done(**phases: float) -> Done:
 
 def test_inner_phases_are_taken_out_of_outer_ones_and_the_rest_is_post():
     """Breaks when reading inside of decoding is counted twice, or the sum is not the whole time."""
-    clock = Clock()
+    clock = PhaseClock()
     clock.begin()
     started = time.perf_counter()
     with clock.timed("decode"):
@@ -36,7 +36,7 @@ def test_inner_phases_are_taken_out_of_outer_ones_and_the_rest_is_post():
 
 def test_other_threads_and_times_outside_of_a_shard_are_not_counted():
     """Breaks when threads that decode ahead make phases longer than the shard."""
-    clock = Clock()
+    clock = PhaseClock()
     with clock.timed("read"):
         time.sleep(SHORT)
     clock.begin()

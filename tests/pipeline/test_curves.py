@@ -3,14 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import curves
-from pipeline.context import LocalContext
-from pipeline.curves import event_file, publish
-from pipeline.epochs import train
-from pipeline.gc import find_garbage
-from pipeline.plan import make_plan
-from pipeline.trainer import InProcessTrainContext, curves_path
-from pipeline.verify import verify
+from pipeline.planning.plan import make_plan
+from pipeline.training import tensorboard
+from pipeline.training.in_process import InProcessTrainContext, curves_path
+from pipeline.training.loop import train
+from pipeline.training.tensorboard import event_file, publish
+from pipeline.upkeep.garbage import find_garbage
+from pipeline.upkeep.verify import verify
+from pipeline.worker.local_context import LocalContext
 from tests.pipeline.fakes import STEPS, line_training, run, stages
 
 CURVES = "fit/recipe/tensorboard/key"
@@ -36,7 +36,7 @@ class Cut(InProcessTrainContext):
 @pytest.fixture
 def every_step(monkeypatch):
     pytest.importorskip("tensorboard")
-    monkeypatch.setattr(curves, "EVERY", 1)
+    monkeypatch.setattr(tensorboard, "EVERY", 1)
 
 
 def points(store, folder=CURVES):

@@ -4,12 +4,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.context import LocalContext
-from pipeline.epochs import Step, Training, train
-from pipeline.errors import Stopped, UsageError
-from pipeline.stopping import StopSignal
-from pipeline.store import Store
-from pipeline.trainer import InProcessTrainContext, dump_state, load_state
+from pipeline.base.errors import Stopped, UsageError
+from pipeline.base.stop_signal import StopSignal
+from pipeline.store.store import Store
+from pipeline.training.checkpoint import dump_checkpoint, load_checkpoint
+from pipeline.training.in_process import InProcessTrainContext
+from pipeline.training.loop import Step, Training, train
+from pipeline.worker.local_context import LocalContext
 from tests.pipeline.fakes import STEPS, epochs_of, line_training
 
 
@@ -24,10 +25,10 @@ class Memory(InProcessTrainContext):
         self.cut_after = cut_after
 
     def load(self):
-        return None if self.data is None else load_state(self.data)
+        return None if self.data is None else load_checkpoint(self.data)
 
     def save(self, state, progress):
-        self.data = dump_state(state)
+        self.data = dump_checkpoint(state)
         self.progress.append(dict(progress))
         self.saved += 1
         if self.saved == self.cut_after:
@@ -135,7 +136,7 @@ def test_another_number_of_workers_is_refused():
     state = memory.load()
     assert state is not None
     state["running"]["ranks"] = 2
-    memory.data, memory.cut_after = dump_state(state), None
+    memory.data, memory.cut_after = dump_checkpoint(state), None
     with pytest.raises(UsageError, match="begun by 2 workers, not 1"):
         train(line_training(1), memory)
 
@@ -250,7 +251,7 @@ def test_an_old_checkpoint_is_read():
     state = memory.load()
     assert state is not None
     del state["further"], state["running"]
-    memory.data, memory.cut_after = dump_state(state), None
+    memory.data, memory.cut_after = dump_checkpoint(state), None
     resumed = line_training(2)
     train(resumed, memory)
     assert weights(resumed) == weights(trained(line_training(2)))
@@ -298,8 +299,8 @@ def test_the_callers_random_numbers_do_not_matter():
 def test_checkpoints_hold_data_not_code():
     """Breaks when reading a checkpoint could run code that somebody put into a bucket."""
     state = {"network": {"weight": torch.ones(2)}, "log": [[1, 0.5, 8, 0.1]]}
-    back = load_state(dump_state(copy.deepcopy(state)))
+    back = load_checkpoint(dump_checkpoint(copy.deepcopy(state)))
     assert back["log"] == state["log"]
     assert torch.equal(back["network"]["weight"], torch.ones(2))
     with pytest.raises(Exception, match=r"(?i)weights.?only"):
-        load_state(dump_state({"bad": Path("a")}))
+        load_checkpoint(dump_checkpoint({"bad": Path("a")}))

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from pipeline.files import Files, retrying
+from pipeline.store.files import Files, retrying
 
 
 @pytest.fixture(params=["local", "memory"])

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import Stopped
-from pipeline.resources import StageResources
-from pipeline.stopping import StopSignal
-from pipeline.trainer import progress_path
+from pipeline.base.errors import Stopped
+from pipeline.base.stop_signal import StopSignal
+from pipeline.contract.resources import StageResources
+from pipeline.training.in_process import progress_path
 
 pytest.importorskip("ray")
 NAMES = ("fit", "recipe", "key")
@@ -18,7 +18,7 @@ NAMES = ("fit", "recipe", "key")
 @pytest.mark.parametrize("gpus", [0.0, 0.5, 1.0, 2.0])
 def test_fractions_and_counts_of_gpus_reach_ray_train(gpus):
     """Breaks when several localizers cannot share a GPU, or one cannot have two."""
-    from pipeline.on_ray.trainer import scaling
+    from pipeline.on_ray.training import scaling
 
     asked: Any = scaling(StageResources(actors=3, cpus=2, gpus=gpus, custom={"disk": 1.0}, labels={"zone": "a"}))
     assert (asked.num_workers, asked.use_gpu) == (3, gpus > 0)

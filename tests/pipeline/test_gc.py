@@ -6,14 +6,15 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pipeline.store.layout import recipe_path
+from pipeline.store.records import Shard, ShardResult
 
-from pipeline import gc
-from pipeline.files import Files, _modified
-from pipeline.plan import make_plan, recipe_path
-from pipeline.stage import Shard, ShardResult
-from pipeline.store import Store
-from pipeline.trainer import state_path
-from pipeline.verify import verify
+from pipeline.planning.plan import make_plan
+from pipeline.store.files import Files, _modified
+from pipeline.store.store import Store
+from pipeline.training.in_process import state_path
+from pipeline.upkeep import garbage
+from pipeline.upkeep.verify import verify
 from tests.cluster.conftest import s3_root  # noqa: F401
 from tests.pipeline import fakes
 from tests.pipeline.fakes import numbers
@@ -65,8 +66,8 @@ def listed(found):
 def clean(store, older_than=0.0, planned=None):
     """Find and remove; returns the paths that are gone."""
     before = everything(store)
-    found = gc.find_garbage(store, older_than, planned)
-    gc.remove(store, found.old)
+    found = garbage.find_garbage(store, older_than, planned)
+    garbage.remove(store, found.old)
     assert before - everything(store) == listed(found.old)
     return before - everything(store)
 
@@ -79,9 +80,9 @@ def test_what_no_manifest_names_goes_and_the_rest_stays(anywhere):
     lost = commit(store, "a")
     assert paths_of(lost) <= sound, "a loser is told the winner's files"
     garbage = everything(store) - sound | killed(store, "c")
-    found = gc.find_garbage(store, 0)
+    found = garbage.find_garbage(store, 0)
     assert listed(found.old) == garbage
-    assert {each.reason for each in found.old} == {gc.UNNAMED}
+    assert {each.reason for each in found.old} == {garbage.UNNAMED}
     assert everything(store) == sound | garbage, "looking removes nothing, and leaves no trace of its clock"
     assert clean(store) == garbage
     assert verify(store, [STAGE]).damage == []
@@ -105,7 +106,7 @@ def test_young_files_stay(anywhere):
     old = killed(store, "b")
     time.sleep(3.1)
     young = killed(store, "c")
-    found = gc.find_garbage(store, 2)
+    found = garbage.find_garbage(store, 2)
     assert (listed(found.old), listed(found.young)) == (old, young)
     assert clean(store, 2) == old
 
@@ -116,7 +117,7 @@ def test_this_machines_clock_decides_nothing(anywhere, monkeypatch):
     young = killed(anywhere, "b")
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + 1000 * HOUR)
-    found = gc.find_garbage(anywhere, HOUR)
+    found = garbage.find_garbage(anywhere, HOUR)
     assert (listed(found.old), listed(found.young)) == (set(), young)
 
 
@@ -125,8 +126,8 @@ def test_a_storage_that_tells_no_time_loses_nothing(tmp_path, monkeypatch):
     store = Store(str(tmp_path))
     complete(store, "a")
     garbage = killed(store, "b")
-    monkeypatch.setattr("pipeline.files._TIMES", ())
-    found = gc.find_garbage(store, 0)
+    monkeypatch.setattr("pipeline.store.files._TIMES", ())
+    found = garbage.find_garbage(store, 0)
     assert (listed(found.old), listed(found.young)) == (set(), garbage)
 
 
@@ -167,7 +168,7 @@ def test_a_commit_in_between_is_seen(tmp_path):
     manifest = store.files.get(path)
     store.files.remove(path)
     store.files = CommittingFiles(str(tmp_path), path, manifest)
-    assert listed(gc.find_garbage(store, 0).old) == set()
+    assert listed(garbage.find_garbage(store, 0).old) == set()
     assert Store(str(tmp_path)).done(STAGE, RECIPE, ["b"]) == {"b": late}
 
 
@@ -180,7 +181,7 @@ def test_what_a_damaged_manifest_names_is_not_guessed(anywhere):
     for path in (f"{STAGE}/{RECIPE}/done/a.json", f"{STAGE}/{RECIPE}/sets/{name}.json"):
         data = store.files.get(path)
         store.files.put(path, data[:-9])
-        found = gc.find_garbage(store, 0)
+        found = garbage.find_garbage(store, 0)
         assert (found.old, found.young) == ([], [])
         (line,) = found.left_alone
         assert path in line
@@ -209,8 +210,8 @@ def test_finished_trainings_leave_no_checkpoint(anywhere):
     store = anywhere
     finished, running = training_files(store, "a"), training_files(store, "b")
     complete(store, "a")
-    found = gc.find_garbage(store, 0)
-    assert {each.reason for each in found.old} == {gc.CHECKPOINT, gc.RAY_TRAIN}
+    found = garbage.find_garbage(store, 0)
+    assert {each.reason for each in found.old} == {garbage.CHECKPOINT, garbage.RAY_TRAIN}
     assert clean(store) == finished
     assert running <= everything(store)
     assert store.files.names(f"{STAGE}/{RECIPE}/train") == ["b"]
@@ -247,10 +248,10 @@ def test_old_recipes_go_only_when_asked(store):
     recipes = {
         note: make_plan(stages, store)["total"].recipe for note, stages in zip("ab", (first, second), strict=True)
     }
-    assert gc.planned_recipes(first) == {name: stage.recipe for name, stage in make_plan(first, store).items()}
+    assert garbage.planned_recipes(first) == {name: stage.recipe for name, stage in make_plan(first, store).items()}
     assert clean(store, HOUR) == set()
-    assert clean(store, HOUR, gc.planned_recipes(first)) == set(), "a is planned, b is newest"
-    gone = clean(store, HOUR, gc.planned_recipes(second))
+    assert clean(store, HOUR, garbage.planned_recipes(first)) == set(), "a is planned, b is newest"
+    gone = clean(store, HOUR, garbage.planned_recipes(second))
     assert {path.rpartition(recipes["a"])[0] for path in gone} == {"total/"}
     assert store.files.names("total") == sorted([recipes["b"], "newest.json"])
     assert fakes.run(store, second) == {}
@@ -263,7 +264,7 @@ def test_a_recipe_with_one_young_file_stays_whole(store):
     first, second = two_recipes(store)
     old = make_plan(first, store)["total"].recipe
     store.files.put(f"total/{old}/parts/new-0a1b2c3d.training.parquet", b"...")
-    assert clean(store, HOUR, gc.planned_recipes(second)) == set()
+    assert clean(store, HOUR, garbage.planned_recipes(second)) == set()
 
 
 class Killed(BaseException):
@@ -289,19 +290,19 @@ def test_a_removal_that_is_cut_off_leaves_a_sound_store(store, survived):
     first, second = two_recipes(store)
     store.files.put("total/" + make_plan(first, store)["total"].recipe + "/parts/x-0a1b2c3d.training.parquet", b"...")
     ages(store, 48 * HOUR)
-    found = gc.find_garbage(store, HOUR, gc.planned_recipes(second))
+    found = garbage.find_garbage(store, HOUR, garbage.planned_recipes(second))
     assert 6 <= len(listed(found.old)) <= 8
     dying = Store(store.files.root)
     dying.files = MortalFiles(store.files.root, survived + 1)  # gc's own clock is the first
     try:
-        gc.remove(dying, gc.find_garbage(dying, HOUR, gc.planned_recipes(second)).old)
+        garbage.remove(dying, garbage.find_garbage(dying, HOUR, garbage.planned_recipes(second)).old)
     except Killed:
         assert survived < len(listed(found.old))
     assert verify(store, first).damage == [], "all small objects of all recipes, and the newest"
     for recipe in (name for name in store.files.names("total") if "." not in name):
         for done in store.manifests("total", recipe).values():
             assert paths_of(done) <= everything(store)
-    clean(store, HOUR, gc.planned_recipes(second))
+    clean(store, HOUR, garbage.planned_recipes(second))
     assert listed(found.old).isdisjoint(everything(store))
     assert fakes.run(store, second) == {}
 
@@ -343,5 +344,5 @@ def test_after_any_history_gc_leaves_what_is_named_and_nothing_else(history):
 def test_an_empty_root_is_left_empty(tmp_path):
     """Breaks when looking at a root that no run has used makes it."""
     store = Store(str(tmp_path / "none"))
-    assert gc.find_garbage(store, 0) == gc.Found()
+    assert garbage.find_garbage(store, 0) == garbage.Found()
     assert not os.path.exists(tmp_path / "none")

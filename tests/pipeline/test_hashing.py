@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.hashing import canonical, fingerprint, seed_from, set_id
+from pipeline.base.hashing import canonical, fingerprint, seed_from, set_id
 
 
 def test_fingerprints_are_pinned():

@@ -1,6 +1,6 @@
 from dataclasses import dataclass
 
-from pipeline.params import describe, input_names, input_tables, numeric, option, reads
+from pipeline.base.params import describe, input_names, input_tables, numeric, option, reads
 from stages import catalog
 
 

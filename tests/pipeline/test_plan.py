@@ -2,10 +2,12 @@ import dataclasses
 import random
 
 import pytest
+from pipeline.store.records import Upstream
 
-from pipeline.errors import UsageError
-from pipeline.plan import make_plan, nearest, recipe_of, topological
-from pipeline.stage import Upstream
+from pipeline.base.errors import UsageError
+from pipeline.base.suggestions import nearest
+from pipeline.planning.graph import topological
+from pipeline.planning.plan import make_plan, recipe_of
 from tests.pipeline import fakes
 from tests.pipeline.fakes import run, stages
 
@@ -129,7 +131,7 @@ def test_growth_runs_new_shards_and_whole_table_consumers(store):
 
 def test_recipes_do_not_depend_on_the_place(tmp_path):
     """Breaks when a run root's path or the order of stages enters a recipe: runs could not be compared."""
-    from pipeline.store import Store
+    from pipeline.store.store import Store
 
     first = make_plan(stages(), Store(str(tmp_path / "a")))
     second = make_plan(dict(reversed(stages().items())), Store("memory://b"))

@@ -1,4 +1,4 @@
-from pipeline.progress import TerminalProgress
+from pipeline.running.progress import TerminalProgress
 
 
 def test_stages_that_run_at_once_share_the_display():

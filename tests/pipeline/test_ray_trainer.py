@@ -8,21 +8,22 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from pipeline.store.records import Done
+from stages.vision.training.setup.setup import training_rows
 
-from pipeline import timeline
-from pipeline.context import LocalContext
-from pipeline.errors import StageFailed
-from pipeline.plan import make_plan, plan_stage, resolve
-from pipeline.progress import NoProgress
-from pipeline.resources import Resources, StageResources
-from pipeline.run import Run, RunOptions
-from pipeline.runner import InProcessRunner, Job
-from pipeline.stage import Done
-from pipeline.store import Store
-from pipeline.trainer import fit_in_process
-from pipeline.waves import at_once
-from stages.vision.models import WEIGHTS
-from stages.vision.training import training_rows
+from pipeline.base.errors import StageFailed
+from pipeline.contract.resources import Resources, StageResources
+from pipeline.contract.runner import Job
+from pipeline.planning.plan import make_plan, plan_stage, resolve
+from pipeline.running import timeline
+from pipeline.running.in_process import InProcessRunner
+from pipeline.running.parallel import in_threads
+from pipeline.running.progress import NoProgress
+from pipeline.running.run import Run, RunOptions
+from pipeline.store.store import Store
+from pipeline.training.in_process import fit_in_process
+from pipeline.worker.local_context import LocalContext
+from stages.vision.model_card import WEIGHTS
 from tests.cluster import mini
 from tests.pipeline import ray_stages
 from tests.stages import localizers
@@ -165,7 +166,7 @@ def test_trainings_that_do_not_fit_beside_each_other_wait(tmp_path, workers):
     ]
     runner = RayRunner()
     done: list[Done] = []
-    assert at_once([partial(runner.run, job, done.append) for job in jobs]) == []
+    assert in_threads([partial(runner.run, job, done.append) for job in jobs]) == []
     assert len(done) == len(jobs)
     weights = {job.store.blob(each, WEIGHTS) for job in jobs for each in [job.store.done("minmax", "r", ["k"])["k"]]}
     assert len(weights) == 1

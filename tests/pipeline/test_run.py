@@ -4,10 +4,10 @@ import errno
 import pytest
 import structlog
 
-from pipeline import timeline
-from pipeline.errors import StageFailed, Stopped, UsageError
-from pipeline.plan import make_plan
-from pipeline.verify import verify
+from pipeline.base.errors import StageFailed, Stopped, UsageError
+from pipeline.planning.plan import make_plan
+from pipeline.running import timeline
+from pipeline.upkeep.verify import verify
 from tests.pipeline.fakes import Each, numbers, run, stages
 
 
@@ -157,7 +157,7 @@ def test_a_few_bad_images_stop_nothing(store):
 
 def test_a_shard_that_loses_rows_fails_the_run(store, monkeypatch):
     """Breaks when a worker that drops rows silently is committed."""
-    from pipeline.stage import ShardResult
+    from pipeline.store.records import ShardResult
 
     monkeypatch.setattr(Each, "worker", lambda self, context: lambda task: ShardResult({"training": numbers(0, 1)}))
     with pytest.raises(StageFailed, match="each: shard .* 4 rows in, 1 out and 0 quarantined"):
@@ -166,6 +166,6 @@ def test_a_shard_that_loses_rows_fails_the_run(store, monkeypatch):
 
 def test_options_are_frozen():
     """Breaks when an option of a run appears without a decision (and a word in the README)."""
-    from pipeline.run import RunOptions
+    from pipeline.running.run import RunOptions
 
     assert [f.name for f in dataclasses.fields(RunOptions)] == ["only", "force", "max_quarantined", "stop"]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import distributed
 
-from pipeline.save_clock import SaveClock
+from pipeline.training.checkpoint_timer import CheckpointTimer
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def context(rank=0, world_size=1, seconds=600.0):
 
 def test_a_training_is_saved_when_the_interval_is_over(moment):
     """Breaks when a single worker saves too early or too late, or again at once."""
-    clock = SaveClock(context(seconds=10))
+    clock = CheckpointTimer(context(seconds=10))
     due = []
     for step in range(1, 31):
         moment.seconds += 1
@@ -34,7 +34,7 @@ def test_a_training_is_saved_when_the_interval_is_over(moment):
 
 def test_no_time_between_checkpoints_saves_each_step(moment):
     """Breaks when an interval of 0 is none."""
-    clock = SaveClock(context(seconds=0))
+    clock = CheckpointTimer(context(seconds=0))
     assert [clock.due() for _ in range(3)] == [True, True, True]
 
 
@@ -50,7 +50,7 @@ def test_ranks_agree_and_seldom_talk(moment, monkeypatch, pace):
         tensor.copy_(torch.tensor(said[-1]))
 
     monkeypatch.setattr(distributed, "broadcast", broadcast)
-    clocks = [SaveClock(context(rank=number, world_size=2)) for number in range(2)]
+    clocks = [CheckpointTimer(context(rank=number, world_size=2)) for number in range(2)]
     clocks[1]._since -= 300
     saved = []
     for _ in range(int(1300 / pace)):
@@ -71,7 +71,7 @@ def test_ranks_agree_and_seldom_talk(moment, monkeypatch, pace):
 def test_a_pace_that_drops_delays_a_checkpoint_little(moment, monkeypatch):
     """Breaks when ranks that count on fast steps look at the clock long after the interval."""
     monkeypatch.setattr(distributed, "broadcast", lambda tensor, src: None)
-    clock = SaveClock(context(world_size=2))
+    clock = CheckpointTimer(context(world_size=2))
     moment.seconds += 0.1
     while not clock.due():
         moment.seconds += 0.1 if moment.seconds < 101 else 0.4

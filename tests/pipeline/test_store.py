@@ -4,12 +4,12 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pipeline.store.records import Shard, ShardResult
 
-from pipeline.errors import StageFailed
-from pipeline.files import Files
-from pipeline.stage import Shard, ShardResult
-from pipeline.store import DamagedError, Store
-from pipeline.verify import verify
+from pipeline.base.errors import StageFailed
+from pipeline.store.files import Files
+from pipeline.store.store import DamagedError, Store
+from pipeline.upkeep.verify import verify
 from schemas import SchemaError
 from tests.pipeline.fakes import SPEC, numbers
 

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.plan import make_plan
+from pipeline.planning.plan import make_plan
 from tests.pipeline.fakes import STEPS, run, stages
 
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pipeline.store.records import Shard, ShardResult
 
-from pipeline.hashing import set_id
-from pipeline.plan import make_plan
-from pipeline.stage import Shard, ShardResult
-from pipeline.store import Store
-from pipeline.verify import verify
+from pipeline.base.hashing import set_id
+from pipeline.planning.plan import make_plan
+from pipeline.store.store import Store
+from pipeline.upkeep.verify import verify
 from schemas import TABLES
 from tests.cluster.conftest import s3_root  # noqa: F401
 from tests.pipeline import fakes

@@ -3,16 +3,17 @@ from typing import Any
 
 import pytest
 
-from pipeline import timeline
-from pipeline.errors import Stopped
-from pipeline.plan import make_plan, topological
-from pipeline.progress import NoProgress
-from pipeline.resources import Resources
-from pipeline.run import Run, RunOptions
-from pipeline.runner import InProcessRunner
-from pipeline.stage import TrainStage
-from pipeline.stopping import StopSignal
-from pipeline.waves import at_once, waves
+from pipeline.base.errors import Stopped
+from pipeline.base.stop_signal import StopSignal
+from pipeline.contract.resources import Resources
+from pipeline.contract.stage import TrainStage
+from pipeline.planning.graph import topological, training_groups
+from pipeline.planning.plan import make_plan
+from pipeline.running import timeline
+from pipeline.running.in_process import InProcessRunner
+from pipeline.running.parallel import in_threads
+from pipeline.running.progress import NoProgress
+from pipeline.running.run import Run, RunOptions
 from tests.pipeline.fakes import stages
 
 THREE: dict[str, dict[str, Any]] = {
@@ -27,14 +28,14 @@ def test_trainings_that_can_start_together_do():
     chosen = stages(
         one={"kind": "fit"}, two={"kind": "fit", "numbers": "each"}, last={"kind": "each", "numbers": "source"}
     )
-    assert waves(chosen) == [("source",), ("each",), ("total",), ("one", "two"), ("last",)]
+    assert training_groups(chosen) == [("source",), ("each",), ("total",), ("one", "two"), ("last",)]
     chosen = stages(one={"kind": "fit"}, two={"kind": "fit", "numbers": "one"})
-    assert waves(chosen)[-2:] == [("one",), ("two",)]
+    assert training_groups(chosen)[-2:] == [("one",), ("two",)]
 
 
 def test_waves_without_trainings_are_the_old_order():
     """Breaks when ordinary stages are put together or change places."""
-    assert waves(stages()) == [(name,) for name in topological(stages())]
+    assert training_groups(stages()) == [(name,) for name in topological(stages())]
 
 
 def test_all_works_end_before_an_error_is_told():
@@ -49,7 +50,7 @@ def test_all_works_end_before_an_error_is_told():
         assert begun.wait(10)
         ended.append(True)
 
-    assert [str(error) for error in at_once([works, fails, works])] == ["one"]
+    assert [str(error) for error in in_threads([works, fails, works])] == ["one"]
     assert ended == [True, True]
 
 

@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pipeline.store.records import Shard, ShardResult, Task
 from torch import nn
 
-from pipeline.context import LocalContext, set_threads
-from pipeline.epochs import Training, train
-from pipeline.stage import Shard, ShardResult, Task
-from pipeline.store import Store
-from pipeline.trainer import InProcessTrainContext, dump_state, load_state
+from pipeline.store.store import Store
+from pipeline.training.checkpoint import dump_checkpoint, load_checkpoint
+from pipeline.training.in_process import InProcessTrainContext
+from pipeline.training.loop import Training, train
+from pipeline.worker.device import set_threads
+from pipeline.worker.local_context import LocalContext
 from stages import catalog
-from stages.vision.backbones import LocalizerNetwork
-from stages.vision.models import CARD, WEIGHTS, classifier_network
+from stages.vision.backbones.networks import LocalizerNetwork
+from stages.vision.model_card import CARD, WEIGHTS
+from stages.vision.models import plain_network
 from tests import runs
 from tests.stages import rooms
 
@@ -34,10 +37,10 @@ class Cut(InProcessTrainContext):
         self.cut_after = cut_after
 
     def load(self) -> Any:
-        return None if self.data is None else load_state(self.data)
+        return None if self.data is None else load_checkpoint(self.data)
 
     def save(self, state: Any, progress: Any) -> None:
-        self.data = dump_state(state)
+        self.data = dump_checkpoint(state)
         self.saved += 1
         if self.saved == self.cut_after:
             raise KeyboardInterrupt
@@ -78,7 +81,7 @@ def stage_of(kind: str, **params: Any) -> Any:
 def network(dropout: float = 0.0) -> LocalizerNetwork:
     """The made classifier; with dropout, what it learns depends on torch's random numbers too."""
     blobs = rooms.classifier()
-    made = classifier_network(json.loads(blobs[CARD]), blobs[WEIGHTS])
+    made = plain_network(json.loads(blobs[CARD]), blobs[WEIGHTS])
     if dropout:
         made.features.add_module("dropout", nn.Dropout(dropout))
     return made

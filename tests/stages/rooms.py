@@ -17,18 +17,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from pipeline.store.records import Done, Shard, ShardResult, Task
+from safetensors.torch import load
 
-from pipeline.context import LocalContext, set_threads
-from pipeline.resources import StageResources
-from pipeline.runner import InProcessRunner, Job
-from pipeline.stage import Done, Shard, ShardResult, Stage, Task
-from pipeline.store import Store
+from pipeline.contract.resources import StageResources
+from pipeline.contract.runner import Job
+from pipeline.contract.stage import Stage
+from pipeline.running.in_process import InProcessRunner
+from pipeline.store.store import Store
+from pipeline.worker.device import set_threads
+from pipeline.worker.local_context import LocalContext
 from schemas import TABLES
 from stages import catalog
-from stages.vision.backbones import build
+from stages.vision.backbones.build import build
 from stages.vision.inference import ClassifierCache
-from stages.vision.models import WEIGHTS, to_blobs
-from stages.vision.tensor_bytes import load
+from stages.vision.model_card import WEIGHTS
+from stages.vision.models import to_blobs
 
 PINNED = Path(__file__).with_name("room_outputs.json")
 SIDE = 32

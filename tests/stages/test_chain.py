@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from pipeline.verify import verify
+from pipeline.upkeep.verify import verify
 from schemas import TABLES, validate
 from stages.ingest.scan import is_dev
 from tests import runs

@@ -2,7 +2,7 @@
 
 import torch
 
-from stages.vision.tensor_maps import at_least_float32
+from stages.vision.tensor_normalisation import at_least_float32
 
 __all__ = ["label_maps"]
 

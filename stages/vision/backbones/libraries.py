@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["timm_network"]
+__all__ = ["timm_input_size", "timm_network"]
 
 
 def timm_network(name: str, **options: Any) -> nn.Module:
@@ -15,3 +15,15 @@ def timm_network(name: str, **options: Any) -> nn.Module:
         raise ModuleNotFoundError(f"network {name} needs the package timm: pip install 'weakbox[timm]'") from error
     network: nn.Module = timm.create_model(name, pretrained=False, **options)
     return network
+
+
+def timm_input_size(name: str) -> int:
+    """Side of the input, pixels, that timm gives a network. Raises: ValueError for a name that timm does not know."""
+    try:
+        import timm
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"network {name} needs the package timm: pip install 'weakbox[timm]'") from error
+    if not timm.is_model(name.split(".")[0]):
+        raise ValueError(f"timm knows no network {name!r}")
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    return 224 if config is None else int(config.input_size[-1])

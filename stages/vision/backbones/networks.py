@@ -4,12 +4,12 @@ Libraries of networks take longer to import than planning a run takes, so they a
 """
 
 from collections import OrderedDict
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar
 
 import torch
 from torch import nn
 
-__all__ = ["LocalizerNetwork", "MapsItself", "conv_head", "without_strides"]
+__all__ = ["LocalizerNetwork", "conv_head", "without_strides"]
 
 Named = list[tuple[str, nn.Parameter]]
 
@@ -23,9 +23,11 @@ class LocalizerNetwork(nn.Module):
     from GAP and a linear layer, and CAM is not defined.
     backbone: name of the entry that `build` made the network from; empty for others.
     heads: names of the children that train at the head's rate.
+    maps_itself: whether it has more parts than a classifier, and its maps are those of `class_maps` alone.
     """
 
     has_cam: ClassVar[bool] = True
+    maps_itself: ClassVar[bool] = False
     heads: ClassVar[tuple[str, ...]] = ("head", "classifier")
 
     def __init__(
@@ -64,6 +66,13 @@ class LocalizerNetwork(nn.Module):
         """Logits ``(B, num_classes)`` of normalised images ``(B, 3, S, S)``."""
         return self.classifier(self.pooled(images))
 
+    def class_maps(self, images: torch.Tensor, labels: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Labels ``(B,)`` and their maps ``(B, h, w)`` float32 of normalised images, where `maps_itself` is True.
+
+        images: ``(B, 3, S, S)``. labels: None: of the largest logits. Raises: TypeError for an ordinary classifier.
+        """
+        raise TypeError(f"{type(self).__name__} is an ordinary classifier: its maps are made of its class features")
+
     def trained_parameters(self) -> tuple[Named, Named]:
         """The named parameters that train: those below the head, and those of head and classifier."""
         trained = [(name, parameter) for name, parameter in self.named_parameters() if parameter.requires_grad]
@@ -71,17 +80,6 @@ class LocalizerNetwork(nn.Module):
             [(name, parameter) for name, parameter in trained if name.split(".")[0] not in self.heads],
             [(name, parameter) for name, parameter in trained if name.split(".")[0] in self.heads],
         )
-
-
-@runtime_checkable
-class MapsItself(Protocol):
-    """A network with more parts than a classifier, whose maps are not those of `class_features` and `classifier`."""
-
-    def class_maps(self, images: torch.Tensor, labels: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Labels ``(B,)`` and their maps ``(B, h, w)`` float32 of normalised images ``(B, 3, S, S)``.
-
-        labels: None: of the largest logits.
-        """
 
 
 def conv_head(channels: int, *widths: int) -> nn.Sequential:
@@ -93,7 +91,8 @@ def conv_head(channels: int, *widths: int) -> nn.Sequential:
     for number, width in enumerate(widths, start=6):
         convolution = nn.Conv2d(channels, width, 3, padding=1)
         nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+        assert convolution.bias is not None
+        nn.init.zeros_(convolution.bias)
         layers[f"conv{number}"], layers[f"relu{number}"] = convolution, nn.ReLU(inplace=True)
         channels = width
     return nn.Sequential(layers)

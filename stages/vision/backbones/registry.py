@@ -1,23 +1,19 @@
-"""The table of backbones: what can be built by name, for which input size, and where its descriptors are read."""
+"""The table of backbones: what can be built by name, for which input size, and where its descriptors are read.
+
+It imports no library: planning a run looks names up here, and :mod:`stages.vision.backbones.build` builds them.
+"""
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from types import MappingProxyType
 
-import torch
-
-from stages.vision.backbones.convnets import densenet161, efficientnet_b7, mobilenet_v2
-from stages.vision.backbones.inception import inception_v3, inception_v3_spg
 from stages.vision.backbones.layouts import Layout
-from stages.vision.backbones.networks import LocalizerNetwork
-from stages.vision.backbones.resnet import resnet50, seresnet50
-from stages.vision.backbones.smallnet import SmallNet
-from stages.vision.backbones.vgg import vgg16, vgg16_acol, vgg16_acol28, vgg16_cam, vgg16_gap
-from stages.vision.backbones.vit import timm_input_size, timm_vit, vit_s16, vit_s16_gap, vit_tiny_p8
 
-__all__ = ["BACKBONES", "Backbone", "backbone", "build", "tap_path"]
+__all__ = ["BACKBONES", "Backbone", "Option", "backbone", "tap_path"]
+
+Option = int | str | tuple[int, ...] | tuple[str, ...]
+"""What a builder may be told."""
 
 _OURS = Layout()
 _TIMM = "timm:"
@@ -27,7 +23,7 @@ _TIMM = "timm:"
 class Backbone:
     """One entry of the table.
 
-    builder: number of classes -> network with fresh weights.
+    builder: ``module.function`` of this package: number of classes, and `options` -> network with fresh weights.
     input_size: side in pixels of the square that the paper's setting feeds the network.
     taps: name of a layer in the literature -> module path inside the network; the first is the default.
     layout: what the names in published weights mean.
@@ -36,12 +32,13 @@ class Backbone:
     """
 
     name: str
-    builder: Callable[[int], LocalizerNetwork]
+    builder: str
     input_size: int
     taps: Mapping[str, str]
     layout: Layout = _OURS
     version: int = 1
     aside: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Option] = field(default_factory=dict)
 
     @property
     def default_tap(self) -> str:
@@ -92,26 +89,33 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType(
     {
         entry.name: entry
         for entry in (
-            Backbone("smallnet", partial(SmallNet, width=16), 64, _LAYER3),
-            Backbone("smallnet_wide", partial(SmallNet, width=48, blocks=(1, 2, 2)), 64, _LAYER3),
-            Backbone("mobilenet_v2", mobilenet_v2, 224, _MOBILENET, _CLASSIFIER_1),
-            Backbone("mobilenet_v2_s8", partial(mobilenet_v2, stride_1=(7, 14)), 224, _MOBILENET, _CLASSIFIER_1),
-            Backbone("vgg16", vgg16, 224, _VGG, _VGG_FULL, version=2),
-            Backbone("vgg16_gap", vgg16_gap, 224, _VGG, _VGG_CONVOLUTIONS),
-            Backbone("vgg16_cam", vgg16_cam, 224, _taps(**_VGG_CONV), _VGG_CONVOLUTIONS),
-            Backbone("vgg16_acol", vgg16_acol, 224, _taps(**_VGG_CONV), _VGG_CONVOLUTIONS),
-            Backbone("vgg16_acol28", vgg16_acol28, 224, _VGG_D1, _VGG_CONVOLUTIONS),
-            Backbone("resnet50", resnet50, 224, _LAYER4, _FC),
-            Backbone("resnet50_s16", partial(resnet50, stride_1=("layer4",)), 224, _LAYER4, _FC),
-            Backbone("resnet50_s8", partial(resnet50, stride_1=("layer3", "layer4")), 224, _LAYER4, _FC),
-            Backbone("seresnet50", seresnet50, 224, _LAYER4, _FC),
-            Backbone("inception_v3", inception_v3, 299, _taps(mixed_7c="Mixed_7c", **_MIXED_6), _INCEPTION),
-            Backbone("inception_v3_spg", inception_v3_spg, 224, _taps(**_MIXED_6), _TO_MIXED_6E),
-            Backbone("densenet161", densenet161, 224, _DENSENET, _DENSE),
-            Backbone("efficientnet_b7", efficientnet_b7, 600, _EFFICIENTNET, _CLASSIFIER_1),
-            Backbone("vit_s16", vit_s16, 224, _PATCHES, _VIT, aside=_KEYS),
-            Backbone("vit_s16_gap", vit_s16_gap, 224, _PATCHES, _VIT, aside=_KEYS),
-            Backbone("vit_tiny_p8", vit_tiny_p8, 64, _PATCHES, _VIT, aside=_KEYS),
+            Backbone("smallnet", "smallnet.SmallNet", 64, _LAYER3, options={"width": 16}),
+            Backbone("smallnet_wide", "smallnet.SmallNet", 64, _LAYER3, options={"width": 48, "blocks": (1, 2, 2)}),
+            Backbone("mobilenet_v2", "convnets.mobilenet_v2", 224, _MOBILENET, _CLASSIFIER_1),
+            Backbone(
+                "mobilenet_v2_s8",
+                "convnets.mobilenet_v2",
+                224,
+                _MOBILENET,
+                _CLASSIFIER_1,
+                options={"stride_1": (7, 14)},
+            ),
+            Backbone("vgg16", "vgg.vgg16", 224, _VGG, _VGG_FULL, version=2),
+            Backbone("vgg16_gap", "vgg.vgg16_gap", 224, _VGG, _VGG_CONVOLUTIONS),
+            Backbone("vgg16_cam", "vgg.vgg16_cam", 224, _taps(**_VGG_CONV), _VGG_CONVOLUTIONS),
+            Backbone("vgg16_acol", "vgg.vgg16_acol", 224, _taps(**_VGG_CONV), _VGG_CONVOLUTIONS),
+            Backbone("vgg16_acol28", "vgg.vgg16_acol28", 224, _VGG_D1, _VGG_CONVOLUTIONS),
+            Backbone("resnet50", "resnet.resnet50", 224, _LAYER4, _FC),
+            Backbone("resnet50_s16", "resnet.resnet50", 224, _LAYER4, _FC, options={"stride_1": ("layer4",)}),
+            Backbone("resnet50_s8", "resnet.resnet50", 224, _LAYER4, _FC, options={"stride_1": ("layer3", "layer4")}),
+            Backbone("seresnet50", "resnet.seresnet50", 224, _LAYER4, _FC),
+            Backbone("inception_v3", "inception.inception_v3", 299, _taps(mixed_7c="Mixed_7c", **_MIXED_6), _INCEPTION),
+            Backbone("inception_v3_spg", "inception.inception_v3_spg", 224, _taps(**_MIXED_6), _TO_MIXED_6E),
+            Backbone("densenet161", "convnets.densenet161", 224, _DENSENET, _DENSE),
+            Backbone("efficientnet_b7", "convnets.efficientnet_b7", 600, _EFFICIENTNET, _CLASSIFIER_1),
+            Backbone("vit_s16", "vit.vit_s16", 224, _PATCHES, _VIT, aside=_KEYS),
+            Backbone("vit_s16_gap", "vit.vit_s16_gap", 224, _PATCHES, _VIT, aside=_KEYS),
+            Backbone("vit_tiny_p8", "vit.vit_tiny_p8", 64, _PATCHES, _VIT, aside=_KEYS),
         )
     }
 )
@@ -123,22 +127,14 @@ def backbone(name: str) -> Backbone:
     Raises: ValueError for an unknown name, which names the nearest known one.
     """
     if name.startswith(_TIMM):
+        from stages.vision.backbones.libraries import timm_input_size  # timm brings torch along
+
         model = name.removeprefix(_TIMM)
         size = timm_input_size(model)
-        return Backbone(name, partial(timm_vit, name=model), size, _PATCHES, _VIT, aside=_KEYS)
+        return Backbone(name, "vit.timm_vit", size, _PATCHES, _VIT, aside=_KEYS, options={"name": model})
     if name not in BACKBONES:
         raise ValueError(_unknown("backbone", name, BACKBONES))
     return BACKBONES[name]
-
-
-def build(name: str, num_classes: int, seed: int = 0) -> LocalizerNetwork:
-    """Build a network whose initial weights depend on ``seed`` alone; torch's own generator is left as it was."""
-    entry = backbone(name)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = entry.builder(num_classes)
-    network.backbone = name
-    return network
 
 
 def tap_path(name: str, tap: str | None = None) -> str:

@@ -9,25 +9,18 @@ from typing import Any
 from urllib.error import URLError
 
 import torch
+from safetensors.torch import load
 
-from stages.vision.tensor_bytes import load
+from stages.vision.backbones.weight_names import SCRATCH, TIMM, is_file
 
-__all__ = ["SCRATCH", "WeightsError", "is_file", "read_state"]
+__all__ = ["WeightsError", "read_state"]
 
-SCRATCH = "scratch"
-_TIMM = "timm:"
-_SUFFIXES = (".safetensors", ".pth", ".pt", ".pth.tar", ".bin")
 _NESTS = ("state_dict", "model", "teacher")
 _PREFIXES = ("module.", "backbone.", "model.")
 
 
 class WeightsError(ValueError):
     """The weights cannot be had, or do not fit the network; the message says what to do."""
-
-
-def is_file(source: str) -> bool:
-    """Whether a source of weights is a file (a path or a URI) rather than a published name."""
-    return not source.startswith(_TIMM) and source.endswith(_SUFFIXES)
 
 
 def read_state(source: str) -> dict[str, torch.Tensor]:
@@ -40,7 +33,7 @@ def read_state(source: str) -> dict[str, torch.Tensor]:
 
     Raises: WeightsError when the source is missing, cannot be fetched, or holds no state dict.
     """
-    if source.startswith(_TIMM):
+    if source.startswith(TIMM):
         return _without_prefixes(_from_timm(source), source)
     return _without_prefixes(_from_file(source) if is_file(source) else _from_torchvision(source), source)
 
@@ -145,7 +138,7 @@ def _from_timm(source: str) -> dict[str, torch.Tensor]:
 
 def _place_on_hub(timm: Any, source: str) -> tuple[str, str]:
     """Repository and file of a timm name; one that timm does not know is a WeightsError with the nearest."""
-    name = source.removeprefix(_TIMM)
+    name = source.removeprefix(TIMM)
     try:
         config = timm.get_pretrained_cfg(name)
     except RuntimeError:  # an unknown tag of a known network

@@ -12,7 +12,6 @@ from stages.vision.backbones.taps import tapped
 __all__ = [
     "ClassTokenNetwork",
     "PatchTokens",
-    "timm_input_size",
     "timm_vit",
     "vit_s16",
     "vit_s16_gap",
@@ -36,7 +35,7 @@ class PatchTokens(nn.Module):
         self.keys = nn.Identity()
         if not getattr(transformer, "has_class_token", False):
             raise ValueError(f"{type(transformer).__name__} is no vision transformer with a class token")
-        self._projection = f"blocks.{len(transformer.blocks) - 1}.attn.qkv"  # type: ignore[arg-type]
+        self._projection = f"blocks.{len(list(transformer.get_submodule('blocks').children())) - 1}.attn.qkv"
 
     def tokens(self, images: torch.Tensor) -> torch.Tensor:
         """All tokens of normalised images ``(B, 3, S, S)``, ``(B, n, D)``: the class token, any registers, patches.
@@ -68,10 +67,11 @@ class ClassTokenNetwork(LocalizerNetwork):
     """Classes from the class token, as published; the patch tokens are its features."""
 
     has_cam = False
+    features: PatchTokens
 
     def pooled(self, images: torch.Tensor) -> torch.Tensor:
         """The class token after the last normalisation, ``(B, D)``, of normalised images ``(B, 3, S, S)``."""
-        return self.features.tokens(images)[:, 0]  # type: ignore[operator]
+        return self.features.tokens(images)[:, 0]
 
 
 def vit_s16(num_classes: int) -> ClassTokenNetwork:
@@ -98,18 +98,6 @@ def timm_vit(num_classes: int, name: str) -> ClassTokenNetwork:
     """
     features = _features(name)
     return ClassTokenNetwork(features, features.transformer.embed_dim, num_classes)
-
-
-def timm_input_size(name: str) -> int:
-    """Side of the input, pixels, that timm gives a network. Raises: ValueError for a name that timm does not know."""
-    try:
-        import timm  # slow to import, see networks.py
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"network {name} needs the package timm: pip install 'weakbox[timm]'") from error
-    if not timm.is_model(name.split(".")[0]):
-        raise ValueError(f"timm knows no network {name!r}")
-    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
-    return 224 if config is None else int(config.input_size[-1])
 
 
 def _features(name: str, **options: Any) -> PatchTokens:

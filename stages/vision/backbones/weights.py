@@ -10,7 +10,8 @@ from torch import nn
 from stages.vision.backbones.layouts import Layout
 from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.backbones.registry import backbone
-from stages.vision.backbones.sources import SCRATCH, WeightsError, read_state
+from stages.vision.backbones.sources import WeightsError, read_state
+from stages.vision.backbones.weight_names import SCRATCH
 
 __all__ = ["Loaded", "load_state", "load_weights", "weights_hash"]
 

@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.boxes.boxes import BoxRule, pseudo_boxes
-from stages.vision.boxes import mask_extent
+from stages.vision.box_rule import BoxRule
+from stages.boxes.boxes import pseudo_boxes
+from stages.vision.components import mask_extent
 from stages.vision.score_maps import enlarge, min_max
 
 DDT = BoxRule(threshold=0.0, kind="absolute", frame="grid")

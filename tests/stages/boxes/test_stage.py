@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from pipeline.errors import UsageError
-from stages.boxes.stage import Boxes, BoxesParams
+from pipeline.base.errors import UsageError
+from stages.boxes.stage import Boxes
+from stages.boxes.options import BoxesParams
 from stages.vision import masks
 from tests import runs
 

@@ -5,11 +5,13 @@ import fsspec
 import pytest
 import torch
 
-from pipeline.errors import UsageError
-from stages.classify.stage import Classify, ClassifyParams
-from stages.vision.backbones import build
+from pipeline.base.errors import UsageError
+from stages.classify.stage import Classify
+from stages.classify.options import ClassifyParams
+from stages.vision.backbones.build import build
 from stages.vision.backbones.networks import conv_head
-from stages.vision.models import CARD, WEIGHTS, to_blobs
+from stages.vision.model_card import CARD, WEIGHTS
+from stages.vision.models import to_blobs
 from tests import runs
 
 
@@ -67,7 +69,7 @@ def test_no_training_images_and_bad_weights_are_one_line(run_copy, tmp_path):
 
 def test_a_changed_weights_file_is_another_recipe(run_copy, tmp_path):
     """Breaks when a weights file that was overwritten keeps the old model."""
-    from pipeline.plan import make_plan
+    from pipeline.planning.plan import make_plan
 
     recipes = set()
     for content in (b"one", b"two"):

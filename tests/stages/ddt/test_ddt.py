@@ -6,7 +6,8 @@ from sklearn.decomposition import PCA
 
 from stages.ddt.ddt import Descriptors, Projection, intersection, transform
 from stages.ddt.moments import Moments
-from stages.ddt.principal import SIGN_RULES, choose_sign, principal_component
+from stages.ddt.parameters import SIGN_RULES
+from stages.ddt.principal import choose_sign, principal_component
 
 
 def features(images=9, dimension=12, side=6, seed=0, offset=3.0):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import UsageError
+from pipeline.base.errors import UsageError
 from stages.ddt import ddt, stage
-from stages.vision.backbones import LocalizerNetwork
+from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.score_maps import enlarge
 from tests import runs
 

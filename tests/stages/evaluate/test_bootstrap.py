@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.evaluate.bootstrap import mean_interval, paired_difference
+from stages.scoring.bootstrap import mean_interval, paired_difference
 
 
 def test_interval_is_near_the_normal_one():

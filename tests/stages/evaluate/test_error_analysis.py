@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.evaluate.error_analysis import Category, categorize, error_metrics
-from stages.evaluate.iou import best_iou
-from stages.evaluate.metrics import MetricKey, localisation
-from stages.evaluate.ragged import from_lists
+from stages.scoring.error_analysis import Category, categorize, error_metrics
+from stages.scoring.iou import best_iou
+from stages.scoring.metrics import MetricKey, localisation
+from stages.scoring.ragged import from_lists
 
 BIG = [0.0, 0, 100, 100]
 CASES: dict[Category, tuple[list[float], list[list[float]], bool]] = {

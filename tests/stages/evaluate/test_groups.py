@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from stages.evaluate.gather import Truth
-from stages.evaluate.groups import SIZE_NAMES, by_class, by_size, comparison_rows, group_rows
-from stages.evaluate.metrics import MetricKey
-from stages.evaluate.ragged import from_lists
-from stages.evaluate.rows import Subject
+from stages.scoring.arrow_tables import Truth
+from stages.scoring.groups import SIZE_NAMES, by_class, by_size, comparison_rows, group_rows
+from stages.scoring.metric_rows import Subject
+from stages.scoring.metrics import MetricKey
+from stages.scoring.ragged import from_lists
 
 KEY = MetricKey("gt_known", 0.5)
 LABELS = np.array([0, 1, 1, 0, 2])

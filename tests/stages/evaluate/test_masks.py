@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from stages.evaluate.masks import bin_edges, evaluation_masks, mask_iou, pixel_histogram
+from stages.scoring.mask_metrics import bin_edges, evaluation_masks, mask_iou, pixel_histogram
 
 MASK = np.zeros((20, 20), bool)
 MASK[4:12, 5:15] = True

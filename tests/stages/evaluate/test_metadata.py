@@ -6,7 +6,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from stages.evaluate.metadata import BoxMetadata, baselines, parse_boxes, parse_class_labels, parse_image_ids
+from stages.scoring.metadata import BoxMetadata, baselines, parse_boxes, parse_class_labels, parse_image_ids
 
 # Counted once from these files by independent code, in percent at IoU 0.3, 0.5 and 0.7.
 PUBLISHED = {

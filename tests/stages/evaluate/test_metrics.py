@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.evaluate.metrics import MetricKey, gt_delta, localisation, top_k
+from stages.scoring.metrics import MetricKey, gt_delta, localisation, top_k
 
 GT, TOP1, TOP5 = (MetricKey(name, 0.5) for name in ("gt_known", "top1_loc", "top5_loc"))
 

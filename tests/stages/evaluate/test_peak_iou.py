@@ -7,7 +7,7 @@ from operator import add
 import numpy as np
 import pytest
 
-from stages.evaluate.peak_iou import PeakCounts, overlap_counts, peak_counts
+from stages.scoring.peak_iou import PeakCounts, overlap_counts, peak_counts
 
 MASK = np.zeros((12, 16), bool)
 MASK[2:7, 3:11] = True

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from stages.evaluate.iou import aligned_iou, best_iou
-from stages.evaluate.protocols import PROTOCOLS, correct, first_boxes
-from stages.evaluate.ragged import from_counts, from_lists
+from stages.scoring.iou import aligned_iou, best_iou
+from stages.scoring.protocols import PROTOCOLS, correct, first_boxes
+from stages.scoring.ragged import from_counts, from_lists
 
 
 def test_wsolevaluation_truncates_inclusive_corners():

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco
 
-from pipeline.errors import UsageError
+from pipeline.base.errors import UsageError
 from tests import runs
 
 

@@ -5,18 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.evaluate.cuts.cut_counts import max_box_acc
-from stages.evaluate.masks import pixel_histogram
-from stages.evaluate.ragged import from_lists
-from stages.evaluate.tally import (
-    contour_tallies,
-    cut_counts,
-    fixed_tallies,
-    mask_tallies,
-    merge,
-    peaks,
-    pixel_counts,
-)
+from stages.scoring.cuts.cut_counts import max_box_acc
+from stages.scoring.mask_metrics import pixel_histogram
+from stages.scoring.ragged import from_lists
+from stages.scoring.tally import contour_tallies, cut_counts, fixed_tallies, mask_tallies, merge, peaks, pixel_counts
 
 IMAGES = 7
 SIZES = np.array([[30, 40], [50, 20], [64, 64], [33, 21], [10, 90], [64, 48], [20, 20]], dtype=np.float64)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from stages.evaluate.protocols import PROTOCOLS
-from stages.evaluate.ragged import from_lists
-from stages.evaluate.trivial import best_over, centred_gaussian, centred_square, distinct_cuts, median_box, predictors
+from stages.scoring.protocols import PROTOCOLS
+from stages.scoring.ragged import from_lists
+from stages.scoring.trivial import best_over, centred_gaussian, centred_square, distinct_cuts, median_box, predictors
 
 FRAMES = np.array([[0.0, 0.0, 40.0, 20.0]])
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pipeline.store.records import Shard, ShardResult, Task, Upstream
 
-from pipeline.context import LocalContext
-from pipeline.errors import UsageError
-from pipeline.params import input_names
-from pipeline.stage import Shard, ShardResult, Task, Upstream
-from pipeline.store import Store
+from pipeline.base.errors import UsageError
+from pipeline.base.params import input_names
+from pipeline.store.store import Store
+from pipeline.worker.local_context import LocalContext
 from schemas import TABLES
 from stages.export.stage import Export, ExportParams
 from stages.vision import masks

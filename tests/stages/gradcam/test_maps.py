@@ -10,8 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from stages.gradcam.maps import METHODS, TapError, gradient_maps
-from stages.vision.backbones import build, tap_path
+from stages.gradcam.options import METHODS
+from stages.gradcam.maps import TapError, gradient_maps
+from stages.vision.backbones.build import build
+from stages.vision.backbones.registry import tap_path
 
 LAYER = "features.layer"
 CLASSES = torch.tensor([2, 0, 2, 1, 1])

@@ -7,16 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pipeline.store.records import Done, Shard, ShardResult, Task
 
-from pipeline.context import set_threads
-from pipeline.errors import UsageError
-from pipeline.resources import StageResources
-from pipeline.runner import InProcessRunner, Job
-from pipeline.stage import Done, Shard, ShardResult, Task
-from pipeline.store import Store
-from stages.gradcam.maps import METHODS, gradient_maps
-from stages.gradcam.stage import Gradcam, GradcamParams
-from stages.vision.backbones import tap_path
+from pipeline.base.errors import UsageError
+from pipeline.contract.resources import StageResources
+from pipeline.contract.runner import Job
+from pipeline.running.in_process import InProcessRunner
+from pipeline.store.store import Store
+from pipeline.worker.device import set_threads
+from stages.gradcam.options import METHODS
+from stages.gradcam.maps import gradient_maps
+from stages.gradcam.stage import Gradcam
+from stages.gradcam.options import GradcamParams
+from stages.vision.backbones.registry import tap_path
 from stages.vision.backbones.smallnet import SmallNet
 from stages.vision.batches import to_batch
 from stages.vision.images import decode, resize
@@ -124,7 +127,7 @@ def test_a_tap_that_the_classes_do_not_depend_on_is_one_clear_line(tmp_path, pat
 PROGRAM = """
 import sys
 sys.modules["pytorch_grad_cam"] = None
-from pipeline.errors import UsageError
+from pipeline.base.errors import UsageError
 from stages import catalog
 stage = catalog.create("gradcam", "maps", catalog.params_type("gradcam")())
 for ask in (lambda: stage.prepare("r", [], None), lambda: stage.worker(None)):

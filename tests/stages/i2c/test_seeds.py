@@ -3,7 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.i2c.seeds import SEED_RULES, object_region, object_seeds, seed_vectors
+from stages.i2c.parameters import SEED_RULES
+from stages.i2c.seeds import object_region, object_seeds, seed_vectors
 
 
 def class_maps(images=4, height=6, width=5, seed=0):

@@ -4,15 +4,16 @@ import json
 
 import pytest
 import torch
+from pipeline.store.records import ShardResult
 
-from pipeline.epochs import train
-from pipeline.errors import UsageError
-from pipeline.stage import ShardResult
+from pipeline.base.errors import UsageError
+from pipeline.training.loop import train
 from stages.i2c.centres import ClassCentres
 from stages.i2c.network import I2cNetwork, Seeding
-from stages.vision.backbones import build
+from stages.vision.backbones.build import build
 from stages.vision.backbones.networks import conv_head
-from stages.vision.models import CARD, WEIGHTS, to_blobs
+from stages.vision.model_card import CARD, WEIGHTS
+from stages.vision.models import to_blobs
 from tests import runs
 from tests.stages import localizers, rooms
 

@@ -2,8 +2,8 @@ import os
 
 import pytest
 
-from pipeline.errors import UsageError
-from pipeline.files import Files
+from pipeline.base.errors import UsageError
+from pipeline.store.files import Files
 from stages.ingest.folder import FolderParams, scan
 
 

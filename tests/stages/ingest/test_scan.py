@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import UsageError
+from pipeline.base.errors import UsageError
 from stages.ingest.scan import Found, Scan, candidates, is_dev
 
 IMAGE = Found("cat/a.jpg", "/data/cat/a.jpg", "10-99", "cat", "train", [(0, 0, 5, 5)], "/data/masks/cat/a.jpg.png")

@@ -3,7 +3,7 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.store import Store
+from pipeline.store.store import Store
 from stages.ingest.sharding import RowList, assign, load_lists, save_lists
 
 ROWS = st.lists(st.integers(0, 60).map(str), unique=True, max_size=30)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.errors import UsageError
+from pipeline.base.errors import UsageError
 from stages.ingest.folder import FolderParams
 from stages.ingest.stage import IngestFolder
 from tests import runs

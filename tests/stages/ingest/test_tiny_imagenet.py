@@ -3,8 +3,8 @@ import tarfile
 
 import pytest
 
-from pipeline.errors import UsageError
-from pipeline.files import Files
+from pipeline.base.errors import UsageError
+from pipeline.store.files import Files
 from stages.ingest import tiny_imagenet
 from stages.ingest.tiny_imagenet import TinyImagenetParams, scan
 

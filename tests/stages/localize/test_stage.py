@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.errors import UsageError
+from pipeline.base.errors import UsageError
 from stages.localize.stage import Localize
 from tests import runs
 

@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 
-from pipeline.epochs import train
-from pipeline.errors import UsageError
-from stages.minmax.presets import TRAININGS
+from pipeline.base.errors import UsageError
+from pipeline.training.loop import train
+from stages.minmax.parameters import TRAININGS
 from stages.vision.backbones.networks import conv_head
-from stages.vision.models import CARD
+from stages.vision.model_card import CARD
 from tests import runs
 from tests.stages import localizers, rooms
 

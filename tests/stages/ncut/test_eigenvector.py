@@ -3,7 +3,8 @@ import pytest
 import scipy.linalg
 
 from stages.ncut import eigenvector
-from stages.ncut.affinity import CutParameters, cosines
+from stages.ncut.parameters import CutParameters
+from stages.ncut.affinity import cosines
 from stages.ncut.eigenvector import dense_two_largest, second_eigenvector
 from stages.ncut.graph import WeightedGraph, graph_of
 from stages.ncut.lanczos import Leading, two_largest

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.ncut.affinity import CutParameters, affinity, cosines
+from stages.ncut.parameters import CutParameters
+from stages.ncut.affinity import affinity, cosines
 from stages.ncut.graph import graph_of
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from stages.ncut.affinity import CutParameters
+from stages.ncut.parameters import CutParameters
 from stages.ncut.ncut import DEGENERATE, cut, cuts, score_map
 from tests.stages.ncut.tokens import blocks, two_parts
 
@@ -108,6 +108,14 @@ def test_a_graph_without_a_best_cut_gives_a_flat_flagged_map(features):
     assert found.flag == DEGENERATE
     assert not found.foreground.any()
     assert not score_map(found).any()
+
+
+def test_in_a_graph_that_lacks_one_pair_the_foreground_is_one_of_it():
+    """Breaks when rounding, and with it the order of tokens, draws an object among tokens that all equal the mean."""
+    features = np.column_stack([(1, 0), (0, 1), *[(1, 1)] * 98])[:, np.random.default_rng(0).permutation(100)]
+    found = cut(features.reshape(2, 10, 10).astype(np.float64), TAU)
+    assert found.foreground.sum() == 1
+    np.testing.assert_array_equal(score_map(found) > 0, found.foreground)
 
 
 def test_the_map_is_positive_on_the_foreground_and_1_at_most():

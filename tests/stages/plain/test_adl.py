@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from stages.plain.adl import AttentionDropoutNetwork, attention_dropout, drop_mask, importance_map, self_attention
-from stages.vision.backbones import build
+from stages.plain_cam.adl import AttentionDropoutNetwork, attention_dropout, drop_mask, importance_map, self_attention
+from stages.vision.backbones.build import build
 
 
 def features(number=4):

@@ -1,8 +1,9 @@
 import torch
 from torch.nn.functional import cross_entropy
 
-from stages.plain.adversarial_erasing import ErasingNetwork, two_branch_loss
-from stages.vision.backbones import TwoBranchNetwork, build
+from stages.plain_cam.adversarial_erasing import ErasingNetwork, two_branch_loss
+from stages.plain_cam.two_branches import TwoBranchNetwork
+from stages.vision.backbones.build import build
 
 LABELS = torch.tensor([0, 2])
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from stages.plain.cutmix import Mixed, mix, mixed_cross_entropy, random_box
+from stages.plain_cam.cutmix import Mixed, mix, mixed_cross_entropy, random_box
 
 HEIGHT, WIDTH = 12, 20
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from stages.plain.hide_and_seek import hide_patches, patch_side
+from stages.plain_cam.hide_and_seek import hide_patches, patch_side
 from stages.vision.batches import to_batch
 
 

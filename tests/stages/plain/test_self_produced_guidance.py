@@ -2,17 +2,16 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from stages.plain.guided_network import GuidedNetwork, Guides, tap_channels
-from stages.plain.self_produced_guidance import (
-    IGNORED,
-    Sureness,
-    guidance_mask,
-    guided_loss,
-    masked_cross_entropy,
-)
-from stages.plain.techniques import deep_and_shallow
-from stages.vision.backbones import BACKBONES, build, label_maps, tapped
-from stages.vision.tensor_maps import min_max
+from stages.plain_cam.guided_network import GuidedNetwork, tap_channels
+from stages.plain_cam.parameters import Guides
+from stages.plain_cam.self_produced_guidance import IGNORED, guidance_mask, guided_loss, masked_cross_entropy
+from stages.plain_cam.parameters import Sureness
+from stages.plain_cam.techniques import deep_and_shallow
+from stages.vision.backbones.build import build
+from stages.vision.backbones.label_maps import label_maps
+from stages.vision.backbones.registry import BACKBONES
+from stages.vision.backbones.taps import tapped
+from stages.vision.tensor_normalisation import min_max
 
 SURE = Sureness(0.7, 0.1)
 GUIDES = Guides(Sureness(0.7, 0.01), Sureness(0.5, 0.05), Sureness(0.7, 0.1))

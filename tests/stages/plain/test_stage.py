@@ -6,20 +6,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pipeline.store.records import Shard, Task
 
-from pipeline.context import LocalContext
-from pipeline.epochs import train
-from pipeline.errors import UsageError
-from pipeline.resources import StageResources
-from pipeline.runner import InProcessRunner, Job
-from pipeline.stage import Shard, Task
+from pipeline.base.errors import UsageError
+from pipeline.contract.resources import StageResources
+from pipeline.contract.runner import Job
+from pipeline.running.in_process import InProcessRunner
+from pipeline.training.loop import train
+from pipeline.worker.local_context import LocalContext
 from stages import catalog
-from stages.plain.stage import TECHNIQUES
-from stages.plain.techniques import adl_threshold
-from stages.vision.backbones import LocalizerNetwork, backbone
+from stages.plain_cam.parameters import TECHNIQUES
+from stages.plain_cam.techniques import adl_threshold
+from stages.vision.backbones.networks import LocalizerNetwork
+from stages.vision.backbones.registry import backbone
 from stages.vision.batches import to_batch
 from stages.vision.images import decode, resize
-from stages.vision.models import CARD, WEIGHTS, classifier_network
+from stages.vision.model_card import CARD, WEIGHTS
+from stages.vision.models import plain_network
 from tests import runs
 from tests.stages import localizers, rooms
 
@@ -53,7 +56,7 @@ def test_the_result_is_a_classifier_of_the_techniques_name(made, technique):
     extra = {"acol_threshold": 0.6} if technique == "acol" else {}
     assert after == {**before, **changed, **extra}
     assert after["weights_hash"] != before["weights_hash"]
-    parts = {name.split(".")[0] for name in classifier_network(after, result.blobs[WEIGHTS]).state_dict()}
+    parts = {name.split(".")[0] for name in plain_network(after, result.blobs[WEIGHTS]).state_dict()}
     assert parts == {"features", "classifier"} | ({"second_classifier"} if technique == "acol" else set())
     assert [row["images"] for row in result.tables["training"].to_pylist()] == [4, 4]
     assert method in catalog.PREDICTORS
@@ -81,7 +84,7 @@ def test_every_technique_changes_what_is_learnt(made, technique):
     """Breaks when a technique is accepted and not applied: its first branch or classifier is the baseline's."""
     result = made.fit("plain_cam", technique=technique, **TINY)
     plain = made.fit("plain_cam", **TINY)
-    one, other = (classifier_network(localizers.card(r), r.blobs[WEIGHTS]).state_dict() for r in (result, plain))
+    one, other = (plain_network(localizers.card(r), r.blobs[WEIGHTS]).state_dict() for r in (result, plain))
     for name in ("classifier.weight", "features.stem.0.weight"):
         assert not torch.equal(one[name], other[name]), name
 
@@ -159,7 +162,7 @@ def test_maps_and_classes_of_two_branches(made, commit, classes):
     maps = made.store.table(computed(made, "cam", model, classes=classes), "score_maps").to_pylist()
     predictions = made.store.table(computed(made, "localize", model, splits=SPLITS), "predictions").to_pylist()
     context = LocalContext(made.store)
-    network: Any = classifier_network(json.loads(context.blob(model, CARD)), context.blob(model, WEIGHTS))
+    network: Any = plain_network(json.loads(context.blob(model, CARD)), context.blob(model, WEIGHTS))
     images = {row["image_id"]: row for row in made.table.to_pylist()}
     for row, said in zip(maps, predictions, strict=True):
         label = images[row["image_id"]]["label"] if classes == "label" else said["classes"][0]

@@ -10,7 +10,8 @@ from stages.psol.augment import (
     sample_crop,
     to_centre_crop,
 )
-from stages.vision.boxes import area, denormalise, mask_extent, xywh_to_xyxy
+from stages.vision.boxes import area, denormalise, xywh_to_xyxy
+from stages.vision.components import mask_extent
 
 
 def cases(count, seed=0):

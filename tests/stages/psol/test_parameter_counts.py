@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from stages.psol.regressor import BoxRegressor
-from stages.vision.backbones import BACKBONES
+from stages.vision.backbones.registry import BACKBONES
 from tests.stages.vision.backbones.made import meta_images, meta_network
 
 ALL = ("vgg16", "vgg16_gap", "vgg16_acol", "resnet50", "densenet161", "inception_v3", "vit_s16")

@@ -5,11 +5,13 @@ import torch
 from stages.psol.augment import centre_crop
 from stages.psol.predictor import BoxPredictor
 from stages.psol.regressor import BoxRegressor
-from stages.vision.backbones import build
+from stages.vision.backbones.build import build
 from stages.vision.batches import to_batch
-from stages.vision.boxes import mask_extent, xyxy_to_xywh
+from stages.vision.boxes import xyxy_to_xywh
+from stages.vision.components import mask_extent
 from stages.vision.images import resize
-from stages.vision.models import CARD, WEIGHTS, read_card, to_blobs
+from stages.vision.model_card import CARD, WEIGHTS, read_card
+from stages.vision.models import to_blobs
 
 SEP = {"variant": "sep", "backbone": "smallnet", "pooling": 1, "input_size": 224, "test_crop": 1.0}
 JOINT = {**SEP, "variant": "joint", "num_classes": 7, "input_size": 32}

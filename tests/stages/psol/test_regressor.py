@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from stages.psol.regressor import BoxRegressor, box_loss, pixel_boxes, regression_targets
-from stages.vision.backbones import LocalizerNetwork, build
+from stages.vision.backbones.build import build
+from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.boxes import iou
 
 

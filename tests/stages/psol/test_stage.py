@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from pipeline.store.records import Shard, ShardResult, Task
 
-from pipeline.errors import UsageError
-from pipeline.stage import Shard, ShardResult, Task
-from stages.psol.stage import PsolParams, filled
-from stages.vision.backbones import TwoBranchNetwork, build
+from pipeline.base.errors import UsageError
+from stages.plain_cam.two_branches import TwoBranchNetwork
+from stages.psol.options import PsolParams
+from stages.psol.stage import filled
+from stages.vision.backbones.build import build
 from stages.vision.backbones.smallnet import SmallNet
-from stages.vision.models import CARD, WEIGHTS, to_blobs
+from stages.vision.model_card import CARD, WEIGHTS
+from stages.vision.models import to_blobs
 from tests import runs
 from tests.stages import localizers, rooms
 

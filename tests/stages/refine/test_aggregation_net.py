@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from stages.refine.aggregation_net import AggregationNets, Weights, initial_weights, outputs
-from stages.refine.aggregation_net_cpu import AggregationNet
-from stages.refine.sgrm_parameters import SgrmParameters
+from stages.sgrm.aggregation_net import AggregationNets, Weights, initial_weights, outputs
+from stages.sgrm.aggregation_net_cpu import AggregationNet
+from stages.sgrm.parameters import SgrmParameters
 
 CHANNELS = 6
 PARAMETERS = SgrmParameters(channels=CHANNELS)

@@ -5,25 +5,27 @@ import math
 import numpy as np
 import pytest
 import torch
+from pipeline.store.records import Done, Shard, ShardResult, Task, Upstream
 
-from pipeline.context import set_threads
-from pipeline.errors import UsageError
-from pipeline.hashing import seed_from
-from pipeline.resources import StageResources
-from pipeline.runner import InProcessRunner, Job
-from pipeline.stage import Done, Shard, ShardResult, Task, Upstream
-from pipeline.store import Store
-from pipeline.verify import verify
+from pipeline.base.errors import UsageError
+from pipeline.base.hashing import seed_from
+from pipeline.contract.resources import StageResources
+from pipeline.contract.runner import Job
+from pipeline.running.in_process import InProcessRunner
+from pipeline.store.store import Store
+from pipeline.upkeep.verify import verify
+from pipeline.worker.device import set_threads
 from schemas import TABLES
-from stages.refine import arm as arm_maths
-from stages.refine.sgrm import predict
-from stages.refine.sgrm_parameters import PRESETS, SgrmParameters, SuperpixelParameters
-from stages.refine.stage import Arm, Sgrm
-from stages.refine.stage.arm import ArmStageParams
-from stages.refine.stage.sgrm import SgrmStageParams, settings
-from stages.refine.superpixels import superpixels
+from stages.arm import arm as arm_maths
+from stages.arm.stage import Arm
+from stages.arm.options import ArmStageParams
+from stages.sgrm.parameters import PRESETS, SgrmParameters, SuperpixelParameters
+from stages.sgrm.sgrm import predict
+from stages.sgrm.stage import Sgrm, settings
+from stages.sgrm.options import SgrmStageParams
+from stages.sgrm.superpixels import superpixels
+from stages.vision.image_rows import is_of_predicted
 from stages.vision.images import decode
-from stages.vision.rows import is_of_predicted
 from tests import runs
 from tests.stages import rooms
 

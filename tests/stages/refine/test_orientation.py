@@ -2,7 +2,7 @@
 
 import torch
 
-from stages.refine.orientation import oriented, seed_regions
+from stages.vision.orientation import oriented, seed_regions
 
 
 def example():

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from stages.refine import reliable as reliable_maths
-from stages.refine import sgrm
-from stages.refine.reliable import joint_loss, loss_gradient, reliable, wrong_share
-from stages.refine.sgrm import predict, predict_by_definition
-from stages.refine.sgrm_parameters import PRESETS, SgrmParameters, SuperpixelParameters
-from stages.refine.superpixels import majority, means, superpixels
+from stages.sgrm import reliable as reliable_maths
+from stages.sgrm import sgrm
+from stages.sgrm.parameters import PRESETS, SgrmParameters, SuperpixelParameters
+from stages.sgrm.reliable import joint_loss, loss_gradient, reliable, wrong_share
+from stages.sgrm.sgrm import predict, predict_by_definition
+from stages.sgrm.superpixels import majority, means, superpixels
 
 SMALL = replace(PRESETS["cub"], channels=8, iterations=40, min_iterations=5)
 LONG = replace(SMALL, channels=16, iterations=80, min_iterations=80)

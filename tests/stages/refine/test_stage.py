@@ -3,20 +3,21 @@
 import numpy as np
 import pytest
 import torch
+from pipeline.store.records import Done, Shard, ShardResult, Task, Upstream
 
-from pipeline.context import set_threads
-from pipeline.errors import UsageError
-from pipeline.resources import StageResources
-from pipeline.runner import InProcessRunner, Job
-from pipeline.stage import Done, Shard, ShardResult, Task, Upstream
-from pipeline.store import Store
+from pipeline.base.errors import UsageError
+from pipeline.contract.resources import StageResources
+from pipeline.contract.runner import Job
+from pipeline.running.in_process import InProcessRunner
+from pipeline.store.store import Store
+from pipeline.worker.device import set_threads
 from schemas import TABLES
-from stages.refine.scg import refine, unit_cams
-from stages.refine.scg_parameters import PRESETS, ScgParameters
-from stages.refine.stage import Scg
-from stages.refine.stage.scg import ScgStageParams, settings
-from stages.refine.taps import read_taps, shared_grid
-from stages.vision.backbones import build
+from stages.scg.parameters import PRESETS, ScgParameters
+from stages.scg.scg import refine, unit_cams
+from stages.scg.stage import Scg, settings
+from stages.scg.options import ScgStageParams
+from stages.scg.taps import read_taps, shared_grid
+from stages.vision.backbones.build import build
 from stages.vision.batches import to_batch
 from stages.vision.images import decode, resize
 from stages.vision.inference import ClassifierCache
@@ -60,7 +61,7 @@ def expected(paths, taps, parameters, size=64):
 @pytest.mark.parametrize("taps", [("layer3",), ("layer1", "stem")])
 def test_a_row_is_the_refined_map_of_its_image(tmp_path, paths, taps, monkeypatch):
     """Breaks when a row gets another image's map or features, or the wrong layers; or loses where it comes from."""
-    monkeypatch.setattr("stages.refine.taps.tap_path", lambda name, tap: f"features.{tap}")
+    monkeypatch.setattr("stages.scg.taps.tap_path", lambda name, tap: f"features.{tap}")
     found, bad = computed(tmp_path, paths, taps=taps, input_size=32, theta1=0.3, batch_size=4)
     maps = expected(paths, taps, ScgParameters(theta1=0.3), 32)
     assert bad == []

@@ -7,12 +7,12 @@ from typing import Any
 
 import cv2
 import numpy as np
+from pipeline.store.layout import recipe_path
+from pipeline.store.records import Shard, ShardResult, Task, Upstream
 
-from pipeline.context import LocalContext
-from pipeline.params import input_names
-from pipeline.plan import recipe_path
-from pipeline.stage import Shard, ShardResult, Task, Upstream
-from pipeline.store import Store
+from pipeline.base.params import input_names
+from pipeline.store.store import Store
+from pipeline.worker.local_context import LocalContext
 from schemas import TABLES
 from stages.report.stage import PAGE, Report, ReportParams
 from stages.vision import masks

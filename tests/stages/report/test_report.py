@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import UsageError
-from pipeline.store import Store
+from pipeline.base.errors import UsageError
+from pipeline.store.store import Store
 from stages.report.stage import Report, ReportParams
 from tests.stages.report.sample import build, report
 

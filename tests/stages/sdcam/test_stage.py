@@ -6,16 +6,17 @@ from typing import Any
 
 import pytest
 import torch
+from pipeline.store.records import Shard, ShardResult, Task
 from torch import nn
 
-from pipeline.epochs import Training, train
-from pipeline.errors import UsageError
-from pipeline.stage import Shard, ShardResult, Task
-from stages.sdcam.stage import SdcamParams, filled
-from stages.vision.backbones import TaughtNetwork
+from pipeline.base.errors import UsageError
+from pipeline.training.loop import Training, train
+from stages.sdcam.options import SdcamParams
+from stages.sdcam.stage import filled
+from stages.sdcam.teacher_student import TeacherStudentNetwork
 from stages.vision.batches import to_batch
 from stages.vision.images import decode, resize
-from stages.vision.models import CARD
+from stages.vision.model_card import CARD
 from tests.stages import localizers
 from tests.stages.sdcam import tiny
 
@@ -48,7 +49,7 @@ def test_the_card_tells_the_teachers_form(made, chosen, hidden):
 def test_heads_learn_and_the_transformer_stays(made):
     """Breaks when frozen weights move by a weight decay or a gradient, or when a head is left out of the optimizer."""
     result = made.fit("sdcam", **SHORT, seed=5)
-    before = tiny.tensors(TaughtNetwork(tiny.student(), hidden=2 * tiny.student().feature_dim, seed=5))
+    before = tiny.tensors(TeacherStudentNetwork(tiny.student(), hidden=2 * tiny.student().feature_dim, seed=5))
     after = tiny.tensors(tiny.network_of(result.blobs))
     assert {name for name in before if not before[name].equal(after[name])} == {
         name for name in before if name.startswith(("teacher.", "classifier."))
@@ -71,7 +72,7 @@ def test_both_heads_learn_the_classes(made):
 
 def test_the_checkpoint_holds_the_heads_alone(made):
     """Breaks when each checkpoint carries the frozen transformer, or training mode reaches its dropout."""
-    network = TaughtNetwork(tiny.student(), hidden=4)
+    network = TeacherStudentNetwork(tiny.student(), hidden=4)
     training = made.training("sdcam", network, **SHORT)
     training.network.train()
     assert {name.split(".")[0] for name in training.network.state_dict()} == {"teacher", "student"}
@@ -80,7 +81,7 @@ def test_the_checkpoint_holds_the_heads_alone(made):
 
 def test_at_alpha_one_the_student_is_a_plain_head_to_the_bit(made):
     """Breaks when the teacher reaches the student's weights, their optimizer or the order of images."""
-    one, other = (TaughtNetwork(tiny.student(), hidden=4) for _ in range(2))
+    one, other = (TeacherStudentNetwork(tiny.student(), hidden=4) for _ in range(2))
     training = made.training("sdcam", one, **SHORT, alpha=1.0)
     train(training, made.context())
     ours = made.training("sdcam", other, **SHORT)
@@ -108,7 +109,7 @@ def test_a_resumed_training_reaches_the_same_bits(made, cut_after):
 
 def test_the_rate_follows_the_images_in_a_step(made):
     """Breaks when a rate given for 256 images is taken for any batch, or more workers do not raise it."""
-    network = TaughtNetwork(tiny.student(), hidden=0)
+    network = TeacherStudentNetwork(tiny.student(), hidden=0)
     for batch, workers in ((64, 1), (128, 2)):
         stage = localizers.stage_of("sdcam", batch_size=batch, epochs=20)
         context = SimpleNamespace(rank=0, world_size=workers, read=None)

@@ -5,8 +5,10 @@ from typing import Any
 
 import torch
 
-from stages.vision.backbones import LocalizerNetwork, build
-from stages.vision.models import CARD, WEIGHTS, classifier_network, to_blobs
+from stages.vision.backbones.build import build
+from stages.vision.backbones.networks import LocalizerNetwork
+from stages.vision.model_card import CARD, WEIGHTS
+from stages.vision.models import plain_network, to_blobs
 
 BACKBONE = "vit_tiny_p8"
 
@@ -19,7 +21,7 @@ def blobs() -> dict[str, bytes]:
 
 def network_of(made: dict[str, bytes]) -> Any:
     """The network of an artifact, as stages cam and localize load it."""
-    return classifier_network(json.loads(made[CARD]), made[WEIGHTS])
+    return plain_network(json.loads(made[CARD]), made[WEIGHTS])
 
 
 def student() -> LocalizerNetwork:

@@ -3,7 +3,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import cross_entropy
 
-from stages.spa.ram import PRESETS, pseudo_masks, restricted_activation_loss, softmax_variance
+from stages.spa.parameters import PRESETS
+from stages.spa.ram import pseudo_masks, restricted_activation_loss, softmax_variance
 
 
 def class_maps(images=4, classes=7, height=6, width=5, seed=0):

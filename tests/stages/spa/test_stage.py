@@ -4,14 +4,16 @@ import json
 
 import pytest
 import torch
+from pipeline.store.records import ShardResult
 
-from pipeline.epochs import train
-from pipeline.errors import UsageError
-from pipeline.stage import ShardResult
+from pipeline.base.errors import UsageError
+from pipeline.training.loop import train
 from stages.spa.network import RestrictedNetwork
-from stages.spa.stage import SpaParams, filled
-from stages.vision.backbones import build
-from stages.vision.models import CARD, to_blobs
+from stages.spa.options import SpaParams
+from stages.spa.stage import filled
+from stages.vision.backbones.build import build
+from stages.vision.model_card import CARD
+from stages.vision.models import to_blobs
 from tests import runs
 from tests.stages import localizers, rooms
 

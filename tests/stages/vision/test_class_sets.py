@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from stages.vision.class_sets import ClassSets
+from stages.vision.training.class_balanced_sampler import ClassBalancedSampler
 
 
 def labels_of(counts, seed=0):
@@ -19,7 +18,7 @@ def of_sets(sets, labels, epoch=0):
 def test_batches_of_i2c():
     """Breaks when a class is drawn twice for a batch, a pair mixes classes, or an image meets itself."""
     labels = labels_of([60] * 100)
-    batches, found = of_sets(ClassSets(labels, 40, 2, seed=1), labels)
+    batches, found = of_sets(ClassBalancedSampler(labels, 40, 2, seed=1), labels)
     assert batches.shape == (75, 40, 2)
     assert (found[:, :, 0] == found[:, :, 1]).all()
     assert all(len(set(batch[:, 0])) == 40 for batch in found)
@@ -38,7 +37,7 @@ def test_batches_of_i2c():
 def test_composition(counts, classes, images, world_size, seed):
     """Breaks for any sizes when a set is split or repeats an image without need, or uses drift apart by two."""
     labels = labels_of(counts, seed)
-    ranks = [ClassSets(labels, classes, images, seed, rank, world_size) for rank in range(world_size)]
+    ranks = [ClassBalancedSampler(labels, classes, images, seed, rank, world_size) for rank in range(world_size)]
     batches = np.concatenate([of_sets(rank, labels)[0] for rank in ranks], axis=1)
     found = labels[batches]
     assert (found == found[:, :, :1]).all(), "a set is one class"
@@ -57,16 +56,16 @@ def test_composition(counts, classes, images, world_size, seed):
 def test_epochs_and_seeds():
     """Breaks when a resumed epoch has another order, or all epochs or seeds have the same."""
     labels = labels_of([7, 9, 30, 8])
-    sets = ClassSets(labels, 3, 2, seed=5)
+    sets = ClassBalancedSampler(labels, 3, 2, seed=5)
     sets(0)
-    np.testing.assert_array_equal(sets(3), ClassSets(labels, 3, 2, seed=5)(3))
+    np.testing.assert_array_equal(sets(3), ClassBalancedSampler(labels, 3, 2, seed=5)(3))
     assert not np.array_equal(sets(3), sets(4))
-    assert not np.array_equal(sets(3), ClassSets(labels, 3, 2, seed=6)(3))
+    assert not np.array_equal(sets(3), ClassBalancedSampler(labels, 3, 2, seed=6)(3))
 
 
 def test_images_of_a_class_are_drawn_alike():
     """Breaks when the rule that keeps a set free of repetitions favours some pairs over others."""
-    pairs = np.concatenate([ClassSets([0] * 5, 1, 2, seed)(0) for seed in range(3000)])
+    pairs = np.concatenate([ClassBalancedSampler([0] * 5, 1, 2, seed)(0) for seed in range(3000)])
     assert pairs.shape == (6000, 2)
     counts = np.zeros((5, 5))
     np.add.at(counts, (pairs.min(axis=1), pairs.max(axis=1)), 1)
@@ -77,7 +76,7 @@ def test_images_of_a_class_are_drawn_alike():
 def test_ranks_see_all_classes():
     """Breaks when each rank keeps its own classes: its batch statistics would be theirs alone."""
     labels = labels_of([40] * 4)
-    sets = ClassSets(labels, 2, 2, seed=0, rank=1, world_size=2)
+    sets = ClassBalancedSampler(labels, 2, 2, seed=0, rank=1, world_size=2)
     assert set(labels[sets(0)].ravel()) == {0, 1, 2, 3}
 
 
@@ -85,7 +84,9 @@ def test_labels_may_be_names():
     """Breaks when labels are used as indices."""
     numbers = labels_of([5, 6, 7])
     names = np.array(["ant", "bee", "cow"])[numbers]
-    np.testing.assert_array_equal(ClassSets(list(names), 2, 3, 0)(1), ClassSets(list(numbers), 2, 3, 0)(1))
+    np.testing.assert_array_equal(
+        ClassBalancedSampler(list(names), 2, 3, 0)(1), ClassBalancedSampler(list(numbers), 2, 3, 0)(1)
+    )
 
 
 @pytest.mark.parametrize(
@@ -101,4 +102,4 @@ def test_labels_may_be_names():
 def test_impossible_sizes(arguments, message):
     """Breaks when such a sampler yields empty batches instead of one clear line."""
     with pytest.raises(ValueError, match=message):
-        ClassSets(**{"labels": [0, 0, 1, 1], "classes": 2, "images": 2, "seed": 0, **arguments})
+        ClassBalancedSampler(**{"labels": [0, 0, 1, 1], "classes": 2, "images": 2, "seed": 0, **arguments})

@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from stages.vision import inference
-from stages.vision.backbones import build
-from stages.vision.inference import Classifier, autocast, precision_ingredients
+from stages.vision.backbones.build import build
+from stages.vision.inference import Classifier, autocast
+from stages.vision.precision import precision_ingredients
 
 LINEAR = torch.nn.Linear(2, 2)
 

@@ -3,8 +3,7 @@
 import pytest
 import safetensors.torch
 import torch
-
-from stages.vision.tensor_bytes import load, save
+from safetensors.torch import load, save
 
 TENSORS = {
     "b.weight": torch.randn(3, 4, generator=torch.Generator().manual_seed(0)).to(memory_format=torch.contiguous_format),

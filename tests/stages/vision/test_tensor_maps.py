@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from stages.vision import score_maps
-from stages.vision.tensor_maps import at_least_float32, min_max
+from stages.vision.tensor_normalisation import at_least_float32, min_max
 
 
 def maps(*shape, seed=0, dtype=torch.float32):

@@ -4,11 +4,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from stages.vision.training.setup.setup import (
+    class_balanced_batches,
+    set_up,
+    starting_classifier,
+    training_images,
+    training_rows,
+)
 
 from schemas import TABLES
-from stages.vision.backbones import build
+from stages.vision.backbones.build import build
 from stages.vision.models import to_blobs
-from stages.vision.training import class_set_images, set_up, starting_classifier, training_images, training_rows
 from tests.stages import rooms
 
 CHOSEN = SimpleNamespace(epochs=2, schedule="steps", precision="float32", seed=3, processes=0, clip_norm=None)
@@ -41,7 +47,7 @@ def test_only_images_of_train_are_kept_in_the_order_of_their_ids(rows, tmp_path)
 def test_class_sets_stand_side_by_side(rows, processes):
     """Breaks when loading processes change a batch, or a set mixes classes."""
     chosen = SimpleNamespace(**{**vars(CHOSEN), "processes": processes})
-    batches = class_set_images(rows, shown, (2, 2), chosen, place())
+    batches = class_balanced_batches(rows, shown, (2, 2), chosen, place())
     for epoch in range(3):
         ((images, numbers),) = batches(epoch)
         assert images.shape == (4, 3, 4, 4)
@@ -52,7 +58,7 @@ def test_class_sets_stand_side_by_side(rows, processes):
 def test_an_image_looks_as_it_does_in_a_plain_training(rows):
     """Breaks when the augmentation depends on the place in a batch, and not on seed, epoch and image alone."""
     plain = training_images(rows, shown, 2, CHOSEN, place())
-    sets = class_set_images(rows, shown, (2, 2), CHOSEN, place())
+    sets = class_balanced_batches(rows, shown, (2, 2), CHOSEN, place())
     assert looks(plain) == looks(sets)
     assert len(set(looks(sets).values())) == 4
 
@@ -69,7 +75,7 @@ def test_an_epoch_goes_on_at_any_batch(rows, kind, processes):
 
     chosen = SimpleNamespace(**{**vars(CHOSEN), "processes": processes})
     here = SimpleNamespace(rank=0, world_size=1, read=noted)
-    made = training_images(rows, shown, 1, chosen, here), class_set_images(rows, shown, (1, 1), chosen, here)
+    made = training_images(rows, shown, 1, chosen, here), class_balanced_batches(rows, shown, (1, 1), chosen, here)
     batches = made[kind == "sets"]
     whole = list(batches(1))
     assert len(whole) == 4
@@ -93,7 +99,7 @@ def test_ranks_hold_different_classes(rows):
     """Breaks when a class is split over ranks, whose pairs would then talk to nobody."""
     labels = []
     for rank in range(2):
-        ((_, numbers),) = class_set_images(rows, shown, (40, 2), CHOSEN, place(rank, 2))(0)
+        ((_, numbers),) = class_balanced_batches(rows, shown, (40, 2), CHOSEN, place(rank, 2))(0)
         labels.append({number % 2 for number in numbers.tolist()})
     assert labels in ([{0}, {1}], [{1}, {0}])
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.evaluate.cuts.cut_counts import CutCounts, choose_threshold, count_cuts, max_box_acc, max_box_acc_v2
+from stages.scoring.cuts.cut_counts import CutCounts, choose_threshold, count_cuts, max_box_acc, max_box_acc_v2
 
 
 def counts_of(curve: list[int], images: int = 10) -> CutCounts:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.evaluate.cuts.fixed_rule import boxes_per_threshold, iou_per_threshold
+from stages.scoring.cuts.fixed_rule import boxes_per_threshold, iou_per_threshold
 from stages.vision.components import components
 
 

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from stages.evaluate.cuts.contours_opencv import Rule, best_iou_per_cut, contour_boxes, cuts_of_thresholds, quantize
-from stages.evaluate.cuts.fill import fill_holes
-from stages.evaluate.cuts.sweep import largest_contour_boxes, sweep
-from stages.evaluate.ragged import from_lists
+from stages.scoring.cuts.contours_opencv import Rule, best_iou_per_cut, contour_boxes, cuts_of_thresholds, quantize
+from stages.scoring.cuts.fill import fill_holes
+from stages.scoring.cuts.sweep import largest_contour_boxes, sweep
+from stages.scoring.ragged import from_lists
 
 RULES: tuple[Rule, ...] = ("largest", "all")
 

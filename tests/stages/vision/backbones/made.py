@@ -4,7 +4,9 @@ from functools import cache
 
 import torch
 
-from stages.vision.backbones import BACKBONES, LocalizerNetwork, tap_path, tapped
+from stages.vision.backbones.networks import LocalizerNetwork
+from stages.vision.backbones.registry import BACKBONES, tap_path
+from stages.vision.backbones.taps import tapped
 
 
 @cache

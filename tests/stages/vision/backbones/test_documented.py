@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stages.vision.backbones import BACKBONES
+from stages.vision.backbones.registry import BACKBONES
 from tests.stages.vision.backbones.made import feature_shape, meta_network
 
 PAGE = Path(__file__).resolve().parents[4] / "docs" / "backbones.md"

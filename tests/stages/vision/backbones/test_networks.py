@@ -2,8 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from stages.vision.backbones import LocalizerNetwork, build, tap_path, tapped
-from stages.vision.backbones.networks import conv_head
+from stages.vision.backbones.build import build
+from stages.vision.backbones.networks import LocalizerNetwork, conv_head
+from stages.vision.backbones.registry import tap_path
+from stages.vision.backbones.taps import tapped
 
 
 def small(head=None, classifier_dim=None):

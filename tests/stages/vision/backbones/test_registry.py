@@ -4,7 +4,9 @@ import sys
 import pytest
 import torch
 
-from stages.vision.backbones import BACKBONES, backbone, build, tap_path, weights_hash
+from stages.vision.backbones.build import build
+from stages.vision.backbones.registry import BACKBONES, backbone, tap_path
+from stages.vision.backbones.weights import weights_hash
 from tests.stages.vision.backbones.made import feature_shape, meta_images, meta_network
 
 SHAPES = {

@@ -9,8 +9,10 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from stages.vision.backbones import WeightsError, build, is_file, load_weights
-from stages.vision.backbones.sources import read_state
+from stages.vision.backbones.build import build
+from stages.vision.backbones.sources import WeightsError, read_state
+from stages.vision.backbones.weight_names import is_file
+from stages.vision.backbones.weights import load_weights
 
 STATE = {"a.weight": torch.arange(3.0), "b.bias": torch.ones(1)}
 DINO = "timm:vit_small_patch16_224.dino"

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from stages.vision.backbones import tapped
+from stages.vision.backbones.taps import tapped
 
 
 def network():

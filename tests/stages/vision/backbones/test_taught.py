@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from stages.vision.backbones import TaughtNetwork, build
+from stages.sdcam.teacher_student import TeacherStudentNetwork
+from stages.vision.backbones.build import build
 from stages.vision.backbones.vit import ClassTokenNetwork
 
 NAME = "vit_tiny_p8"
@@ -16,7 +17,7 @@ def images():
 
 @pytest.fixture
 def network():
-    return TaughtNetwork(build(NAME, 4), hidden=6).eval()
+    return TeacherStudentNetwork(build(NAME, 4), hidden=6).eval()
 
 
 def test_the_summary_is_class_token_and_pooled_features(network, images):
@@ -53,7 +54,9 @@ def test_without_labels_maps_are_of_the_teachers_classes(network, images):
 def test_the_teachers_weights_are_seeded_and_nothing_else_is_drawn():
     """Breaks when two trainings of one seed begin differently, or making a network moves torch's own generator."""
     before = torch.get_rng_state()
-    one, same, other = (TaughtNetwork(build(NAME, 4), 0, seed).state_dict()["teacher.0.weight"] for seed in (1, 1, 2))
+    one, same, other = (
+        TeacherStudentNetwork(build(NAME, 4), 0, seed).state_dict()["teacher.0.weight"] for seed in (1, 1, 2)
+    )
     assert one.equal(same)
     assert not one.equal(other)
     assert torch.get_rng_state().equal(before)
@@ -63,7 +66,7 @@ def test_a_student_of_a_class_tokens_network_begins_afresh(images):
     """Breaks when weights that were learned on the class token are taken for weights over the patches."""
     features = build(NAME, 4).features
     published = ClassTokenNetwork(features, 96, 4)
-    one, same = (TaughtNetwork(published, 0, seed=1).eval() for _ in range(2))
+    one, same = (TeacherStudentNetwork(published, 0, seed=1).eval() for _ in range(2))
     assert one.classifier.weight.equal(same.classifier.weight)
     assert not one.classifier.weight.equal(published.classifier.weight)
     with torch.inference_mode():
@@ -73,4 +76,4 @@ def test_a_student_of_a_class_tokens_network_begins_afresh(images):
 def test_a_network_without_class_token_is_refused():
     """Breaks when the first column of a feature map is taken for a class token."""
     with pytest.raises(ValueError, match="smallnet has no class token"):
-        TaughtNetwork(build("smallnet", 4), 0)
+        TeacherStudentNetwork(build("smallnet", 4), 0)

@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 import torch
 
-from stages.vision.backbones import MapsItself, TwoBranchNetwork, build, label_maps
-from stages.vision.backbones.networks import LocalizerNetwork, conv_head
-from stages.vision.backbones.two_branches import erase
-from stages.vision.models import CARD, WEIGHTS, classifier_network, to_blobs
-from stages.vision.tensor_maps import min_max
+from stages.plain_cam.two_branches import TwoBranchNetwork, erase
+from stages.vision.backbones.build import build
+from stages.vision.backbones.label_maps import label_maps
+from stages.vision.backbones.networks import LocalizerNetwork, MapsItself, conv_head
+from stages.vision.model_card import CARD, WEIGHTS
+from stages.vision.models import plain_network, to_blobs
+from stages.vision.tensor_normalisation import min_max
 
 LABELS = torch.tensor([0, 2])
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -113,7 +115,7 @@ def test_the_artifact_is_built_again():
     network = two_branches(threshold=0.3)
     card = {"backbone": "smallnet", "num_classes": 3, "acol_threshold": network.threshold}
     blobs = to_blobs(network, card)
-    again = classifier_network(json.loads(blobs[CARD]), blobs[WEIGHTS])
+    again = plain_network(json.loads(blobs[CARD]), blobs[WEIGHTS])
     assert isinstance(again, MapsItself)
     with torch.inference_mode():
         torch.testing.assert_close(again.class_maps(IMAGES, LABELS)[1], network.class_maps(IMAGES, LABELS)[1])

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torchvision
 
-from stages.vision.backbones import build
+from stages.vision.backbones.build import build
 from stages.vision.backbones.inception import _Mixed6aStride1, _Rescale
 from tests.stages.vision.backbones.made import meta_network
 

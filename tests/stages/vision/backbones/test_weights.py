@@ -6,7 +6,9 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from stages.vision.backbones import Loaded, WeightsError, build, load_state, load_weights, weights_hash
+from stages.vision.backbones.build import build
+from stages.vision.backbones.sources import WeightsError
+from stages.vision.backbones.weights import Loaded, load_state, load_weights, weights_hash
 from tests.stages.vision.backbones.made import meta_network
 
 NAME = "mobilenet_v2"

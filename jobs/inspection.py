@@ -1,0 +1,81 @@
+"""The commands `plan`, `status` and `verify`: where a run stands. None of them computes or writes anything."""
+
+import click
+import structlog
+
+from jobs import output
+from jobs.options import set_option, target_argument
+from jobs.run_state import get_state, plan_row, training_progress
+from jobs.target import Target, open_target
+from pipeline.planning.plan import PlannedStage, Planner, make_plan
+from pipeline.running import timeline
+from pipeline.running.timeline import StageTime
+
+_LOG = structlog.get_logger("weakbox")
+
+
+@click.command()
+@target_argument
+@set_option
+@click.option("--json", "json_file", metavar="FILE", help="Write the plan as JSON; - is stdout.")
+def plan(target: str, changes: tuple[str, ...], json_file: str | None) -> None:
+    """Say for each stage whether it is done or to run, why, and how many shards. Computes nothing."""
+    opened = open_target(target, changes)
+    planner = Planner(opened.store)
+    rows = [plan_row(stage) for stage in planner.plan_all(opened.stages).values()]
+    for listed in planner.listings:
+        _LOG.info("data set listed", stage=listed.stage, images=listed.images, seconds=round(listed.seconds, 1))
+    if json_file:
+        output.write_json(json_file, rows)
+        return
+    shown = [["?" if value is None else value for value in row.values()] for row in rows]
+    output.table(("stage", "kind", "state", "shards to run", "shards", "why"), shown)
+
+
+@click.command()
+@target_argument
+@set_option
+def status(target: str, changes: tuple[str, ...]) -> None:
+    """Show how far each stage is, when it ran, what its workers' time went into, and how the last run ended.
+
+    The bottleneck is the phase (read, decode, forward, post, write) that took most of the workers' time; idle is the
+    share that they waited for work. The data set is not looked at: plan does that.
+    """
+    opened = open_target(target, changes)
+    times = timeline.read(opened.store)
+    planned = make_plan(opened.stages, opened.store, "never")
+    names = ("stage", "shards", "rows", "quarantined", "started", "seconds", "worker seconds", "bottleneck")
+    output.table(names, [_status_row(opened, stage, times.get(stage.name)) for stage in planned.values()])
+    last = get_state(opened.store)
+    if last:
+        click.echo(f"last run: {last['state']}" + (f": {last['error']}" if last.get("error") else ""))
+
+
+@click.command()
+@target_argument
+@set_option
+def verify(target: str, changes: tuple[str, ...]) -> None:
+    """Check every committed file of the run against its manifest: presence, checksum, rows, schema, unique ids."""
+    from pipeline.upkeep.verify import verify as verify_store
+
+    opened = open_target(target, changes)
+    found = verify_store(opened.store, opened.stages)
+    for line in found.damage:
+        click.echo(line, err=True)
+    click.echo(f"{found.stages} stages, {found.files} files, {found.rows} rows checked: {len(found.damage)} damaged")
+    if found.damage:
+        raise click.exceptions.Exit(1)
+
+
+def _status_row(opened: Target, stage: PlannedStage, time: StageTime | None) -> list[object]:
+    done = list(stage.done.values())
+    return [
+        stage.name,
+        f"{len(done)}/{len(stage.shards) if stage.known else '?'}",
+        sum(entry.ok for entry in done),
+        sum(entry.quarantined for entry in done),
+        time["started"] if time else "",
+        output.short(time["seconds"] if time else None),
+        f"{sum(entry.seconds for entry in done):.1f}",
+        timeline.bottleneck(done) or training_progress(opened.store, stage),
+    ]

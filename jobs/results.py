@@ -1,0 +1,124 @@
+"""The commands `metrics`, `report` and `export`: what a finished run found. They need no data set."""
+
+import os
+from collections.abc import Mapping
+
+import click
+
+from jobs import output
+from jobs.execution import execute, publish_report
+from jobs.options import set_option, target_argument
+from jobs.target import Target, open_target
+from pipeline.base.errors import UsageError
+from pipeline.base.json_types import Json
+from pipeline.base.suggestions import nearest
+from pipeline.config.run_config import make_stage
+from pipeline.running.run import RunOptions
+from stages import catalog
+
+
+@click.command()
+@target_argument
+@set_option
+@click.option("--json", "json_file", metavar="FILE", help="Write all rows as JSON; - is stdout.")
+@click.option("--split", help="Only this split.")
+@click.option(
+    "--show",
+    type=click.Choice(("metrics", "groups", "comparisons")),
+    default="metrics",
+    show_default=True,
+    help="The metrics; the same by class and by object size; or every two methods against each other (paired test).",
+)
+def metrics(target: str, changes: tuple[str, ...], json_file: str | None, split: str | None, show: str) -> None:
+    """Show the metrics of a finished run: every number with protocol, threshold and how that was chosen."""
+    opened = open_target(target, changes)
+    rows = [row for row in metric_rows(opened, show) if split in (None, row["split"])]
+    if json_file:
+        output.write_json(json_file, rows)
+    elif show == "metrics":
+        output.metrics_table(rows)
+    else:
+        output.table(list(rows[0]) if rows else (), [[output.short(value) for value in row.values()] for row in rows])
+
+
+@click.command()
+@target_argument
+@set_option
+@click.option("--out", metavar="FILE", help="Copy the report there.")
+def report(target: str, changes: tuple[str, ...], out: str | None) -> None:
+    """Make the HTML report of a finished run and print where it is."""
+    opened = open_target(target, changes)
+    name = _stage_of_kind(opened, "report")
+    execute(opened, None, True, RunOptions(only=name, max_quarantined=1.0, listing="never"))
+    path = publish_report(opened)
+    if out:
+        _copy_blobs(opened, name, {"report.html": out})
+    click.echo(out or path)
+
+
+@click.command()
+@target_argument
+@set_option
+@click.option("--format", "form", default="coco", show_default=True, help="Format of the data set.")
+@click.option("--labels", metavar="STAGE", help="Export the pseudo labels of this stage.")
+@click.option("--predictions", metavar="STAGE", help="Export the predictions of this stage.")
+@click.option("--out", required=True, metavar="FOLDER", help="Where the files go.")
+def export(
+    target: str, changes: tuple[str, ...], form: str, labels: str | None, predictions: str | None, out: str
+) -> None:
+    """Write pseudo labels or predictions as a data set that other tools read."""
+    opened = open_target(target, changes)
+    name = _export_stage(opened, form, labels, predictions)
+    execute(opened, None, True, RunOptions(only=name, max_quarantined=1.0, listing="never"))
+    for path in _copy_blobs(opened, name, out):
+        click.echo(path)
+
+
+def metric_rows(target: Target, table: str = "metrics") -> list[dict[str, Json]]:
+    """A table of the run's evaluate stages; undefined values are None. Raises UsageError when none is complete."""
+    rows: list[dict[str, Json]] = []
+    complete_stages = 0
+    for name, stage in target.stages.items():
+        complete = target.store.newest_set(name) if "metrics" in stage.outputs else None
+        for done in complete.dones.values() if complete else ():
+            rows += target.store.table(done, table).to_pylist()
+            complete_stages += 1
+    if not complete_stages:
+        raise UsageError(f"{target.config.run_root}: no evaluate stage is complete; run it first")
+    return [output.finite(row) for row in rows]
+
+
+def _stage_of_kind(target: Target, kind: str) -> str:
+    """The name of the run's stage of this kind. Raises UsageError when the config has none."""
+    for name, stage in target.stages.items():
+        if stage.kind == kind:
+            return name
+    raise UsageError(f"the config has no {kind} stage")
+
+
+def _export_stage(target: Target, form: str, labels: str | None, predictions: str | None) -> str:
+    """Add an export stage to the run's stages (or use the config's own); returns its name."""
+    if labels is None and predictions is None:
+        return _stage_of_kind(target, "export")
+    for source in filter(None, (labels, predictions)):
+        if source not in target.stages:
+            raise UsageError(f"there is no stage {source!r}{nearest(source, target.stages)}")
+    name = f"export_{form}_{labels or predictions}"
+    stage = make_stage(name, "export", {"labels": labels, "predictions": predictions, "format": form}, catalog)
+    stage.check()
+    target.stages[name] = stage
+    return name
+
+
+def _copy_blobs(target: Target, name: str, out: str | Mapping[str, str]) -> list[str]:
+    """Copy the blobs of a stage's newest result into a folder, or to named files. Returns the paths."""
+    complete = target.store.newest_set(name)
+    written = []
+    for done in complete.dones.values() if complete else ():
+        for blob in done.blobs:
+            path = os.path.join(out, blob) if isinstance(out, str) else out[blob]
+            os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(target.store.blob(done, blob))
+            written.append(path)
+    return written

@@ -1,0 +1,7 @@
+"""The type of what JSON can say."""
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+"""A JSON-like value; tuples count as lists."""

@@ -1,0 +1,149 @@
+"""Stage parameters: frozen dataclasses whose fields say what they mean and whether they change results.
+
+Three kinds of fields: *numeric* ones change results and are hashed into the recipe; *resource* ones (prefetch,
+batch size where it does not matter) never are; *inputs* name the stages that are read.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Collection, Iterator, Mapping
+from functools import cache
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, TypeVar
+
+from pipeline.base.json_types import Json
+
+T = TypeVar("T")
+
+_RESOURCE = "resource"
+_CHOICES = "choices"
+_AT_LEAST = "at_least"
+_INPUT = "input"
+_HELP = "help"
+
+
+class Parameters(Protocol):
+    """A dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+
+def option(
+    default: T,
+    help: str,
+    *,
+    resource: bool = False,
+    choices: Collection[str] | None = None,
+    at_least: float | None = None,
+) -> T:
+    """A parameter with a default.
+
+    resource: it does not change results and is not hashed. choices: the texts that it (or each of a tuple) may be; a
+    Literal type says the same. at_least: the smallest number that it may be. None is always allowed where it is the
+    default.
+    """
+    metadata = {_HELP: help, _RESOURCE: resource, _CHOICES: choices, _AT_LEAST: at_least}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def reads(table: str, default: T, help: str) -> T:
+    """A parameter that names the stage, or the tuple of stages, whose `table` (or "model") is read; None: not read."""
+    return dataclasses.field(default=default, metadata={_HELP: help, _INPUT: table})
+
+
+def input_tables(params_type: type[Parameters]) -> dict[str, str]:
+    """The input fields of a parameter class: field name -> table that is read."""
+    return {f.name: f.metadata[_INPUT] for f in dataclasses.fields(params_type) if _INPUT in f.metadata}
+
+
+def input_names(params: Parameters) -> dict[str, tuple[str, ...]]:
+    """The stages that `params` names: field name -> stage names."""
+    names = {slot: getattr(params, slot) for slot in input_tables(type(params))}
+    return {
+        slot: () if value is None else (value,) if isinstance(value, str) else tuple(value)
+        for slot, value in names.items()
+    }
+
+
+def upstream_names(params: Parameters) -> set[str]:
+    """The names of all stages that `params` names."""
+    return {name for names in input_names(params).values() for name in names}
+
+
+@cache
+def choices_of(params_type: type[Parameters]) -> Mapping[str, tuple[str, ...]]:
+    """The texts that each parameter may be, by its Literal type or its `choices`; parameters without any are absent."""
+    hints = typing.get_type_hints(params_type)
+    found = {}
+    for field in dataclasses.fields(params_type):
+        declared = field.metadata.get(_CHOICES)
+        texts = tuple(_literals(hints[field.name])) if declared is None else tuple(declared)
+        if texts:
+            found[field.name] = texts
+    return found
+
+
+def _literals(hint: object) -> Iterator[str]:
+    """The texts of a Literal, also inside a union or a tuple."""
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        yield from typing.get_args(hint)
+    elif origin in (typing.Union, types.UnionType, tuple):
+        for part in typing.get_args(hint):
+            yield from _literals(part)
+
+
+def mistake(params: Parameters) -> str | None:
+    """What is wrong with the first parameter outside its choices or below its minimum, in words; None if none is."""
+    choices = choices_of(type(params))
+    for field in dataclasses.fields(params):
+        value, least = getattr(params, field.name), field.metadata.get(_AT_LEAST)
+        if value is None:
+            continue
+        for part in value if isinstance(value, tuple) else (value,):
+            if field.name in choices and part not in choices[field.name]:
+                return not_a_choice(field.name, choices[field.name], part)
+        if least is not None and not value >= least:  # NaN is not
+            return f"{field.name} must be at least {least:g}, not {value:g}"
+    return None
+
+
+def not_a_choice(name: str, choices: Collection[str], value: object) -> str:
+    """The words for a value that is none of its choices."""
+    return f"{name} must be one of {', '.join(choices)}, not {value!r}"
+
+
+def numeric(params: Parameters) -> dict[str, Json]:
+    """The parameters that change results, as a JSON-like dictionary.
+
+    One that is null by default and left so is not in it: a parameter that a new version adds makes no old result stale.
+    """
+    values = {
+        f.name: getattr(params, f.name)
+        for f in dataclasses.fields(params)
+        if _INPUT not in f.metadata and not f.metadata.get(_RESOURCE, False)
+    }
+    left = {f.name for f in dataclasses.fields(params) if f.default is None}
+    return {name: value for name, value in values.items() if value is not None or name not in left}
+
+
+class Described(NamedTuple):
+    """One parameter, for help texts and the documentation. kind: input, resource or numeric."""
+
+    name: str
+    default: str
+    kind: Literal["input", "resource", "numeric"]
+    help: str
+
+
+def describe(params_type: type[Parameters]) -> list[Described]:
+    """Every parameter of a class, in order."""
+    found = []
+    for field in dataclasses.fields(params_type):
+        said = field.metadata
+        kind: Literal["input", "resource", "numeric"] = (
+            "input" if _INPUT in said else "resource" if said.get(_RESOURCE) else "numeric"
+        )
+        default = "" if field.default is dataclasses.MISSING else repr(field.default)
+        found.append(Described(field.name, default, kind, said.get(_HELP, "")))
+    return found

@@ -1,0 +1,96 @@
+"""What a worker may use of the world, wherever it runs."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.store.records import Done
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Context(Protocol):
+    """Reading committed results and image bytes, a device, scratch space."""
+
+    @property
+    def device(self) -> str:
+        """Cpu or cuda."""
+
+    @property
+    def threads(self) -> int:
+        """How many threads it may use."""
+
+    def timed(self, phase: str) -> AbstractContextManager[None]:
+        """Charge the time inside to a phase, `decode` or `forward`. Reading charges itself, the rest is `post`."""
+
+    @property
+    def scratch(self) -> str:
+        """A private folder that goes with the process."""
+
+    def table(
+        self, done: Done, table: str, columns: Sequence[str] | None = None, filters: pc.Expression | None = None
+    ) -> pa.Table:
+        """Read one table of a committed result, optionally only some columns or rows (a pyarrow expression)."""
+
+    def blob(self, done: Done, name: str) -> bytes:
+        """Read one blob of a committed result; its checksum is verified."""
+
+    def read(self, uri: str, offset: int | None = None, length: int | None = None) -> bytes:
+        """Read the bytes of an image. Storage errors are retried, then raised; they are never quarantined."""
+
+
+class Running(TypedDict):
+    """The running epoch of a checkpoint: sums of its losses, steps and images so far, and the number of ranks."""
+
+    total: float
+    further: float
+    steps: int
+    images: int
+    ranks: int
+
+
+class StepState(TypedDict):
+    """State dicts of one optimizer and its schedule."""
+
+    optimizer: dict[str, Any]
+    schedule: dict[str, Any]
+
+
+class Checkpoint(StepState):
+    """The state of a training: tensors and plain values.
+
+    network: its state dict. further: of the steps besides the first. log: [epoch, loss, images, learning rate] of each
+    finished epoch. points: (step, seconds since 1970, curve, value) since the checkpoint before.
+    """
+
+    network: Mapping[str, "torch.Tensor"]
+    further: list[StepState]
+    log: list[list[float]]
+    running: Running
+    points: list[tuple[int, float, str, float]]
+
+
+class TrainContext(Context, Protocol):
+    """What a training stage may use besides: its place among the workers, checkpoints, progress."""
+
+    @property
+    def rank(self) -> int:
+        """This worker's number; rank 0 writes."""
+
+    @property
+    def world_size(self) -> int:
+        """How many workers there are."""
+
+    @property
+    def save_seconds(self) -> float:
+        """Time between two checkpoints inside an epoch."""
+
+    def load(self) -> Checkpoint | None:
+        """The newest checkpoint of this shard, or None."""
+
+    def save(self, state: Checkpoint, progress: Mapping[str, float]) -> None:
+        """Checkpoint `state` (a barrier for all ranks) and report progress."""

@@ -1,0 +1,152 @@
+"""The contract between a stage and whatever runs it.
+
+A stage says what it reads, plans its shards (small descriptions, no data), and makes workers. A worker sets up once
+(a model on its device) and turns one shard into one result: tables, blobs and quarantined rows. The same input gives
+the same result, in whichever process and whichever order shards are computed.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Generic, Protocol, TypeVar
+
+from pipeline.base.errors import UsageError
+from pipeline.base.json_types import Json
+from pipeline.base.params import Parameters, mistake
+from pipeline.contract.context import Context, TrainContext
+from pipeline.store.records import Inputs, Shard, ShardRef, ShardResult, Task, Upstream, shard_key
+from pipeline.store.store import Store
+
+P = TypeVar("P", bound=Parameters, covariant=True)
+
+
+class Worker(Protocol):
+    """Set up once, then called shard after shard."""
+
+    def __call__(self, task: Task) -> ShardResult:
+        """Compute one shard."""
+
+
+class Stage(ABC, Generic[P]):
+    """One step of a run. Subclasses are small: what is read and written; the mathematics stands elsewhere.
+
+    Importing a stage's module must be quick: it names no library that computes. What does so is imported by `worker`.
+
+    Attributes: `kind` (name in the catalog), `version` (raise it whenever results change), `Params` (frozen
+    dataclass, see pipeline.base.params), `outputs` (tables written, the primary one first), `per_image` (rows in = rows
+    out + quarantined holds for the primary table), `light` (a whole-table step that needs no accelerator), `divisible`
+    (the images of a shard may be computed apart from each other: it reads their rows from the input `images`, and a
+    shard that kills its workers is divided until the image is found).
+    """
+
+    kind: str
+    version: ClassVar[int]
+    Params: type[Parameters]
+    outputs: ClassVar[tuple[str, ...]]
+    per_image: ClassVar[bool] = False
+    light: ClassVar[bool] = False
+    divisible: ClassVar[bool] = False
+
+    def __init__(self, name: str, params: P) -> None:
+        self.name = name
+        self.params = params
+
+    def ingredients(self) -> Mapping[str, Json]:
+        """What besides parameters and inputs changes results, e.g. the hash of a weights file."""
+        return {}
+
+    def check(self) -> None:
+        """Refuse bad parameters before anything runs. Raises UsageError with one line that names the parameter."""
+        if wrong := mistake(self.params):
+            raise UsageError(f"stage {self.name}: {wrong}")
+
+    @abstractmethod
+    def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
+        """The shards of this stage under a recipe id. O(shards): it reads no data and writes nothing.
+
+        Raises: UsageError for inputs that do not fit each other.
+        """
+
+    def prepare(self, recipe: str, shards: Sequence[Shard], store: Store) -> None:
+        """Called once by a run, never when a stage is planned, before the first shard is computed."""
+
+    @abstractmethod
+    def worker(self, context: Context) -> Worker:
+        """Set up a worker: load the model, choose the device."""
+
+
+class SourceStage(Stage[P]):
+    """A stage that reads a data set from outside of the run root: its shards come from a listing, not from inputs."""
+
+    @property
+    @abstractmethod
+    def relists(self) -> bool:
+        """Whether a run lists the data set again, or trusts the newest listing."""
+
+    def is_absent(self) -> bool:
+        """Whether the data set is not there, and `provide` would make it."""
+        return False
+
+    def provide(self) -> None:
+        """Make or unpack the data set where it is absent. Only a run calls it."""
+
+    @abstractmethod
+    def list_shards(self, recipe: str, store: Store) -> list[Shard]:
+        """List the data set: its shards, with what their workers read. Raises UsageError for a bad data set."""
+
+    @abstractmethod
+    def known_shards(self, recipe: str, store: Store) -> list[Shard] | None:
+        """The shards of the newest listing, for planning alone: without payloads; None: it was never listed."""
+
+    @abstractmethod
+    def keep_listing(self, recipe: str, shards: Sequence[Shard], store: Store) -> None:
+        """Remember what `list_shards` found, so that later runs plan the same shards. Only a run calls it."""
+
+    def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
+        """Sources are listed, not planned."""
+        raise TypeError(f"{self.kind} is a source: its shards come from a listing")
+
+
+class TrainStage(Stage[P]):
+    """A stage whose single shard is a training: run by the trainer on one or several workers."""
+
+    @abstractmethod
+    def fit(self, task: Task, context: TrainContext) -> ShardResult:
+        """Train on this rank, from the newest checkpoint if there is one. Rank 0's result is committed."""
+
+    def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
+        """One training, which reads everything."""
+        return whole(recipe, inputs)
+
+    def worker(self, context: Context) -> Worker:
+        """Training stages have no shard workers."""
+        raise TypeError(f"{self.kind} is trained by the trainer, not by a shard worker")
+
+
+AnyStage = Stage[Parameters]
+"""A stage of whichever parameters."""
+
+
+def one_to_one(recipe: str, upstream: Upstream, slot: str, *, extra: Inputs) -> list[Shard]:
+    """One shard for each shard of `upstream` (read as `slot`); every shard also reads all of `extra`."""
+    others = all_refs(extra)
+    return [
+        Shard(
+            key=shard_key(recipe, {slot: (ref,), **others}),
+            inputs={slot: (ref,), **others},
+            rows=shard.rows,
+            rows_from=slot,
+            labels=shard.labels,
+        )
+        for shard, ref in zip(upstream.shards, upstream.refs(), strict=True)
+    ]
+
+
+def whole(recipe: str, inputs: Inputs) -> list[Shard]:
+    """One shard that reads everything."""
+    refs = all_refs(inputs)
+    return [Shard(key=shard_key(recipe, refs), inputs=refs)]
+
+
+def all_refs(inputs: Inputs) -> dict[str, tuple[ShardRef, ...]]:
+    """References to all shards of all inputs, by slot."""
+    return {slot: tuple(ref for upstream in upstreams for ref in upstream.refs()) for slot, upstreams in inputs.items()}

@@ -1,0 +1,196 @@
+"""Training on Ray Train: any number of workers, the same checkpoints in the store as without Ray.
+
+Ray Train starts, watches and restarts the workers; it is given no checkpoints. Its own resuming rewrites a snapshot in
+place, deletes checkpoints that a second run on the same root may be about to load, and refuses another Ray version: a
+kill at the wrong moment would end a training for good. Rank 0 commits the model to the store itself, so a driver that
+dies afterwards loses nothing.
+"""
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.fs as pafs
+import ray.train
+import structlog
+import torch
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer, get_device
+
+from pipeline.base.errors import StageFailed, UsageError, WeakboxError
+from pipeline.base.params import Parameters
+from pipeline.base.stop_signal import StopSignal
+from pipeline.contract.context import Checkpoint
+from pipeline.contract.resources import StageResources
+from pipeline.contract.stage import TrainStage
+from pipeline.store.layout import RAY_TRAIN, RecipeFolder
+from pipeline.store.records import Done, Task
+from pipeline.store.store import Store
+from pipeline.training.checkpoint import dump_checkpoint, load_checkpoint, read_checkpoint, show_curves
+from pipeline.worker.device import set_threads
+from pipeline.worker.local_context import LocalContext
+
+_LOG = structlog.get_logger("weakbox.train")
+_FAILURES = 3
+_PROGRESS_SECONDS = 2.0
+_JOB = "job"
+
+
+@dataclass(frozen=True)
+class _TrainingJob:
+    """What each worker computes, and with what."""
+
+    stage: TrainStage[Parameters]
+    recipe: str
+    task: Task
+    store: Store
+    threads: int
+    save_minutes: float
+
+
+class RayTrainContext(LocalContext):
+    """The TrainContext of one Ray Train worker. folder, key: of the training that it computes."""
+
+    def __init__(self, store: Store, threads: int, folder: RecipeFolder, key: str, save_minutes: float) -> None:
+        super().__init__(store, device=get_device().type, threads=threads)
+        train = ray.train.get_context()
+        self.rank = train.get_world_rank()
+        self.world_size = train.get_world_size()
+        self.save_seconds = 60 * save_minutes
+        self._folder, self._key = folder, key
+
+    def load(self) -> Checkpoint | None:
+        """The newest checkpoint, or None. Rank 0 reads it for all: a second run may replace it at any moment."""
+        data = [read_checkpoint(self.store, self._folder.checkpoint(self._key)) if self.rank == 0 else None]
+        if self.world_size > 1:
+            torch.distributed.broadcast_object_list(data, src=0)
+        state = None if data[0] is None else load_checkpoint(data[0])
+        if self.rank == 0:
+            show_curves(self, self._folder.curves(self._key), state)
+            self.store.files.put(self._folder.begun(self._key), b"")
+        return state
+
+    def save(self, state: Checkpoint, progress: Mapping[str, float]) -> None:
+        """Rank 0 replaces the checkpoint; then report to Ray Train, which is a barrier for all ranks."""
+        if self.rank == 0:
+            self.store.files.put(self._folder.checkpoint(self._key), dump_checkpoint(state))
+            show_curves(self, self._folder.curves(self._key), state)
+            self.store.files.put(self._folder.progress(self._key), json.dumps(dict(progress)).encode())
+        ray.train.report(dict(progress))
+
+
+def fit_on_ray(
+    stage: TrainStage[Parameters],
+    recipe: str,
+    task: Task,
+    store: Store,
+    resources: StageResources,
+    stop: StopSignal,
+) -> Done:
+    """Train one shard on Ray Train workers and return its manifest.
+
+    Raises:
+        StageFailed: the training failed for good; the line holds the cause.
+        Stopped: a checkpoint was made after the stop signal, or no worker had begun.
+    """
+    filesystem, base, local = store.files.filesystem
+    folder, key = RecipeFolder(stage.name, recipe), task.shard.key
+    job = _TrainingJob(stage, recipe, task, store, max(1, int(resources.cpus)), resources.save_minutes)
+    trainer = TorchTrainer(
+        _train_worker,
+        train_loop_config={_JOB: job},
+        scaling_config=scaling(resources),
+        run_config=RunConfig(
+            name=f"{key}-{uuid.uuid4().hex[:8]}",  # its own: Ray Train is not to resume anything
+            storage_path=f"{base}/{folder.area(RAY_TRAIN)}",
+            storage_filesystem=None if local else pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)),
+            failure_config=FailureConfig(max_failures=_FAILURES),
+        ),
+    )
+    for path in (folder.refused(key), folder.begun(key)):
+        store.files.remove(path)
+    _fit(trainer, folder, key, store, stop)
+    done = store.done(stage.name, recipe, [key])
+    if key not in done:
+        raise _refusal(store, folder.refused(key), stage.name)
+    return done[key]
+
+
+def scaling(resources: StageResources) -> ScalingConfig:
+    """What Ray Train is asked for: so many workers, each with its CPUs, GPUs (a fraction or several) and the rest."""
+    asked: dict[str, Any] = {"num_workers": resources.actors or 1, "use_gpu": resources.gpus > 0}
+    if resources.labels:
+        asked["label_selector"] = dict(resources.labels)
+    return ScalingConfig(resources_per_worker={"CPU": resources.cpus, **resources.needs()}, **asked)
+
+
+def _train_worker(config: dict[str, _TrainingJob]) -> None:
+    started, job = time.perf_counter(), config[_JOB]
+    stage, recipe, task, store = job.stage, job.recipe, job.task, job.store
+    set_threads(job.threads)
+    folder, key = RecipeFolder(stage.name, recipe), task.shard.key
+    context = RayTrainContext(store, job.threads, folder, key, job.save_minutes)
+    try:
+        result = stage.fit(task, context)
+    except WeakboxError as error:  # trying again cannot mend it, so Ray must not see a failure
+        store.files.put(folder.refused(key), json.dumps([error.exit_code, str(error)]).encode())
+        return
+    if context.rank == 0:
+        store.commit(stage.name, recipe, key, result, seconds=time.perf_counter() - started)
+
+
+def _fit(trainer: TorchTrainer, folder: RecipeFolder, key: str, store: Store, stop: StopSignal) -> None:
+    """Run the training in a thread and log each checkpoint that its workers, other processes, report.
+
+    In the main thread, fit() would take over Ctrl-C for good, and end the command with exit code 0.
+    """
+    failed: list[Exception] = []
+    stage, path = folder.stage, folder.progress(key)
+
+    def run() -> None:
+        try:
+            trainer.fit()
+        except Exception as error:
+            failed.append(error)
+
+    said = store.files.get_many([path]).get(path)
+    fitting = threading.Thread(target=run, daemon=True)
+    fitting.start()
+    while fitting.is_alive():
+        fitting.join(_PROGRESS_SECONDS)
+        now = store.files.get_many([path]).get(path)
+        if now is not None and now != said:
+            said = now
+            progress = json.loads(now)
+            _LOG.info("training", stage=stage, **progress)
+            if progress["epoch"] < progress["epochs"]:
+                stop.check()
+        if stop.requested and not store.files.exists(folder.begun(key)):
+            stop.check()  # it waits for machines, or its workers start: there is nothing to be kept
+    if failed:
+        raise _cause(failed[0], stage) from failed[0]
+
+
+def _refusal(store: Store, path: str, stage: str) -> WeakboxError:
+    """Why a worker gave up, as it wrote it down."""
+    said = store.files.get_many([path]).get(path)
+    if said is None:
+        return StageFailed(f"{stage}: the training ended without a model")
+    code, message = json.loads(said)
+    return UsageError(message) if code == UsageError.exit_code else StageFailed(message)
+
+
+def _cause(error: Exception, stage: str) -> WeakboxError:
+    failures = list(getattr(error, "worker_failures", {}).values())
+    cause: BaseException = failures[0] if failures else error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    cause = getattr(cause, "cause", cause)
+    if isinstance(cause, WeakboxError):
+        return cause
+    lines = str(cause).strip().splitlines() or [""]
+    return StageFailed(f"{stage}: training failed: {type(cause).__name__}: {lines[-1]}")

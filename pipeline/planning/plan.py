@@ -1,0 +1,148 @@
+"""Planning: the shards of each stage, which of them are done, and why the rest is not."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from pipeline.base.params import Parameters
+from pipeline.contract.stage import AnyStage, SourceStage
+from pipeline.planning.graph import topological
+from pipeline.planning.reasons import why_to_run
+from pipeline.planning.walk import Walk
+from pipeline.store.records import Done, Recipe, Shard, ShardRef, Task, Upstream
+from pipeline.store.store import Store
+
+Listing = Literal["never", "wanted", "needed"]
+"""When the data set is listed. never: its newest listing is all that is looked at. wanted: where the config wants it
+(`rescan`) or it was never listed, and the data set is there. needed: as wanted, an absent data set is made first, and
+shards to be computed get what their workers read."""
+
+AFTER_LISTING = "known once the data set is listed"
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """One stage with its recipe, shards, what is committed of them, and why the rest is to run.
+
+    known: False where the shards cannot be known, because the data set was never listed; there are none then.
+    """
+
+    stage: AnyStage
+    upstream: Upstream
+    done: Mapping[str, Done]
+    why: str = ""
+    known: bool = True
+
+    @property
+    def name(self) -> str:
+        """The stage's name in the run."""
+        return self.stage.name
+
+    @property
+    def recipe(self) -> Recipe:
+        """What its results depend on."""
+        return self.upstream.recipe
+
+    @property
+    def shards(self) -> Sequence[Shard]:
+        """All its shards, in plan order."""
+        return self.upstream.shards
+
+    @property
+    def missing(self) -> list[Shard]:
+        """Shards that are not committed, in plan order."""
+        return [shard for shard in self.shards if shard.key not in self.done]
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of all shards."""
+        return [shard.key for shard in self.shards]
+
+
+class Listed(NamedTuple):
+    """A listing of the data set: so many images, which took so long."""
+
+    stage: str
+    images: int
+    seconds: float
+
+
+class Planner:
+    """Plans stages one after the other. Reads manifests, lists the data set once at the most, and writes nothing.
+
+    listings: what was listed so far.
+    """
+
+    def __init__(self, store: Store, listing: Listing = "wanted") -> None:
+        self.walk = Walk()
+        self.listings: list[Listed] = []
+        self._store = store
+        self._listing = listing
+        self._unknown: set[str] = set()
+
+    def plan_all(self, stages: Mapping[str, AnyStage]) -> dict[str, PlannedStage]:
+        """Plan every stage in topological order. Raises UsageError as `topological` and `plan` do."""
+        return {name: self.plan(stages[name]) for name in topological(stages)}
+
+    def plan(self, stage: AnyStage) -> PlannedStage:
+        """Plan a stage on the stages passed so far, and pass it. Raises UsageError for inputs that do not fit."""
+        recipe = self.walk.recipe(stage)
+        shards = self._shards(stage, recipe)
+        upstream = self.walk.step(stage, recipe, shards or [])
+        if shards is None:
+            self._unknown.add(stage.name)
+            return PlannedStage(stage, upstream, {}, AFTER_LISTING, known=False)
+        return self.committed(stage, upstream)
+
+    def committed(self, stage: AnyStage, upstream: Upstream) -> PlannedStage:
+        """A planned stage with what is committed of it now."""
+        recipe, shards = upstream.recipe, upstream.shards
+        done = self._store.done(stage.name, recipe.id, [shard.key for shard in shards])
+        why = "" if len(done) == len(shards) else why_to_run(stage.name, recipe, shards, len(done), self._store)
+        return PlannedStage(stage, upstream, done, why)
+
+    def _shards(self, stage: AnyStage, recipe: Recipe) -> list[Shard] | None:
+        if isinstance(stage, SourceStage):
+            return self._source_shards(stage, recipe)
+        if any(upstream.name in self._unknown for ups in self.walk.inputs(stage).values() for upstream in ups):
+            return None
+        return self.walk.plan(stage, recipe)
+
+    def _source_shards(self, source: SourceStage[Parameters], recipe: Recipe) -> list[Shard] | None:
+        known = source.known_shards(recipe.id, self._store)
+        if self._listing == "never" or (known is not None and not self._relists(source, recipe, known)):
+            return known
+        if source.is_absent():
+            if self._listing == "wanted":
+                return known
+            source.provide()
+        started = time.monotonic()
+        shards = source.list_shards(recipe.id, self._store)
+        images = sum(shard.rows or 0 for shard in shards)
+        self.listings.append(Listed(source.name, images, time.monotonic() - started))
+        return shards
+
+    def _relists(self, source: SourceStage[Parameters], recipe: Recipe, known: Sequence[Shard]) -> bool:
+        """A trusted listing says nothing of the rows that workers read, so what is to be computed must be listed."""
+        if source.relists or self._listing == "wanted":
+            return source.relists
+        return len(self._store.done(source.name, recipe.id, [shard.key for shard in known])) < len(known)
+
+
+def make_plan(stages: Mapping[str, AnyStage], store: Store, listing: Listing = "wanted") -> dict[str, PlannedStage]:
+    """Plan every stage in topological order.
+
+    Raises:
+        UsageError: an input that does not exist, is of the wrong kind or does not fit, or a circle of stages.
+    """
+    return Planner(store, listing).plan_all(stages)
+
+
+def resolve(shard: Shard, committed: Mapping[str, Mapping[str, Done]]) -> Task:
+    """A shard with its inputs replaced by their manifests; `committed`: stage -> key -> Done."""
+    return Task(shard, {slot: tuple(_done(ref, committed) for ref in refs) for slot, refs in shard.inputs.items()})
+
+
+def _done(ref: ShardRef, committed: Mapping[str, Mapping[str, Done]]) -> Done:
+    return committed[ref.stage][ref.key]

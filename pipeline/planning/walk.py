@@ -1,0 +1,74 @@
+"""The one way through a run: from upstream to downstream, each stage on what was said of those that it reads.
+
+Planning, running, checking, forgetting and collecting garbage all walk so; they differ in what they say of a stage:
+its planned shards, those that it has just computed, those of its newest set, or none.
+"""
+
+import json
+from collections.abc import Sequence
+
+from pipeline.base.hashing import canonical
+from pipeline.base.params import input_names, numeric, upstream_names
+from pipeline.contract.stage import AnyStage
+from pipeline.store.records import CompleteSet, Inputs, Recipe, Shard, Upstream
+from pipeline.store.store import Store
+
+
+class Walk:
+    """What the stages passed so far look like to their downstream stages."""
+
+    def __init__(self) -> None:
+        self.passed: dict[str, Upstream] = {}
+
+    def has_inputs_of(self, stage: AnyStage) -> bool:
+        """Whether all stages that it reads were passed."""
+        return upstream_names(stage.params) <= self.passed.keys()
+
+    def inputs(self, stage: AnyStage) -> Inputs:
+        """The stages that it reads, by slot."""
+        names = input_names(stage.params)
+        return {slot: tuple(self.passed[source] for source in sources) for slot, sources in names.items()}
+
+    def recipe(self, stage: AnyStage) -> Recipe:
+        """What the stage's recipe is made of on these inputs."""
+        inputs = {slot: tuple((up.name, up.recipe.id) for up in ups) for slot, ups in self.inputs(stage).items() if ups}
+        params = json.loads(canonical(numeric(stage.params)))
+        return Recipe(stage.kind, stage.version, params, inputs, stage.ingredients())
+
+    def plan(self, stage: AnyStage, recipe: Recipe) -> list[Shard]:
+        """The stage's shards on these inputs."""
+        return stage.plan(recipe.id, self.inputs(stage))
+
+    def step(self, stage: AnyStage, recipe: Recipe, shards: Sequence[Shard]) -> Upstream:
+        """Pass a stage that looks so."""
+        self.passed[stage.name] = Upstream(stage.name, recipe, shards, self.inputs(stage))
+        return self.passed[stage.name]
+
+    def step_on_set(self, stage: AnyStage, complete: CompleteSet, store: Store) -> Upstream | None:
+        """Pass a stage that looks as its complete set says; None where the set's recipe was not kept."""
+        recipe = store.recipe(stage.name, complete.recipe)
+        if recipe is None:
+            return None
+        self.passed[stage.name] = Upstream(stage.name, recipe, complete.shards, ancestry(store, recipe))
+        return self.passed[stage.name]
+
+
+def ancestry(store: Store, recipe: Recipe) -> Inputs:
+    """The stages that a recipe reads as the store knows them, themselves with their inputs, all without shards."""
+    found: dict[tuple[str, str], Upstream] = {}
+
+    def read(made: Recipe) -> Inputs:
+        return {
+            slot: tuple(up for up in (upstream(*pair) for pair in pairs) if up is not None)
+            for slot, pairs in made.inputs.items()
+        }
+
+    def upstream(stage: str, recipe_id: str) -> Upstream | None:
+        if (stage, recipe_id) not in found:
+            made = store.recipe(stage, recipe_id)
+            if made is None:
+                return None
+            found[stage, recipe_id] = Upstream(stage, made, (), read(made))
+        return found[stage, recipe_id]
+
+    return read(recipe)

@@ -1,0 +1,33 @@
+"""The runner that needs no Ray: one shard after another in this process."""
+
+from pipeline.contract.runner import Job, OnDone
+from pipeline.contract.stage import TrainStage
+from pipeline.training.in_process import fit_in_process
+from pipeline.worker.device import pick_device, set_threads
+from pipeline.worker.local_context import LocalContext
+from pipeline.worker.shard_worker import ShardWorker
+
+
+class InProcessRunner:
+    """For tests, tiny data and bare machines."""
+
+    def __init__(self, threads: int = 1) -> None:
+        self._threads = threads
+
+    def run(self, job: Job, on_done: OnDone) -> None:
+        """Compute every task here."""
+        threads = max(1, int(job.resources.cpus)) if job.resources.cpus else self._threads
+        set_threads(threads)
+        context = LocalContext(job.store, device=pick_device(job.resources.gpus), threads=threads)
+        if isinstance(job.stage, TrainStage):
+            for task in job.tasks:
+                save_minutes = job.resources.save_minutes
+                on_done(fit_in_process(job.stage, job.recipe, task, context, job.stop, save_minutes))
+            return
+        worker = ShardWorker(job.stage, context)
+        for task in job.tasks:
+            job.stop.check()
+            on_done(worker.compute(job.recipe, task))
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,202 @@
+"""Running a plan: stage after stage, only what is missing, each stage's set committed when it is complete.
+
+Trainings that do not wait for each other run side by side where the runner can.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import structlog
+
+from pipeline.base.errors import Stopped, UsageError
+from pipeline.base.params import upstream_names
+from pipeline.base.stop_signal import StopSignal
+from pipeline.base.suggestions import nearest
+from pipeline.contract.resources import Resources
+from pipeline.contract.runner import Job, Runner, trains_side_by_side
+from pipeline.contract.stage import AnyStage, SourceStage, TrainStage
+from pipeline.planning.graph import training_groups
+from pipeline.planning.plan import Listing, PlannedStage, Planner, make_plan, resolve
+from pipeline.running import timeline
+from pipeline.running.parallel import in_threads
+from pipeline.running.progress import Progress
+from pipeline.store.records import CompleteSet, Done
+from pipeline.store.store import Store
+
+_LOG = structlog.get_logger("weakbox.run")
+_FEW = 10
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the user asked for besides the config.
+
+    only: run this stage alone, on the newest complete sets of those that it reads. force: compute these stages again.
+    listing: when the data set is listed; "never" for a stage that shows what an earlier run found.
+    """
+
+    only: str | None = None
+    force: tuple[str, ...] = ()
+    max_quarantined: float = 0.01
+    stop: StopSignal = field(default_factory=StopSignal)
+    listing: Listing = "needed"
+
+
+class Run:
+    """One pass over the stages of a run root."""
+
+    def __init__(
+        self,
+        stages: Mapping[str, AnyStage],
+        store: Store,
+        runner: Callable[[], Runner],
+        resources: Resources,
+        progress: Progress,
+        options: RunOptions,
+    ) -> None:
+        self._stages = stages
+        self._store = store
+        self._make_runner = runner
+        self._runner: Runner | None = None
+        self._resources = resources
+        self._progress = progress
+        self._options = options
+        self._planner = Planner(store, options.listing)
+        self._done: dict[str, Mapping[str, Done]] = {}
+        self._timeline = threading.Lock()
+        self.computed: dict[str, int] = {}
+
+    def execute(self) -> dict[str, int]:
+        """Run what is missing. Returns the number of shards computed for each stage that ran.
+
+        Raises:
+            UsageError, StageFailed, Stopped: see pipeline.base.errors.
+        """
+        for name in (*self._options.force, *filter(None, [self._options.only])):
+            if name not in self._stages:
+                raise UsageError(f"there is no stage {name!r}{nearest(name, self._stages)}")
+        groups = training_groups(self._stages)
+        if self._options.only is not None:
+            self._step_on_newest(self._stages[self._options.only])
+            groups = [(self._options.only,)]
+        try:
+            for group in groups:
+                self._run_group([self._plan(self._stages[name]) for name in group])
+        finally:
+            if self._runner is not None:
+                self._runner.close()
+        return self.computed
+
+    def _plan(self, stage: AnyStage) -> PlannedStage:
+        """Plan a stage on what this run has done so far; a forced one as if nothing of it were done."""
+        listings = len(self._planner.listings)
+        planned = self._planner.plan(stage)
+        for listed in self._planner.listings[listings:]:
+            _LOG.info("data set listed", stage=listed.stage, images=listed.images, seconds=round(listed.seconds, 1))
+            if isinstance(stage, SourceStage):
+                stage.keep_listing(planned.recipe.id, planned.shards, self._store)
+        if stage.name in self._options.force and planned.done:
+            self._store.forget(stage.name, planned.recipe.id, planned.keys)
+            planned = self._planner.committed(stage, planned.upstream)
+        return planned
+
+    def _run_group(self, group: Sequence[PlannedStage]) -> None:
+        """Run the stages of a group at once, if several train and the runner can.
+
+        Re-raises the first exception after all have finished.
+        """
+        several = sum(bool(planned.missing) for planned in group) > 1
+        if not several or not trains_side_by_side(self._opened()):
+            for planned in group:
+                self._run_stage(planned)
+            return
+        raised = in_threads([partial(self._run_beside_others, planned) for planned in group])
+        if raised:
+            raise raised[0]
+
+    def _run_beside_others(self, planned: PlannedStage) -> None:
+        """Run a stage; when it fails, say so at once, for the others may go on for hours."""
+        try:
+            self._run_stage(planned)
+        except Stopped:
+            raise
+        except Exception as error:
+            _LOG.error("failed; the others go on", stage=planned.name, error=str(error))
+            raise
+
+    def _run_stage(self, planned: PlannedStage) -> None:
+        """Compute what is missing of a stage, and declare it complete."""
+        self._options.stop.check()
+        done = dict(planned.done)
+        if planned.missing:
+            self._compute(planned, done)
+        self._store.commit_set(planned.name, planned.recipe.id, planned.shards, done)
+        self._done[planned.name] = done
+        self._check_quarantine(planned, done)
+
+    def _opened(self) -> Runner:
+        if self._runner is None:
+            self._runner = self._make_runner()
+        return self._runner
+
+    def _compute(self, planned: PlannedStage, done: dict[str, Done]) -> None:
+        stage, recipe = planned.stage, planned.recipe
+        shards = {"shards": len(planned.missing), "of": len(planned.shards)}
+        _LOG.info("stage starts", stage=stage.name, **shards, why=planned.why)
+        self._store.keep_recipe(stage.name, recipe)
+        stage.prepare(recipe.id, planned.shards, self._store)
+        resources = self._resources.of(stage.name, train=isinstance(stage, TrainStage), light=stage.light)
+        tasks = [resolve(shard, self._done) for shard in planned.missing]
+        runner, before = self._opened(), len(done)
+        with self._progress.stage(stage.name, len(planned.shards), before) as bar:
+
+            def on_done(entry: Done) -> None:
+                done[entry.key] = entry
+                bar.advance(entry.ok + entry.quarantined, entry.quarantined)
+                self._check_quarantine(planned, done)
+
+            job = Job(stage, recipe.id, tasks, self._store, resources, self._options.stop)
+            moment, clock = timeline.now(), time.monotonic()
+            try:
+                runner.run(job, on_done)
+            finally:
+                with self._timeline, contextlib.suppress(OSError):  # a full disk has its own error already
+                    timeline.record(self._store, stage.name, moment, time.monotonic() - clock, len(done) - before)
+        self.computed[stage.name] = len(planned.missing)
+
+    def _step_on_newest(self, stage: AnyStage) -> None:
+        """Let a stage read the newest complete sets of its inputs. Raises UsageError for one that has none."""
+        complete = {name: self._complete(stage, name) for name in sorted(upstream_names(stage.params))}
+        for name, found in complete.items():
+            if self._planner.walk.step_on_set(self._stages[name], found, self._store) is None:
+                raise UsageError(f"--only {stage.name}: how its input {name} was made was not kept; run it again")
+            self._done[name] = found.dones
+        if complete and self._options.listing != "never":
+            self._warn_of_stale(complete)
+
+    def _complete(self, reader: AnyStage, name: str) -> CompleteSet:
+        complete = self._store.newest_set(name)
+        if complete is None:
+            raise UsageError(f"--only {reader.name}: its input {name} was never completed; run it first")
+        return complete
+
+    def _warn_of_stale(self, complete: Mapping[str, CompleteSet]) -> None:
+        planned = make_plan(self._stages, self._store)
+        for name, found in complete.items():
+            if planned[name].recipe.id != found.recipe or set(planned[name].keys) != found.dones.keys():
+                _LOG.warning("stale input: the config or its data changed since it was made", stage=name)
+
+    def _check_quarantine(self, planned: PlannedStage, done: Mapping[str, Done]) -> None:
+        """Stop a stage that refuses too many images: an outage must not look like bad images."""
+        bad = sum(entry.quarantined for entry in done.values())
+        known = sum(shard.rows or 0 for shard in planned.shards)
+        total = known or sum(entry.ok + entry.quarantined for entry in done.values())
+        if bad > _FEW and bad > self._options.max_quarantined * total:
+            raise Stopped(
+                f"{planned.name}: {bad} of {total} images quarantined, more than max_quarantined ="
+                f" {self._options.max_quarantined:g}; see the quarantine table, then run again"
+            )

@@ -1,0 +1,233 @@
+"""One small module for local and remote paths: atomic creation, whole-object writes, retries. Nothing else opens files.
+
+Traps that it avoids: fsspec's local `pipe_file` opens the final name in place, and its mode "create" checks, then
+writes; an exception inside an open output stream commits a truncated object on S3; s3fs caches listings.
+"""
+
+import contextlib
+import os
+import random
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import IO, Any, NamedTuple, TypeVar
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+T = TypeVar("T")
+
+_NOT_WORTH_A_RETRY = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
+ATTEMPTS = 5
+_FIRST_WAIT, _LONGEST_WAIT = 0.2, 10.0
+"""Seconds, the first doubling with each attempt; jitter takes any part of them."""
+_STAGED = ".staged-"
+_TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
+"""What file systems call the time of the last write."""
+_REMOVED_AT_ONCE = 16
+
+
+class Listed(NamedTuple):
+    """A file as a listing shows it. modified: seconds since 1970 by the storage's clock; None where it does not say."""
+
+    path: str
+    bytes: int
+    modified: float | None
+
+    @property
+    def staged(self) -> bool:
+        """Whether it is the temporary file of a write that is going on or was killed."""
+        return self.path.rsplit("/", 1)[-1].startswith(_STAGED)
+
+
+def retrying(call: Callable[[], T]) -> T:
+    """Call, and call again after storage errors (timeouts, 5xx, throttling) with exponential backoff and jitter.
+
+    Raises: the last error after 5 attempts; errors that waiting cannot mend (missing, exists, no permission) at once.
+    """
+    for attempt in range(ATTEMPTS - 1):
+        try:
+            return call()
+        except Exception as error:
+            if not _worth_a_retry(error):
+                raise
+            time.sleep(random.uniform(0, min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt)))
+    return call()
+
+
+def _worth_a_retry(error: BaseException) -> bool:
+    no_space = isinstance(error, OSError) and error.errno == 28
+    return isinstance(error, (OSError, TimeoutError)) and not isinstance(error, _NOT_WORTH_A_RETRY) and not no_space
+
+
+def open_filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The file system of a URI (or local path) and the path inside it. Listings are never cached."""
+    options = {"use_listings_cache": False} if "://" in uri and not uri.startswith(("file://", "memory://")) else {}
+    fs, path = fsspec.core.url_to_fs(uri, **options)
+    return fs, path.rstrip("/")
+
+
+class Files:
+    """The objects below one root URI; all paths are relative to it and cannot climb out of it."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root if "://" in root else os.path.abspath(root)
+        self._fs, self._base = open_filesystem(self.root)
+        self._local = isinstance(self._fs, LocalFileSystem)
+
+    def __reduce__(self) -> tuple[type["Files"], tuple[str]]:
+        return (Files, (self.root,))
+
+    @property
+    def filesystem(self) -> tuple[fsspec.AbstractFileSystem, str, bool]:
+        """(file system, path of the root in it, whether it is this machine's disk), for libraries that want these."""
+        return self._fs, self._base, self._local
+
+    def full(self, path: str) -> str:
+        """The path inside the file system. Raises ValueError for a path that leaves the root."""
+        if path.startswith("/") or ".." in path.split("/"):
+            raise ValueError(f"path leaves the run root: {path!r}")
+        return f"{self._base}/{path}" if path else self._base
+
+    def get(self, path: str) -> bytes:
+        """The whole object. Raises FileNotFoundError."""
+        return bytes(retrying(lambda: self._fs.cat_file(self.full(path))))
+
+    def get_many(self, paths: Sequence[str]) -> dict[str, bytes]:
+        """All of `paths` that exist, path -> bytes; fetched concurrently where the file system can."""
+        if not paths:
+            return {}
+        if self._local:
+            found: dict[str, bytes] = {}
+            for path in paths:
+                with contextlib.suppress(FileNotFoundError):
+                    found[path] = self.get(path)
+            return found
+        full = {self.full(path): path for path in paths}
+        objects = retrying(lambda: self._cat(list(full)))
+        return {full[self._fs._strip_protocol(name)]: bytes(data) for name, data in objects.items()}
+
+    def _cat(self, paths: list[str]) -> dict[str, bytes]:
+        """Those that exist. fsspec's on_error="omit" would also omit those that a storage error hides."""
+        found = self._fs.cat(paths, on_error="return")
+        for error in found.values():
+            if isinstance(error, Exception) and not isinstance(error, FileNotFoundError):
+                raise error
+        return {path: data for path, data in found.items() if not isinstance(data, Exception)}
+
+    def open(self, path: str) -> IO[bytes]:
+        """A readable, seekable binary file."""
+        opened: IO[bytes] = retrying(lambda: self._fs.open(self.full(path), "rb"))
+        return opened
+
+    def exists(self, path: str) -> bool:
+        """Whether the object is there now."""
+        return bool(retrying(lambda: self._fs.exists(self.full(path))))
+
+    def size(self, path: str) -> int:
+        """Bytes of the object. Raises FileNotFoundError."""
+        return int(retrying(lambda: self._fs.info(self.full(path)))["size"])
+
+    def names(self, folder: str) -> list[str]:
+        """Sorted names directly below a folder; [] where it is missing. Not for data folders: manifests name data.
+
+        The temporary file of a write that was killed is no object and left out.
+        """
+        try:
+            entries = retrying(lambda: self._fs.ls(self.full(folder), detail=False, refresh=True))
+        except FileNotFoundError:
+            return []
+        names = (entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
+        return sorted(name for name in names if not name.startswith(_STAGED))
+
+    def listing(self, folder: str, depth: int | None = None) -> list[Listed]:
+        """All files below a folder, `depth` levels deep, sorted by path; [] where it is missing. For upkeep only."""
+        try:
+            found = retrying(lambda: self._fs.find(self.full(folder), maxdepth=depth, detail=True))
+        except FileNotFoundError:
+            return []
+        files = ((name, info) for name, info in sorted(found.items()) if info["type"] == "file")
+        return [Listed(self._below(name), int(info["size"]), _modified(info)) for name, info in files]
+
+    def now(self) -> float | None:
+        """What the storage's own clock says: the time that it gives an object written just now."""
+        path = f"{_STAGED}{uuid.uuid4().hex}"
+        self.put(path, b"?")
+        try:
+            return _modified(retrying(lambda: self._fs.info(self.full(path))))
+        finally:
+            self.remove(path)
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write an object under a name of its own; on return it is durable. A reader never sees half of it."""
+        if self._local:
+            with self._staged(path, data) as staged:
+                os.replace(staged, self.full(path))
+        else:
+            retrying(lambda: self._fs.pipe_file(self.full(path), data))
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        """Create an object unless it exists, in one atomic step. True for the one call that created it.
+
+        Locally: temporary file in the same folder, fsync, os.link, unlink. On object stores: one conditional PUT.
+        """
+        try:
+            if self._local:
+                with self._staged(path, data) as staged:
+                    os.link(staged, self.full(path))
+            else:
+                retrying(lambda: self._fs.pipe_file(self.full(path), data, mode="create"))
+        except FileExistsError:
+            return False
+        return True
+
+    def remove(self, path: str) -> None:
+        """Delete an object; one that is already gone is fine."""
+        with contextlib.suppress(FileNotFoundError):
+            retrying(lambda: self._fs.rm_file(self.full(path)))
+
+    def remove_many(self, paths: Sequence[str]) -> None:
+        """Delete objects, several at once. Not by a bulk request: those do not say what they failed to delete."""
+        with ThreadPoolExecutor(_REMOVED_AT_ONCE) as pool:
+            list(pool.map(self.remove, paths))
+
+    def remove_empty_folders(self, folder: str) -> None:
+        """Delete the folders that hold nothing, `folder` itself included. Object stores have none."""
+        if self._local:
+            for below, _, _ in os.walk(self.full(folder), topdown=False):
+                with contextlib.suppress(OSError):
+                    os.rmdir(below)
+
+    def remove_folder(self, path: str) -> None:
+        """Delete everything below a folder; one that is already gone is fine."""
+        with contextlib.suppress(FileNotFoundError):
+            retrying(lambda: self._fs.rm(self.full(path), recursive=True))
+
+    def _below(self, name: str) -> str:
+        """The path below the root of a name that the file system gives."""
+        return str(name).removeprefix(self._base).lstrip("/")
+
+    @contextlib.contextmanager
+    def _staged(self, path: str, data: bytes) -> Iterator[str]:
+        folder = os.path.dirname(self.full(path))
+        os.makedirs(folder, exist_ok=True)
+        handle, staged = tempfile.mkstemp(dir=folder, prefix=_STAGED)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            yield staged
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(staged)
+
+
+def _modified(info: Mapping[str, Any]) -> float | None:
+    said = next((info[name] for name in _TIMES if info.get(name) is not None), None)
+    if isinstance(said, str):
+        said = datetime.fromisoformat(said)
+    return said.timestamp() if isinstance(said, datetime) else said

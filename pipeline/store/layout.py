@@ -1,0 +1,153 @@
+"""Where everything lies below a run root: the one place that spells its paths, and reads them.
+
+layout.json                                       the version of what is written here
+config.json, status.json, timeline.json           the newest run: its config, how it ended, when each stage ran
+report.html                                       a copy of the newest report
+<stage>/newest.json                               which set a run completed last
+<stage>/<recipe>/recipe.json                      what the recipe is made of
+<stage>/<recipe>/parts/<key>-<attempt>.<table>.parquet    tables; garbage until a manifest names them
+<stage>/<recipe>/blobs/<key>-<attempt>/<name>     models, reports
+<stage>/<recipe>/done/<key>.json                  the manifest: the shard is complete
+<stage>/<recipe>/sets/<set>.json                  all manifests of a complete set of shards
+<stage>/<recipe>/listing.json, rows/              what a data set held when it was listed last, and rows by shard
+<stage>/<recipe>/train/<key>/                     the newest checkpoint of a training, and notes of its workers
+<stage>/<recipe>/progress/<key>.json              how far a training is
+<stage>/<recipe>/tensorboard/<key>/               its curves
+<stage>/<recipe>/ray_train/<key>-<attempt>/       Ray Train's own notes
+"""
+
+import re
+from typing import NamedTuple
+
+from pipeline.base.hashing import DIGITS
+
+VERSION = 2
+"""Rises when a program of the version before could no longer read what this one writes, or the other way round."""
+
+MARKER = "layout.json"
+CONFIG = "config.json"
+STATUS = "status.json"
+TIMELINE = "timeline.json"
+REPORT = "report.html"
+
+PARTS, BLOBS, MANIFESTS, SETS, ROWS = "parts", "blobs", "done", "sets", "rows"
+TRAININGS, PROGRESS, CURVES, RAY_TRAIN = "train", "progress", "tensorboard", "ray_train"
+RECIPE, LISTING = "recipe.json", "listing.json"
+
+_RECIPE_NAME = re.compile(rf"[0-9a-f]{{{DIGITS}}}")
+
+
+def newest(stage: str) -> str:
+    """Which set of a stage a run completed last."""
+    return f"{stage}/newest.json"
+
+
+def is_recipe(name: str) -> bool:
+    """Whether a name below a stage's folder is that of a recipe."""
+    return _RECIPE_NAME.fullmatch(name) is not None
+
+
+class RecipeFolder(NamedTuple):
+    """The folder of one recipe of a stage."""
+
+    stage: str
+    recipe: str
+
+    @property
+    def path(self) -> str:
+        """Its path below the run root."""
+        return f"{self.stage}/{self.recipe}"
+
+    @property
+    def recipe_file(self) -> str:
+        """What the recipe is made of, to explain later changes."""
+        return f"{self.path}/{RECIPE}"
+
+    @property
+    def listing(self) -> str:
+        """The shards that the data set had when it was listed last."""
+        return f"{self.path}/{LISTING}"
+
+    def area(self, name: str) -> str:
+        """The folder of all parts, blobs, manifests, sets and so on."""
+        return f"{self.path}/{name}"
+
+    def part(self, key: str, attempt: str, table: str) -> str:
+        """One table of one attempt at a shard."""
+        return f"{self.path}/{PARTS}/{key}-{attempt}.{table}.parquet"
+
+    def blob(self, key: str, attempt: str, name: str) -> str:
+        """One blob of one attempt at a shard."""
+        return f"{self.path}/{BLOBS}/{key}-{attempt}/{name}"
+
+    def manifest(self, key: str) -> str:
+        """The manifest of a shard."""
+        return f"{self.path}/{MANIFESTS}/{key}.json"
+
+    def complete_set(self, name: str) -> str:
+        """A complete set."""
+        return f"{self.path}/{SETS}/{name}.json"
+
+    def row_list(self, number: int, key: str) -> str:
+        """The rows of one shard of a data set; lists sort in the order in which they were planned."""
+        return f"{self.path}/{ROWS}/{number:08d}-{key}.json"
+
+    def training(self, key: str) -> str:
+        """What a training keeps until it is committed."""
+        return f"{self.path}/{TRAININGS}/{key}"
+
+    def checkpoint(self, key: str) -> str:
+        """The newest checkpoint of a training, whichever runner made it."""
+        return f"{self.training(key)}/state.pt"
+
+    def begun(self, key: str) -> str:
+        """Where rank 0 of a training says that its process is at work."""
+        return f"{self.training(key)}/begun"
+
+    def refused(self, key: str) -> str:
+        """Where a training's worker says why it gave up for good."""
+        return f"{self.training(key)}/refused.json"
+
+    def progress(self, key: str) -> str:
+        """Where a training says how far it is: a small JSON object that each checkpoint replaces."""
+        return f"{self.path}/{PROGRESS}/{key}.json"
+
+    def curves(self, key: str) -> str:
+        """The folder of a training's event files, for TensorBoard."""
+        return f"{self.path}/{CURVES}/{key}"
+
+
+class Place(NamedTuple):
+    """What a path below a run root is: `parse` gives it, the methods of `RecipeFolder` give paths.
+
+    area: the folder or file directly below the recipe; name: what follows it, empty for a file. depth: of the path.
+    """
+
+    folder: RecipeFolder
+    area: str
+    name: str
+    depth: int
+
+    @property
+    def key(self) -> str:
+        """The shard that a file of a training belongs to; of Ray Train's notes, that of their attempt."""
+        return self.name.rpartition("-")[0] if self.area == RAY_TRAIN else self.name
+
+    @property
+    def own_folder(self) -> str:
+        """The folder that holds this file and nothing of other attempts; empty where there is none."""
+        return f"{self.folder.path}/{self.area}/{self.name}" if self.depth > 4 else ""
+
+
+def parse(path: str) -> Place | None:
+    """The place of a file; None for one that belongs to no recipe."""
+    parts = path.split("/")
+    if len(parts) < 3 or not is_recipe(parts[1]):
+        return None
+    return Place(RecipeFolder(parts[0], parts[1]), parts[2], parts[3] if len(parts) > 3 else "", len(parts))
+
+
+def row_list_key(name: str) -> tuple[int, str]:
+    """Planning number and shard key of a row list, from its file name."""
+    number, _, key = name.removesuffix(".json").partition("-")
+    return int(number), key

@@ -1,0 +1,1 @@
+"""The training loop, its checkpoints and curves, and a training of one rank in this process."""

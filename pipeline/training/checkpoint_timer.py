@@ -1,0 +1,55 @@
+"""When a training is checkpointed inside an epoch: rank 0's clock decides, all ranks hear of it at the same step."""
+
+import time
+
+import torch
+from torch import distributed
+
+from pipeline.contract.context import TrainContext
+
+_LOOKS = 4
+
+
+class CheckpointTimer:
+    """Asked after each step whether the training is to be saved now.
+
+    Several ranks talk about it only at some steps, at a quarter of what is left of the interval each time: some twenty
+    small broadcasts between two checkpoints, however long a step takes.
+    """
+
+    def __init__(self, context: TrainContext) -> None:
+        self._context = context
+        self.saved()
+
+    def saved(self) -> None:
+        """The training was saved: a new interval begins. All ranks call it at the same step."""
+        self._since = time.monotonic()
+        self._steps = 0
+        self._next = 1
+
+    def due(self) -> bool:
+        """Whether to save after this step."""
+        self._steps += 1
+        if self._steps < self._next:
+            return False
+        wait = self._agreed(self._wait())
+        self._next = self._steps + wait
+        return wait == 0
+
+    def _wait(self) -> int:
+        """Steps until the clock is to be looked at again; 0: it is time."""
+        passed = time.monotonic() - self._since
+        left = self._context.save_seconds - passed
+        if left <= 0:
+            return 0
+        if self._context.world_size == 1:
+            return 1
+        return max(1, int(left / max(passed, 1e-6) * self._steps / _LOOKS))
+
+    def _agreed(self, wait: int) -> int:
+        """What rank 0 says."""
+        if self._context.world_size == 1:
+            return wait
+        said = torch.tensor(wait, device=self._context.device)
+        distributed.broadcast(said, src=0)
+        return int(said)

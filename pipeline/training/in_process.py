@@ -1,0 +1,74 @@
+"""A training without Ray: one rank in this process, checkpoints in the store. The loop is `pipeline.training.loop`."""
+
+import time
+from collections.abc import Mapping
+
+from pipeline.base.params import Parameters
+from pipeline.base.stop_signal import StopSignal
+from pipeline.contract.context import Checkpoint
+from pipeline.contract.resources import SAVE_MINUTES
+from pipeline.contract.stage import TrainStage
+from pipeline.store.layout import RecipeFolder
+from pipeline.store.records import Done, Task
+from pipeline.training.checkpoint import dump_checkpoint, load_checkpoint, read_checkpoint, show_curves
+from pipeline.worker.local_context import LocalContext
+
+
+def fit_in_process(
+    stage: TrainStage[Parameters],
+    recipe: str,
+    task: Task,
+    context: LocalContext,
+    stop: StopSignal | None = None,
+    save_minutes: float = SAVE_MINUTES,
+) -> Done:
+    """Train one shard here and commit the model. Raises Stopped after the checkpoint that follows a stop signal."""
+    started = time.perf_counter()
+    folder, key = RecipeFolder(stage.name, recipe), task.shard.key
+    train_context = InProcessTrainContext(context, folder.checkpoint(key), stop, folder.curves(key), save_minutes)
+    result = stage.fit(task, train_context)
+    seconds = time.perf_counter() - started
+    return context.store.commit(stage.name, recipe, key, result, seconds=seconds)
+
+
+class InProcessTrainContext(LocalContext):
+    """The TrainContext of a single rank; its checkpoint is one object that each later one replaces.
+
+    path, curves: where the checkpoint is, and the folder of TensorBoard's files (None: none are written).
+    """
+
+    rank = 0
+    world_size = 1
+
+    def __init__(
+        self,
+        context: LocalContext,
+        path: str,
+        stop: StopSignal | None = None,
+        curves: str | None = None,
+        save_minutes: float = SAVE_MINUTES,
+    ) -> None:
+        super().__init__(context.store, device=context.device, threads=context.threads)
+        self._path = path
+        self._stop = stop or StopSignal()
+        self._curves = curves
+        self._save_minutes = save_minutes
+
+    @property
+    def save_seconds(self) -> float:
+        """Seconds between two checkpoints; none are waited for once the end was asked for."""
+        return 0.0 if self._stop.requested else 60 * self._save_minutes
+
+    def load(self) -> Checkpoint | None:
+        """The newest checkpoint, or None."""
+        data = read_checkpoint(self.store, self._path)
+        state = None if data is None else load_checkpoint(data)
+        show_curves(self, self._curves, state)
+        return state
+
+    def save(self, state: Checkpoint, progress: Mapping[str, float]) -> None:
+        """Replace the checkpoint; the last one is followed by the commit, not by the end."""
+        self.store.files.put(self._path, dump_checkpoint(state))
+        show_curves(self, self._curves, state)
+        if progress["epoch"] < progress["epochs"]:
+            self._stop.check()

@@ -1,0 +1,1 @@
+"""Looking after a run root: damage, garbage, lost images, and what hangs on a shard."""

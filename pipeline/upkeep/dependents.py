@@ -1,0 +1,95 @@
+"""Shards to be computed again, and their dependents: all that was made of them, in this config and outside it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pipeline.planning.plan import PlannedStage
+from pipeline.planning.walk import Walk
+from pipeline.store.layout import TRAININGS, RecipeFolder, is_recipe
+from pipeline.store.records import Recipe
+from pipeline.store.store import DamagedError, Store
+
+
+@dataclass(frozen=True)
+class Dependents:
+    """Shards of one recipe that are to be computed again; `done` of them are complete."""
+
+    stage: str
+    recipe: str
+    keys: frozenset[str]
+    done: int
+    planned: bool = True
+
+    @property
+    def title(self) -> str:
+        """Its name in a table."""
+        return self.stage if self.planned else f"{self.stage}, which the config does not plan (recipe {self.recipe})"
+
+
+def find_dependents(
+    store: Store, planned: Mapping[str, PlannedStage], retried: Mapping[str, set[str]]
+) -> list[Dependents]:
+    """The shards to be tried again and those of their downstream stages, leaves first.
+
+    Keys are made of keys, so the plan itself says what depends on a shard: what gets another key when the shard does. A
+    result that is declared not to follow its inputs (`refit: never`) keeps its key, and stays.
+    """
+    walk = Walk()
+    found: list[Dependents] = []
+    for name, stage in planned.items():
+        inputs = walk.inputs(stage.stage)
+        touched = {each.stage for each in found} & {up.name for ups in inputs.values() for up in ups}
+        shards = walk.plan(stage.stage, stage.recipe) if touched else stage.shards
+        own = retried.get(name, set())
+        renamed = [replace(shard, key=f"{shard.key}-again") if shard.key in own else shard for shard in shards]
+        walk.step(stage.stage, stage.recipe, renamed)
+        keys = frozenset(stage.keys) - {shard.key for shard in renamed}
+        if keys:
+            found.append(Dependents(name, stage.recipe.id, keys, len(keys & stage.done.keys())))
+    return [*_unplanned(store, planned, found), *reversed(found)]
+
+
+def forget(store: Store, dependents: Iterable[Dependents]) -> None:
+    """Forget them, leaves first: cut off at any moment, the quarantined rows still lead to what is left."""
+    for each in dependents:
+        store.forget(each.stage, each.recipe, sorted(each.keys))
+
+
+def _unplanned(store: Store, planned: Mapping[str, PlannedStage], dependents: Sequence[Dependents]) -> list[Dependents]:
+    """Recipes outside this config that read one of them, as a whole: which of their shards did stands nowhere.
+
+    An export made by the command is one; results of other parameters are others, and a run may come back to them.
+    """
+    ours = {RecipeFolder(name, stage.recipe.id) for name, stage in planned.items()}
+    reads = {folder: above for folder, above in _readers(store).items() if folder not in ours}
+    known = {RecipeFolder(each.stage, each.recipe) for each in dependents}
+    found = set(known)
+    while new := {folder for folder, above in reads.items() if above & found} - found:
+        found |= new
+    folders = sorted(found - known)
+    dones = {folder: store.manifests(*folder) for folder in folders}
+    trainings = {folder: store.files.names(folder.area(TRAININGS)) for folder in folders}
+    return [
+        Dependents(*folder, frozenset({*dones[folder], *trainings[folder]}), len(dones[folder]), planned=False)
+        for folder in folders
+    ]
+
+
+def _readers(store: Store) -> dict[RecipeFolder, set[RecipeFolder]]:
+    """Each recipe that a run ever began, and the recipes that it reads."""
+    stages = {stage: store.files.names(stage) for stage in store.files.names("")}
+    folders = [RecipeFolder(stage, name) for stage, names in stages.items() for name in names if is_recipe(name)]
+    return {folder: _read_by(_recipe(store, folder)) for folder in folders}
+
+
+def _read_by(recipe: Recipe | None) -> set[RecipeFolder]:
+    inputs = {} if recipe is None else recipe.inputs
+    return {RecipeFolder(*pair) for pairs in inputs.values() for pair in pairs}
+
+
+def _recipe(store: Store, folder: RecipeFolder) -> Recipe | None:
+    try:
+        return store.recipe(*folder)
+    except DamagedError as error:
+        said = f"{folder.recipe_file} is damaged: what depends on the quarantined images cannot be known"
+        raise DamagedError(said) from error

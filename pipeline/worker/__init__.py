@@ -1,0 +1,1 @@
+"""What a process that computes shards does, wherever it runs."""

@@ -1,0 +1,67 @@
+"""What a worker sees of the world, wherever it runs: the store, image bytes, its device, scratch space."""
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from functools import cached_property
+
+import fsspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.base.phase_clock import READ, PhaseClock
+from pipeline.store.files import open_filesystem, retrying
+from pipeline.store.records import Done
+from pipeline.store.store import Store
+
+
+class LocalContext:
+    """The Context of one process. `threads` is set for torch and OpenCV, which would otherwise take every core."""
+
+    def __init__(self, store: Store, *, device: str = "cpu", threads: int = 1) -> None:
+        self.store = store
+        self.device = device
+        self.threads = threads
+        self.clock = PhaseClock()
+        self._filesystems: dict[str, fsspec.AbstractFileSystem] = {}
+
+    @cached_property
+    def _scratch(self) -> tempfile.TemporaryDirectory[str]:
+        return tempfile.TemporaryDirectory(prefix="weakbox-")
+
+    @property
+    def scratch(self) -> str:
+        """A private folder that goes with the process."""
+        return self._scratch.name
+
+    def timed(self, phase: str) -> AbstractContextManager[None]:
+        """Charge the time inside to a phase."""
+        return self.clock.timed(phase)
+
+    def table(
+        self, done: Done, table: str, columns: Sequence[str] | None = None, filters: pc.Expression | None = None
+    ) -> pa.Table:
+        """One table of a committed result."""
+        with self.timed(READ):
+            return self.store.table(done, table, columns, filters)
+
+    def blob(self, done: Done, name: str) -> bytes:
+        """One blob of a committed result."""
+        with self.timed(READ):
+            return self.store.blob(done, name)
+
+    def read(self, uri: str, offset: int | None = None, length: int | None = None) -> bytes:
+        """The bytes of an image, or of its range inside an archive."""
+        with self.timed(READ):
+            return self._read(uri, offset, length)
+
+    def _read(self, uri: str, offset: int | None, length: int | None) -> bytes:
+        protocol = uri.split("://", 1)[0] if "://" in uri else "file"
+        if protocol == "file" and offset is None:
+            with open(uri.removeprefix("file://"), "rb") as file:
+                return file.read()
+        if protocol not in self._filesystems:
+            self._filesystems[protocol] = open_filesystem(uri)[0]
+        fs = self._filesystems[protocol]
+        end = None if offset is None or length is None else offset + length
+        return bytes(retrying(lambda: fs.cat_file(uri, start=offset, end=end)))

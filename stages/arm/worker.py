@@ -1,0 +1,20 @@
+"""Spread the maps of a batch along what looks alike."""
+
+from stages.arm.arm import refine
+from stages.arm.options import ArmStageParams
+from stages.bases.aligned_worker import AlignedWorker, Batch, Refined
+from stages.vision.transfer import to_device
+
+__all__ = ["ArmWorker"]
+
+
+class ArmWorker(AlignedWorker[ArmStageParams]):
+    """One image beside the other."""
+
+    kind = "arm"
+
+    def refined(self, batch: Batch) -> Refined:
+        """Refined maps, turned over where the seeds say so."""
+        pixels = to_device(batch.pixels, self.context.device).permute(0, 3, 1, 2).float()
+        maps = refine(pixels, batch.maps, self.params.settings())
+        return Refined(batch.turned(maps), [None] * len(maps))

@@ -1,0 +1,43 @@
+"""What a config may say of the box rule, in every stage that counts or applies it."""
+
+from dataclasses import dataclass
+
+from pipeline.base.json_types import Json
+from pipeline.base.params import option
+from pipeline.store.records import Recipe
+from stages.vision.box_rule import BoxRule, Components, Frame, Interpolation, ThresholdKind
+
+__all__ = ["BoxRuleParams", "rule_columns", "rule_mismatch"]
+
+
+@dataclass(frozen=True)
+class BoxRuleParams:
+    """The parameters of the box rule that a threshold is chosen for."""
+
+    components: Components = option("largest", "largest, all or union of the 8-connected components")
+    min_area: float = option(0.0, "components below this fraction of the image are ignored", at_least=0)
+    enlargement: Interpolation = option("bilinear", "bilinear or bicubic")
+
+    def rule(self, kind: ThresholdKind = "relative", frame: Frame = "image") -> BoxRule:
+        """The rule of these parameters."""
+        return BoxRule(self.components, self.min_area, self.enlargement, kind, frame)
+
+    def columns(self) -> dict[str, Json]:
+        """The rule as tables have it."""
+        return {"components": self.components, "min_area": self.min_area, "enlargement": self.enlargement}
+
+
+def rule_mismatch(own: BoxRuleParams, counted: Recipe) -> str | None:
+    """Where the rule that another stage counted differs from one's own, in words; None where it does not.
+
+    counted: the recipe of a stage with `BoxRuleParams`; parameters that it lacks cannot differ.
+    """
+    for name, value in own.columns().items():
+        if name in counted.params and counted.params[name] != value:
+            return f"{name} {counted.params[name]}, not {value}"
+    return None
+
+
+def rule_columns(counted: Recipe) -> dict[str, Json]:
+    """The rule that a stage with `BoxRuleParams` counted, as tables have it; parameters that it lacks are left out."""
+    return {name: counted.params[name] for name in BoxRuleParams().columns() if name in counted.params}

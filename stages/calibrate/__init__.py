@@ -1,0 +1,1 @@
+"""Thresholds chosen on dev."""

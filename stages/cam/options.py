@@ -1,0 +1,34 @@
+"""What a config may say of stage `cam`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.base.params import option, reads
+from stages.vision.precision import InferencePrecision
+
+__all__ = ["CamParams"]
+
+
+@dataclass(frozen=True)
+class CamParams:
+    """Parameters of `cam`."""
+
+    images: str = reads("images", "ingest", "the images")
+    model: str = reads("model", "classify", "the classifier whose maps are taken")
+    input_size: int | None = option(
+        None, "side of the network input, pixels; null: as the classifier was trained", at_least=1
+    )
+    classes: Literal["label", "predicted"] = option(
+        "label",
+        "label: the image's own class; predicted: the classifier's first (then `label` of the rows is that class)",
+    )
+    form: Literal["classic", "simplified"] = option(
+        "classic",
+        "classic: the class's weights over the features; simplified: its bias too, as a 1x1 convolution has it (ACoL)",
+    )
+    negative_weights: bool = option(True, "false sets the class's negative weights to 0 (Bae et al. 2020)")
+    precision: InferencePrecision = option(
+        "float32", "float32, bfloat16, float16 (autocast), or auto, see docs/backbones.md"
+    )
+    batch_size: int = option(32, "images in one forward pass", resource=True, at_least=1)
+    decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)

@@ -1,0 +1,58 @@
+"""Decode, forward pass and class activation map in one call."""
+
+import numpy as np
+import torch
+
+from stages.bases.class_map_worker import ClassMaps, ClassMapWorker
+from stages.cam.cam import class_activation_maps, pooled_logits
+from stages.cam.options import CamParams
+from stages.vision.batches import to_batch
+from stages.vision.image_rows import PREDICTED, ImageRow
+from stages.vision.inference import Classifier, autocast
+from stages.vision.transfer import HostCopy, to_device
+
+__all__ = ["CamWorker"]
+
+
+class CamWorker(ClassMapWorker[CamParams]):
+    """One pass over the features gives maps and, where they are wanted, predicted classes."""
+
+    def check(self, model: Classifier) -> None:
+        """CAM needs classes that come from one linear layer after global average pooling."""
+        classic = self.params.form == "classic" and self.params.negative_weights
+        if model.network.maps_itself and not classic:
+            raise ValueError(f"maps of {model.card.method} are classic, with negative weights: leave both options out")
+        if not model.network.has_cam:
+            raise ValueError(
+                f"the classes of {model.card.backbone} do not come from one linear layer after global average"
+                " pooling, so CAM is not defined; stage gradcam needs no such layer"
+            )
+
+    def method_and_tap(self, model: Classifier) -> tuple[str, str]:
+        """A trained localizer's maps bear its own name."""
+        return "cam" if model.card.method == "classify" else model.card.method, "features"
+
+    def launch(self, images: list[ImageRow], pixels: np.ndarray) -> ClassMaps:
+        """One pass over the features."""
+        device = self.context.device
+        with torch.inference_mode():
+            own = self.params.classes != PREDICTED
+            labels = to_device(np.array([image["label"] for image in images]), device) if own else None
+            labels, maps = self._maps(to_batch(pixels, device), labels)
+            return HostCopy(labels), HostCopy(maps)
+
+    def _maps(self, batch: torch.Tensor, labels: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Labels and their maps; without labels, of the predicted classes."""
+        params, network, classifier = self.params, self.model.network, self.model.network.classifier
+        with autocast(self.context.device, params.precision, self.model.card.backbone):
+            if network.maps_itself:
+                return network.class_maps(batch, labels)
+            features = network.class_features(batch)
+        # outside: maps and logits are sums over all channels
+        if labels is None:
+            labels = pooled_logits(features, classifier.weight, classifier.bias).argmax(dim=1)
+        weight = classifier.weight if params.negative_weights else classifier.weight.clamp(min=0)
+        maps = class_activation_maps(features, weight, labels)
+        if params.form == "simplified":
+            maps = maps + classifier.bias[labels].float()[:, None, None]
+        return labels, maps

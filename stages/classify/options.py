@@ -1,0 +1,50 @@
+"""What a config may say of stage `classify`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.base.params import option, reads
+from stages.vision.backbones.weight_names import SCRATCH
+from stages.vision.precision import Precision
+from stages.vision.training.parameters import Chosen, Schedule
+
+__all__ = ["ClassifyParams"]
+
+
+@dataclass(frozen=True)
+class ClassifyParams:
+    """Parameters of `classify`."""
+
+    images: str = reads("images", "ingest", "the images")
+    backbone: str = option("smallnet", "name of the network, see docs/backbones.md, or timm:<vision transformer>")
+    start: str | None = reads("model", None, "classifier whose network the training starts from, in place of weights")
+    weights: str = option(
+        SCRATCH, "scratch, a torchvision weights name, timm:<name>, or a .safetensors / .pth file or URI"
+    )
+    keep_head: bool = option(
+        False, "take the classifier layer from the weights too (same classes, same order); `start` does so where it can"
+    )
+    input_size: int | None = option(None, "side of the network input, pixels; null: the backbone's own", at_least=1)
+    epochs: int = option(10, "passes over the training images; 0 takes the weights as they are", at_least=0)
+    batch_size: int = option(64, "images in one step and worker", at_least=1)
+    learning_rate: float = option(0.1, "peak learning rate")
+    head_rate: float = option(1.0, "factor on the learning rate of the classifier layer and the head's convolutions")
+    weight_decay: float = option(5e-4, "weight decay")
+    schedule: Schedule = option("one_cycle", "one_cycle, cosine or constant")
+    label_smoothing: float = option(0.0, "label smoothing of the cross-entropy")
+    min_crop: float = option(1.0, "smallest area of the random resized crop, fraction of the image; 1: no crop")
+    flip: bool = option(False, "mirror half of the images")
+    jitter: float = option(0.0, "largest change of brightness and contrast, fraction")
+    clip_norm: float | None = option(None, "largest norm of the gradients together; null: any", at_least=0)
+    precision: Precision = option("float32", "float32 or bfloat16 (autocast)")
+    seed: int = option(0, "seed of initial weights, order and augmentation")
+    refit: Literal["on_growth", "never"] = option(
+        "on_growth",
+        "on_growth: train again when images are added; never: keep the first model",
+    )
+    processes: int = option(0, "loading processes of a worker", resource=True)
+
+    @property
+    def chosen(self) -> Chosen:
+        """What the training is told."""
+        return Chosen(self.epochs, self.schedule, self.seed, self.precision, self.clip_norm, self.processes)

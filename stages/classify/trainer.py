@@ -1,0 +1,114 @@
+"""Training a classifier."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from safetensors.torch import load
+from torch import nn
+
+from pipeline.base.errors import UsageError
+from pipeline.contract.context import TrainContext
+from pipeline.store.records import Done, ShardResult, Task
+from pipeline.training.loop import Batch, Training, train
+from schemas import TABLES
+from stages.classify.augment import Augmentation, augment
+from stages.classify.options import ClassifyParams
+from stages.vision.backbones.build import build
+from stages.vision.backbones.networks import LocalizerNetwork
+from stages.vision.backbones.registry import backbone
+from stages.vision.backbones.sources import WeightsError
+from stages.vision.backbones.weights import Loaded, load_state, load_weights
+from stages.vision.image_rows import IMAGE_COLUMNS, ImageRow, by_id
+from stages.vision.memory_format import channels_last
+from stages.vision.model_card import CARD, WEIGHTS, ModelCard, read_card
+from stages.vision.models import to_blobs
+from stages.vision.training.optimisers import groups
+from stages.vision.training.setup import set_up, training_images
+
+__all__ = ["ClassifyTrainer", "class_names"]
+
+_HEAD = "classifier.weight"
+_LOG = logging.getLogger("weakbox.classify")  # bare machines have no structlog
+
+
+class ClassifyTrainer:
+    """stage: its name in the run."""
+
+    def __init__(self, stage: str, params: ClassifyParams) -> None:
+        self.stage, self.params = stage, params
+
+    def fit(self, task: Task, context: TrainContext) -> ShardResult:
+        """Train, and keep the network of the last epoch."""
+        params = self.params
+        parts = [context.table(done, "images", IMAGE_COLUMNS).to_pylist() for done in task.inputs["images"]]
+        rows: list[ImageRow] = by_id([row for part in parts for row in part])
+        classes = class_names(rows)
+        trained = [row for row in rows if row["split"] == "train"]
+        if not trained and params.epochs:
+            raise UsageError(f"stage {self.stage}: no image is of split train")
+        network = channels_last(self._network(classes, task.inputs.get("start", ()), context), context.device)
+        size = params.input_size or backbone(params.backbone).input_size
+        log = train(self.training(network, trained, size, context), context) if params.epochs else []
+        card = ModelCard("classify", params.backbone, tuple(classes), size, params.seed)
+        table = TABLES["training"].from_rows([asdict(epoch) for epoch in log])
+        return ShardResult({"training": table}, to_blobs(network, card))
+
+    def _network(self, classes: list[str], start: tuple[Done, ...], context: TrainContext) -> LocalizerNetwork:
+        """The network to begin with; what it did not find and what it left unused is logged."""
+        params = self.params
+        try:
+            network = build(params.backbone, len(classes), params.seed)
+            if start:
+                loaded = self._started(network, classes, start[0], context)
+            else:
+                loaded = load_weights(network, params.weights, keep_head=params.keep_head)
+        except (WeightsError, ModuleNotFoundError) as error:
+            raise UsageError(f"stage {self.stage}: {error}") from error
+        source = params.start or params.weights
+        if loaded.fresh:
+            _LOG.warning("%s: not in %s, starts fresh: %s", self.stage, source, ", ".join(loaded.fresh))
+        if loaded.unused:
+            _LOG.warning("%s: in %s, not used: %s", self.stage, source, ", ".join(loaded.unused))
+        return network
+
+    def _started(self, network: LocalizerNetwork, classes: list[str], done: Done, context: TrainContext) -> Loaded:
+        """Fill the network from another classifier, its head too where it has the same classes and size."""
+        card, state = read_card(context.blob(done, CARD)), load(context.blob(done, WEIGHTS))
+        if not card.classes:
+            raise UsageError(f"stage {self.stage}: start: {self.params.start!r} is no classifier")
+        same = list(card.classes) == classes
+        if self.params.keep_head and not same:
+            raise UsageError(f"stage {self.stage}: keep_head: the classes of {self.params.start!r} are others")
+        weight = state.get(_HEAD)
+        fits = weight is not None and weight.shape == network.classifier.weight.shape
+        return load_state(network, state, f"of {self.params.start!r}", self.params.keep_head or (same and fits))
+
+    def training(self, network: LocalizerNetwork, rows: list[ImageRow], size: int, context: TrainContext) -> Training:
+        """What trains the network in place; size: side of its input, pixels."""
+        params = self.params
+        change = Augmentation(size, params.min_crop, params.flip, params.jitter)
+
+        def prepared(image: np.ndarray, row: ImageRow, generator: np.random.Generator) -> tuple[np.ndarray, int]:
+            return augment(image, change, generator), row["label"]
+
+        rate, decay = params.learning_rate, params.weight_decay
+        body, head = network.trained_parameters()
+        rates = [*groups(body, rate, decay), *groups(head, rate * params.head_rate, decay)]
+        criterion = nn.CrossEntropyLoss(label_smoothing=params.label_smoothing)
+
+        def loss(network: nn.Module, batch: Batch) -> torch.Tensor:
+            images, labels = batch
+            value: torch.Tensor = criterion(network(images).float(), labels)
+            return value
+
+        batches = training_images(rows, prepared, params.batch_size, params.chosen, context)
+        return Training(network, loss, **vars(set_up(batches, rates, params.chosen)))
+
+
+def class_names(rows: Sequence[ImageRow]) -> list[str]:
+    """Class names by label. Labels without any image get an empty name."""
+    names = {row["label"]: row["label_name"] for row in rows}
+    return [names.get(label, "") for label in range(max(names, default=-1) + 1)]

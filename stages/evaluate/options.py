@@ -1,0 +1,24 @@
+"""What a config may say of stage `evaluate`."""
+
+from dataclasses import dataclass
+
+from pipeline.base.params import option, reads
+from schemas.types import SPLITS
+from stages.scoring.protocols import PROTOCOLS
+
+__all__ = ["EvaluateParams"]
+
+
+@dataclass(frozen=True)
+class EvaluateParams:
+    """Parameters of `evaluate`."""
+
+    images: str = reads("images", "ingest", "the images")
+    classes: str | None = reads("predictions", None, "stage whose classes give cls_top1, top1_loc and the like")
+    labels: tuple[str, ...] = reads("pseudo_labels", (), "pseudo labels whose boxes are scored")
+    predictions: tuple[str, ...] = reads("predictions", (), "predicted boxes that are scored")
+    counts: tuple[str, ...] = reads("counts", (), "sweeps of score maps: MaxBoxAcc, PxAP, Peak-IoU")
+    splits: tuple[str, ...] = option(("val", "test"), "splits that are reported", choices=SPLITS)
+    protocols: tuple[str, ...] = option(
+        ("original",), "protocols under which boxes are scored", choices=tuple(PROTOCOLS)
+    )

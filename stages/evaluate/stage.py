@@ -1,0 +1,31 @@
+"""Stage `evaluate`: every metric of every method, trivial predictors beside them, by class and size, in pairs."""
+
+from dataclasses import replace
+
+from pipeline.contract.context import Context
+from pipeline.contract.stage import Stage, Worker, whole
+from pipeline.store.records import Inputs, Shard
+from stages.evaluate.options import EvaluateParams
+
+
+class Evaluate(Stage[EvaluateParams]):
+    """Every metric of every method, with protocol, threshold and interval; never without the trivial predictors."""
+
+    kind = "evaluate"
+    version = 4
+    Params = EvaluateParams
+    outputs = ("metrics", "curves", "groups", "comparisons")
+    light = True
+
+    def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
+        """One shard that reads everything."""
+        (shard,) = whole(recipe, inputs)
+        source = inputs["images"][0].recipe
+        root = str(source.params.get("root", "")).rstrip("/").rsplit("/", 1)[-1]
+        return [replace(shard, payload={"run": recipe, "dataset": f"{source.kind.partition('.')[2]}:{root}"})]
+
+    def worker(self, context: Context) -> Worker:
+        """Needs no set-up."""
+        from stages.evaluate.worker import EvaluateWorker
+
+        return EvaluateWorker(self.params, context)

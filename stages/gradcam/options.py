@@ -1,0 +1,57 @@
+"""What a config may say of stage `gradcam`, and the table of its methods."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from pipeline.base.params import option, reads
+
+__all__ = ["METHODS", "GradcamParams", "Method"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One entry of the table.
+
+    explainer: its class in pytorch-grad-cam. linear: its map is linear in the gradient (up to a sign), which global
+    average pooling divides by the number of positions; such maps are multiplied by it again.
+    """
+
+    explainer: str
+    linear: bool
+
+
+METHODS: Mapping[str, Method] = MappingProxyType(
+    {
+        "gradcam": Method("GradCAM", linear=True),
+        "gradcam_plusplus": Method("GradCAMPlusPlus", linear=False),
+        "layercam": Method("LayerCAM", linear=True),
+        "xgradcam": Method("XGradCAM", linear=True),
+        "hirescam": Method("HiResCAM", linear=True),
+        "eigengradcam": Method("EigenGradCAM", linear=True),
+        "scorecam": Method("ScoreCAM", linear=False),
+    }
+)
+"""Grad-CAM (Selvaraju et al. 2017), Grad-CAM++ (Chattopadhay et al. 2018), LayerCAM (Jiang et al. 2021), XGrad-CAM
+(Fu et al. 2020), HiResCAM (Draelos and Carin 2020), EigenGrad-CAM (after Muhammad and Yeasin 2020), Score-CAM (Wang et
+al. 2020; a forward pass for every channel of every image)."""
+
+
+@dataclass(frozen=True)
+class GradcamParams:
+    """Parameters of `gradcam`."""
+
+    images: str = reads("images", "ingest", "the images")
+    model: str = reads("model", "classify", "the network whose maps are taken")
+    method: str = option("gradcam", f"one of {', '.join(METHODS)}", choices=tuple(METHODS))
+    tap: str | None = option(None, "layer whose output is weighted; null: the backbone's default")
+    classes: Literal["label", "predicted"] = option(
+        "label",
+        "label: the image's own class; predicted: the network's first (then `label` of the rows is that class)",
+    )
+    input_size: int | None = option(
+        None, "side of the network input, pixels; null: as the network was trained", at_least=1
+    )
+    batch_size: int = option(32, "images in one pass", resource=True, at_least=1)
+    decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)

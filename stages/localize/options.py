@@ -1,0 +1,23 @@
+"""What a config may say of stage `localize`."""
+
+from dataclasses import dataclass
+
+from pipeline.base.params import option, reads
+from schemas.types import SPLITS
+from stages.vision.precision import InferencePrecision
+
+__all__ = ["LocalizeParams"]
+
+
+@dataclass(frozen=True)
+class LocalizeParams:
+    """Parameters of `localize`."""
+
+    images: str = reads("images", "ingest", "the images")
+    model: str = reads("model", "classify", "the trained model")
+    splits: tuple[str, ...] = option(("dev", "val", "test"), "splits that are predicted", choices=SPLITS)
+    precision: InferencePrecision = option(
+        "float32", "float32, bfloat16, float16 (autocast), or auto, see docs/backbones.md"
+    )
+    batch_size: int = option(64, "images in one forward pass", resource=True, at_least=1)
+    decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)

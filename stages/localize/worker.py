@@ -1,0 +1,105 @@
+"""Decode and predict, batch by batch."""
+
+from collections.abc import Iterator
+from pkgutil import resolve_name
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow.compute as pc
+import torch
+
+from pipeline.base.errors import UsageError
+from pipeline.contract.context import Context
+from pipeline.store.records import Done, Task
+from stages.bases.image_worker import ImageWorker
+from stages.localize.options import LocalizeParams
+from stages.vision.batches import to_batch
+from stages.vision.image_rows import IMAGE_COLUMNS, Carried, ImageRow, carried
+from stages.vision.inference import autocast
+from stages.vision.model_card import CARD, WEIGHTS, ModelCard, read_card
+from stages.vision.model_loaders import ModelLoaders
+from stages.vision.models import load_network
+from stages.vision.predictor import ClassPredictor, LoadPredictor, Predicted, Predictor
+from stages.vision.score_map_rows import Provenance, ProvenanceColumns
+
+__all__ = ["LocalizeWorker"]
+
+
+class PredictionRow(Carried, ProvenanceColumns):
+    """A row of table predictions; described column by column in schemas."""
+
+    method: str
+    source: str
+    boxes: list[dict[str, float]] | None
+    classes: np.ndarray | None
+    class_scores: np.ndarray | None
+
+
+class _Loaded(NamedTuple):
+    key: str
+    card: ModelCard
+    predictor: Predictor
+
+
+class LocalizeWorker(ImageWorker[LocalizeParams, Predicted]):
+    """Keeps the model that was asked for last."""
+
+    table = "predictions"
+
+    def __init__(self, stage: str, params: LocalizeParams, context: Context, loaders: ModelLoaders) -> None:
+        super().__init__(stage, params, context)
+        self._loaders = loaders
+        self._loaded: _Loaded | None = None
+
+    def begin(self, task: Task) -> int:
+        """Load the model. Raises UsageError for one whose method predicts nothing."""
+        (done,) = task.inputs["model"]
+        if self._loaded is None or self._loaded.key != done.key:
+            card = read_card(self.context.blob(done, CARD))
+            self._loaded = _Loaded(done.key, card, self._predictor(card, done))
+        _, self._card, self._predict = self._loaded
+        return self._predict.input_size
+
+    def images(self, task: Task) -> list[ImageRow]:
+        """The shard's images of the splits."""
+        wanted = pc.field("split").isin(self.params.splits)
+        rows: list[ImageRow] = self.context.table(task.inputs["images"][0], "images", IMAGE_COLUMNS, wanted).to_pylist()
+        return rows
+
+    def launch(self, images: list[ImageRow], pixels: np.ndarray) -> Predicted:
+        """One forward pass."""
+        device = self.context.device
+        with torch.inference_mode(), autocast(device, self.params.precision, self._card.backbone):
+            return self._predict(to_batch(pixels, device))
+
+    def rows(self, images: list[ImageRow], launched: Predicted) -> Iterator[PredictionRow]:
+        """What was predicted of each image."""
+        card, origin = self._card, Provenance(self._card, None, self._card.input_size)
+        for number, image in enumerate(images):
+            yield {
+                **carried(image),
+                "method": card.method,
+                "source": self.stage,
+                "boxes": _boxes(launched, number, image),
+                "classes": None if launched.classes is None else launched.classes[number],
+                "class_scores": None if launched.class_scores is None else launched.class_scores[number],
+                **origin.columns(),
+            }
+
+    def _predictor(self, card: ModelCard, done: Done) -> Predictor:
+        device = self.context.device
+        if card.method in self._loaders.predictors:
+            loader: LoadPredictor = resolve_name(self._loaders.predictors[card.method])
+            return loader(card, self.context.blob(done, WEIGHTS), device)
+        if not card.is_classifier and card.method not in self._loaders.networks:
+            raise UsageError(f"stage {self.stage}: no predictor is known for method {card.method!r}")
+        network = load_network(self._loaders.networks, card, self.context.blob(done, WEIGHTS), device)
+        return ClassPredictor(network, card.input_size)
+
+
+def _boxes(predicted: Predicted, number: int, image: ImageRow) -> list[dict[str, float]] | None:
+    if predicted.boxes is None or predicted.box_scores is None:
+        return None
+    size = np.array([image["width"], image["height"]] * 2, np.float32)
+    x0, y0, x1, y1 = (float(value) for value in predicted.boxes[number] * size)
+    return [{"x0": x0, "y0": y0, "x1": x1, "y1": y1, "score": float(predicted.box_scores[number])}]

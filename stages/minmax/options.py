@@ -1,0 +1,32 @@
+"""What a config may say of stage `minmax`."""
+
+from dataclasses import dataclass
+
+from pipeline.base.params import option
+from stages.bases.localizer import FineTuningParams
+from stages.minmax.parameters import TRAININGS, Scale
+
+__all__ = ["MinmaxParams"]
+
+
+@dataclass(frozen=True)
+class MinmaxParams(FineTuningParams):
+    """Parameters of `minmax`."""
+
+    preset: str = option(
+        "mobilenet_v2", "the paper's backbone whose values stand for null below", choices=tuple(TRAININGS)
+    )
+    classes: int | None = option(
+        None, "N: classes in one step and worker; fewer where the data have fewer; null: the preset's", at_least=1
+    )
+    set_size: int = option(5, "S: images of each class in a step; those of smaller classes are repeated", at_least=2)
+    common_weight: float | None = option(None, "lambda1, of the common region; null: the preset's", at_least=0)
+    full_weight: float | None = option(None, "lambda2, of the full region; null: the preset's", at_least=0)
+    scale: Scale = option("mean", "mean over channels (released code; the weights are meant for it) or sum (paper)")
+    epochs: int = option(200, "passes over the training images", at_least=1)
+    learning_rate: float = option(1e-4, "peak learning rate of the features' weights")
+    bias_rate: float = option(1.0, "factor on the learning rate of biases")
+    drops: tuple[float, ...] = option(
+        (0.25, 0.5), "steps: fractions of the training after which the rate falls to a tenth"
+    )
+    upside_down: bool = option(False, "turn half of the images upside down (released code)")

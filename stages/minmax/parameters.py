@@ -1,0 +1,29 @@
+"""What MinMaxCAM is run with, and how it was trained, by backbone (Wang, Oramas and Tuytelaars 2021)."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+__all__ = ["SCALES", "TRAININGS", "MinmaxTraining", "Scale"]
+
+Scale = Literal["mean", "sum"]
+SCALES: tuple[Scale, ...] = get_args(Scale)
+
+
+@dataclass(frozen=True)
+class MinmaxTraining:
+    """classes: N of a batch. common_weight, full_weight: lambda1 of CRR and lambda2 of FRR, as means over channels."""
+
+    classes: int
+    common_weight: float = 1.0
+    full_weight: float = 1.0
+
+
+TRAININGS = {
+    "mobilenet_v2": MinmaxTraining(classes=12),
+    "vgg16": MinmaxTraining(classes=12, full_weight=10.0),
+    "resnet50": MinmaxTraining(classes=10),
+}
+"""Weights are the released defaults, but for VGG16's full region: 10 is the peak of figure 5.
+
+The paper gives no others; MobileNetV2, it says, gains from more weight on the common region.
+"""

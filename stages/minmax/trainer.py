@@ -1,0 +1,69 @@
+"""On each batch a step of cross-entropy, then one of the classifier's weight alone on common and full region."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline.contract.context import TrainContext
+from pipeline.training.loop import Batch, Step, Training
+from stages.bases.localizer_trainer import PlainLocalizerTrainer
+from stages.minmax.options import MinmaxParams
+from stages.minmax.parameters import TRAININGS
+from stages.minmax.regularisation import stage_two
+from stages.vision.backbones.networks import LocalizerNetwork
+from stages.vision.image_rows import ImageRow
+from stages.vision.training.optimisers import groups_of_four, schedule, sgd
+from stages.vision.training.setup import class_balanced_batches, set_up
+from stages.vision.training.views import View, random_view
+
+__all__ = ["MinmaxTrainer"]
+
+
+class MinmaxTrainer(PlainLocalizerTrainer[MinmaxParams]):
+    """Two steps on each class-balanced batch."""
+
+    def training(self, network: LocalizerNetwork, rows: list[ImageRow], size: int, context: TrainContext) -> Training:
+        """Two steps on each batch of class sets: cross-entropy, then stage II on the classifier's weight."""
+        params = self.params
+        preset = TRAININGS[params.preset]
+        classes = preset.classes if params.classes is None else params.classes
+        chosen = params.chosen(params.epochs)
+        view = View(size, params.crop, mirror=params.mirror, upside_down=params.upside_down)
+
+        def prepared(image: np.ndarray, row: ImageRow, generator: np.random.Generator) -> tuple[np.ndarray, int]:
+            return random_view(image, view, generator), row["label"]
+
+        def loss(network: nn.Module, batch: Batch) -> torch.Tensor:
+            images, labels = batch
+            return nn.functional.cross_entropy(network(images).float(), labels)
+
+        batches = class_balanced_batches(rows, prepared, (classes, params.set_size), chosen, context)
+        made = set_up(batches, groups_of_four(*network.trained_parameters(), params.rates), chosen, params.drops)
+        steps = batches.batches_an_epoch * params.epochs
+        return Training(network, loss, **vars(made), further=(self._second(network, steps),))
+
+    def _second(self, network: LocalizerNetwork, steps: int) -> Step:
+        """The step of stage II, over the classifier's weight alone."""
+        params = self.params
+        preset = TRAININGS[params.preset]
+        weight = network.classifier.weight
+        backbone = network.features if network.head is None else nn.Sequential(network.features, network.head)
+        common = preset.common_weight if params.common_weight is None else params.common_weight
+        full = preset.full_weight if params.full_weight is None else params.full_weight
+
+        def loss(network: nn.Module, batch: Batch) -> torch.Tensor:
+            images, labels = batch
+            return stage_two(
+                backbone,
+                images,
+                labels,
+                weight,
+                params.set_size,
+                common,
+                full,
+                params.scale,
+            ).loss
+
+        rate = params.learning_rate * params.head_rate
+        optimizer = sgd([{"params": [weight], "lr": rate, "weight_decay": 0.0}])
+        return Step(loss, optimizer, schedule(params.schedule, optimizer, steps, params.drops))

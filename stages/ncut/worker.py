@@ -1,0 +1,69 @@
+"""One forward pass a batch, then one cut an image."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from pipeline.contract.context import Context
+from pipeline.store.records import Task
+from stages.bases.image_worker import ModelWorker
+from stages.ncut.ncut import cut, score_map
+from stages.ncut.options import NcutParams
+from stages.vision.backbones.registry import backbone, tap_path
+from stages.vision.batches import to_batch
+from stages.vision.features import read_taps
+from stages.vision.image_rows import ImageRow
+from stages.vision.inference import autocast
+from stages.vision.model_loaders import ModelLoaders
+from stages.vision.score_map_rows import Provenance, ScoreMapRow, score_map_row
+from stages.vision.transfer import HostCopy
+
+__all__ = ["NcutWorker"]
+
+_KEYS = "keys"
+
+
+class NcutWorker(ModelWorker[NcutParams, HostCopy]):
+    """Cuts what one layer puts out."""
+
+    table = "score_maps"
+
+    def __init__(self, stage: str, params: NcutParams, context: Context, loaders: ModelLoaders) -> None:
+        super().__init__(stage, params, context, loaders)
+        self._settings = params.cut_parameters()
+
+    def begin(self, task: Task) -> int:
+        """Load the network. Raises UsageError for a layer that it does not have."""
+        model = self.load(task)
+        entry = backbone(model.card.backbone)
+        self._tap = self.params.tap or (_KEYS if _KEYS in entry.aside else entry.default_tap)
+        try:
+            tap_path(model.card.backbone, self._tap)
+        except ValueError as error:
+            raise self.mistake(error) from error
+        self._size = self.params.input_size or model.card.input_size
+        return self._size
+
+    def launch(self, images: list[ImageRow], pixels: np.ndarray) -> HostCopy:
+        """What the layer puts out, (B, d, h, w) float32, on its way."""
+        device, model = self.context.device, self.model
+        with torch.inference_mode(), autocast(device, self.params.precision, model.card.backbone):
+            try:
+                (features,) = read_taps(model.network, (self._tap,), to_batch(pixels, device))
+            except ValueError as error:
+                raise self.mistake(error) from error
+            return HostCopy(features.float().contiguous())
+
+    def rows(self, images: list[ImageRow], launched: HostCopy) -> Iterator[ScoreMapRow]:
+        """A map an image; one whose graph cannot be cut is quarantined."""
+        with self.context.timed("forward"):
+            features = launched.wait().numpy()
+        origin = Provenance(self.model.card, self._tap, self._size)
+        for image, of_image in zip(images, features, strict=True):
+            try:
+                found = cut(of_image, self._settings)
+            except ValueError as error:
+                self.refuse(image, str(error))
+            else:
+                yield score_map_row(image, "ncut", score_map(found, self.params.component), origin, flag=found.flag)

@@ -1,0 +1,80 @@
+"""The attention-based dropout layer: the most discriminative part of a feature map is dropped, or all is weighted.
+
+Choe and Shim, "Attention-based Dropout Layer for Weakly Supervised Object Localization", CVPR 2019, section 3.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from stages.vision.tensor_normalisation import at_least_float32
+
+__all__ = ["AttentionDropoutNetwork", "attention_dropout", "drop_mask", "importance_map", "self_attention"]
+
+
+def self_attention(features: torch.Tensor) -> torch.Tensor:
+    """The mean over channels of features ``(B, K, h, w)``: ``(B, 1, h, w)``, float32 at least."""
+    return at_least_float32(features).mean(dim=1, keepdim=True)
+
+
+def drop_mask(attention: torch.Tensor, threshold: float) -> torch.Tensor:
+    """0 where an image's self-attention exceeds `threshold` times its maximum, else 1; no gradient.
+
+    attention: ``(B, 1, h, w)``. Returns: the same shape and type.
+    """
+    values = attention.detach()
+    return (values <= threshold * values.amax(dim=(2, 3), keepdim=True)).to(values.dtype)
+
+
+def importance_map(attention: torch.Tensor) -> torch.Tensor:
+    """The sigmoid of the self-attention ``(B, 1, h, w)``, differentiable in it."""
+    return attention.sigmoid()
+
+
+def attention_dropout(features: torch.Tensor, rate: float, threshold: float) -> torch.Tensor:
+    """Features times the drop mask, or times the importance map: one choice for a batch.
+
+    rate: probability of the drop mask. features: ``(B, K, h, w)``. Returns: the same shape and type.
+    """
+    attention = self_attention(features)
+    drops = torch.rand((), device=features.device) < rate
+    chosen = torch.where(drops, drop_mask(attention, threshold), importance_map(attention))
+    return features * chosen.to(features.dtype)
+
+
+class AttentionDropoutNetwork(nn.Module):
+    """A classifier with the layer behind some of its modules while it trains; in eval mode it is the classifier.
+
+    The layer has no parameters and stays in the network no longer than a forward pass.
+
+    network: trained in place. paths: module paths inside it, each of which gives one map ``(B, K, h, w)``.
+    """
+
+    def __init__(self, network: nn.Module, paths: Sequence[str], rate: float, threshold: float) -> None:
+        super().__init__()
+        self.network = network
+        self.paths = tuple(paths)
+        self.rate = rate
+        self.threshold = threshold
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits ``(B, C)`` of normalised images ``(B, 3, S, S)``."""
+        if not self.training:
+            return self.network(images)
+        with self._dropping():
+            return self.network(images)
+
+    @contextmanager
+    def _dropping(self) -> Iterator[None]:
+        def drop(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> torch.Tensor:
+            return attention_dropout(output, self.rate, self.threshold)
+
+        handles = [self.network.get_submodule(path).register_forward_hook(drop) for path in self.paths]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()

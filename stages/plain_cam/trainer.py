@@ -1,0 +1,94 @@
+"""The technique's loss on random views."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline.contract.context import TrainContext
+from pipeline.training.loop import Batch, Training
+from stages.bases.localizer_trainer import LocalizerTrainer
+from stages.plain_cam import techniques
+from stages.plain_cam.hide_and_seek import patch_side
+from stages.plain_cam.options import PlainCamParams
+from stages.plain_cam.techniques import Technique
+from stages.plain_cam.two_branches import THRESHOLD, TwoBranchNetwork
+from stages.vision.backbones.networks import LocalizerNetwork
+from stages.vision.backbones.registry import backbone, tap_path
+from stages.vision.image_rows import ImageRow
+from stages.vision.model_card import Said
+from stages.vision.training.optimisers import groups_of_four
+from stages.vision.training.setup import set_up, training_images
+from stages.vision.training.views import View, random_view
+
+__all__ = ["PlainCamTrainer"]
+
+
+class PlainCamTrainer(LocalizerTrainer[PlainCamParams, LocalizerNetwork]):
+    """The technique is the method, the kind for none."""
+
+    @property
+    def method(self) -> str:
+        """The technique; the kind for none."""
+        return self.kind if self.params.technique == "none" else self.params.technique
+
+    def network(self, start: LocalizerNetwork) -> LocalizerNetwork:
+        """The classifier's network; for ACoL with a second branch."""
+        return TwoBranchNetwork(start, self.params.acol_threshold) if self.params.technique == "acol" else start
+
+    def parts(self, network: LocalizerNetwork) -> Mapping[str, Said]:
+        """Of ACoL what it takes to build both branches."""
+        return {THRESHOLD: network.threshold} if isinstance(network, TwoBranchNetwork) else {}
+
+    def training(self, network: LocalizerNetwork, rows: list[ImageRow], size: int, context: TrainContext) -> Training:
+        """The technique's loss on random views."""
+        params, chosen = self.params, self.params.chosen(self.params.epochs)
+        view = View(size, params.crop, mirror=params.mirror)
+        technique = _technique(network, params, size)
+
+        def prepared(image: np.ndarray, row: ImageRow, generator: np.random.Generator) -> tuple[np.ndarray, int]:
+            return random_view(image, view, generator), row["label"]
+
+        def loss(network: nn.Module, batch: Batch) -> torch.Tensor:
+            images, labels = batch
+            return technique.loss(network, images, labels)
+
+        batches = training_images(rows, prepared, params.batch_size, chosen, context)
+        body, head = network.trained_parameters()
+        groups = groups_of_four(body, [*head, *technique.beside], params.rates)
+        return Training(technique.network, loss, **vars(set_up(batches, groups, chosen, params.drops)))
+
+
+def _technique(network: LocalizerNetwork, params: PlainCamParams, size: int) -> Technique:
+    """The technique that the parameters name. Raises ValueError for taps that the backbone does not have."""
+    match params.technique:
+        case "has":
+            return techniques.hide_and_seek(network, patch_side(params.has_grid, size), params.has_rate)
+        case "acol":
+            if not isinstance(network, TwoBranchNetwork):
+                raise TypeError("acol trains a network with two branches")
+            return techniques.acol(network)
+        case "spg":
+            named = params.taps or techniques.deep_and_shallow(tuple(backbone(network.backbone).taps))
+            deep, shallow = _paths(network, named)
+            return techniques.self_produced_guidance(network, (deep, shallow), params.guides(), size, params.seed)
+        case "adl":
+            known = tuple(backbone(network.backbone).taps)
+            paths = _paths(network, params.taps or dict.fromkeys((known[0], known[-1])))
+            usual = techniques.adl_threshold(network.backbone)
+            threshold = usual if params.adl_threshold is None else params.adl_threshold
+            return techniques.adl(network, paths, params.adl_rate, threshold)
+        case "cutmix":
+            return techniques.cutmix(network, params.cutmix_beta, params.cutmix_probability)
+        case _:
+            return techniques.plain(network)
+
+
+def _paths(network: LocalizerNetwork, taps: Iterable[str]) -> list[str]:
+    """Module paths of taps. Raises ValueError for unknown ones, and those that the classes do not depend on."""
+    paths, known = {tap: tap_path(network.backbone, tap) for tap in taps}, backbone(network.backbone).taps
+    for tap in paths:
+        if tap not in known:
+            raise ValueError(f"the classes of {network.backbone} do not depend on tap {tap!r}")
+    return list(paths.values())

@@ -1,0 +1,20 @@
+"""What a config may say of stage `report`."""
+
+from dataclasses import dataclass
+
+from pipeline.base.params import option, reads
+
+__all__ = ["ReportParams"]
+
+
+@dataclass(frozen=True)
+class ReportParams:
+    """What the page shows."""
+
+    images: str = reads("images", "ingest", "stage that lists the images")
+    metrics: str = reads("metrics", "evaluate", "stage whose metrics and threshold curves are shown")
+    maps: tuple[str, ...] = reads("score_maps", (), "stages whose score maps are shown as heat maps")
+    labels: tuple[str, ...] = reads("pseudo_labels", (), "stages whose pseudo boxes are shown")
+    predictions: tuple[str, ...] = reads("predictions", (), "stages whose predicted boxes are shown")
+    samples: int = option(24, "images in the grid, chosen by hash", at_least=0)
+    title: str | None = option(None, "title of the page; null: the data set")

@@ -1,0 +1,70 @@
+"""Reads the committed results that a report shows, and writes the page."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow.compute as pc
+
+from pipeline.base.json_types import Json
+from pipeline.contract.context import Context
+from pipeline.store.records import ImageName, QuarantineRow, ShardResult, Task, quarantined
+from stages.report.data import Row, gather
+from stages.report.options import ReportParams
+from stages.report.render import render
+from stages.vision.images import ImageError, decode
+
+__all__ = ["PAGE", "ReportWorker"]
+
+PAGE = "report.html"
+
+
+class ReportWorker:
+    """stage: its name in the run."""
+
+    def __init__(self, stage: str, params: ReportParams, context: Context) -> None:
+        self._stage = stage
+        self._params = params
+        self._context = context
+
+    def __call__(self, task: Task) -> ShardResult:
+        """The page."""
+        tables = _TaskTables(self._stage, task, self._context)
+        made = {name: said for name, said in _payload(task).items() if isinstance(said, Mapping)}
+        page = gather(tables, made, samples=self._params.samples, title=self._params.title)
+        return ShardResult(blobs={PAGE: render(page).encode()}, quarantine=tables.bad)
+
+
+def _payload(task: Task) -> Mapping[str, Json]:
+    return task.shard.payload if isinstance(task.shard.payload, Mapping) else {}
+
+
+class _TaskTables:
+    """Reads the committed results that a task names."""
+
+    def __init__(self, stage: str, task: Task, context: Context) -> None:
+        self._stage = stage
+        self._inputs = task.inputs
+        self._context = context
+        self.bad: list[QuarantineRow] = []
+
+    def rows(
+        self, slot: str, table: str, columns: Sequence[str] | None, where: pc.Expression | None
+    ) -> list[tuple[str, Row]]:
+        return [
+            (done.stage, row)
+            for done in self._inputs[slot]
+            for row in self._context.table(done, table, columns, where).to_pylist()
+        ]
+
+    def image(self, row: Row) -> np.ndarray | None:
+        try:
+            return decode(self._context.read(row["uri"], row["offset"], row["length"]))
+        except ImageError as error:
+            name: ImageName = {"image_id": row["image_id"], "uri": row["uri"], "content_hash": row.get("content_hash")}
+            self.bad.append(quarantined(self._stage, name, str(error)))
+            return None
+
+    def refused(self) -> list[Row]:
+        dones = {(done.stage, done.key): done for dones in self._inputs.values() for done in dones}
+        tables = [self._context.table(done, "quarantine") for done in dones.values() if done.quarantined]
+        return [*(row for table in tables for row in table.to_pylist()), *self.bad]

@@ -1,0 +1,41 @@
+"""What a config may say of stage `scg`."""
+
+from dataclasses import dataclass, fields, replace
+
+from pipeline.base.params import option, reads
+from stages.bases.refinement import RefinementParams
+from stages.scg.parameters import PRESETS, Normalisation, ScgParameters
+from stages.vision.precision import InferencePrecision
+
+__all__ = ["ScgStageParams"]
+
+
+@dataclass(frozen=True)
+class ScgStageParams(RefinementParams):
+    """Parameters of `scg`."""
+
+    model: str = reads("model", "classify", "the network whose features correlate")
+    taps: tuple[str, ...] = option(
+        (), "layers whose correlations are summed (SPA: two); empty: the backbone's first two of one grid, or its first"
+    )
+    input_size: int | None = option(
+        None, "side of the network input, pixels; null: as the network was trained", at_least=1
+    )
+    preset: str = option("cub", "the released script whose values stand for null below", choices=tuple(PRESETS))
+    theta1: float | None = option(None, "similarities below it are 0; null: the preset's")
+    theta2: float | None = option(None, "entries of the high order below it are 0 (vgg: / hw); null: the preset's")
+    omega: float | None = option(None, "weight of the high order beside the first; null: the preset's")
+    delta_h: float | None = option(None, "object is where the min-maxed map is at least this; null: the preset's")
+    delta_l: float | None = option(None, "background is where it is at most this; null: the preset's")
+    order: int | None = option(None, "h of the high order; 1: the first order alone; null: the preset's, 2")
+    normalisation: Normalisation | None = option(
+        None, "vgg: columns divided by their sums; paper: stretched from 0 to 1; null: the preset's, vgg"
+    )
+    precision: InferencePrecision = option("float32", "of the features: float32, bfloat16, float16 (autocast), or auto")
+    batch_size: int = option(32, "images in one forward pass", resource=True, at_least=1)
+    decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)
+
+    def settings(self) -> ScgParameters:
+        """The preset with what is given in its place. Raises: ValueError where they do not fit, see `ScgParameters`."""
+        given = {field.name: getattr(self, field.name) for field in fields(ScgParameters)}
+        return replace(PRESETS[self.preset], **{name: value for name, value in given.items() if value is not None})

@@ -1,0 +1,38 @@
+"""Stage `scg`: score maps + images + a network -> the maps sharpened by self-correlation (SPA's second stage)."""
+
+from collections.abc import Mapping
+
+from pipeline.base.errors import UsageError
+from pipeline.base.json_types import Json
+from pipeline.contract.context import Context
+from pipeline.contract.stage import Worker
+from stages.bases.model_stage import ModelStage
+from stages.bases.refinement import RefinementStage
+from stages.scg.options import ScgStageParams
+from stages.vision.precision import precision_ingredients
+
+
+class Scg(RefinementStage[ScgStageParams], ModelStage[ScgStageParams]):
+    """Self-correlation map generating on any method's maps; their method becomes `<method>_scg`."""
+
+    kind = "scg"
+    version = 2
+    Params = ScgStageParams
+
+    def check(self) -> None:
+        """Refuse settings that contradict each other."""
+        super().check()
+        try:
+            self.params.settings()
+        except ValueError as error:
+            raise UsageError(f"stage {self.name}: {error}") from error
+
+    def ingredients(self) -> Mapping[str, Json]:
+        """Which backbones `auto` takes for bfloat16."""
+        return precision_ingredients(self.params.precision)
+
+    def worker(self, context: Context) -> Worker:
+        """Loads the network at its first shard."""
+        from stages.scg.worker import ScgWorker
+
+        return ScgWorker(self.name, self.params, context, self.loaders)

@@ -1,0 +1,1 @@
+"""The evaluator: protocols, threshold sweeps, counts, masks, error analysis, trivial and foreign predictors."""

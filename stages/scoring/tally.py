@@ -1,0 +1,132 @@
+"""Score maps as integer counts, which MaxBoxAcc, thresholds, PxAP and Peak-IoU are computed from.
+
+Tallies of disjoint images add up: any number of workers, and any order of merging, gives the same integers.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, get_args
+
+import numpy as np
+
+from stages.scoring.cuts.contours_opencv import Rule, quantize
+from stages.scoring.cuts.cut_counts import MAX_BOX_ACC_V2_IOUS, CutCounts, count_cuts
+from stages.scoring.cuts.fixed_rule import iou_per_threshold
+from stages.scoring.cuts.sweep import sweep
+from stages.scoring.evaluator_maps import evaluator_score_map
+from stages.scoring.mask_metrics import INTERVAL, PixelHistogram, evaluation_masks, pixel_histogram
+from stages.scoring.peak_iou import Comparison, PeakCounts, localization_map, peak_counts
+from stages.scoring.protocols import PROTOCOLS
+from stages.scoring.ragged import BoolArray, FloatArray, IntArray, RaggedBoxes, Uint8Array
+from stages.vision.box_rule import BoxRule
+from stages.vision.score_maps import enlarge, min_max
+
+FIXED = "fixed"
+CONTOURS: tuple[Rule, ...] = ("largest", "all")
+COMPARISONS: tuple[Comparison, ...] = get_args(Comparison)
+
+_CHUNK = 256
+
+
+class Tally(NamedTuple):
+    """Counts (K,) int64 of some images under one rule; ``iou`` is 0 where no IoU level applies."""
+
+    rule: str
+    iou: float
+    images: int
+    counts: IntArray
+
+
+Merged = Mapping[tuple[str, float], Tally]
+
+
+def fixed_tallies(maps: Sequence[np.ndarray], truth: RaggedBoxes, sizes: FloatArray, rule: BoxRule) -> Iterator[Tally]:
+    """Correct images at thresholds k / 255 of the pipeline's own rule (:mod:`stages.scoring.cuts.fixed_rule`).
+
+    An image is correct where one of its boxes is; rule ``all`` has several.
+    maps: N score maps (h, w) of any float type; truth: N images of boxes, original pixels; sizes (N, 2): width, height.
+    """
+    best = [
+        iou_per_threshold(min_max(enlarge(score_map, int(height), int(width), rule.enlargement)), truth.of(index), rule)
+        for index, (score_map, (width, height)) in enumerate(zip(maps, sizes, strict=True))
+    ]
+    if best:
+        yield from _levels(FIXED, count_cuts(np.stack(best), MAX_BOX_ACC_V2_IOUS))
+
+
+def contour_tallies(maps: Sequence[np.ndarray], truth: RaggedBoxes, sizes: FloatArray) -> Iterator[Tally]:
+    """Correct images at the cuts 0..254 of wsolevaluation's rules, in its frame of 224 x 224. Arguments as above."""
+    frame_truth = PROTOCOLS["wsolevaluation"].ground_truth(truth, sizes)
+    for start in range(0, len(maps), _CHUNK):
+        part = maps[start : start + _CHUNK]
+        pixels = np.stack([quantize(evaluator_score_map(score_map)) for score_map in part])
+        best = sweep(pixels, frame_truth.part(start, start + len(part)), CONTOURS)
+        for rule in CONTOURS:
+            yield from _levels(rule, count_cuts(best[rule], MAX_BOX_ACC_V2_IOUS))
+
+
+def mask_tallies(maps: Iterable[np.ndarray], masks: Iterable[BoolArray]) -> Iterator[Tally]:
+    """Pixels of score maps (h, w) by score and ground-truth mask (H, W), for PxAP and Peak-IoU."""
+    for score_map, mask in zip(maps, masks, strict=True):
+        foreground, ignore = evaluation_masks([mask])
+        yield from histogram_tallies(pixel_histogram(evaluator_score_map(score_map), foreground, ignore))
+        yield from peak_tallies(localization_map(score_map, *mask.shape), mask)
+
+
+def histogram_tallies(pixels: PixelHistogram) -> Iterator[Tally]:
+    """The histogram of one image."""
+    yield Tally("pxap_positive", 0.0, 1, pixels.positive)
+    yield Tally("pxap_negative", 0.0, 1, pixels.negative)
+
+
+def peak_tallies(levels: Uint8Array, mask: BoolArray) -> Iterator[Tally]:
+    """Peak-IoU's counts of one image, under both comparisons."""
+    for comparison in COMPARISONS:
+        one = peak_counts(levels, mask, comparison)
+        yield Tally(f"peak_shared_{comparison}", 0.0, 1, one.shared)
+        yield Tally(f"peak_union_{comparison}", 0.0, 1, one.union)
+        yield Tally(f"peak_iou_sum_{comparison}", 0.0, 1, one.iou_sum)
+
+
+def merge(tallies: Iterable[Tally]) -> Merged:
+    """Add up tallies of disjoint images, rule by rule and level by level."""
+    merged: dict[tuple[str, float], Tally] = {}
+    for tally in tallies:
+        key = tally.rule, tally.iou
+        before = merged.get(key)
+        merged[key] = (
+            tally
+            if before is None
+            else tally._replace(images=before.images + tally.images, counts=before.counts + tally.counts)
+        )
+    return merged
+
+
+def cut_counts(merged: Merged, rule: str, images: int) -> CutCounts | None:
+    """The counts of a rule; None where it was not counted.
+
+    images: how many there were to count; those without a map, because a stage refused them, are wrong at every cut.
+    """
+    levels = sorted(iou for name, iou in merged if name == rule)
+    if not levels:
+        return None
+    return CutCounts(images, tuple(levels), np.stack([merged[rule, iou].counts for iou in levels]))
+
+
+def pixel_counts(merged: Merged) -> PixelHistogram | None:
+    """The pooled pixel histogram; None where no image had a mask."""
+    positive, negative = merged.get(("pxap_positive", 0.0)), merged.get(("pxap_negative", 0.0))
+    if positive is None or negative is None:
+        return None
+    return PixelHistogram(INTERVAL, positive.counts, negative.counts)
+
+
+def peaks(merged: Merged, comparison: Comparison) -> PeakCounts | None:
+    """Peak-IoU's counts under a comparison; None where no image had a mask."""
+    found = [merged.get((f"peak_{part}_{comparison}", 0.0)) for part in ("shared", "union", "iou_sum")]
+    kept = [tally for tally in found if tally is not None]
+    return PeakCounts(kept[0].images, *(tally.counts for tally in kept)) if len(kept) == 3 else None
+
+
+def _levels(rule: str, counts: CutCounts) -> Iterator[Tally]:
+    for level, hits in zip(counts.levels, counts.hits, strict=True):
+        yield Tally(rule, level, counts.images, hits)

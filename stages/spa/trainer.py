@@ -1,0 +1,52 @@
+"""Cross-entropy, and from the first epoch of RAM on the restricted activation loss."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline.contract.context import TrainContext
+from pipeline.training.loop import Batch, Training
+from stages.bases.localizer_trainer import PlainLocalizerTrainer
+from stages.spa.network import RestrictedNetwork
+from stages.spa.options import SpaParams
+from stages.spa.ram import restricted_activation_loss
+from stages.vision.backbones.networks import LocalizerNetwork
+from stages.vision.image_rows import ImageRow
+from stages.vision.training.optimisers import groups_of_four
+from stages.vision.training.setup import set_up, training_images
+from stages.vision.training.views import View, random_view
+
+__all__ = ["SpaTrainer"]
+
+
+class SpaTrainer(PlainLocalizerTrainer[SpaParams]):
+    """Class maps are restricted while the network trains."""
+
+    def training(self, network: LocalizerNetwork, rows: list[ImageRow], size: int, context: TrainContext) -> Training:
+        """Cross-entropy, and from the first epoch of RAM on the restricted activation loss."""
+        if network.classifier.out_features < 2:
+            raise ValueError("a variance over classes needs two of them")
+        params, filled = self.params, self.params.filled()
+        settings, chosen = filled.ram, params.chosen(filled.epochs)
+        view = View(size, params.crop, mirror=params.mirror)
+        restricted = RestrictedNetwork(network)
+
+        def prepared(image: np.ndarray, row: ImageRow, generator: np.random.Generator) -> tuple[np.ndarray, int]:
+            return random_view(image, view, generator), row["label"]
+
+        def loss(network: nn.Module, batch: Batch) -> torch.Tensor:
+            images, labels = batch
+            logits, maps = network(images)
+            entropy = nn.functional.cross_entropy(logits.float(), labels)
+            if maps is None:
+                return entropy
+            return entropy + settings.weight * restricted_activation_loss(
+                maps, labels, settings.threshold, settings.gap
+            )
+
+        def begin(epoch: int) -> None:
+            restricted.gives_maps = settings.weight_at(epoch) > 0
+
+        batches = training_images(rows, prepared, filled.batch_size, chosen, context)
+        made = set_up(batches, groups_of_four(*network.trained_parameters(), params.rates), chosen, filled.drops)
+        return Training(restricted, loss, **vars(made), begin=begin)

@@ -1,0 +1,1 @@
+"""Score maps counted against ground truth at every threshold."""

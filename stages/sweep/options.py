@@ -1,0 +1,19 @@
+"""What a config may say of stage `sweep`."""
+
+from dataclasses import dataclass
+
+from pipeline.base.params import reads
+from stages.bases.box_rule_options import BoxRuleParams
+
+__all__ = ["COUNTED", "SweepParams"]
+
+COUNTED = ("dev", "val", "test")
+"""The splits that are counted: those that have ground truth and are not trained on."""
+
+
+@dataclass(frozen=True)
+class SweepParams(BoxRuleParams):
+    """Parameters of `sweep`; the box rule is that of `boxes`."""
+
+    images: str = reads("images", "ingest", "the images")
+    maps: str = reads("score_maps", "cam", "the score maps that are counted")

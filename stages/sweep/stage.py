@@ -1,0 +1,37 @@
+"""Stage `sweep`: score maps -> integer counts at every threshold, shard by shard."""
+
+from pipeline.contract.context import Context
+from pipeline.contract.stage import Stage, Worker
+from pipeline.store.records import Inputs, Shard, ShardRef, Upstream, shard_key
+from stages.bases.refinement import images_behind
+from stages.sweep.options import COUNTED, SweepParams
+
+
+class Sweep(Stage[SweepParams]):
+    """Counts, over all thresholds, how many images of dev, val and test a score map localises, and their pixels."""
+
+    kind = "sweep"
+    version = 3
+    Params = SweepParams
+    outputs = ("counts",)
+
+    def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
+        """One shard for each shard of score maps that holds images of dev, val or test."""
+        (maps,), (images,) = inputs["maps"], inputs["images"]
+        return [
+            _shard(recipe, shard, ref, images)
+            for shard, ref in zip(maps.shards, maps.refs(), strict=True)
+            if any(split in shard.labels for split in COUNTED)
+        ]
+
+    def worker(self, context: Context) -> Worker:
+        """Needs no set-up."""
+        from stages.sweep.worker import SweepWorker
+
+        return SweepWorker(self.params, context)
+
+
+def _shard(recipe: str, maps: Shard, ref: ShardRef, images: Upstream) -> Shard:
+    """It reads the images that the maps were made from, where that is known."""
+    refs = {"maps": (ref,), "images": images_behind(maps, images) or images.refs()}
+    return Shard(key=shard_key(recipe, refs), inputs=refs, labels=maps.labels)

@@ -1,0 +1,96 @@
+"""The maps of a shard against the ground truth of their images."""
+
+from collections.abc import Iterator, Mapping
+from typing import TypedDict
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.contract.context import Context
+from pipeline.store.records import ShardResult, Task
+from schemas import TABLES
+from stages.bases.scored_tables import joined, read_mask
+from stages.scoring.arrow_tables import TRUTH_COLUMNS, truth_of
+from stages.scoring.ragged import IntArray
+from stages.scoring.tally import Tally, contour_tallies, fixed_tallies, mask_tallies, merge
+from stages.sweep.options import COUNTED, SweepParams
+from stages.vision.score_map_rows import map_arrays
+
+__all__ = ["SweepWorker"]
+
+CHOSEN_ON = "dev"
+NO_MAP = np.zeros((1, 1), np.float16)
+"""Stands, where pixels are counted, for the map of an image that a stage refused."""
+
+_IMAGE_COLUMNS = (*TRUTH_COLUMNS, "mask_uri", "label_name")
+_MAP_COLUMNS = ("image_id", "split", "method", "seed", "height", "width", "map")
+
+
+class CountRow(TypedDict):
+    """A row of table counts; described column by column in schemas."""
+
+    split: str
+    method: str
+    source: str
+    seed: int | None
+    rule: str
+    iou: float
+    images: int
+    counts: IntArray
+
+
+class SweepWorker:
+    """Counts the box rule on dev, the evaluator's rules on all splits."""
+
+    def __init__(self, params: SweepParams, context: Context) -> None:
+        self._params, self._context = params, context
+        self._rule = params.rule()
+
+    def __call__(self, task: Task) -> ShardResult:
+        """The counts of a shard of maps, split by split."""
+        counted = pc.field("split").isin(COUNTED)
+        maps = joined(self._context, task.inputs["maps"], "score_maps", _MAP_COLUMNS, counted)
+        images = self._images(task)
+        by_id = dict(zip(maps.column("image_id").to_pylist(), map_arrays(maps), strict=True))
+        rows: list[CountRow] = []
+        for split in COUNTED:
+            of_split = images.filter(pc.field("split") == split)
+            if of_split.num_rows and maps.num_rows:
+                method, seed = maps.column("method")[0].as_py(), maps.column("seed")[0].as_py()
+                tallies = merge(self._tallies(of_split, split, by_id))
+                rows += [self._row(split, method, seed, tally) for tally in tallies.values()]
+        return ShardResult({"counts": TABLES["counts"].from_rows(rows)})
+
+    def _row(self, split: str, method: str, seed: int | None, tally: Tally) -> CountRow:
+        return {
+            "split": split,
+            "method": method,
+            "source": self._params.maps,
+            "seed": seed,
+            "rule": tally.rule,
+            "iou": tally.iou,
+            "images": tally.images,
+            "counts": tally.counts,
+        }
+
+    def _images(self, task: Task) -> pa.Table:
+        """The images whose maps should be in this shard: of its classes, in the shards that its maps were made from."""
+        images = joined(self._context, task.inputs["images"], "images", _IMAGE_COLUMNS, pc.field("split").isin(COUNTED))
+        if not task.shard.labels:
+            return images
+        classes = {name for of_split in task.shard.labels.values() for name in of_split}
+        return images.filter(pc.field("label_name").isin(sorted(classes)))
+
+    def _tallies(self, images: pa.Table, split: str, by_id: Mapping[str, np.ndarray]) -> Iterator[Tally]:
+        """Boxes of the images that have a map; pixels of all that have a mask, a missing map being all zero."""
+        truth = truth_of(images.filter(pc.field("image_id").isin(pa.array(list(by_id), pa.string()))), split)
+        maps = [by_id[image_id] for image_id in truth.image_ids]
+        if split == CHOSEN_ON:
+            yield from fixed_tallies(maps, truth.boxes, truth.sizes, self._rule)
+        yield from contour_tallies(maps, truth.boxes, truth.sizes)
+        masked = images.filter(pc.field("mask_uri").is_valid()).to_pylist()
+        masks = (
+            read_mask(self._context, row["image_id"], row["mask_uri"], row["height"], row["width"]) for row in masked
+        )
+        yield from mask_tallies((by_id.get(row["image_id"], NO_MAP) for row in masked), masks)

@@ -1,0 +1,15 @@
+"""Memory layout of networks."""
+
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+__all__ = ["Network", "channels_last"]
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def channels_last(network: Network, device: torch.device | str) -> Network:
+    """Move a network to a device, its convolutions' weights in channels_last order, which is faster for them."""
+    return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]

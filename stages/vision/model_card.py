@@ -1,0 +1,86 @@
+"""The card of a model: what it is, and what it takes to build its network again."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+__all__ = ["CARD", "VERSION", "WEIGHTS", "ModelCard", "read_card"]
+
+WEIGHTS = "model.safetensors"
+CARD = "card.json"
+"""The two files of a model artifact."""
+
+VERSION = 1
+
+Said: TypeAlias = "bool | int | float | str | Sequence[Said] | Mapping[str, Said] | None"
+"""What a card can say: JSON."""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """A trained model.
+
+    method: which stage or technique trained it. backbone: name in the table of backbones. classes: names by label;
+    empty for a model that predicts none. input_size: side of the network's input, pixels. parts: what a network with
+    more parts than backbone and classifier needs besides to be built; empty for an ordinary classifier. about: how it
+    was trained, for people. weights_hash: SHA-256 of its weights. version: of this record.
+    """
+
+    method: str
+    backbone: str
+    classes: tuple[str, ...]
+    input_size: int
+    seed: int
+    parts: Mapping[str, Said] = field(default_factory=dict)
+    about: Mapping[str, Said] = field(default_factory=dict)
+    weights_hash: str = ""
+    version: int = VERSION
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes it tells apart; a network is built with one where it predicts none."""
+        return max(1, len(self.classes))
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether its network is an ordinary classifier: a backbone with a classifier layer and nothing else."""
+        return bool(self.classes) and not self.parts
+
+    def number(self, name: str) -> float:
+        """A part that is a number. Raises ValueError where the card has none of this name."""
+        value = self.parts.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"the card of a {self.method} model has no number {name!r}")
+        return value
+
+    def check_labels(self, rows: Sequence[Mapping[str, object]]) -> None:
+        """Refuse images whose label is another class here, or none; raises ValueError with the first one."""
+        if not self.classes:
+            return
+        for row in rows:
+            label, name = row["label"], row["label_name"]
+            known = self.classes[label] if isinstance(label, int) and 0 <= label < len(self.classes) else None
+            if known != name:
+                image = f"image {row['image_id']} is of class {label}, {name!r}"
+                raise ValueError(f"{image}; the model's class of that number is {known!r}")
+
+    def to_bytes(self) -> bytes:
+        """The card as JSON; equal cards give equal bytes."""
+        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True).encode()
+
+
+def read_card(data: bytes) -> ModelCard:
+    """The card from its bytes. Raises ValueError for one of another version, or that is none."""
+    said = json.loads(data)
+    if not isinstance(said, dict) or said.get("version") != VERSION:
+        raise ValueError(f"a model card of version {VERSION} was expected, not {_version(said)}")
+    known = {own.name for own in dataclasses.fields(ModelCard)}
+    if missing := sorted(known - said.keys()):
+        raise ValueError(f"a model card without {missing[0]}")
+    return ModelCard(**{**{name: said[name] for name in known}, "classes": tuple(said["classes"])})
+
+
+def _version(said: object) -> object:
+    return said.get("version") if isinstance(said, dict) else said

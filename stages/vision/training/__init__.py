@@ -1,0 +1,1 @@
+"""What trainings are made of: batches, views, optimizers and schedules."""

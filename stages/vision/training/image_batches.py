@@ -1,0 +1,92 @@
+"""Batches for training: a seeded order for each epoch, each image augmented by a generator of its own.
+
+What an image looks like in an epoch depends on (seed, epoch, image id) alone: not on the number of workers, loading
+processes, or on where a resumed training began.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from stages.vision.batches import to_batch
+from stages.vision.image_rows import ImageRow
+from stages.vision.images import decode
+from stages.vision.stream import Read
+
+__all__ = ["Augment", "Target", "TrainingImages", "generator_of"]
+
+Image = TypeVar("Image", bound=ImageRow)
+Target = int | float | np.ndarray
+"""What is to be predicted of an image: a number, or an array of one shape for all."""
+
+Augment = Callable[[np.ndarray, Image, np.random.Generator], tuple[np.ndarray, Target]]
+
+
+@dataclass(frozen=True)
+class TrainingImages(Generic[Image]):
+    """This rank's batches of any epoch; those before the one that is asked for are neither read nor decoded.
+
+    rows: training images, the same on every rank. augment: (image (H, W, 3) uint8, row, generator) -> (input (S, S, 3)
+    uint8, target as a number or array). processes: loading processes; 0 loads in the training process.
+    """
+
+    rows: Sequence[Image]
+    read: Read
+    augment: Augment[Image]
+    batch_size: int
+    seed: int
+    rank: int = 0
+    world_size: int = 1
+    processes: int = 0
+
+    @property
+    def batches_an_epoch(self) -> int:
+        """Batches of one rank in one epoch; every rank has the same number, and the last, smaller one is left out."""
+        return max(1, len(self.rows) // (self._batch * self.world_size))
+
+    @property
+    def _batch(self) -> int:
+        return max(1, min(self.batch_size, len(self.rows) // self.world_size))
+
+    def __call__(self, epoch: int, start: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Batches (images (B, 3, S, S) float32 normalised, targets (B, ...)) of an epoch, from batch `start` on."""
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.rows))
+        kept = order[: self.batches_an_epoch * self._batch * self.world_size]
+        mine = kept[self.rank :: self.world_size].reshape(self.batches_an_epoch, self._batch)
+        loader = DataLoader(
+            _Batches(self, mine[start:], epoch), batch_size=None, num_workers=self.processes, persistent_workers=False
+        )
+        for images, targets in loader:
+            yield to_batch(list(images.numpy())), targets
+
+    def load(self, index: int, epoch: int) -> tuple[np.ndarray, Target]:
+        """One augmented image and its target."""
+        row = self.rows[index]
+        image = decode(self.read(row["uri"], row["offset"], row["length"]))
+        return self.augment(image, row, generator_of(self.seed, epoch, row["image_id"]))
+
+
+class _Batches(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    def __init__(self, images: TrainingImages[Image], indices: np.ndarray, epoch: int) -> None:
+        self._images, self._indices, self._epoch = images, indices, epoch
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if number >= len(self._indices):
+            raise IndexError(number)
+        loaded = [self._images.load(int(index), self._epoch) for index in self._indices[number]]
+        pixels, targets = zip(*loaded, strict=True)
+        return torch.from_numpy(np.stack(pixels)), torch.as_tensor(np.asarray(targets))
+
+
+def generator_of(seed: int, epoch: int, image_id: str) -> np.random.Generator:
+    """The generator of one image in one epoch."""
+    digest = hashlib.sha256(f"{seed}|{epoch}|{image_id}".encode()).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))

@@ -1,0 +1,46 @@
+"""How optimizers and schedules are named, and the rates of a network's parameters."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from stages.vision.precision import Precision
+
+__all__ = ["SCHEDULES", "STEPPED_SCHEDULES", "Chosen", "Rates", "Schedule", "SteppedSchedule"]
+
+Schedule = Literal["one_cycle", "cosine", "constant"]
+SteppedSchedule = Literal["steps", "one_cycle", "cosine", "constant"]
+"""Those that take no further setting, and `steps`, which takes milestones, as fractions of the training."""
+
+SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
+STEPPED_SCHEDULES: tuple[SteppedSchedule, ...] = get_args(SteppedSchedule)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Learning rates of a network's four kinds of parameters, and what decays.
+
+    weights: rate of the weights below the head. head: factor for head and classifier. biases: factor for all biases.
+    decay: weight decay. decay_biases: of biases and of normalisations' gains too.
+    """
+
+    weights: float
+    head: float = 1.0
+    biases: float = 1.0
+    decay: float = 0.0
+    decay_biases: bool = False
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What every training is told.
+
+    epochs: passes over the images. schedule: of the learning rate. seed: of order and augmentation. clip_norm: the
+    largest norm of the gradients together; None: any. processes: loading processes of a worker.
+    """
+
+    epochs: int
+    schedule: SteppedSchedule
+    seed: int
+    precision: Precision = "float32"
+    clip_norm: float | None = None
+    processes: int = 0

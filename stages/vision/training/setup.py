@@ -1,0 +1,147 @@
+"""What every training is set up from: the classifier it starts from, its images, its optimizer and schedule."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import pyarrow as pa
+import torch
+from torch.optim.lr_scheduler import LRScheduler
+
+from stages.vision.image_rows import ImageRow, by_id
+from stages.vision.inference import Classifier
+from stages.vision.model_card import CARD, WEIGHTS, ModelCard, read_card
+from stages.vision.models import plain_network
+from stages.vision.precision import Precision
+from stages.vision.stream import Read
+from stages.vision.training.class_balanced_batches import ClassBalancedBatches
+from stages.vision.training.class_balanced_sampler import ClassBalancedSampler
+from stages.vision.training.image_batches import Augment, TrainingImages
+from stages.vision.training.optimisers import ParameterGroup, schedule, sgd
+from stages.vision.training.parameters import Chosen
+
+__all__ = [
+    "Batches",
+    "Place",
+    "SetUp",
+    "class_balanced_batches",
+    "read_classifier_card",
+    "set_up",
+    "starting_classifier",
+    "training_images",
+    "training_rows",
+]
+
+Image = TypeVar("Image", bound=ImageRow)
+
+
+class Place(Protocol):
+    """This rank among the workers, and how it reads images."""
+
+    @property
+    def rank(self) -> int:
+        """This rank."""
+
+    @property
+    def world_size(self) -> int:
+        """How many there are."""
+
+    @property
+    def read(self) -> Read:
+        """(uri, offset, length) -> the bytes of an image."""
+
+
+class Batches(Protocol):
+    """Batches of any epoch, as many in each."""
+
+    @property
+    def batches_an_epoch(self) -> int:
+        """Batches of one rank in one epoch."""
+
+    def __call__(self, epoch: int, start: int = 0) -> Iterable[tuple[torch.Tensor, ...]]:
+        """The batches of an epoch, from batch `start` on."""
+
+
+@dataclass(frozen=True)
+class SetUp:
+    """What a training is made of besides network and loss, under the names of `pipeline.training.loop.Training`."""
+
+    batches: Batches
+    optimizer: torch.optim.Optimizer
+    schedule: LRScheduler
+    epochs: int
+    seed: int
+    precision: Precision
+    clip_norm: float | None
+
+
+def training_images(
+    rows: Sequence[Image], augment: Augment[Image], batch_size: int, chosen: Chosen, place: Place
+) -> TrainingImages[Image]:
+    """This rank's images, in a random order each epoch."""
+    return TrainingImages(
+        rows,
+        place.read,
+        augment,
+        batch_size,
+        chosen.seed,
+        rank=place.rank,
+        world_size=place.world_size,
+        processes=chosen.processes,
+    )
+
+
+def class_balanced_batches(
+    rows: Sequence[Image], augment: Augment[Image], shape: tuple[int, int], chosen: Chosen, place: Place
+) -> ClassBalancedBatches[Image]:
+    """This rank's images in class sets; `shape`: classes in a batch (fewer where the data have fewer), images of each.
+
+    Raises: ValueError for more ranks than classes.
+    """
+    labels = [row["label"] for row in rows]
+    sets = ClassBalancedSampler(labels, *shape, seed=chosen.seed, rank=place.rank, world_size=place.world_size)
+    return ClassBalancedBatches(training_images(rows, augment, shape[0] * shape[1], chosen, place), sets)
+
+
+def set_up(batches: Batches, groups: Sequence[ParameterGroup], chosen: Chosen, drops: Sequence[float] = ()) -> SetUp:
+    """Batches with SGD over parameter groups and a schedule as long as the training; `drops` as in `schedule`."""
+    optimizer = sgd(groups)
+    steps = batches.batches_an_epoch * chosen.epochs
+    planned = schedule(chosen.schedule, optimizer, steps, drops)
+    return SetUp(batches, optimizer, planned, chosen.epochs, chosen.seed, chosen.precision, chosen.clip_norm)
+
+
+def training_rows(images: Iterable[pa.Table]) -> list[ImageRow]:
+    """The images of split train, by their ids. Raises: ValueError where there is none."""
+    rows = by_id([row for table in images for row in table.to_pylist() if row["split"] == "train"])
+    if not rows:
+        raise ValueError("no image is of split train")
+    return rows
+
+
+def read_classifier_card(name: str, blob: Callable[[str], bytes]) -> ModelCard:
+    """The card of stage `name`'s model, which must be an ordinary classifier. Raises: ValueError for any other."""
+    card = read_card(blob(CARD))
+    if not card.classes:
+        raise ValueError(f"{name!r} is no classifier")
+    if not card.is_classifier:
+        raise ValueError(f"{name!r} has more parts than a classifier: start from another model")
+    return card
+
+
+def starting_classifier(
+    name: str, blob: Callable[[str], bytes], rows: Sequence[ImageRow], device: str, *, needs_cam: bool = True
+) -> Classifier:
+    """The classifier of stage `name`, for a localizer of these images to start from.
+
+    blob: file name -> bytes of its artifact. rows: the training images. needs_cam: CAM must be defined for it.
+    Raises: ValueError when the model is no classifier, lacks CAM, or knows other classes than those of the images.
+    """
+    card = read_classifier_card(name, blob)
+    network = plain_network(card, blob(WEIGHTS), device)
+    if needs_cam and not network.has_cam:
+        raise ValueError(f"the classes of {card.backbone} do not come from one linear layer after pooling: no CAM")
+    known = dict(enumerate(card.classes))
+    if any(known.get(row["label"]) != row["label_name"] for row in rows):
+        raise ValueError(f"the images have other classes than {name!r}")
+    return Classifier(network, card)
