@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import yaml
-from pipeline.store.layout import recipe_path
-from pipeline.store.records import Shard, ShardResult
 
 from pipeline.base.hashing import canonical, fingerprint
 from pipeline.config.run_config import parse_config
 from pipeline.planning.plan import PlannedStage, plan_stage, recipe_of
+from pipeline.store.layout import recipe_path
+from pipeline.store.records import Shard, ShardResult
 from pipeline.store.store import Store
 from schemas import TABLES, TableSpec
 from stages import catalog

@@ -24,10 +24,10 @@ from sklearn.decomposition import PCA
 from benchmarks.figures import Measured
 from benchmarks.pairs import interleaved
 from pipeline.worker.device import set_threads
-from stages.vision.box_rule import BoxRule
 from stages.boxes.boxes import pseudo_boxes
 from stages.ddt.ddt import Descriptors, transform
 from stages.ddt.parameters import SignRule
+from stages.vision.box_rule import BoxRule
 
 IMAGES, BATCH, DIMENSION, GRID, SIDE = 1300, 32, 512, 14, 448
 RULE: SignRule = "max_abs_coef"

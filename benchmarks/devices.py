@@ -20,18 +20,18 @@ from benchmarks.made_images import (
     MadeImagesParams,
     paint,
 )
-from stages.vision.box_rule import BoxRule
 from stages.boxes.boxes import pseudo_boxes
-from stages.cam.stage import Cam
 from stages.cam.options import CamParams
-from stages.classify.stage import Classify
+from stages.cam.stage import Cam
 from stages.classify.options import ClassifyParams
-from stages.ddt.stage import Ddt
+from stages.classify.stage import Classify
 from stages.ddt.options import DdtParams
+from stages.ddt.stage import Ddt
+from stages.psol.options import PsolParams
 from stages.psol.predictor import BoxPredictor
 from stages.psol.stage import Psol
-from stages.psol.options import PsolParams
 from stages.vision.batches import to_batch
+from stages.vision.box_rule import BoxRule
 from stages.vision.boxes import iou
 from stages.vision.images import resize
 from stages.vision.model_card import CARD, WEIGHTS, read_card

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from pipeline.store.records import Done
 
 from pipeline.base.params import input_names
 from pipeline.contract.resources import StageResources
@@ -13,6 +12,7 @@ from pipeline.contract.runner import Job
 from pipeline.contract.stage import Stage
 from pipeline.planning.plan import PlannedStage, plan_stage, resolve
 from pipeline.running.in_process import InProcessRunner
+from pipeline.store.records import Done
 from pipeline.store.store import Store
 
 

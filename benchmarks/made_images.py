@@ -7,11 +7,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from pipeline.store.records import Inputs, Shard, ShardResult, Task, shard_key
 
 from pipeline.base.params import option, reads
 from pipeline.contract.context import Context
 from pipeline.contract.stage import Stage, one_to_one
+from pipeline.store.records import Inputs, Shard, ShardResult, Task, shard_key
 from pipeline.store.store import Store
 from schemas import TABLES
 

@@ -17,8 +17,8 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.figures import Measured
 from benchmarks.pairs import REPEATS, Pairs, interleaved
-from stages.ncut.parameters import CutParameters
 from stages.ncut.ncut import cut
+from stages.ncut.parameters import CutParameters
 from stages.ncut.partition import sides
 
 IMAGES = 6

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from pipeline.store.records import Done, Shard, ShardResult, Task
 
 from benchmarks.environment import processors
 from benchmarks.figures import Measured
 from jobs.ray_session import RaySession
 from pipeline.contract.resources import StageResources
 from pipeline.contract.runner import Job
+from pipeline.store.records import Done, Shard, ShardResult, Task
 from pipeline.store.store import Store
 from schemas import TABLES
-from stages.boxes.stage import Boxes
 from stages.boxes.options import BoxesParams
+from stages.boxes.stage import Boxes
 
 MAPS, ROWS, GRID = 100_000, 1000, 14
 HEIGHT, WIDTH = 375, 500

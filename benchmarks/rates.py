@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pipeline.store.records import Done
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.busy import busy_seconds
@@ -15,12 +14,13 @@ from benchmarks.figures import Measured
 from benchmarks.in_process import Chain
 from benchmarks.made_images import CLASSES, MadeImages, MadeImagesParams
 from pipeline.contract.stage import Stage
-from stages.cam.stage import Cam
+from pipeline.store.records import Done
 from stages.cam.options import CamParams
-from stages.classify.stage import Classify
+from stages.cam.stage import Cam
 from stages.classify.options import ClassifyParams
-from stages.ddt.stage import Ddt
+from stages.classify.stage import Classify
 from stages.ddt.options import DdtParams
+from stages.ddt.stage import Ddt
 from stages.vision.backbones.build import build
 from stages.vision.inference import autocast
 

@@ -6,14 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.store.records import ShardResult
-
 from pipeline.config.run_config import parse_config
 from pipeline.contract.runner import Job, OnDone, Runner
 from pipeline.planning.plan import make_plan
 from pipeline.running.in_process import InProcessRunner
 from pipeline.running.progress import NoProgress, Progress
 from pipeline.running.run import Run, RunOptions
+from pipeline.store.records import ShardResult
 from pipeline.store.store import Store
 from schemas import TABLES
 from stages import catalog

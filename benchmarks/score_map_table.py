@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pyarrow as pa
-from pipeline.store.records import Done, Shard, ShardResult, Task
 
 from benchmarks.environment import processors
 from benchmarks.figures import Measured
@@ -22,6 +21,7 @@ from benchmarks.outside_data import data_file
 from jobs.ray_session import RaySession
 from pipeline.contract.resources import StageResources
 from pipeline.contract.runner import Job
+from pipeline.store.records import Done, Shard, ShardResult, Task
 from pipeline.store.store import Store
 from schemas import TABLES
 from stages.scoring.arrow_tables import tallies_of

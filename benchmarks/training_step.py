@@ -20,15 +20,15 @@ from benchmarks.busy import busy_seconds
 from benchmarks.figures import Measured
 from benchmarks.pairs import REPEATS, interleaved
 from pipeline.training.loop import Batch, Training, train
-from stages.i2c.stage import I2c
 from stages.i2c.options import I2cParams
-from stages.minmax.stage import Minmax
+from stages.i2c.stage import I2c
 from stages.minmax.options import MinmaxParams
+from stages.minmax.stage import Minmax
+from stages.psol.options import PsolParams
 from stages.psol.regressor import BoxRegressor
 from stages.psol.stage import Psol
-from stages.psol.options import PsolParams
-from stages.spa.stage import Spa
 from stages.spa.options import SpaParams
+from stages.spa.stage import Spa
 from stages.vision.backbones.build import build
 from stages.vision.backbones.networks import LocalizerNetwork
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import ray
-from pipeline.store.records import Done, Shard, ShardResult, shard_key
 
 from benchmarks.environment import processors
 from jobs.ray_session import RaySession
@@ -23,6 +22,7 @@ from pipeline.contract.runner import Job, OnDone
 from pipeline.contract.stage import Stage
 from pipeline.running.progress import NoProgress
 from pipeline.running.run import Run, RunOptions
+from pipeline.store.records import Done, Shard, ShardResult, shard_key
 from pipeline.store.store import Store
 from schemas import TABLES
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
-from pipeline.store.records import Done
 
+from pipeline.store.records import Done
 from pipeline.store.store import Store
 from schemas import TABLES
 

@@ -5,14 +5,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from pipeline.store.records import Done
-
 from jobs.target import Target, open_store
 from pipeline.config.run_config import parse_config
 from pipeline.planning.plan import make_plan
 from pipeline.running.in_process import InProcessRunner
 from pipeline.running.progress import NoProgress
 from pipeline.running.run import Run, RunOptions
+from pipeline.store.records import Done
 from stages import catalog
 from stages.ingest.demo import compose
 

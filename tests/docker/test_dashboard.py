@@ -6,8 +6,8 @@ import time
 import urllib.request
 
 import pytest
-from pipeline.store.records import Done
 
+from pipeline.store.records import Done
 from tests.docker.image import FOLDER
 
 NAME = re.compile(r"ray_weakbox_\w+")

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from stages.vision.box_rule import BoxRule
 from stages.boxes.boxes import pseudo_boxes
 from stages.ddt.ddt import Descriptors, transform
 from stages.ddt.parameters import SignRule
+from stages.vision.box_rule import BoxRule
 from stages.vision.boxes import xyxy_to_xywh
 
 RULES: dict[str, SignRule] = {"": "max_abs_proj", "_score_sign": "max_abs_proj", "_loading_sign": "max_abs_coef"}

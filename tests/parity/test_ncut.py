@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from stages.ncut.parameters import CutParameters
 from stages.ncut.affinity import affinity, cosines
 from stages.ncut.ncut import cuts, score_map
+from stages.ncut.parameters import CutParameters
 from stages.ncut.partition import component_box, seed_component
 
 PER_ENTRY_NEAR_TAU = 2

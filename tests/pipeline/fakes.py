@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from pipeline.store.records import Shard, ShardResult, shard_key
 
 from pipeline.base.params import option, reads
 from pipeline.contract.resources import Resources
@@ -13,6 +12,7 @@ from pipeline.contract.stage import Stage, TrainStage, one_to_one, whole
 from pipeline.running.in_process import InProcessRunner
 from pipeline.running.progress import NoProgress
 from pipeline.running.run import Run, RunOptions
+from pipeline.store.records import Shard, ShardResult, shard_key
 from pipeline.store.store import Store
 from pipeline.training.loop import Epoch, Training, train
 from schemas import TABLES

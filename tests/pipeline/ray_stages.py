@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pipeline.store.records import Shard, ShardResult, Task, shard_key
 
 from pipeline.base.errors import UsageError
 from pipeline.base.params import option, reads
 from pipeline.contract.resources import StageResources
 from pipeline.contract.runner import Job
 from pipeline.contract.stage import Stage, TrainStage, one_to_one
+from pipeline.store.records import Shard, ShardResult, Task, shard_key
 from pipeline.training.loop import train
 from schemas import TABLES
 from stages import catalog

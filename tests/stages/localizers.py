@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pipeline.store.records import Shard, ShardResult, Task
 from torch import nn
 
+from pipeline.store.records import Shard, ShardResult, Task
 from pipeline.store.store import Store
 from pipeline.training.checkpoint import dump_checkpoint, load_checkpoint
 from pipeline.training.in_process import InProcessTrainContext

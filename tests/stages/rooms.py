@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from pipeline.store.records import Done, Shard, ShardResult, Task
 from safetensors.torch import load
 
 from pipeline.contract.resources import StageResources
 from pipeline.contract.runner import Job
 from pipeline.contract.stage import Stage
 from pipeline.running.in_process import InProcessRunner
+from pipeline.store.records import Done, Shard, ShardResult, Task
 from pipeline.store.store import Store
 from pipeline.worker.device import set_threads
 from pipeline.worker.local_context import LocalContext

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.vision.box_rule import BoxRule
 from stages.boxes.boxes import pseudo_boxes
+from stages.vision.box_rule import BoxRule
 from stages.vision.components import mask_extent
 from stages.vision.score_maps import enlarge, min_max
 

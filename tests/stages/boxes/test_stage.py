@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from pipeline.base.errors import UsageError
-from stages.boxes.stage import Boxes
 from stages.boxes.options import BoxesParams
+from stages.boxes.stage import Boxes
 from stages.vision import masks
 from tests import runs
 

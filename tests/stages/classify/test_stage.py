@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from pipeline.base.errors import UsageError
-from stages.classify.stage import Classify
 from stages.classify.options import ClassifyParams
+from stages.classify.stage import Classify
 from stages.vision.backbones.build import build
 from stages.vision.backbones.networks import conv_head
 from stages.vision.model_card import CARD, WEIGHTS

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pipeline.store.records import Shard, ShardResult, Task, Upstream
 
 from pipeline.base.errors import UsageError
 from pipeline.base.params import input_names
+from pipeline.store.records import Shard, ShardResult, Task, Upstream
 from pipeline.store.store import Store
 from pipeline.worker.local_context import LocalContext
 from schemas import TABLES

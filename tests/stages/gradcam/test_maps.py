@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from stages.gradcam.options import METHODS
 from stages.gradcam.maps import TapError, gradient_maps
+from stages.gradcam.options import METHODS
 from stages.vision.backbones.build import build
 from stages.vision.backbones.registry import tap_path
 

@@ -7,18 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pipeline.store.records import Done, Shard, ShardResult, Task
 
 from pipeline.base.errors import UsageError
 from pipeline.contract.resources import StageResources
 from pipeline.contract.runner import Job
 from pipeline.running.in_process import InProcessRunner
+from pipeline.store.records import Done, Shard, ShardResult, Task
 from pipeline.store.store import Store
 from pipeline.worker.device import set_threads
-from stages.gradcam.options import METHODS
 from stages.gradcam.maps import gradient_maps
+from stages.gradcam.options import METHODS, GradcamParams
 from stages.gradcam.stage import Gradcam
-from stages.gradcam.options import GradcamParams
 from stages.vision.backbones.registry import tap_path
 from stages.vision.backbones.smallnet import SmallNet
 from stages.vision.batches import to_batch

@@ -4,8 +4,8 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from stages.i2c.centres import ClassCentres
-from stages.i2c.parameters import DISTANCES
 from stages.i2c.consistency import class_sums, distances, global_consistency, stochastic_consistency
+from stages.i2c.parameters import DISTANCES
 from stages.i2c.seeds import object_region, object_seeds, seed_vectors
 
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 import torch
-from pipeline.store.records import ShardResult
 
 from pipeline.base.errors import UsageError
+from pipeline.store.records import ShardResult
 from pipeline.training.loop import train
 from stages.i2c.centres import ClassCentres
 from stages.i2c.network import I2cNetwork, Seeding

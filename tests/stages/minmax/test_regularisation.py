@@ -6,7 +6,14 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from stages.minmax.parameters import SCALES
-from stages.minmax.regularisation import common_region, frozen, full_region, localization_maps, masked_descriptors, stage_two
+from stages.minmax.regularisation import (
+    common_region,
+    frozen,
+    full_region,
+    localization_maps,
+    masked_descriptors,
+    stage_two,
+)
 
 LABELS = torch.tensor([4, 4, 4, 1, 1, 1])
 

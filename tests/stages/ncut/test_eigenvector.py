@@ -3,11 +3,11 @@ import pytest
 import scipy.linalg
 
 from stages.ncut import eigenvector
-from stages.ncut.parameters import CutParameters
 from stages.ncut.affinity import cosines
 from stages.ncut.eigenvector import dense_two_largest, second_eigenvector
 from stages.ncut.graph import WeightedGraph, graph_of
 from stages.ncut.lanczos import Leading, two_largest
+from stages.ncut.parameters import CutParameters
 from tests.stages.ncut.tokens import blocks, two_parts
 
 

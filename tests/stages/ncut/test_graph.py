@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.ncut.parameters import CutParameters
 from stages.ncut.affinity import affinity, cosines
 from stages.ncut.graph import graph_of
+from stages.ncut.parameters import CutParameters
 
 
 @settings(max_examples=30, deadline=None)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from stages.ncut.parameters import CutParameters
 from stages.ncut.ncut import DEGENERATE, cut, cuts, score_map
+from stages.ncut.parameters import CutParameters
 from tests.stages.ncut.tokens import blocks, two_parts
 
 TAU = CutParameters(tau=0.2)

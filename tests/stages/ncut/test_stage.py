@@ -3,25 +3,25 @@
 import numpy as np
 import pytest
 import torch
-from pipeline.store.records import Done, Shard, ShardResult, Task
 
 from pipeline.base.errors import UsageError
 from pipeline.contract.resources import StageResources
 from pipeline.contract.runner import Job
 from pipeline.running.in_process import InProcessRunner
+from pipeline.store.records import Done, Shard, ShardResult, Task
 from pipeline.store.store import Store
 from pipeline.worker.device import set_threads
-from stages.vision.box_rule import BoxRule
 from stages.boxes.boxes import pseudo_boxes
-from stages.ncut.parameters import CutParameters
 from stages.ncut.ncut import DEGENERATE, cuts, score_map
+from stages.ncut.options import NcutParams
+from stages.ncut.parameters import CutParameters
 from stages.ncut.partition import component_box, seed_component
 from stages.ncut.stage import Ncut
-from stages.ncut.options import NcutParams
 from stages.vision.backbones.build import build
 from stages.vision.backbones.registry import tap_path
 from stages.vision.backbones.taps import tapped
 from stages.vision.batches import to_batch
+from stages.vision.box_rule import BoxRule
 from stages.vision.images import decode, resize
 from stages.vision.inference import ClassifierCache
 from stages.vision.models import to_blobs

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from pipeline.store.records import Shard, ShardResult, Task
 
 from pipeline.base.errors import UsageError
+from pipeline.store.records import Shard, ShardResult, Task
 from stages.plain_cam.two_branches import TwoBranchNetwork
 from stages.psol.options import PsolParams
 from stages.psol.stage import filled

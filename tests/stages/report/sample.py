@@ -7,10 +7,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from pipeline.store.layout import recipe_path
-from pipeline.store.records import Shard, ShardResult, Task, Upstream
 
 from pipeline.base.params import input_names
+from pipeline.store.layout import recipe_path
+from pipeline.store.records import Shard, ShardResult, Task, Upstream
 from pipeline.store.store import Store
 from pipeline.worker.local_context import LocalContext
 from schemas import TABLES

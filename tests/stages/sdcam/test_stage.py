@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from pipeline.store.records import Shard, ShardResult, Task
 from torch import nn
 
 from pipeline.base.errors import UsageError
+from pipeline.store.records import Shard, ShardResult, Task
 from pipeline.training.loop import Training, train
 from stages.sdcam.options import SdcamParams
 from stages.sdcam.stage import filled

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pipeline.store.records import Shard, ShardResult
 
 from pipeline.base.hashing import set_id
 from pipeline.planning.plan import make_plan
+from pipeline.store.records import Shard, ShardResult
 from pipeline.store.store import Store
 from pipeline.upkeep.verify import verify
 from schemas import TABLES

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pipeline.store.records import Shard, Task
 
 from pipeline.base.errors import UsageError
 from pipeline.contract.resources import StageResources
 from pipeline.contract.runner import Job
 from pipeline.running.in_process import InProcessRunner
+from pipeline.store.records import Shard, Task
 from pipeline.training.loop import train
 from pipeline.worker.local_context import LocalContext
 from stages import catalog

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from stages.vision.training.views import View, random_view
 
 from stages.vision.images import resize
+from stages.vision.training.views import View, random_view
 
 
 def picture(height=40, width=60):

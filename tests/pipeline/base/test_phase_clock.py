@@ -4,10 +4,10 @@ import threading
 import time
 
 import pytest
-from pipeline.store.records import Done
 
 from pipeline.base.phase_clock import PhaseClock
 from pipeline.running.timeline import bottleneck, read, record, shares
+from pipeline.store.records import Done
 from pipeline.store.store import Store
 
 SHORT = 0.02

@@ -2,12 +2,12 @@ import dataclasses
 import random
 
 import pytest
-from pipeline.store.records import Upstream
 
 from pipeline.base.errors import UsageError
 from pipeline.base.suggestions import nearest
 from pipeline.planning.graph import topological
 from pipeline.planning.plan import make_plan, recipe_of
+from pipeline.store.records import Upstream
 from tests.pipeline import fakes
 from tests.pipeline.fakes import run, stages
 

@@ -5,13 +5,13 @@ import signal
 import time
 
 import pytest
-from pipeline.store.records import Done, Shard, ShardResult, Upstream
 
 from pipeline.base.errors import StageFailed, Stopped, UsageError
 from pipeline.base.stop_signal import StopSignal
 from pipeline.contract.resources import StageResources
 from pipeline.contract.runner import Job
 from pipeline.planning.plan import plan_stage, resolve
+from pipeline.store.records import Done, Shard, ShardResult, Upstream
 from pipeline.store.store import Store
 from schemas import TABLES
 from tests.pipeline import ray_stages

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pipeline.store.layout import recipe_path
-from pipeline.store.records import Shard, ShardResult
 
 from pipeline.planning.plan import make_plan
 from pipeline.store.files import Files, _modified
+from pipeline.store.layout import recipe_path
+from pipeline.store.records import Shard, ShardResult
 from pipeline.store.store import Store
 from pipeline.training.in_process import state_path
 from pipeline.upkeep import garbage

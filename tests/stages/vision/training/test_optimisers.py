@@ -1,10 +1,10 @@
 import pytest
 import torch
-from stages.vision.training.parameters import STEPPED_SCHEDULES, Rates
-from stages.vision.training.optimisers import groups_of_four, schedule, sgd
 
 from stages.vision.backbones.build import build
 from stages.vision.backbones.networks import conv_head
+from stages.vision.training.optimisers import groups_of_four, schedule, sgd
+from stages.vision.training.parameters import STEPPED_SCHEDULES, Rates
 
 
 def rates(name: str, steps: int, drops: tuple[float, ...] = ()) -> list[float]:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from stages.arm.parameters import ArmParameters
 from stages.arm.arm import affinities, refine, spread
+from stages.arm.parameters import ArmParameters
 
 PAPER = ArmParameters()
 SHORT = ArmParameters(iterations=7)

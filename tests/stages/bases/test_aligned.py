@@ -5,24 +5,24 @@ import math
 import numpy as np
 import pytest
 import torch
-from pipeline.store.records import Done, Shard, ShardResult, Task, Upstream
 
 from pipeline.base.errors import UsageError
 from pipeline.base.hashing import seed_from
 from pipeline.contract.resources import StageResources
 from pipeline.contract.runner import Job
 from pipeline.running.in_process import InProcessRunner
+from pipeline.store.records import Done, Shard, ShardResult, Task, Upstream
 from pipeline.store.store import Store
 from pipeline.upkeep.verify import verify
 from pipeline.worker.device import set_threads
 from schemas import TABLES
 from stages.arm import arm as arm_maths
-from stages.arm.stage import Arm
 from stages.arm.options import ArmStageParams
+from stages.arm.stage import Arm
+from stages.sgrm.options import SgrmStageParams
 from stages.sgrm.parameters import PRESETS, SgrmParameters, SuperpixelParameters
 from stages.sgrm.sgrm import predict
 from stages.sgrm.stage import Sgrm, settings
-from stages.sgrm.options import SgrmStageParams
 from stages.sgrm.superpixels import superpixels
 from stages.vision.image_rows import is_of_predicted
 from stages.vision.images import decode

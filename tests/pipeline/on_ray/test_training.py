@@ -8,7 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from pipeline.store.records import Done
 from stages.vision.training.setup.setup import training_rows
 
 from pipeline.base.errors import StageFailed
@@ -20,6 +19,7 @@ from pipeline.running.in_process import InProcessRunner
 from pipeline.running.parallel import in_threads
 from pipeline.running.progress import NoProgress
 from pipeline.running.run import Run, RunOptions
+from pipeline.store.records import Done
 from pipeline.store.store import Store
 from pipeline.training.in_process import fit_in_process
 from pipeline.worker.local_context import LocalContext

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pipeline.store.records import Done, Shard, ShardResult, Task
 
 from pipeline.on_ray.assignments import ATTEMPTS, PARTS, Division, Join, Part
+from pipeline.store.records import Done, Shard, ShardResult, Task
 from pipeline.store.store import Store
 from schemas import TABLES
 from tests.pipeline.ray_stages import Eater, EaterParams

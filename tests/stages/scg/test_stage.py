@@ -3,19 +3,19 @@
 import numpy as np
 import pytest
 import torch
-from pipeline.store.records import Done, Shard, ShardResult, Task, Upstream
 
 from pipeline.base.errors import UsageError
 from pipeline.contract.resources import StageResources
 from pipeline.contract.runner import Job
 from pipeline.running.in_process import InProcessRunner
+from pipeline.store.records import Done, Shard, ShardResult, Task, Upstream
 from pipeline.store.store import Store
 from pipeline.worker.device import set_threads
 from schemas import TABLES
+from stages.scg.options import ScgStageParams
 from stages.scg.parameters import PRESETS, ScgParameters
 from stages.scg.scg import refine, unit_cams
 from stages.scg.stage import Scg, settings
-from stages.scg.options import ScgStageParams
 from stages.scg.taps import read_taps, shared_grid
 from stages.vision.backbones.build import build
 from stages.vision.batches import to_batch

@@ -4,10 +4,10 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pipeline.store.records import Shard, ShardResult
 
 from pipeline.base.errors import StageFailed
 from pipeline.store.files import Files
+from pipeline.store.records import Shard, ShardResult
 from pipeline.store.store import DamagedError, Store
 from pipeline.upkeep.verify import verify
 from schemas import SchemaError

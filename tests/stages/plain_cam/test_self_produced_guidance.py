@@ -3,9 +3,8 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from stages.plain_cam.guided_network import GuidedNetwork, tap_channels
-from stages.plain_cam.parameters import Guides
+from stages.plain_cam.parameters import Guides, Sureness
 from stages.plain_cam.self_produced_guidance import IGNORED, guidance_mask, guided_loss, masked_cross_entropy
-from stages.plain_cam.parameters import Sureness
 from stages.plain_cam.techniques import deep_and_shallow
 from stages.vision.backbones.build import build
 from stages.vision.backbones.label_maps import label_maps
