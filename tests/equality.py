@@ -30,7 +30,7 @@ def newest_set(store: Store, stage: str) -> dict[str, Done]:
     assert newest is not None, f"{stage}: never completed in {store.files.root}"
     complete = store.complete_set(stage, *newest)
     assert complete is not None, f"{stage}: its newest set is missing in {store.files.root}"
-    return complete
+    return complete.dones
 
 
 def _table(store: Store, dones: dict[str, Done], name: str) -> pa.Table:

@@ -76,7 +76,8 @@ def dones(target: Target, stage: str) -> list[Done]:
     """The committed shards of a finished stage, in plan order."""
     newest = target.store.newest(stage)
     assert newest is not None, f"{stage} was never completed"
-    return list((target.store.complete_set(stage, *newest) or {}).values())
+    complete = target.store.complete_set(stage, *newest)
+    return [] if complete is None else list(complete.dones.values())
 
 
 def rows(target: Target, stage: str, table: str) -> list[dict[str, Any]]:

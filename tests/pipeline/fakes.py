@@ -12,7 +12,7 @@ from pipeline.contract.stage import Stage, TrainStage, one_to_one, whole
 from pipeline.running.in_process import InProcessRunner
 from pipeline.running.progress import NoProgress
 from pipeline.running.run import Run, RunOptions
-from pipeline.store.records import Shard, ShardResult, shard_key
+from pipeline.store.records import Inputs, QuarantineRow, Shard, ShardResult, shard_key
 from pipeline.store.store import Store
 from pipeline.training.loop import Epoch, Training, train
 from schemas import TABLES
@@ -53,14 +53,14 @@ class SourceParams:
     flavour: str = option("plain", "changes nothing but the recipe")
 
 
-class Source(Stage):
+class Source(Stage[SourceParams]):
     kind = "source"
     version = 1
     Params = SourceParams
     outputs = ("training",)
     per_image = True
 
-    def plan(self, recipe: str, inputs: Any, store: Store) -> list[Shard]:
+    def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         starts = range(0, self.params.rows, self.params.size)
         return [
             Shard(shard_key(recipe, {}, {"start": start}), args={"start": start}, rows=min(self.params.size, left))
@@ -72,7 +72,7 @@ class Source(Stage):
             LOG.add(self.name, task.shard.key)
             start = task.shard.args["start"]
             bad = self.params.bad if start == 0 else 0
-            rows = [
+            rows: list[QuarantineRow] = [
                 {"image_id": f"{n}", "uri": "/", "stage": self.name, "reason": "bad", "content_hash": None}
                 for n in range(bad)
             ]
@@ -87,14 +87,14 @@ class EachParams:
     factor: float = option(2.0, "factor")
 
 
-class Each(Stage):
+class Each(Stage[EachParams]):
     kind = "each"
     version = 1
     Params = EachParams
     outputs = ("training",)
     per_image = True
 
-    def plan(self, recipe: str, inputs: Any, store: Store) -> list[Shard]:
+    def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         return one_to_one(recipe, inputs["numbers"][0], "numbers", extra={})
 
     def worker(self, context: Any) -> Any:
@@ -113,7 +113,7 @@ class TotalParams:
     note: str = option("", "a note")
 
 
-class Total(Stage):
+class Total(Stage[TotalParams]):
     kind = "total"
     version = 1
     Params = TotalParams
@@ -123,7 +123,7 @@ class Total(Stage):
     def ingredients(self) -> Mapping[str, Any]:
         return {"weather": "fine"}
 
-    def plan(self, recipe: str, inputs: Any, store: Store) -> list[Shard]:
+    def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         return whole(recipe, inputs)
 
     def worker(self, context: Any) -> Any:
@@ -142,13 +142,13 @@ class FitParams:
     rate: float = option(0.1, "learning rate")
 
 
-class Fit(TrainStage):
+class Fit(TrainStage[FitParams]):
     kind = "fit"
     version = 1
     Params = FitParams
     outputs = ("training",)
 
-    def plan(self, recipe: str, inputs: Any, store: Store) -> list[Shard]:
+    def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         return whole(recipe, inputs)
 
     def fit(self, task: Any, context: Any) -> ShardResult:
@@ -181,10 +181,10 @@ def line_training(epochs: int, *, rate: float = 0.1, poison: int | None = None) 
     return Training(network, loss, batches, optimizer, schedule, epochs, seed=1)
 
 
-KINDS: dict[str, type[Stage]] = {stage.kind: stage for stage in (Source, Each, Total, Fit)}
+KINDS: dict[str, type[Stage[Any]]] = {stage.kind: stage for stage in (Source, Each, Total, Fit)}
 
 
-def stages(**changes: dict[str, Any]) -> dict[str, Stage]:
+def stages(**changes: dict[str, Any]) -> dict[str, Stage[Any]]:
     """source -> each -> total, with changed parameters by stage name; `kind` chooses another kind."""
     chosen: dict[str, dict[str, Any]] = {"source": {}, "each": {}, "total": {}, **changes}
     made = {}
@@ -195,7 +195,7 @@ def stages(**changes: dict[str, Any]) -> dict[str, Stage]:
     return made
 
 
-def run(store: Store, chosen: Mapping[str, Stage], **options: Any) -> dict[str, int]:
+def run(store: Store, chosen: Mapping[str, Stage[Any]], **options: Any) -> dict[str, int]:
     """Run in this process."""
     return Run(chosen, store, InProcessRunner, Resources(), NoProgress(), RunOptions(**options)).execute()
 

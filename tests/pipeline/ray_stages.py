@@ -16,10 +16,12 @@ from pipeline.base.params import option, reads
 from pipeline.contract.resources import StageResources
 from pipeline.contract.runner import Job
 from pipeline.contract.stage import Stage, TrainStage, one_to_one
-from pipeline.store.records import Shard, ShardResult, Task, shard_key
+from pipeline.store.records import Inputs, Shard, ShardResult, Task, shard_key
 from pipeline.training.loop import train
 from schemas import TABLES
-from stages import catalog
+from stages.minmax.options import MinmaxParams
+from stages.minmax.stage import Minmax
+from stages.minmax.trainer import MinmaxTrainer
 from tests.pipeline import fakes
 from tests.stages import localizers
 
@@ -32,7 +34,7 @@ class FaultyParams:
     shard: int = option(2, "the shard where it goes wrong")
 
 
-class Faulty(Stage):
+class Faulty(Stage[FaultyParams]):
     """Two rows a shard; one shard, or the set-up, may go wrong."""
 
     kind = "faulty"
@@ -41,7 +43,7 @@ class Faulty(Stage):
     outputs = ("training",)
     per_image = True
 
-    def plan(self, recipe: str, inputs: Any, store: Any) -> list[Shard]:
+    def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         return [
             Shard(shard_key(recipe, {}, {"number": number}), args={"number": number}, rows=2)
             for number in range(self.params.shards)
@@ -97,7 +99,7 @@ class EaterParams:
     batch_size: int = option(16, "images in one batch", resource=True)
 
 
-class Eater(Stage):
+class Eater(Stage[EaterParams]):
     """Copies image ids in batches; some images, and batches above a size, end the process as the OOM killer does."""
 
     kind = "eater"
@@ -107,7 +109,7 @@ class Eater(Stage):
     per_image = True
     divisible = True
 
-    def plan(self, recipe: str, inputs: Any, store: Any) -> list[Shard]:
+    def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         return one_to_one(recipe, inputs["images"][0], "images", extra={})
 
     def worker(self, context: Any) -> Any:
@@ -145,7 +147,7 @@ class FragileParams:
     meets: str = option("", "another stage: no step before that one's process is at work too", resource=True)
 
 
-class Fragile(TrainStage):
+class Fragile(TrainStage[FragileParams]):
     """A tiny training; its process may die in the middle of an epoch, and may wait for that of another."""
 
     kind = "fragile"
@@ -153,7 +155,7 @@ class Fragile(TrainStage):
     Params = FragileParams
     outputs = ("training",)
 
-    def plan(self, recipe: str, inputs: Any, store: Any) -> list[Shard]:
+    def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         return [Shard(shard_key(recipe, {}))]
 
     def fit(self, task: Any, context: Any) -> ShardResult:
@@ -175,22 +177,28 @@ class Fragile(TrainStage):
         return ShardResult({"training": fakes.SPEC.from_rows([vars(epoch) for epoch in log])}, {"weight": weight})
 
 
-MINMAX = {"epochs": 3, "classes": 1, "set_size": 2, "learning_rate": 0.01}
+MINMAX: dict[str, Any] = {"epochs": 3, "classes": 1, "set_size": 2, "learning_rate": 0.01}
 """Six steps an epoch for one worker, three for two, on the images of `minmax_job`."""
 
 
-_MINMAX: Any = catalog.STAGES["minmax"]
-
-
-class MortalMinmax(_MINMAX):
+class MortalMinmax(Minmax):
     """A real localizer; each batch is noted with a digest of its pixels, and one of them ends or stops the process.
 
     fault: kill or hang; at: epoch, batch and rank whose first try it befalls.
     """
 
     def __init__(self, notes: str, fault: str = "", at: tuple[int, int, int] = (1, 1, 0)) -> None:
-        super().__init__("minmax", self.Params(**MINMAX))
+        super().__init__("minmax", MinmaxParams(**MINMAX))
         self.notes, self.fault, self.at = notes, fault, at
+
+    def trainer(self) -> "_MortalTrainer":
+        return _MortalTrainer(self)
+
+
+class _MortalTrainer(MinmaxTrainer):
+    def __init__(self, stage: MortalMinmax) -> None:
+        super().__init__(stage.name, stage.kind, stage.params)
+        self.notes, self.fault, self.at = stage.notes, stage.fault, stage.at
 
     def training(self, network: Any, rows: Any, size: int, context: Any) -> Any:
         training = super().training(network, rows, size, context)

@@ -19,7 +19,7 @@ from pipeline.worker.device import set_threads
 from pipeline.worker.local_context import LocalContext
 from stages import catalog
 from stages.vision.backbones.networks import LocalizerNetwork
-from stages.vision.model_card import CARD, WEIGHTS
+from stages.vision.model_card import CARD, WEIGHTS, read_card
 from stages.vision.models import plain_network
 from tests import runs
 from tests.stages import rooms
@@ -70,7 +70,7 @@ class Made:
 
     def training(self, kind: str, network: LocalizerNetwork, **params: Any) -> Training:
         """The stage's training of a network."""
-        training: Training = stage_of(kind, **params).training(network, self.rows(), 64, self.context())
+        training: Training = stage_of(kind, **params).trainer().training(network, self.rows(), 64, self.context())
         return training
 
 
@@ -81,7 +81,7 @@ def stage_of(kind: str, **params: Any) -> Any:
 def network(dropout: float = 0.0) -> LocalizerNetwork:
     """The made classifier; with dropout, what it learns depends on torch's random numbers too."""
     blobs = rooms.classifier()
-    made = plain_network(json.loads(blobs[CARD]), blobs[WEIGHTS])
+    made = plain_network(read_card(blobs[CARD]), blobs[WEIGHTS])
     if dropout:
         made.features.add_module("dropout", nn.Dropout(dropout))
     return made
@@ -164,7 +164,7 @@ def train_rank(folder: Path, rank: int, kind: str, params: dict[str, Any]) -> No
     made = Made(folder / str(rank))
     context = made.context()
     context.rank, context.world_size = rank, 2
-    training = stage_of(kind, **params).training(network(), made.rows(), 64, context)
+    training = stage_of(kind, **params).trainer().training(network(), made.rows(), 64, context)
     train(training, context)
     torch.save(training.network.state_dict(), folder / f"rank{rank}.pt")
 

@@ -21,7 +21,7 @@ from safetensors.torch import load
 
 from pipeline.contract.resources import StageResources
 from pipeline.contract.runner import Job
-from pipeline.contract.stage import Stage
+from pipeline.contract.stage import AnyStage
 from pipeline.running.in_process import InProcessRunner
 from pipeline.store.records import Done, Shard, ShardResult, Task
 from pipeline.store.store import Store
@@ -29,14 +29,18 @@ from pipeline.worker.device import set_threads
 from pipeline.worker.local_context import LocalContext
 from schemas import TABLES
 from stages import catalog
+from stages.ingest.folder import FolderParams, FolderReader
+from stages.ingest.stage import Ingest
 from stages.vision.backbones.build import build
 from stages.vision.inference import ClassifierCache
-from stages.vision.model_card import WEIGHTS
+from stages.vision.model_card import WEIGHTS, ModelCard
+from stages.vision.model_loaders import ModelLoaders
 from stages.vision.models import to_blobs
 
 PINNED = Path(__file__).with_name("room_outputs.json")
 SIDE = 32
 SPLITS = ("train", "train", "train", "train", "dev", "test")
+RULE = {"components": "largest", "min_area": 0.0, "enlargement": "bilinear"}
 PATHS = {"uri", "mask_uri", "weights_hash"}
 
 
@@ -75,7 +79,9 @@ class _Rooms:
             "gradcam": self._run("gradcam", {}, seen),
             "ddt": self._run("ddt", {}, seen, args={"label_name": "cat"}),
             "sweep": self._run("sweep", {"maps": "cam_maps"}, {"images": given["images"], "maps": given["cam_maps"]}),
-            "calibrate": self._run("calibrate", {}, {"images": given["images"], "counts": given["counts"]}),
+            "calibrate": self._run(
+                "calibrate", {}, {"images": given["images"], "counts": given["counts"]}, payload=RULE
+            ),
             "boxes": self._run("boxes", {"threshold": 0.5}, {"maps": given["cam_maps"], "thresholds": ()}),
             "psol": self._run("psol", tiny, {**seen, "labels": given["labels"]}),
             "i2c": self._run("i2c", {**sets, "set_size": 2, "warm_up": 1}, seen),
@@ -106,7 +112,10 @@ class _Rooms:
             ),
         }
         return {
-            room: {"version": catalog.STAGES[KINDS.get(room, room)].version, "output": self._summary(found)}
+            room: {
+                "version": Ingest.version if room == "ingest" else catalog.stages()[room].version,
+                "output": self._summary(found),
+            }
             for room, found in done.items()
         }
 
@@ -135,12 +144,12 @@ class _Rooms:
         return self._compute(stage, Task(Shard("k", args=args or {}, rows_from=rows_from, payload=payload), inputs))
 
     def _ingest(self) -> Done:
-        params = catalog.params_type("ingest.folder")(root=str(self.folder / "data"), dev_fraction=0.5)
-        stage = catalog.create("ingest.folder", "ingest", params)
-        (shard,) = stage.plan("r", {}, self.store)
+        params = FolderParams(root=str(self.folder / "data"), dev_fraction=0.5)
+        stage = Ingest("ingest", params, FolderReader(params))
+        (shard,) = stage.list_shards("r", self.store)
         return self._compute(stage, Task(shard, {}))
 
-    def _compute(self, stage: Stage, task: Task) -> Done:
+    def _compute(self, stage: AnyStage, task: Task) -> Done:
         found: list[Done] = []
         InProcessRunner().run(Job(stage, "r", [task], self.store, StageResources()), found.append)
         return found[0]
@@ -158,7 +167,9 @@ class _Rooms:
         return said
 
 
-KINDS = {"ingest": "ingest.folder"}
+def version(room: str) -> int:
+    """The version of a room's stage."""
+    return Ingest.version if room == "ingest" else catalog.stages()[room].version
 
 
 def load_weights(data: bytes) -> dict[str, torch.Tensor]:
@@ -298,16 +309,8 @@ def classifier(backbone: str = "smallnet") -> dict[str, bytes]:
             position = torch.arange(parameter.numel()).reshape(parameter.shape)
             scale = 2.0 ** -round(math.log2(parameter[0].numel()) / 2 + 2)
             parameter.copy_((position * 7 % 13 - 6) * scale if parameter.ndim > 1 else (position % 3) / 16 + 0.5)
-    card = {
-        "method": "classify",
-        "backbone": backbone,
-        "num_classes": 2,
-        "classes": ["cat", "dog"],
-        "input_size": 64,
-        "seed": 0,
-    }
-    blobs = to_blobs(network, card)
-    ClassifierCache("cpu").get("k", blobs.__getitem__)
+    blobs = to_blobs(network, ModelCard("classify", backbone, ("cat", "dog"), input_size=64, seed=0))
+    ClassifierCache("cpu", ModelLoaders()).get("k", blobs.__getitem__)
     return blobs
 
 
