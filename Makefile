@@ -48,11 +48,12 @@ test: setup  ## the tests that every change must pass (ARGS="-k store" adds pyte
 test-long: setup  ## the tests that take minutes or start several Ray nodes
 	$(BIN)/pytest -m '(long or cluster) and not gpu' --timeout 3600 $(ARGS)
 
-check: setup  ## format, lint, types and import direction
+check: setup  ## format, lint, types, import direction and open ends of types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m tests.checks.typed_seams
 
 format: setup  ## format the code and mend what the linter can mend
 	$(BIN)/ruff format .

@@ -16,6 +16,7 @@ from stages.vision.images import decode, resize
 from stages.vision.inference import autocast
 from stages.vision.model_card import CARD, WEIGHTS, read_card
 from stages.vision.models import plain_network
+from stages.vision.precision import InferencePrecision
 
 _network: LocalizerNetwork | None = None
 """The network of this process, built once by `_set_up`."""
@@ -25,7 +26,12 @@ class BareLoop:
     """Processes of one thread each that hold the network and are handed lists of files, as actors are handed shards."""
 
     def __init__(
-        self, processes: int, model: Mapping[str, bytes], size: int, batch_size: int, precision: str = "float32"
+        self,
+        processes: int,
+        model: Mapping[str, bytes],
+        size: int,
+        batch_size: int,
+        precision: InferencePrecision = "float32",
     ) -> None:
         self._pool = ProcessPoolExecutor(
             processes,
@@ -55,7 +61,7 @@ def _set_up(model: Mapping[str, bytes]) -> None:
     _network = plain_network(read_card(model[CARD]), model[WEIGHTS])
 
 
-def _forward(paths: Sequence[Path], size: int, batch_size: int, precision: str) -> float:
+def _forward(paths: Sequence[Path], size: int, batch_size: int, precision: InferencePrecision) -> float:
     assert _network is not None, "the pool's initializer comes first"
     for start in range(0, len(paths), batch_size):
         images = [resize(decode(path.read_bytes()), size) for path in paths[start : start + batch_size]]

@@ -12,18 +12,22 @@ import numpy as np
 import pyarrow as pa
 import yaml
 
-from pipeline.base.hashing import canonical, fingerprint
+from pipeline.base.hashing import fingerprint
 from pipeline.config.run_config import parse_config
-from pipeline.planning.plan import PlannedStage, plan_stage, recipe_of
-from pipeline.store.layout import recipe_path
+from pipeline.planning.plan import PlannedStage, Planner
+from pipeline.planning.walk import Walk
+from pipeline.store import layout
+from pipeline.store.layout import RecipeFolder
 from pipeline.store.records import Shard, ShardResult
 from pipeline.store.store import Store
 from schemas import TABLES, TableSpec
 from stages import catalog
+from stages.ingest.sharding import save_listing
 from stages.vision.backbones.build import build
+from stages.vision.model_card import ModelCard
 from stages.vision.models import to_blobs
 
-SHARD, CLASS = 1000, 1300
+SHARD, CLASS, CLASSES = 1000, 1300, 1000
 BACKBONE, MAP_SIDE = "smallnet", 7
 
 
@@ -33,7 +37,7 @@ class CompleteRun:
     def __init__(self, folder: Path, images: int) -> None:
         self.config = folder / "config.yaml"
         self.ranges = [range(start, min(start + SHARD, images)) for start in range(0, images, SHARD)]
-        data = {
+        data: dict[str, Any] = {
             "run_root": str(folder / "run"),
             "dataset": {"reader": "folder", "root": str(folder / "images"), "rescan": False},
             "stages": {"classify": {"backbone": BACKBONE, "epochs": 0, "refit": "never"}, "cam": None},
@@ -49,35 +53,33 @@ class CompleteRun:
         """Undo the last step of `cam`: all shards are done, but nothing says yet that they are the whole set."""
         newest = self._store.newest("cam")
         if newest is not None:
-            self._store.files.remove(f"cam/{newest[0]}/sets/{newest[1]}.json")
-            self._store.files.remove("cam/newest.json")
+            recipe, name = newest
+            self._store.files.remove(RecipeFolder("cam", recipe).complete_set(name))
+            self._store.files.remove(layout.newest("cam"))
 
     def _build(self) -> None:
-        ingest = self._ingest()
-        self._finish(ingest, map(_images, self.ranges))
-        classify = plan_stage(self._stages["classify"], {"images": (ingest.upstream,)}, self._store)
-        self._finish(classify, [_model()])
-        inputs = {"images": (ingest.upstream,), "model": (classify.upstream,)}
-        self._finish(plan_stage(self._stages["cam"], inputs, self._store), map(_maps, self.ranges))
+        self._list()
+        planner = Planner(self._store, "never")
+        self._finish(planner.plan(self._stages["ingest"]), map(_images, self.ranges))
+        self._finish(planner.plan(self._stages["classify"]), [_model()])
+        self._finish(planner.plan(self._stages["cam"]), map(_maps, self.ranges))
 
-    def _ingest(self) -> PlannedStage:
-        """The plan of `ingest`, as if it had found the images in a folder."""
-        stage = self._stages["ingest"]
-        ingredients = recipe_of(stage, {})
-        recipe = fingerprint(ingredients)
+    def _list(self) -> None:
+        """Keep the listing of `ingest`, as if it had found the images in a folder."""
+        recipe = Walk().recipe(self._stages["ingest"]).id
         shards = [
             Shard(key=fingerprint([recipe, rows.start]), rows=len(rows), labels=_label_counts(rows))
             for rows in self.ranges
         ]
-        return PlannedStage(stage, recipe, ingredients, shards, {})
+        save_listing(self._store, RecipeFolder("ingest", recipe), shards)
 
     def _finish(self, planned: PlannedStage, results: Iterable[ShardResult]) -> None:
         done = {
-            shard.key: self._store.commit(planned.name, planned.recipe, shard.key, result)
+            shard.key: self._store.commit(planned.name, planned.recipe.id, shard.key, result)
             for shard, result in zip(planned.shards, results, strict=True)
         }
-        self._store.files.put_if_absent(recipe_path(planned.name, planned.recipe), canonical(planned.ingredients))
-        self._store.commit_set(planned.name, planned.recipe, planned.shards, done)
+        self._store.keep_recipe(planned.name, planned.recipe)
+        self._store.commit_set(planned.name, planned.recipe.id, planned.shards, done)
 
 
 def _labels(rows: range) -> np.ndarray:
@@ -124,8 +126,8 @@ def _maps(rows: range) -> ShardResult:
 
 
 def _model() -> ShardResult:
-    card = {"method": "classify", "backbone": BACKBONE, "num_classes": 1000, "input_size": 64, "seed": 0}
-    return ShardResult({"training": TABLES["training"].empty()}, to_blobs(build(BACKBONE, 1000), card))
+    card = ModelCard("classify", BACKBONE, tuple(f"class{label:04d}" for label in range(CLASSES)), 64, 0)
+    return ShardResult({"training": TABLES["training"].empty()}, to_blobs(build(BACKBONE, CLASSES), card))
 
 
 def _table(spec: TableSpec, columns: dict[str, Any], rows: int) -> pa.Table:

@@ -79,8 +79,8 @@ def ours(features: Iterable[torch.Tensor]) -> tuple[np.ndarray, list[tuple[int, 
     for batch in features:
         descriptors.append(batch)
     found = transform(descriptors, RULE)
-    rule = BoxRule(0.0, kind="absolute", frame="grid")
-    boxes = [pseudo_boxes(score_map, SIDE, SIDE, rule).boxes[0, :4] for score_map in found.maps]
+    rule = BoxRule(kind="absolute", frame="grid")
+    boxes = [pseudo_boxes(score_map, SIDE, SIDE, rule, 0.0).boxes[0, :4] for score_map in found.maps]
     return found.principal.component, [tuple(map(int, box)) for box in boxes]
 
 

@@ -17,9 +17,10 @@ from benchmarks.repeated_stages import RepeatedStages, rate
 from benchmarks.scratch_model import scratch_model
 from jobs.ray_session import RaySession
 from stages.vision.images import decode, resize
+from stages.vision.precision import InferencePrecision
 
 CLASSES, BATCH, SIZE = 10, 30, 224
-CASES = {"vgg16_gap": (60, "bfloat16"), "mobilenet_v2": (150, "float32")}
+CASES: dict[str, tuple[int, InferencePrecision]] = {"vgg16_gap": (60, "bfloat16"), "mobilenet_v2": (150, "float32")}
 """Images a class, and the precision of both arms: VGG16 in float32 takes two minutes a pass on two cores, and in
 bfloat16 what is not its forward pass weighs twice as much."""
 
@@ -30,7 +31,7 @@ def ddt_throughput(folder: Path) -> Iterator[Measured]:
         yield _ratio(folder / backbone, backbone, images * CLASSES, precision)
 
 
-def _ratio(folder: Path, backbone: str, images: int, precision: str) -> Measured:
+def _ratio(folder: Path, backbone: str, images: int, precision: InferencePrecision) -> Measured:
     paths = write_photographs(folder / "images", images, classes=CLASSES)
     lists = [[path for path in paths if path.parent.name == f"class{label}"] for label in range(CLASSES)]
     threads = processors()

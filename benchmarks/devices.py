@@ -20,6 +20,7 @@ from benchmarks.made_images import (
     MadeImagesParams,
     paint,
 )
+from pipeline.contract.stage import AnyStage
 from stages.boxes.boxes import pseudo_boxes
 from stages.cam.options import CamParams
 from stages.cam.stage import Cam
@@ -35,10 +36,11 @@ from stages.vision.box_rule import BoxRule
 from stages.vision.boxes import iou
 from stages.vision.images import resize
 from stages.vision.model_card import CARD, WEIGHTS, read_card
+from stages.vision.model_loaders import ModelLoaders
 from stages.vision.models import plain_network
 
 SIZE = 64
-_RULE = BoxRule(threshold=0.5)
+_RULE, _THRESHOLD = BoxRule(), 0.5
 _EQUAL_IOU = 0.95
 
 
@@ -62,12 +64,16 @@ class Outputs:
 def compute(folder: Path, device: str) -> Outputs:
     """Run the stages on a device. The classifier is trained on the CPU once, by whichever call comes first."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    shared = [
+    shared: list[AnyStage] = [
         MadeImages("ingest", MadeImagesParams(root=str(folder / "images"))),
         KnownBoxes("boxes", KnownBoxesParams()),
         Classify("classify", ClassifyParams(input_size=SIZE, epochs=4, batch_size=16)),
     ]
-    own = [Cam("cam", CamParams()), Ddt("ddt", DdtParams()), Psol("psol", PsolParams(epochs=1, batch_size=FILES))]
+    own: list[AnyStage] = [
+        Cam("cam", CamParams(), ModelLoaders()),
+        Ddt("ddt", DdtParams(), ModelLoaders()),
+        Psol("psol", PsolParams(epochs=1, batch_size=FILES)),
+    ]
     first = Chain(folder / "shared", "cpu")
     for stage in shared:
         first.run(stage)
@@ -108,7 +114,7 @@ def _outputs(chain: Chain, device: str) -> Outputs:
     return Outputs(
         logits=logits,
         cam_maps=maps,
-        cam_boxes=np.stack([pseudo_boxes(one, HEIGHT, WIDTH, _RULE).boxes[0, :4] for one in maps]),
+        cam_boxes=np.stack([pseudo_boxes(one, HEIGHT, WIDTH, _RULE, _THRESHOLD).boxes[0, :4] for one in maps]),
         ddt_maps=chain.maps("ddt"),
         components=np.array(components),
         psol_loss=chain.table("psol", "training").column("loss")[0].as_py(),

@@ -1,8 +1,9 @@
 """The mathematics on this machine's GPU, results against the CPU's, and how fast and how busy it is: `make gpu-check`.
 
-Needs Python, torch, torchvision, numpy, pyarrow and OpenCV; no Ray, no config, no command. Both devices run the same
-stages in this process, on the same made images with the same classifier: forward, cam, ddt, and one step of PSOL. For
-the comparison the GPU's convolutions are kept from rounding to TF32; for the rates they are left as they are.
+Needs Python, torch, torchvision, numpy, pyarrow, safetensors and OpenCV; no Ray, no config, no command. Both devices
+run the same stages in this process, on the same made images with the same classifier: forward, cam, ddt, and one step
+of PSOL. For the comparison the GPU's convolutions are kept from rounding to TF32; for the rates they are left as they
+are.
 
 The tolerances below are ours, not an issue's. Float32 sums in another order differ by about 1e-6 a layer; the stored
 maps are float16, half a thousandth of their largest value; a box moves by a pixel where a map just crosses the cut.

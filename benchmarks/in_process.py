@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pipeline.base.params import input_names
 from pipeline.contract.resources import StageResources
 from pipeline.contract.runner import Job
-from pipeline.contract.stage import Stage
-from pipeline.planning.plan import PlannedStage, plan_stage, resolve
+from pipeline.contract.stage import AnyStage
+from pipeline.planning.plan import PlannedStage, Planner, resolve
 from pipeline.running.in_process import InProcessRunner
 from pipeline.store.records import Done
 from pipeline.store.store import Store
@@ -21,17 +20,14 @@ class Chain:
 
     def __init__(self, root: Path, device: str) -> None:
         self.store = Store(str(root))
+        self._planner = Planner(self.store)
         self._resources = StageResources(gpus=1 if device == "cuda" else 0)
         self._planned: dict[str, PlannedStage] = {}
         self._done: dict[str, dict[str, Done]] = {}
 
-    def run(self, stage: Stage, on_done: Callable[[Done], None] = lambda done: None) -> None:
+    def run(self, stage: AnyStage, on_done: Callable[[Done], None] = lambda done: None) -> None:
         """Compute what is missing of a stage."""
-        inputs = {
-            slot: tuple(self._planned[name].upstream for name in names)
-            for slot, names in input_names(stage.params).items()
-        }
-        planned = plan_stage(stage, inputs, self.store)
+        planned = self._planner.plan(stage)
         self._planned[stage.name], self._done[stage.name] = planned, dict(planned.done)
 
         def collect(done: Done) -> None:
@@ -39,7 +35,7 @@ class Chain:
             on_done(done)
 
         tasks = [resolve(shard, self._done) for shard in planned.missing]
-        InProcessRunner().run(Job(stage, planned.recipe, tasks, self.store, self._resources), collect)
+        InProcessRunner().run(Job(stage, planned.recipe.id, tasks, self.store, self._resources), collect)
 
     def table(self, stage: str, name: str) -> pa.Table:
         """A whole table of a stage, rows in the order of the plan."""

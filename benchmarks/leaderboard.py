@@ -10,20 +10,24 @@ import argparse
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs import output
+from jobs.results import metric_rows
 from jobs.target import Target, open_target
-from stages.scoring.arrow_tables import TRUTH_COLUMNS, score_maps, truth_of
+from stages.evaluate.options import EvaluateParams
+from stages.scoring.arrow_tables import TRUTH_COLUMNS, truth_of
 from stages.scoring.bootstrap import float_mean_interval
 from stages.scoring.cuts.contours_opencv import quantize
 from stages.scoring.cuts.cut_counts import count_cuts
 from stages.scoring.cuts.sweep import sweep
 from stages.scoring.evaluator_maps import evaluator_score_map
 from stages.scoring.protocols import PROTOCOLS
+from stages.sweep.options import SweepParams
+from stages.vision.score_map_rows import map_arrays
 
 IOU = 0.5
 _SHOWN = ("max_box_acc", "max_box_acc_v2", "gt_known", "top1_loc", "mask_iou")
@@ -46,7 +50,7 @@ def main() -> None:
     parser.add_argument("--over", default="cam", help="stage of the maps that the others are compared with")
     asked = parser.parse_args()
     targets = [open_target(root) for root in asked.roots]
-    for split in targets[0].stages["evaluate"].params.splits:
+    for split in _evaluated(targets[0]).splits:
         board = leaderboard(targets, split)
         if any(entry.values for entry in board.values()):
             print(f"\n{split}, {len(targets)} runs\n")
@@ -57,10 +61,11 @@ def leaderboard(targets: Sequence[Target], split: str) -> dict[str, Entry]:
     """Entries by source of boxes, in the order of the first config; trivial predictors under their own names."""
     board: dict[str, Entry] = {}
     for target in targets:
-        sweeps = [target.stages[name].params for name in target.stages["evaluate"].params.counts]
+        sweeps = [_swept(target, name) for name in _evaluated(target).counts]
         maps = {swept.maps for swept in sweeps}
         behind = {name: getattr(stage.params, "maps", name) for name, stage in target.stages.items()}
-        for row in output.metric_rows(target):
+        rows: list[dict[str, Any]] = metric_rows(target)
+        for row in rows:
             if row["split"] != split or row["metric"] not in _SHOWN or row["value"] is None:
                 continue
             if row["iou"] not in (None, IOU) or row["protocol"] not in (None, "original", "wsolevaluation"):
@@ -77,7 +82,8 @@ def leaderboard(targets: Sequence[Target], split: str) -> dict[str, Entry]:
 def correct_at_best(target: Target, images: str, maps: str, split: str) -> Correct:
     """Whether each image of the split, by id, is right at IoU 0.5 under the threshold best for all, (N,) bool."""
     truth = truth_of(_table(target, images, "images", TRUTH_COLUMNS), split)
-    by_id = score_maps(_table(target, maps, "score_maps", _MAP_COLUMNS, pc.field("split") == split))
+    table = _table(target, maps, "score_maps", _MAP_COLUMNS, pc.field("split") == split)
+    by_id = dict(zip(table.column("image_id").to_pylist(), map_arrays(table), strict=True))
     found = [by_id[image_id] for image_id in truth.image_ids]
     pixels = np.stack([quantize(evaluator_score_map(score_map)) for score_map in found])
     frame = PROTOCOLS["wsolevaluation"].ground_truth(truth.boxes, truth.sizes)
@@ -86,12 +92,23 @@ def correct_at_best(target: Target, images: str, maps: str, split: str) -> Corre
     return np.asarray(best[:, cut] >= IOU)
 
 
+def _evaluated(target: Target) -> EvaluateParams:
+    params = target.stages["evaluate"].params
+    assert isinstance(params, EvaluateParams), "the name of the stage is that of its kind"
+    return params
+
+
+def _swept(target: Target, name: str) -> SweepParams:
+    params = target.stages[name].params
+    assert isinstance(params, SweepParams), "evaluate reads counts of sweeps alone"
+    return params
+
+
 def _table(target: Target, stage: str, table: str, columns: Sequence[str], filters: object = None) -> pa.Table:
-    newest = target.store.newest(stage)
-    dones = target.store.complete_set(stage, *newest) if newest else None
-    if dones is None:
+    complete = target.store.newest_set(stage)
+    if complete is None:
         raise SystemExit(f"{stage} is not complete in {target.config.run_root}")
-    return pa.concat_tables(target.store.table(done, table, list(columns), filters) for done in dones.values())
+    return pa.concat_tables(target.store.table(done, table, list(columns), filters) for done in complete.dones.values())
 
 
 def lines(board: Mapping[str, Entry], over: str) -> Iterator[str]:

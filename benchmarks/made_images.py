@@ -12,7 +12,6 @@ from pipeline.base.params import option, reads
 from pipeline.contract.context import Context
 from pipeline.contract.stage import Stage, one_to_one
 from pipeline.store.records import Inputs, Shard, ShardResult, Task, shard_key
-from pipeline.store.store import Store
 from schemas import TABLES
 
 WIDTH, HEIGHT = 160, 120
@@ -29,7 +28,7 @@ class MadeImagesParams:
     rows: int = option(FILES, "rows a shard")
 
 
-class MadeImages(Stage):
+class MadeImages(Stage[MadeImagesParams]):
     """Writes the files and the images table. The class is the disc's colour and the direction of its stripes."""
 
     kind = "made_images"
@@ -37,7 +36,7 @@ class MadeImages(Stage):
     Params = MadeImagesParams
     outputs = ("images",)
 
-    def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
+    def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         """Shards that differ in their number alone."""
         rows, counts = self.params.rows, {f"class{label}": self.params.rows // CLASSES for label in range(CLASSES)}
         return [
@@ -55,7 +54,9 @@ class _Painter:
         self._params = params
 
     def __call__(self, task: Task) -> ShardResult:
-        first = task.shard.args["shard"] * self._params.rows
+        shard = task.shard.args["shard"]
+        assert isinstance(shard, int), "as planned"
+        first = shard * self._params.rows
         rows = [self._row(number) for number in range(first, first + self._params.rows)]
         return ShardResult({"images": TABLES["images"].from_rows(rows)})
 
@@ -85,7 +86,7 @@ class KnownBoxesParams:
     images: str = reads("images", "ingest", "the images")
 
 
-class KnownBoxes(Stage):
+class KnownBoxes(Stage[KnownBoxesParams]):
     """The discs' own boxes as pseudo labels, so that a training needs no other stage."""
 
     kind = "known_boxes"
@@ -93,7 +94,7 @@ class KnownBoxes(Stage):
     Params = KnownBoxesParams
     outputs = ("pseudo_labels",)
 
-    def plan(self, recipe: str, inputs: Inputs, store: Store) -> list[Shard]:
+    def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         """One shard for each shard of images."""
         return one_to_one(recipe, inputs["images"][0], "images", extra={})
 

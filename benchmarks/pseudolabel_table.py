@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from jobs import output
 from jobs.ray_session import RaySession
+from jobs.results import metric_rows
 from jobs.target import Target, open_store
 from pipeline.config.run_config import parse_config
 from pipeline.running.progress import make_progress
@@ -103,7 +103,7 @@ def main(run_root: str, dataset_root: str) -> None:
 def _print_tables(target: Target, boxes: dict[str, dict[str, str]]) -> None:
     found = {
         (row["source"], row["split"]): row
-        for row in output.metric_rows(target)
+        for row in metric_rows(target)
         if row["metric"] == "gt_known" and row["protocol"] == "original"
     }
     rules = {"ddt": ("validated", "sign alone"), "cam": ("validated", *map(str, FIXED))}
@@ -134,10 +134,9 @@ def _print_agreement(target: Target, boxes: dict[str, dict[str, str]]) -> None:
 
 
 def _boxes(target: Target, stage: str) -> dict[str, list[float]]:
-    newest = target.store.newest(stage)
-    assert newest is not None, f"{stage} is complete"
-    dones = (target.store.complete_set(stage, *newest) or {}).values()
-    tables = (target.store.table(done, "pseudo_labels", ["image_id", "boxes"]) for done in dones)
+    complete = target.store.newest_set(stage)
+    assert complete is not None, f"{stage} is complete"
+    tables = (target.store.table(done, "pseudo_labels", ["image_id", "boxes"]) for done in complete.dones.values())
     rows = (row for table in tables for row in table.to_pylist())
     return {row["image_id"]: [row["boxes"][0][side] for side in ("x0", "y0", "x1", "y1")] for row in rows}
 

@@ -13,7 +13,7 @@ from benchmarks.environment import processors
 from benchmarks.figures import Measured
 from benchmarks.in_process import Chain
 from benchmarks.made_images import CLASSES, MadeImages, MadeImagesParams
-from pipeline.contract.stage import Stage
+from pipeline.contract.stage import AnyStage
 from pipeline.store.records import Done
 from stages.cam.options import CamParams
 from stages.cam.stage import Cam
@@ -23,6 +23,8 @@ from stages.ddt.options import DdtParams
 from stages.ddt.stage import Ddt
 from stages.vision.backbones.build import build
 from stages.vision.inference import autocast
+from stages.vision.model_loaders import ModelLoaders
+from stages.vision.precision import InferencePrecision
 
 _FORWARDS = {"cpu": 1, "cuda": 20}
 
@@ -34,16 +36,16 @@ class Case:
     name: str
     backbone: str
     size: int
-    precision: str
+    precision: InferencePrecision
     batch: dict[str, int]
     images: dict[str, int]
 
-    def stage(self, device: str) -> Stage:
+    def stage(self, device: str) -> AnyStage:
         """The stage, decoding with all processors but one."""
         ahead, batch = max(1, processors() - 1), self.batch[device]
         if self.name == "cam":
-            return Cam("cam", CamParams(batch_size=batch, decode_ahead=ahead, precision=self.precision))
-        return Ddt("ddt", DdtParams(batch_size=batch, decode_ahead=ahead, precision=self.precision))
+            return Cam("cam", CamParams(batch_size=batch, decode_ahead=ahead, precision=self.precision), ModelLoaders())
+        return Ddt("ddt", DdtParams(batch_size=batch, decode_ahead=ahead, precision=self.precision), ModelLoaders())
 
 
 CASES = (

@@ -58,7 +58,7 @@ class RepeatedStages:
         self._run(InProcessRunner(), NoProgress(), RunOptions(only="ingest"))
         classify = make_plan(self._stages, self._store)["classify"]
         result = ShardResult({"training": TABLES["training"].empty()}, model)
-        self._store.commit(classify.name, classify.recipe, classify.keys[0], result)
+        self._store.commit(classify.name, classify.recipe.id, classify.keys[0], result)
 
     def rate(self, runner: Runner, stages: Sequence[str] | None = None) -> float:
         """Images per second of these stages (None: of all), one after the other, in one pass of all."""

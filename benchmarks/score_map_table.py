@@ -28,7 +28,8 @@ from stages.scoring.arrow_tables import tallies_of
 from stages.scoring.foreign.metadata_folder import MetadataFolder, read_metadata
 from stages.scoring.metric_rows import Subject, swept_rows
 from stages.scoring.tally import merge
-from stages.sweep.stage import Sweep, SweepParams
+from stages.sweep.options import SweepParams
+from stages.sweep.stage import Sweep
 
 GRID = 14
 ROWS = 1000

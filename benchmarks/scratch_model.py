@@ -12,6 +12,7 @@ from torch import nn
 
 from stages.vision.backbones.build import build
 from stages.vision.batches import to_batch
+from stages.vision.model_card import ModelCard
 from stages.vision.models import to_blobs
 
 
@@ -24,12 +25,4 @@ def scratch_model(backbone: str, classes: Sequence[str], images: Sequence[np.nda
     network.train()
     with torch.no_grad():
         network(to_batch(images))
-    card = {
-        "method": "classify",
-        "backbone": backbone,
-        "num_classes": len(classes),
-        "classes": list(classes),
-        "input_size": images[0].shape[0],
-        "seed": 0,
-    }
-    return to_blobs(network, card)
+    return to_blobs(network, ModelCard("classify", backbone, tuple(classes), images[0].shape[0], 0))

@@ -21,16 +21,17 @@ from benchmarks.figures import Measured
 from benchmarks.pairs import REPEATS, interleaved
 from pipeline.training.loop import Batch, Training, train
 from stages.i2c.options import I2cParams
-from stages.i2c.stage import I2c
+from stages.i2c.trainer import I2cTrainer
 from stages.minmax.options import MinmaxParams
-from stages.minmax.stage import Minmax
+from stages.minmax.trainer import MinmaxTrainer
 from stages.psol.options import PsolParams
 from stages.psol.regressor import BoxRegressor
-from stages.psol.stage import Psol
+from stages.psol.trainer import PsolTrainer
 from stages.spa.options import SpaParams
-from stages.spa.stage import Spa
+from stages.spa.trainer import SpaTrainer
 from stages.vision.backbones.build import build
 from stages.vision.backbones.networks import LocalizerNetwork
+from stages.vision.precision import Precision
 
 PLAIN = "plain"
 SET_SIZES: Mapping[str, int] = {"i2c": 2, "spa": 2, "minmax": 5}
@@ -48,7 +49,7 @@ class Setting:
     classes: int = 200
     steps: int = 2
     device: str = "cpu"
-    precision: str = "float32"
+    precision: Precision = "float32"
 
 
 def training_steps(repeats: int = REPEATS, setting: Setting = Setting()) -> Iterator[Measured]:
@@ -111,15 +112,15 @@ def arm(kind: str, set_size: int, setting: Setting) -> Callable[[], float]:
 def _training(kind: str, setting: Setting) -> Training:
     network: LocalizerNetwork = build(setting.backbone, setting.classes)
     network = network.to(setting.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    stages: dict[str, Any] = {
-        PLAIN: lambda: Spa(kind, SpaParams(weight=0.0)),
-        "spa": lambda: Spa(kind, SpaParams(first_epoch=0)),
-        "i2c": lambda: I2c(kind, I2cParams()),
-        "minmax": lambda: Minmax(kind, MinmaxParams()),
-        "psol": lambda: Psol(kind, PsolParams()),
+    trainers: dict[str, Any] = {
+        PLAIN: lambda: SpaTrainer(kind, "spa", SpaParams(weight=0.0)),
+        "spa": lambda: SpaTrainer(kind, kind, SpaParams(first_epoch=0)),
+        "i2c": lambda: I2cTrainer(kind, kind, I2cParams()),
+        "minmax": lambda: MinmaxTrainer(kind, kind, MinmaxParams()),
+        "psol": lambda: PsolTrainer(kind, PsolParams()),
     }
     trained: Any = BoxRegressor(network).to(setting.device) if kind == "psol" else network
-    training: Training = stages[kind]().training(trained, _rows(setting), setting.size, _place(setting.device))
+    training: Training = trainers[kind]().training(trained, _rows(setting), setting.size, _place(setting.device))
     return training
 
 

@@ -38,7 +38,7 @@ class TrivialParams:
     rows: int = option(ROWS, "rows of the whole stage")
 
 
-class Trivial(Stage):
+class Trivial(Stage[TrivialParams]):
     """Predictions that cost nothing to make."""
 
     kind = "trivial"
@@ -47,7 +47,7 @@ class Trivial(Stage):
     outputs = ("predictions",)
     per_image = True
 
-    def plan(self, recipe: str, inputs: Any, store: Store) -> list[Shard]:
+    def plan(self, recipe: str, inputs: Any) -> list[Shard]:
         """A thousand rows a shard."""
         starts = range(0, self.params.rows, ROWS)
         return [

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The install steps of the image, apart from the Dockerfile so that they can be run and tested in any root file system:
 #
-#   install.sh dependencies   what constraints.txt pins; reads it and pyproject.toml
+#   install.sh dependencies   weakbox's dependencies and all its extras, as constraints.txt pins them; reads pyproject.toml too
 #   install.sh weakbox        weakbox itself, its command on PATH, its user
 #
 # Run as root in the folder of these files; needs Python 3.11 or newer with its venv module.
@@ -36,7 +36,7 @@ uv_install() {
 case $step in
 dependencies)
     python3 -m venv --without-pip "$venv"
-    uv_install --requirement pyproject.toml
+    uv_install --requirement pyproject.toml --extra all
     ;;
 weakbox)
     uv_install --no-deps .

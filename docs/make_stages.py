@@ -1,10 +1,10 @@
 """Write docs/stages.md, the parameters of every stage, from the code: `python -m docs.make_stages`."""
 
-import dataclasses
 import inspect
 from pathlib import Path
 
-from stages.catalog import STAGES
+from pipeline.base.params import describe
+from stages import catalog
 
 PATH = Path(__file__).with_name("stages.md")
 
@@ -17,20 +17,19 @@ def text() -> str:
         "Made by `python -m docs.make_stages`; a test compares it with the code. *input*: the name of the stage that",
         "is read. *resource*: never changes results and is not part of a recipe.",
     ]
-    for kind, stage in STAGES.items():
+    for kind in catalog.kinds():
         lines += [
             "",
             f"## {kind}",
             "",
-            inspect.getdoc(stage) or "",
+            inspect.cleandoc(catalog.description(kind)),
             "",
             "| parameter | default | meaning |",
             "|---|---|---|",
         ]
-        for field in dataclasses.fields(stage.Params):
-            default = "" if field.default is dataclasses.MISSING else repr(field.default)
-            note = "*input* " if "input" in field.metadata else "*resource* " if field.metadata.get("resource") else ""
-            lines.append(f"| `{field.name}` | `{default}` | {note}{field.metadata.get('help', '')} |")
+        for name, default, sort, said in describe(catalog.params_type(kind)):
+            note = "" if sort == "numeric" else f"*{sort}* "
+            lines.append(f"| `{name}` | `{default}` | {note}{said} |")
     return "\n".join(lines) + "\n"
 
 

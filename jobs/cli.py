@@ -9,7 +9,6 @@ import click
 import structlog
 
 from jobs import foreign, inspection, logs, results, stopping, submit, upkeep
-from jobs.execution import execute, publish_report
 from jobs.options import SUBMISSION, set_option, target_argument
 from jobs.run_state import RunState, put_state
 from jobs.target import open_target, remember
@@ -71,7 +70,7 @@ def run(
     state: RunState = {"state": "running", "exit_code": None, "error": None, "submission": submission}
     put_state(opened.store, state)
     try:
-        computed = execute(opened, address, in_process, RunOptions(only, force, opened.config.max_quarantined))
+        computed = opened.execute(address, in_process, RunOptions(only, force, opened.config.max_quarantined))
         put_state(opened.store, {**state, "state": "done", "exit_code": 0, "computed": computed})
     except BaseException as error:
         code = error.exit_code if isinstance(error, WeakboxError) else 3 if isinstance(error, KeyboardInterrupt) else 1
@@ -79,7 +78,7 @@ def run(
         with contextlib.suppress(OSError):  # a full disk has its own error already
             put_state(opened.store, {**ended, "error": str(error)})
         raise
-    report = publish_report(opened)
+    report = results.publish_report(opened)
     if not computed:
         _LOG.info("nothing to do: the run is complete", run_root=opened.config.run_root)
     if report:

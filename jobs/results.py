@@ -6,7 +6,6 @@ from collections.abc import Mapping
 import click
 
 from jobs import output
-from jobs.execution import execute, publish_report
 from jobs.options import set_option, target_argument
 from jobs.target import Target, open_target
 from pipeline.base.errors import UsageError
@@ -14,6 +13,7 @@ from pipeline.base.json_types import Json
 from pipeline.base.suggestions import nearest
 from pipeline.config.run_config import make_stage
 from pipeline.running.run import RunOptions
+from pipeline.store import layout
 from stages import catalog
 
 
@@ -49,7 +49,7 @@ def report(target: str, changes: tuple[str, ...], out: str | None) -> None:
     """Make the HTML report of a finished run and print where it is."""
     opened = open_target(target, changes)
     name = _stage_of_kind(opened, "report")
-    execute(opened, None, True, RunOptions(only=name, max_quarantined=1.0, listing="never"))
+    opened.execute(None, True, RunOptions(only=name, max_quarantined=1.0, listing="never"))
     path = publish_report(opened)
     if out:
         _copy_blobs(opened, name, {"report.html": out})
@@ -69,9 +69,19 @@ def export(
     """Write pseudo labels or predictions as a data set that other tools read."""
     opened = open_target(target, changes)
     name = _export_stage(opened, form, labels, predictions)
-    execute(opened, None, True, RunOptions(only=name, max_quarantined=1.0, listing="never"))
+    opened.execute(None, True, RunOptions(only=name, max_quarantined=1.0, listing="never"))
     for path in _copy_blobs(opened, name, out):
         click.echo(path)
+
+
+def publish_report(target: Target) -> str | None:
+    """Copy the newest report to `<run root>/report.html`; returns its full path, None without a report stage."""
+    for name, stage in target.stages.items():
+        complete = target.store.newest_set(name) if stage.kind == "report" else None
+        for done in complete.dones.values() if complete else ():
+            target.store.files.put(layout.REPORT, target.store.blob(done, layout.REPORT))
+            return f"{target.store.files.root}/{layout.REPORT}"
+    return None
 
 
 def metric_rows(target: Target, table: str = "metrics") -> list[dict[str, Json]]:

@@ -1,13 +1,17 @@
-"""TARGET: a config file or a run root; both lead to a config, its stages and the store."""
+"""TARGET: a config file or a run root; both lead to a config, its stages and the store, which is all a run needs."""
 
 import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from jobs import stopping
 from pipeline.base.errors import UsageError
 from pipeline.config.run_config import RunConfig, load_config, parse_config
+from pipeline.contract.runner import Runner
 from pipeline.contract.stage import AnyStage
+from pipeline.running.progress import make_progress
+from pipeline.running.run import Run, RunOptions
 from pipeline.store import layout
 from pipeline.store.store import Store
 from stages import catalog
@@ -20,6 +24,26 @@ class Target:
     config: RunConfig
     stages: dict[str, AnyStage]
     store: Store
+
+    def execute(self, address: str | None, in_process: bool, options: RunOptions) -> dict[str, int]:
+        """Run what is missing; returns the number of shards computed for each stage that ran.
+
+        address: of the Ray cluster to join; None: one is started. in_process: without Ray.
+        """
+        wanted = self.config.resources
+
+        def make_runner() -> Runner:
+            if in_process:
+                from pipeline.running.in_process import InProcessRunner
+
+                return InProcessRunner()
+            from jobs.ray_session import RaySession
+
+            return RaySession(address, wanted.num_cpus, wanted.placement)
+
+        with stopping.graceful(options.stop, wanted.grace):
+            run = Run(self.stages, self.store, make_runner, wanted.resources(), make_progress(), options)
+            return run.execute()
 
 
 def open_target(target: str, changes: Sequence[str] = ()) -> Target:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pipeline.base.errors import UsageError
+from pipeline.base.errors import UsageError, WeakboxError
 
 EXCLUDES = (".git", ".venv", "venv", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info", "/runs", "/data")
 """Left behind besides what .gitignore and .rayignore say, in their syntax: a slash in front is the working folder."""
@@ -14,6 +14,8 @@ LIMIT = 100 * 2**20
 
 _QUIET = logging.getLogger(__name__)
 _Rule = Callable[[Path], bool]
+_OfExcludes = Callable[[Path, list[str]], _Rule]
+_OfIgnoreFiles = Callable[[Path, bool, logging.Logger], list[_Rule]]
 
 
 def locate(config: str, working_dir: str | None) -> tuple[Path, str]:
@@ -37,22 +39,36 @@ def locate(config: str, working_dir: str | None) -> tuple[Path, str]:
 
 def packed(folder: Path) -> Iterator[Path]:
     """The files that Ray packs, by its own reading of EXCLUDES and of the .gitignore and .rayignore of every folder."""
-    from ray._private.runtime_env.packaging import _get_excludes
+    of_excludes, of_ignore_files = _rays_reading()
+    return _walk(folder, [of_excludes(folder, list(EXCLUDES))], of_ignore_files)
 
-    return _walk(folder, [_get_excludes(folder, list(EXCLUDES))])
+
+def _rays_reading() -> tuple[_OfExcludes, _OfIgnoreFiles]:
+    """Ray's own reading of exclude patterns and of ignore files, which no public name gives.
+
+    Raises: WeakboxError where this Ray has them elsewhere.
+    """
+    import ray
+
+    try:
+        from ray._private.runtime_env.packaging import _get_excludes, get_excludes_from_ignore_files
+    except ImportError as error:
+        raise WeakboxError(
+            f"Ray {ray.__version__} packs working folders in a way that this weakbox does not know: install a Ray of "
+            "the range in its pyproject.toml, or use `ray job submit`"
+        ) from error
+    return _get_excludes, get_excludes_from_ignore_files
 
 
-def _walk(path: Path, rules: list[_Rule]) -> Iterator[Path]:
-    from ray._private.runtime_env.packaging import get_excludes_from_ignore_files
-
+def _walk(path: Path, rules: list[_Rule], of_ignore_files: _OfIgnoreFiles) -> Iterator[Path]:
     if not path.is_dir():
         if path.is_file() and not any(rule(path) for rule in rules):
             yield path
         return
-    rules = [*rules, *get_excludes_from_ignore_files(path, True, _QUIET)]
+    rules = [*rules, *of_ignore_files(path, True, _QUIET)]
     if not any(rule(path) for rule in rules):
         for below in path.iterdir():
-            yield from _walk(below, rules)
+            yield from _walk(below, rules, of_ignore_files)
 
 
 def _measured(folder: Path) -> set[Path]:

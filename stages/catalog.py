@@ -23,6 +23,7 @@ from stages.evaluate.stage import Evaluate
 from stages.export.stage import Export
 from stages.gradcam.stage import Gradcam
 from stages.i2c.stage import I2c
+from stages.ingest.coco_reader import CocoReader
 from stages.ingest.demo_reader import DemoReader
 from stages.ingest.folder import FolderReader
 from stages.ingest.reader import Reader, ReaderParams
@@ -44,7 +45,7 @@ from stages.vision.model_loaders import ModelLoaders
 T = TypeVar("T")
 _STAGES, _READERS = "weakbox.stages", "weakbox.readers"
 
-READERS: Sequence[type[Reader[ReaderParams]]] = (FolderReader, TinyImagenetReader, DemoReader)
+READERS: Sequence[type[Reader[ReaderParams]]] = (FolderReader, TinyImagenetReader, CocoReader, DemoReader)
 
 STAGES: Sequence[type[AnyStage]] = (
     Classify,

@@ -1,7 +1,11 @@
 """The frame of the repository: ranges in pyproject.toml, exact versions in constraints.txt, the change log."""
 
+import ast
 import re
+import sys
 import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -35,9 +39,35 @@ def test_constraints_are_exact_versions(constraints: list[str]) -> None:
 
 def test_every_dependency_is_pinned(project: dict, constraints: list[str]) -> None:
     """A dependency added to pyproject.toml without its pin would be installed at a new version every day."""
-    wanted = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
-    pinned = {canonical(line) for line in constraints}
-    assert {canonical(r) for r in wanted} | {"uv"} <= pinned
+    wanted = {canonical(r) for r in (*project["dependencies"], *in_extras(project))} - {"weakbox"}
+    assert wanted | {"uv"} <= {canonical(line) for line in constraints}
+
+
+def in_extras(project: dict) -> list[str]:
+    return [requirement for extra in project["optional-dependencies"].values() for requirement in extra]
+
+
+def test_the_code_imports_what_is_declared_and_nothing_is_declared_for_nothing(project: dict) -> None:
+    """A library that code imports and nobody declares, or that everyone must install and nothing imports, breaks it."""
+    base = {canonical(requirement) for requirement in project["dependencies"]}
+    declared = base | {canonical(requirement) for requirement in in_extras(project)} - {"weakbox"}
+    own = {"jobs", "pipeline", "schemas", "stages"}
+    modules = set(imported_modules(own)) - own - sys.stdlib_module_names
+    distributions = packages_distributions()
+    imported = {canonical(name) for module in modules for name in distributions[module]}
+    assert imported - declared == {"huggingface-hub"}, "timm brings it"
+    assert base - imported == set()
+
+
+def imported_modules(packages: set[str]) -> Iterator[str]:
+    """Top-level names that modules of these packages import, at their top or inside of functions."""
+    for package in packages:
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Import):
+                    yield from (alias.name.split(".")[0] for alias in node.names)
+                elif isinstance(node, ast.ImportFrom) and node.module:
+                    yield node.module.split(".")[0]
 
 
 def test_only_headless_opencv(constraints: list[str]) -> None:

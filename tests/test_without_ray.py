@@ -16,16 +16,18 @@ import pyarrow as pa
 import torch
 
 import pipeline.training.loop, pipeline.planning.plan, pipeline.upkeep.verify
-from pipeline.worker.local_context import LocalContext
 from pipeline.contract.resources import StageResources
-from pipeline.contract.runner import InProcessRunner, Job
-from pipeline.contract.stage import Shard, ShardResult, Stage, Task
+from pipeline.contract.runner import Job
+from pipeline.contract.stage import Stage
+from pipeline.running.in_process import InProcessRunner
+from pipeline.store.records import Shard, ShardResult, Task
 from pipeline.store.store import Store
+from pipeline.worker.local_context import LocalContext
 from schemas import TABLES
 from stages.cam.cam import class_activation_maps
 from stages.ddt.ddt import Descriptors, transform
 from stages.psol.regressor import BoxRegressor, box_loss
-from stages.vision.backbones import build
+from stages.vision.backbones.build import build
 from stages.vision.batches import to_batch
 
 torch.manual_seed(0)
@@ -50,7 +52,7 @@ assert any(not torch.equal(a, b) for a, b in zip(before, regressor.parameters())
 
 class Maps(Stage):
     kind, version, outputs, Params = "maps", 1, ("training",), type(None)
-    def plan(self, recipe, inputs, store):
+    def plan(self, recipe, inputs):
         return [Shard("k")]
     def worker(self, context):
         row = {"epoch": 1, "loss": float(maps.mean()), "images": 4, "learning_rate": 0.1}

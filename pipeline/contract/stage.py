@@ -90,8 +90,11 @@ class SourceStage(Stage[P]):
         """Make or unpack the data set where it is absent. Only a run calls it."""
 
     @abstractmethod
-    def list_shards(self, recipe: str, store: Store) -> list[Shard]:
-        """List the data set: its shards, with what their workers read. Raises UsageError for a bad data set."""
+    def list_shards(self, recipe: str, store: Store, payloads: bool) -> list[Shard]:
+        """List the data set: its shards. payloads: with what their workers read, which planning alone does not need.
+
+        Raises: UsageError for a bad data set.
+        """
 
     @abstractmethod
     def known_shards(self, recipe: str, store: Store) -> list[Shard] | None:

@@ -118,7 +118,7 @@ class Planner:
                 return known
             source.provide()
         started = time.monotonic()
-        shards = source.list_shards(recipe.id, self._store)
+        shards = source.list_shards(recipe.id, self._store, self._listing == "needed")
         images = sum(shard.rows or 0 for shard in shards)
         self.listings.append(Listed(source.name, images, time.monotonic() - started))
         return shards

@@ -18,8 +18,13 @@ from typing import IO, Any, NamedTuple, TypeVar
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from pipeline.base.errors import UsageError
+from pipeline.base.extras import how_to_get
+
 T = TypeVar("T")
 
+_PACKAGES = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3"), "gs": ("gcsfs", "gcs"), "gcs": ("gcsfs", "gcs")}
+"""Protocol -> the package that speaks it, and our extra that brings it."""
 _NOT_WORTH_A_RETRY = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
 ATTEMPTS = 5
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 10.0
@@ -64,9 +69,16 @@ def _worth_a_retry(error: BaseException) -> bool:
 
 
 def open_filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    """The file system of a URI (or local path) and the path inside it. Listings are never cached."""
+    """The file system of a URI (or local path) and the path inside it. Listings are never cached.
+
+    Raises: UsageError for a URI whose package is not installed, or that names no storage.
+    """
     options = {"use_listings_cache": False} if "://" in uri and not uri.startswith(("file://", "memory://")) else {}
-    fs, path = fsspec.core.url_to_fs(uri, **options)
+    try:
+        fs, path = fsspec.core.url_to_fs(uri, **options)
+    except ImportError as error:
+        package, extra = _PACKAGES.get(uri.partition("://")[0], (None, None))
+        raise UsageError(f"{uri}: {how_to_get(package, extra) if package and extra else error}") from error
     return fs, path.rstrip("/")
 
 

@@ -2,11 +2,16 @@
 
 Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016: the map of class c is
 ``M_c = sum_k w_ck F_k``. The classifier's bias only shifts a map and is left out.
+
+Yang et al., "Combinational Class Activation Maps for Weakly Supervised Object Localization" (CCAM), WACV 2020: one map
+an image, ``sum_k g(k) M_k`` over all classes in the order of their logits, the largest first. g falls from 1 to -1.
 """
 
 import torch
 
-__all__ = ["class_activation_maps", "pooled_logits"]
+from stages.cam.options import Combination
+
+__all__ = ["class_activation_maps", "combined_maps", "pooled_logits", "rank_weights"]
 
 
 def pooled_logits(features: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -30,3 +35,29 @@ def class_activation_maps(features: torch.Tensor, weight: torch.Tensor, classes:
             "must be (B, K, h, w), (C, K) and (B,)"
         )
     return torch.einsum("bkhw,bk->bhw", features.float(), weight[classes].float())
+
+
+def rank_weights(classes: int, combination: Combination) -> torch.Tensor:
+    """The weight g(k) of the class with the k-th largest logit, as the paper's published code has it.
+
+    linear: in equal steps from 1 to -1. quadratic: from 1 to 0 over the first half, from 0 to -1 over the second, in
+    equal steps that are squared. Returns: ``(classes,)`` float32.
+    """
+    if combination == "linear":
+        return torch.linspace(1, -1, classes)
+    upper, lower = (torch.linspace(1, 0, half) ** 2 for half in (classes - classes // 2, classes // 2))
+    return torch.cat([upper, -lower.flip(0)])
+
+
+def combined_maps(
+    features: torch.Tensor, weight: torch.Tensor, logits: torch.Tensor, combination: Combination
+) -> torch.Tensor:
+    """The combination of all classes' maps, one per image; maps are linear, so the weights are combined, not the maps.
+
+    features: ``(B, K, h, w)`` of any float type; weight: the classifier's ``(C, K)``; logits: ``(B, C)``.
+    Returns: ``(B, h, w)`` float32, not normalised.
+    """
+    ranked = rank_weights(weight.shape[0], combination).to(logits.device)
+    by_class = torch.empty_like(logits, dtype=torch.float32)
+    by_class.scatter_(1, logits.argsort(dim=1, descending=True, stable=True), ranked.expand(len(logits), -1))
+    return torch.einsum("bkhw,bk->bhw", features.float(), by_class @ weight.float())

@@ -6,7 +6,9 @@ from typing import Literal
 from pipeline.base.params import option, reads
 from stages.vision.precision import InferencePrecision
 
-__all__ = ["CamParams"]
+__all__ = ["CamParams", "Combination"]
+
+Combination = Literal["linear", "quadratic"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,9 @@ class CamParams:
     form: Literal["classic", "simplified"] = option(
         "classic",
         "classic: the class's weights over the features; simplified: its bias too, as a 1x1 convolution has it (ACoL)",
+    )
+    combination: Combination | None = option(
+        None, "linear or quadratic: one map of all classes, the likely ones for and the unlikely against (CCAM)"
     )
     negative_weights: bool = option(True, "false sets the class's negative weights to 0 (Bae et al. 2020)")
     precision: InferencePrecision = option(

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from stages.bases.class_map_worker import ClassMaps, ClassMapWorker
-from stages.cam.cam import class_activation_maps, pooled_logits
+from stages.cam.cam import class_activation_maps, combined_maps, pooled_logits
 from stages.cam.options import CamParams
 from stages.vision.batches import to_batch
 from stages.vision.image_rows import PREDICTED, ImageRow
@@ -19,9 +19,15 @@ class CamWorker(ClassMapWorker[CamParams]):
 
     def check(self, model: Classifier) -> None:
         """CAM needs classes that come from one linear layer after global average pooling."""
-        classic = self.params.form == "classic" and self.params.negative_weights
-        if model.network.maps_itself and not classic:
-            raise ValueError(f"maps of {model.card.method} are classic, with negative weights: leave both options out")
+        params = self.params
+        classic = params.form == "classic" and params.negative_weights
+        if model.network.maps_itself and not (classic and params.combination is None):
+            raise ValueError(
+                f"maps of {model.card.method} are classic, with negative weights: leave form, negative_weights and"
+                " combination out"
+            )
+        if params.form != "classic" and params.combination is not None:
+            raise ValueError("a combination of all classes has no simplified form: leave form or combination out")
         if not model.network.has_cam:
             raise ValueError(
                 f"the classes of {model.card.backbone} do not come from one linear layer after global average"
@@ -30,7 +36,9 @@ class CamWorker(ClassMapWorker[CamParams]):
 
     def method_and_tap(self, model: Classifier) -> tuple[str, str]:
         """A trained localizer's maps bear its own name."""
-        return "cam" if model.card.method == "classify" else model.card.method, "features"
+        combined = self.params.combination is not None
+        plain, named = ("ccam", f"{model.card.method}_ccam") if combined else ("cam", model.card.method)
+        return plain if model.card.method == "classify" else named, "features"
 
     def launch(self, images: list[ImageRow], pixels: np.ndarray) -> ClassMaps:
         """One pass over the features."""
@@ -49,9 +57,12 @@ class CamWorker(ClassMapWorker[CamParams]):
                 return network.class_maps(batch, labels)
             features = network.class_features(batch)
         # outside: maps and logits are sums over all channels
-        if labels is None:
-            labels = pooled_logits(features, classifier.weight, classifier.bias).argmax(dim=1)
         weight = classifier.weight if params.negative_weights else classifier.weight.clamp(min=0)
+        if labels is None or params.combination is not None:
+            logits = pooled_logits(features, classifier.weight, classifier.bias)
+            labels = logits.argmax(dim=1) if labels is None else labels
+        if params.combination is not None:
+            return labels, combined_maps(features, weight, logits, params.combination)
         maps = class_activation_maps(features, weight, labels)
         if params.form == "simplified":
             maps = maps + classifier.bias[labels].float()[:, None, None]

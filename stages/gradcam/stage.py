@@ -1,17 +1,14 @@
 """Stage `gradcam`: images + any network of the table -> score maps from gradients. A pass forth and back a batch."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 
-from pipeline.base.errors import UsageError
+from pipeline.base.extras import require
 from pipeline.contract.context import Context
 from pipeline.contract.stage import Worker
 from pipeline.store.records import Shard
 from pipeline.store.store import Store
 from stages.bases.model_stage import ModelMapStage
 from stages.gradcam.options import GradcamParams
-
-PACKAGE = "pytorch_grad_cam"
 
 
 class Gradcam(ModelMapStage[GradcamParams]):
@@ -23,16 +20,14 @@ class Gradcam(ModelMapStage[GradcamParams]):
 
     def prepare(self, recipe: str, shards: Sequence[Shard], store: Store) -> None:
         """Refuse to start without the package. Raises UsageError."""
-        _require_package(self.name)
+        self._require_package()
 
     def worker(self, context: Context) -> Worker:
         """Loads the network at its first shard. Raises UsageError on a node without the package."""
-        _require_package(self.name)
+        self._require_package()
         from stages.gradcam.worker import GradcamWorker
 
         return GradcamWorker(self.name, self.params, context, self.loaders)
 
-
-def _require_package(stage: str) -> None:
-    if find_spec(PACKAGE) is None:
-        raise UsageError(f"stage {stage}: the package grad-cam is not installed: pip install 'weakbox[gradcam]'")
+    def _require_package(self) -> None:
+        require("pytorch_grad_cam", "grad-cam", "gradcam", f"stage {self.name}")

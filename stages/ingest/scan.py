@@ -62,8 +62,17 @@ def is_dev(image_id: str, fraction: float) -> bool:
     return int.from_bytes(digest[: DEV_BITS // 8], "big") < fraction * 2**DEV_BITS
 
 
-def candidates(scan: Scan, dev_fraction: float) -> pa.Table:
-    """The scan as a table, `dev` taken from `train`, one fingerprint a row that changes with the file or its labels.
+class Candidate(NamedTuple):
+    """An image with its label, its final split, and a fingerprint that changes with the file or what is said of it."""
+
+    image: Found
+    label: int
+    split: str
+    fingerprint: str
+
+
+def candidates(scan: Scan, dev_fraction: float) -> list[Candidate]:
+    """The images in the order of their ids, `dev` taken from `train`.
 
     Raises:
         UsageError: no images at all, or one image id twice.
@@ -71,25 +80,32 @@ def candidates(scan: Scan, dev_fraction: float) -> pa.Table:
     if not scan.images:
         raise UsageError("dataset: there are no images")
     label_of: Mapping[str, int] = {name: i for i, name in enumerate(scan.classes)}
-    rows, seen = [], set()
+    found, seen = [], set()
     for image in sorted(scan.images, key=lambda image: image.image_id):
         if image.image_id in seen:
             raise UsageError(f"dataset: image id {image.image_id!r} twice")
         seen.add(image.image_id)
         split = "dev" if image.split == "train" and is_dev(image.image_id, dev_fraction) else image.split
         label = label_of[image.label_name]
-        rows.append(
-            {
-                "image_id": image.image_id,
-                "uri": image.uri,
-                "label": label,
-                "label_name": image.label_name,
-                "split": split,
-                "gt_boxes": _boxes(image.boxes),
-                "mask_uri": image.mask_uri,
-                "fingerprint": _fingerprint(image, label, split),
-            }
-        )
+        found.append(Candidate(image, label, split, _fingerprint(image, label, split)))
+    return found
+
+
+def as_table(found: Sequence[Candidate]) -> pa.Table:
+    """What a worker reads of candidates, schema `CANDIDATES`. The first table made of Python objects loads pandas."""
+    rows = [
+        {
+            "image_id": image.image_id,
+            "uri": image.uri,
+            "label": label,
+            "label_name": image.label_name,
+            "split": split,
+            "gt_boxes": _boxes(image.boxes),
+            "mask_uri": image.mask_uri,
+            "fingerprint": fingerprint,
+        }
+        for image, label, split, fingerprint in found
+    ]
     return pa.Table.from_pylist(rows, schema=CANDIDATES)
 
 

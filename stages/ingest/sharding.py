@@ -6,16 +6,17 @@ its own, and so is every `size` rows that no list knows.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.base.hashing import fingerprint
 from pipeline.store.layout import ROWS, RecipeFolder, row_list_key
 from pipeline.store.records import Shard
 from pipeline.store.store import Store
+from stages.ingest.scan import Candidate
 
 
 @dataclass(frozen=True)
@@ -92,20 +93,19 @@ def load_listing(store: Store, recipe: RecipeFolder) -> list[Shard] | None:
     return [Shard(entry["key"], rows=entry["rows"], labels=entry["labels"]) for entry in json.loads(data)["shards"]]
 
 
-def slices(table: pa.Table, lists: Sequence[RowList]) -> Iterator[pa.Table]:
-    """The rows of each list, as tables of their own."""
-    position = {name: i for i, name in enumerate(table.column("fingerprint").to_pylist())}
+def slices(found: Sequence[Candidate], lists: Sequence[RowList]) -> Iterator[list[Candidate]]:
+    """The rows of each list."""
+    by_fingerprint = {row.fingerprint: row for row in found}
     for rows in lists:
-        yield table.take([position[row] for row in rows.fingerprints])
+        yield [by_fingerprint[row] for row in rows.fingerprints]
 
 
-def label_counts(table: pa.Table) -> dict[str, dict[str, int]]:
-    """Count the images of each split and class: split -> class name -> number of images."""
+def label_counts(rows: Sequence[Candidate]) -> dict[str, dict[str, int]]:
+    """Count the images of each split and class: split -> class name -> number of images, both in order."""
+    counted = Counter((row.split, row.image.label_name) for row in rows)
     counts: dict[str, dict[str, int]] = {}
-    grouped = table.group_by(["split", "label_name"]).aggregate([("image_id", "count")])
-    ordered = grouped.take(pc.sort_indices(grouped, [("split", "ascending"), ("label_name", "ascending")]))
-    for row in ordered.to_pylist():
-        counts.setdefault(row["split"], {})[row["label_name"]] = row["image_id_count"]
+    for (split, label_name), images in sorted(counted.items()):
+        counts.setdefault(split, {})[label_name] = images
     return counts
 
 

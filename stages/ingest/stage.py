@@ -10,7 +10,7 @@ from pipeline.store.layout import RecipeFolder
 from pipeline.store.records import Shard
 from pipeline.store.store import Store
 from stages.ingest.reader import Reader, ReaderParams
-from stages.ingest.scan import candidates
+from stages.ingest.scan import as_table, candidates
 from stages.ingest.sharding import (
     RowList,
     assign,
@@ -59,14 +59,14 @@ class Ingest(SourceStage[ReaderParams]):
         """Let the reader make the data set. Raises UsageError where it cannot."""
         self.reader.provide()
 
-    def list_shards(self, recipe: str, store: Store) -> list[Shard]:
+    def list_shards(self, recipe: str, store: Store, payloads: bool) -> list[Shard]:
         """Shards of at most `shard_size` images; rows that earlier runs planned stay where they are."""
-        table = candidates(self.reader.scan(), self.params.dev_fraction)
+        found = candidates(self.reader.scan(), self.params.dev_fraction)
         known = load_lists(store, RecipeFolder(self.name, recipe))
-        lists = assign(recipe, table.column("fingerprint").to_pylist(), known, self.params.shard_size)
+        lists = assign(recipe, [row.fingerprint for row in found], known, self.params.shard_size)
         return [
-            Shard(key=rows.key, rows=part.num_rows, labels=label_counts(part), payload=part)
-            for rows, part in zip(lists, slices(table, lists), strict=True)
+            Shard(rows.key, rows=len(part), labels=label_counts(part), payload=as_table(part) if payloads else None)
+            for rows, part in zip(lists, slices(found, lists), strict=True)
         ]
 
     def known_shards(self, recipe: str, store: Store) -> list[Shard] | None:

@@ -1,4 +1,4 @@
-"""The check as a bare machine runs it: in a process where everything but the five libraries is missing."""
+"""The check as a bare machine runs it: in a process where everything but the six libraries is missing."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from benchmarks.gpu_check import TOLERANCES
 
 ROOT = Path(__file__).resolve().parents[2]
 MISSING = """
-    ray pydantic structlog tenacity rich click yaml numba pycocotools safetensors simplejpeg sklearn scipy pandas s3fs
+    ray pydantic structlog tenacity rich click yaml numba pycocotools simplejpeg sklearn scipy pandas s3fs
     jinja2 matplotlib psutil
 """
 PROGRAM = f"""

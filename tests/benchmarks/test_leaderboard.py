@@ -1,19 +1,18 @@
 """The leaderboard of a finished run against the run's own metrics."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from benchmarks.leaderboard import leaderboard, lines
-from jobs import output
+from jobs.results import metric_rows
 
 
 def test_the_vectors_of_the_bootstrap_average_to_the_runs_own_max_box_acc(finished_run):
     """Breaks when differences are taken of other maps, images or thresholds than the table's values."""
-    own = {
-        row["source"]: row["value"]
-        for row in output.metric_rows(finished_run)
-        if row["metric"] == "max_box_acc" and row["source"]
-    }
+    rows: list[dict[str, Any]] = metric_rows(finished_run)
+    own = {row["source"]: row["value"] for row in rows if row["metric"] == "max_box_acc" and row["source"]}
     board = leaderboard([finished_run], "test")
     assert own.keys() == {"cam", "ddt"}
     for name, value in own.items():

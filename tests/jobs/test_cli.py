@@ -100,10 +100,10 @@ def test_verify_exits_1_on_damage(weakbox, config, run_copy):
     assert weakbox("verify", config)[0] == 0
     target = runs.target_of(run_copy)
     done = next(iter(make_plan(target.stages, target.store)["cam"].done.values()))
-    target.store.files.put(done.tables["score_maps"]["file"], b"damage")
+    target.store.files.put(done.tables["score_maps"].file, b"damage")
     code, out, err = weakbox("verify", config)
     assert code == 1
-    assert done.tables["score_maps"]["file"] in err
+    assert done.tables["score_maps"].file in err
     assert "1 damaged" in out
 
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from jobs import upkeep
 from pipeline.base.errors import UsageError
 from pipeline.planning.plan import make_plan
+from pipeline.store.layout import RecipeFolder
 from pipeline.store.store import Store
-from pipeline.training.in_process import state_path
 from pipeline.upkeep.dependents import find_dependents, forget
 from pipeline.upkeep.verify import verify
 from tests import runs
@@ -261,7 +261,7 @@ def test_results_of_other_parameters_that_read_the_shard_go_too(tmp_path, reques
     stale = find_dependents(store, planned, refused_of(planned))
     (other,) = (each for each in stale if not each.planned)
     assert (other.stage, other.done) == ("total", 1)
-    assert other.recipe == make_plan(first, store)["total"].recipe
+    assert other.recipe == make_plan(first, store)["total"].recipe.id
     forget(store, stale)
     assert fakes.run(store, second, max_quarantined=1.0) == {"source": 1, "each": 1, "total": 1}
     assert fakes.run(store, first, max_quarantined=1.0) == {"total": 1}
@@ -273,7 +273,7 @@ def test_a_training_that_had_begun_without_the_image_begins_again(tmp_path):
     store, chosen = Store(str(tmp_path)), fakes.stages(source={"bad": 2}, fit={})
     fakes.run(store, {"source": chosen["source"]}, max_quarantined=1.0)
     planned = make_plan(chosen, store)
-    checkpoint = state_path("fit", planned["fit"].recipe, planned["fit"].keys[0])
+    checkpoint = RecipeFolder("fit", planned["fit"].recipe.id).checkpoint(planned["fit"].keys[0])
     store.files.put(checkpoint, b"half-way")
     forget(store, find_dependents(store, planned, refused_of(planned)))
     assert not store.files.exists(checkpoint)

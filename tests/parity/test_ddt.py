@@ -11,7 +11,7 @@ from stages.vision.box_rule import BoxRule
 from stages.vision.boxes import xyxy_to_xywh
 
 RULES: dict[str, SignRule] = {"": "max_abs_proj", "_score_sign": "max_abs_proj", "_loading_sign": "max_abs_coef"}
-DDT_RULE = BoxRule(threshold=0.0, kind="absolute", frame="grid", components="largest")
+DDT_RULE = BoxRule(kind="absolute", frame="grid", components="largest")
 
 
 def variants(golden):
@@ -55,10 +55,10 @@ def test_masks_and_boxes(golden):
         sure = np.abs(heatmaps) > golden.tolerance("masks")
         height, width = maps.shape[1:]
         for index, score_map in enumerate(maps):
-            on_grid = pseudo_boxes(score_map, height, width, DDT_RULE)
+            on_grid = pseudo_boxes(score_map, height, width, DDT_RULE, 0.0)
             mask = on_grid.masks[0] & (on_grid.flag is None)
             assert (mask == expected[index])[sure[index]].all()
-            box = pseudo_boxes(score_map, side, side, DDT_RULE).boxes[0, :4]
+            box = pseudo_boxes(score_map, side, side, DDT_RULE, 0.0).boxes[0, :4]
             np.testing.assert_allclose(
                 xyxy_to_xywh(box) / side, arrays[f"boxes_xywh{suffix}"][index], atol=golden.tolerance("boxes"), rtol=0
             )

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from pipeline.base.params import option, reads
+from pipeline.contract.context import Checkpoint
 from pipeline.contract.resources import Resources
 from pipeline.contract.stage import Stage, TrainStage, one_to_one, whole
 from pipeline.running.in_process import InProcessRunner
@@ -198,6 +199,19 @@ def stages(**changes: dict[str, Any]) -> dict[str, Stage[Any]]:
 def run(store: Store, chosen: Mapping[str, Stage[Any]], **options: Any) -> dict[str, int]:
     """Run in this process."""
     return Run(chosen, store, InProcessRunner, Resources(), NoProgress(), RunOptions(**options)).execute()
+
+
+def checkpoint_of(network: Mapping[str, torch.Tensor]) -> Checkpoint:
+    """The checkpoint of a training that has saved before its first step."""
+    return {
+        "network": network,
+        "optimizer": {},
+        "schedule": {},
+        "further": [],
+        "log": [],
+        "running": {"total": 0.0, "further": 0.0, "steps": 0, "images": 0, "ranks": 1},
+        "points": [],
+    }
 
 
 def epochs_of(log: Sequence[Epoch]) -> list[int]:

@@ -146,7 +146,7 @@ class _Rooms:
     def _ingest(self) -> Done:
         params = FolderParams(root=str(self.folder / "data"), dev_fraction=0.5)
         stage = Ingest("ingest", params, FolderReader(params))
-        (shard,) = stage.list_shards("r", self.store)
+        (shard,) = stage.list_shards("r", self.store, payloads=True)
         return self._compute(stage, Task(shard, {}))
 
     def _compute(self, stage: AnyStage, task: Task) -> Done:

@@ -4,6 +4,8 @@ from typing import Any
 
 from torch import nn
 
+_GET_TIMM = "the package timm is not installed: pip install 'weakbox[timm]'"
+
 __all__ = ["timm_input_size", "timm_network"]
 
 
@@ -12,7 +14,7 @@ def timm_network(name: str, **options: Any) -> nn.Module:
     try:
         import timm
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"network {name} needs the package timm: pip install 'weakbox[timm]'") from error
+        raise ModuleNotFoundError(f"network {name}: {_GET_TIMM}") from error
     network: nn.Module = timm.create_model(name, pretrained=False, **options)
     return network
 
@@ -22,7 +24,7 @@ def timm_input_size(name: str) -> int:
     try:
         import timm
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"network {name} needs the package timm: pip install 'weakbox[timm]'") from error
+        raise ModuleNotFoundError(f"network {name}: {_GET_TIMM}") from error
     if not timm.is_model(name.split(".")[0]):
         raise ValueError(f"timm knows no network {name!r}")
     config = timm.get_pretrained_cfg(name, allow_unregistered=True)

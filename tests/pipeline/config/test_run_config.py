@@ -1,12 +1,15 @@
 import os
+from typing import Any
 
 import pytest
 
 from pipeline.base.errors import UsageError
-from pipeline.config.run_config import load_config, parse_config
+from pipeline.config.run_config import RunConfig, load_config, parse_config
+from pipeline.contract.stage import Stage
 from stages import catalog
+from stages.arm.options import ArmStageParams
 
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "run_root": "runs/x",
     "dataset": {"reader": "folder", "root": "data"},
     "stages": {"classify": {"epochs": 3}, "cam": {}, "maps2": {"stage": "cam", "input_size": 32}},
@@ -14,14 +17,19 @@ CONFIG = {
 }
 
 
-def stages_of(*changes: str, data=CONFIG):
-    return parse_config(data, changes).stage_objects(catalog)
+def stages_of(*changes: str, data: dict[str, Any] = CONFIG) -> dict[str, Stage[Any]]:
+    return stages_in(parse_config(data, changes))
+
+
+def stages_in(config: RunConfig) -> dict[str, Stage[Any]]:
+    """Its stages, whichever parameters they have."""
+    return dict(config.stage_objects(catalog))
 
 
 def test_a_config_becomes_stages():
     """Breaks when a stage loses its name, its kind, its parameters or its resources."""
     config = parse_config(CONFIG)
-    stages = config.stage_objects(catalog)
+    stages = stages_in(config)
     assert {name: stage.kind for name, stage in stages.items()} == {
         "ingest": "ingest.folder", "classify": "classify", "cam": "cam", "maps2": "cam",
     }  # fmt: skip
@@ -181,9 +189,9 @@ def test_values_outside_their_choices_are_refused_before_anything_runs(change, w
         stages_of(change)
 
 
-def refined(**entries):
+def refined(**entries: dict[str, Any] | None) -> dict[str, Stage[Any]]:
     """The stages of a config whose other stages are these."""
-    return parse_config({**CONFIG, "stages": entries, "resources": {}}).stage_objects(catalog)
+    return stages_of(data={**CONFIG, "stages": entries, "resources": {}})
 
 
 def test_refine_is_written_out_as_stages():
@@ -195,7 +203,7 @@ def test_refine_is_written_out_as_stages():
     assert [stages[name].params.maps for name in list(stages)[3:6]] == ["cam", "cam_arm", "cam_arm_sgrm"]
     assert stages["cam"].params.input_size == 32
     assert (stages["cam_arm_sgrm"].params.iterations, stages["cam_arm_sgrm"].params.preset) == (50, "ilsvrc")
-    assert stages["cam_arm"].params == catalog.params_type("arm")(maps="cam")
+    assert stages["cam_arm"].params == ArmStageParams(maps="cam")
 
 
 def test_refine_equals_the_stages_that_it_stands_for():

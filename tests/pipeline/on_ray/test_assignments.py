@@ -1,6 +1,7 @@
 """Dividing a shard that kills its workers, without any worker: what is left, in which order, at what price."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,11 @@ from schemas import TABLES
 from tests.pipeline.ray_stages import Eater, EaterParams
 
 IMAGE = {"width": 1, "height": 1, "label": 0, "label_name": "a", "split": "train", "content_hash": "0"}
+
+
+def reference(result: Any) -> Any:
+    """In place of Ray's reference to a result: the result itself."""
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +42,7 @@ def tasks(tmp_path_factory):
 def test_exactly_the_killers_are_left_out_and_order_is_kept(tasks, images, killers, random):
     """Breaks when a part is lost, done twice or joined in the order in which parts happened to finish."""
     poison = {f"{number:03d}" for number in killers if number < images}
-    division = Division(Eater("eater", EaterParams()), tasks.task(images), tasks.store, lambda result: result)
+    division = Division(Eater("eater", EaterParams()), tasks.task(images), tasks.store, reference)
     work, deaths, tried = list(division.first()), 0, 0
     while not isinstance(work[0], Join):
         part = work.pop(random.randrange(len(work)))
@@ -47,15 +53,17 @@ def test_exactly_the_killers_are_left_out_and_order_is_kept(tasks, images, kille
             part.deaths += 1
             work += division.died(part)
         else:
-            work += division.finished(part, part.image_ids)
+            work += division.finished(part, reference(part.image_ids))
     (join,) = work
     assert isinstance(join, Join)
-    kept, refused = [], []
-    for part in join.parts:
-        if isinstance(part, ShardResult):
-            refused += [row["image_id"] for row in part.quarantine]
+    kept: list[str] = []
+    refused: list[str] = []
+    results: list[Any] = list(join.parts)
+    for result in results:
+        if isinstance(result, ShardResult):
+            refused += [row["image_id"] for row in result.quarantine]
         else:
-            kept += part
+            kept += result
     assert set(refused) == poison
     assert kept == [f"{number:03d}" for number in range(images) if f"{number:03d}" not in poison]
     levels = 2 * 3  # of 200 images, eight parts at a time; a batch gets a second try
@@ -65,20 +73,20 @@ def test_exactly_the_killers_are_left_out_and_order_is_kept(tasks, images, kille
 
 def test_a_part_that_comes_in_twice_counts_once(tasks):
     """Breaks when a part that was given out again, because its actor stalled, ends the division before the others."""
-    division = Division(Eater("eater", EaterParams(batch_size=1)), tasks.task(8), tasks.store, lambda result: result)
+    division = Division(Eater("eater", EaterParams(batch_size=1)), tasks.task(8), tasks.store, reference)
     first, *others = [part for part in division.first() if isinstance(part, Part)]
-    assert division.finished(first, "first") == []
-    assert division.finished(first, "again") == []
+    assert division.finished(first, reference("first")) == []
+    assert division.finished(first, reference("again")) == []
     for part in others[:-1]:
-        assert division.finished(part, "other") == []
-    (join,) = division.finished(others[-1], "last")
+        assert division.finished(part, reference("other")) == []
+    (join,) = division.finished(others[-1], reference("last"))
     assert isinstance(join, Join)
     assert len(join.parts) == 8
 
 
 def test_parts_hold_whole_batches(tasks):
     """Breaks when a shard whose workers were killed by chance gets other bits because its batches are cut anew."""
-    division = Division(Eater("eater", EaterParams(batch_size=16)), tasks.task(200), tasks.store, lambda result: result)
+    division = Division(Eater("eater", EaterParams(batch_size=16)), tasks.task(200), tasks.store, reference)
     parts = [part for part in division.first() if isinstance(part, Part)]
     assert all(part.place % 16 == 0 for part in parts)
     assert [len(part.image_ids) for part in parts] == [32] * 6 + [8]

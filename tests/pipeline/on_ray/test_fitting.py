@@ -9,10 +9,10 @@ import pytest
 from pipeline.base.errors import Stopped
 from pipeline.base.stop_signal import StopSignal
 from pipeline.contract.resources import StageResources
-from pipeline.training.in_process import progress_path
+from pipeline.store.layout import RecipeFolder
 
 pytest.importorskip("ray")
-NAMES = ("fit", "recipe", "key")
+FOLDER, KEY = RecipeFolder("fit", "recipe"), "key"
 
 
 @pytest.mark.parametrize("gpus", [0.0, 0.5, 1.0, 2.0])
@@ -39,7 +39,7 @@ class Trainer:
 @pytest.fixture
 def fitting(store, monkeypatch):
     """Wait for a training as the driver does; `begun`: its process is at work."""
-    from pipeline.on_ray import trainer as ours
+    from pipeline.on_ray import training as ours
 
     monkeypatch.setattr(ours, "_PROGRESS_SECONDS", 0.05)
     stop = StopSignal()
@@ -47,9 +47,9 @@ def fitting(store, monkeypatch):
 
     def fit(begun):
         if begun:
-            store.files.put(ours._begun_path(*NAMES), b"")
+            store.files.put(FOLDER.begun(KEY), b"")
         stop.request()
-        ours._fit(trainer, NAMES, store, stop)
+        ours._fit(trainer, FOLDER, KEY, store, stop)
 
     yield fit
     trainer.ended.set()
@@ -63,10 +63,8 @@ def test_a_training_that_waits_for_machines_is_stopped_at_once(fitting):
 
 def test_a_training_at_work_is_stopped_behind_its_next_checkpoint(fitting, store):
     """Breaks when a stop signal throws away what was trained since the last checkpoint."""
-    said = threading.Timer(
-        0.5, store.files.put, (progress_path(*NAMES), json.dumps({"epoch": 0, "epochs": 2}).encode())
-    )
+    said = threading.Timer(0.5, store.files.put, (FOLDER.progress(KEY), json.dumps({"epoch": 0, "epochs": 2}).encode()))
     said.start()
     with pytest.raises(Stopped):
         fitting(begun=True)
-    assert store.files.exists(progress_path(*NAMES)), "stopped before"
+    assert store.files.exists(FOLDER.progress(KEY)), "stopped before"

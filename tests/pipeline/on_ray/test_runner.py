@@ -10,8 +10,8 @@ from pipeline.base.errors import StageFailed, Stopped, UsageError
 from pipeline.base.stop_signal import StopSignal
 from pipeline.contract.resources import StageResources
 from pipeline.contract.runner import Job
-from pipeline.planning.plan import plan_stage, resolve
-from pipeline.store.records import Done, Shard, ShardResult, Upstream
+from pipeline.planning.plan import Planner, resolve
+from pipeline.store.records import Done, Recipe, Shard, ShardResult
 from pipeline.store.store import Store
 from schemas import TABLES
 from tests.pipeline import ray_stages
@@ -38,7 +38,7 @@ def run(shared, tmp_path, request):
 
     def run_stage(*, resources=TWO, watch=None, planned=None, stop=None, **params):
         stage = ray_stages.Faulty(request.node.originalname, ray_stages.FaultyParams(notes=str(tmp_path), **params))
-        plan = plan_stage(stage, {}, store)
+        plan = Planner(store).plan(stage)
         (planned if planned is not None else []).extend(plan.keys)
         done = []
 
@@ -48,7 +48,7 @@ def run(shared, tmp_path, request):
                 watch(done)
 
         tasks = [resolve(shard, {}) for shard in plan.missing]
-        job = Job(stage, plan.recipe, tasks, store, resources, stop or StopSignal())
+        job = Job(stage, plan.recipe.id, tasks, store, resources, stop or StopSignal())
         runner.run(job, on_done)
         return plan.keys, done
 
@@ -211,13 +211,16 @@ def eat(shared, tmp_path, request):
     def run_stage(**params):
         rows = [{**IMAGE, "image_id": f"{number:02d}", "uri": f"{number:02d}"} for number in range(16)]
         name = request.node.name.replace("[", "_").strip("]")
-        store.commit(name, "r", "k", ShardResult({"images": TABLES["images"].from_rows(rows)}))
-        upstream = Upstream(name, "ingest", "r", [Shard("k", rows=16)])
-        stage = ray_stages.Eater(f"eater_{name}", ray_stages.EaterParams(notes=str(tmp_path), **params))
-        plan = plan_stage(stage, {"images": (upstream,)}, store)
-        tasks = [resolve(shard, {name: store.done(name, "r", ["k"])}) for shard in plan.shards]
+        ingest = ray_stages.Faulty(name, ray_stages.FaultyParams())
+        recipe = Recipe("ingest", 1, {})
+        images = store.commit(name, recipe.id, "k", ShardResult({"images": TABLES["images"].from_rows(rows)}))
+        planner = Planner(store)
+        planner.walk.step(ingest, recipe, [Shard("k", rows=16)])
+        stage = ray_stages.Eater(f"eater_{name}", ray_stages.EaterParams(notes=str(tmp_path), images=name, **params))
+        plan = planner.plan(stage)
+        tasks = [resolve(shard, {name: {"k": images}}) for shard in plan.shards]
         done: list[Done] = []
-        runner.run(Job(stage, plan.recipe, tasks, store, TWO), done.append)
+        runner.run(Job(stage, plan.recipe.id, tasks, store, TWO), done.append)
         tables = [store.table(done[0], table) for table in ("predictions", "quarantine")]
         return [table.column("image_id").to_pylist() for table in tables]
 

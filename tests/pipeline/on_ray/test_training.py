@@ -8,12 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from stages.vision.training.setup.setup import training_rows
 
 from pipeline.base.errors import StageFailed
 from pipeline.contract.resources import Resources, StageResources
 from pipeline.contract.runner import Job
-from pipeline.planning.plan import make_plan, plan_stage, resolve
+from pipeline.planning.plan import Planner, make_plan, resolve
 from pipeline.running import timeline
 from pipeline.running.in_process import InProcessRunner
 from pipeline.running.parallel import in_threads
@@ -24,6 +23,7 @@ from pipeline.store.store import Store
 from pipeline.training.in_process import fit_in_process
 from pipeline.worker.local_context import LocalContext
 from stages.vision.model_card import WEIGHTS
+from stages.vision.training.setup import training_rows
 from tests.cluster import mini
 from tests.pipeline import ray_stages
 from tests.stages import localizers
@@ -43,12 +43,12 @@ def train(tmp_path):
         notes.mkdir()
         store = Store(str(tmp_path / f"run-{where}"))
         stage = ray_stages.Fragile("fragile", ray_stages.FragileParams(notes=str(notes), **params))
-        planned = plan_stage(stage, {}, store)
+        planned = Planner(store).plan(stage)
         tasks = [resolve(shard, {}) for shard in planned.shards]
         if where == "here":
-            return store, fit_in_process(stage, planned.recipe, tasks[0], LocalContext(store))
+            return store, fit_in_process(stage, planned.recipe.id, tasks[0], LocalContext(store))
         done: list[Done] = []
-        job = Job(stage, planned.recipe, tasks, store, StageResources(actors=workers))
+        job = Job(stage, planned.recipe.id, tasks, store, StageResources(actors=workers))
         RayRunner().run(job, done.append)
         return store, done[0]
 
@@ -179,7 +179,7 @@ def test_two_workers_of_which_one_is_killed_take_the_same_batches(tmp_path):
         job = ray_stages.minmax_job(tmp_path / f"rank{rank}", tmp_path / "order")
         context = SimpleNamespace(rank=rank, world_size=2, device="cpu", read=LocalContext(job.store).read)
         rows = training_rows([job.store.table(job.tasks[0].inputs["images"][0], "images")])
-        batches = ray_stages.minmax_stage(job).training(localizers.network(), rows, 64, context).batches
+        batches = ray_stages.minmax_stage(job).trainer().training(localizers.network(), rows, 64, context).batches
         for epoch in range(3):
             list(batches(epoch, 0))
     job = ray_stages.minmax_job(tmp_path / "killed", tmp_path / "notes", "kill", at=(1, 1, 1), workers=2)

@@ -1,13 +1,14 @@
-import dataclasses
 import random
+from dataclasses import dataclass, replace
 
 import pytest
 
 from pipeline.base.errors import UsageError
+from pipeline.base.params import reads
 from pipeline.base.suggestions import nearest
 from pipeline.planning.graph import topological
-from pipeline.planning.plan import make_plan, recipe_of
-from pipeline.store.records import Upstream
+from pipeline.planning.plan import make_plan
+from pipeline.planning.walk import Walk
 from tests.pipeline import fakes
 from tests.pipeline.fakes import run, stages
 
@@ -136,20 +137,26 @@ def test_recipes_do_not_depend_on_the_place(tmp_path):
     first = make_plan(stages(), Store(str(tmp_path / "a")))
     second = make_plan(dict(reversed(stages().items())), Store("memory://b"))
     for name, planned in first.items():
-        assert (planned.recipe, planned.keys) == (second[name].recipe, second[name].keys)
+        assert (planned.recipe.id, planned.keys) == (second[name].recipe.id, second[name].keys)
 
 
 def test_resource_parameters_are_in_no_recipe(store):
     """Breaks when a batch size or shard size that does not change results makes a new recipe."""
     stage = stages()["source"]
-    other = type(stage)("source", dataclasses.replace(stage.params, size=5))
-    assert make_plan({"source": stage}, store)["source"].recipe == make_plan({"source": other}, store)["source"].recipe
+    other = type(stage)("source", replace(stage.params, size=5))
+    recipes = [make_plan({"source": each}, store)["source"].recipe.id for each in (stage, other)]
+    assert recipes[0] == recipes[1]
+
+
+@dataclass(frozen=True)
+class MoreParams(fakes.EachParams):
+    more: tuple[str, ...] = reads("training", (), "further numbers")
 
 
 def test_an_input_that_is_not_read_is_not_in_the_recipe():
     """Breaks when a stage that learns to read one thing more computes all its finished results again."""
-    chosen = stages()
-    upstream = Upstream("source", "source", "r", [], {})
-    with_slot = recipe_of(chosen["each"], {"source": (upstream,), "more": ()})
-    assert with_slot == recipe_of(chosen["each"], {"source": (upstream,)})
-    assert with_slot != recipe_of(chosen["each"], {"source": (upstream,), "more": (upstream,)})
+    source, walk = stages()["source"], Walk()
+    walk.step(source, walk.recipe(source), [])
+    without = walk.recipe(fakes.Each("each", fakes.EachParams()))
+    assert walk.recipe(fakes.Each("each", MoreParams())).id == without.id
+    assert walk.recipe(fakes.Each("each", MoreParams(more=("source",)))).id != without.id

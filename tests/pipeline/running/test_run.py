@@ -6,7 +6,7 @@ import structlog
 
 from pipeline.base.errors import StageFailed, Stopped, UsageError
 from pipeline.planning.plan import make_plan
-from pipeline.running import timeline
+from pipeline.store.layout import TIMELINE
 from pipeline.upkeep.verify import verify
 from tests.pipeline.fakes import Each, numbers, run, stages
 
@@ -54,7 +54,7 @@ def test_a_note_that_cannot_be_written_does_not_hide_why_a_stage_failed(store, l
     put = store.files.put
 
     def full(path, data):
-        if path == timeline.PATH:
+        if path == TIMELINE:
             raise OSError(errno.ENOSPC, "No space left on device")
         put(path, data)
 
@@ -78,13 +78,13 @@ def test_only_gives_a_stage_its_inputs_ingredients(store, monkeypatch):
     seen = []
     plan = Each.plan
 
-    def watched(self, recipe, inputs, store):
+    def watched(self, recipe, inputs):
         seen.append(inputs["numbers"][0])
-        return plan(self, recipe, inputs, store)
+        return plan(self, recipe, inputs)
 
     monkeypatch.setattr(Each, "plan", watched)
     run(store, stages(each={"factor": 7.0}), only="each")
-    assert seen[0].ingredients["params"] == {"bad": 0, "flavour": "plain"}
+    assert seen[0].recipe.params == {"bad": 0, "flavour": "plain"}
 
 
 def test_only_warns_of_stale_inputs(store):
@@ -125,7 +125,7 @@ def test_force_mends_a_damaged_store(store):
     """Breaks when the advice of verify's error (--force) leaves the damage."""
     run(store, stages())
     done = next(iter(make_plan(stages(), store)["each"].done.values()))
-    store.files.remove(done.tables["training"]["file"])
+    store.files.remove(done.tables["training"].file)
     assert len(verify(store, ["each"]).damage) == 1
     run(store, stages(), force=("each",))
     assert verify(store, ["each"]).damage == []
@@ -168,4 +168,4 @@ def test_options_are_frozen():
     """Breaks when an option of a run appears without a decision (and a word in the README)."""
     from pipeline.running.run import RunOptions
 
-    assert [f.name for f in dataclasses.fields(RunOptions)] == ["only", "force", "max_quarantined", "stop"]
+    assert [f.name for f in dataclasses.fields(RunOptions)] == ["only", "force", "max_quarantined", "stop", "listing"]

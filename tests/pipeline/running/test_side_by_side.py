@@ -14,6 +14,7 @@ from pipeline.running.in_process import InProcessRunner
 from pipeline.running.parallel import in_threads
 from pipeline.running.progress import NoProgress
 from pipeline.running.run import Run, RunOptions
+from pipeline.store.layout import TRAININGS, RecipeFolder
 from tests.pipeline.fakes import stages
 
 THREE: dict[str, dict[str, Any]] = {
@@ -123,4 +124,5 @@ def test_a_stop_signal_reaches_all(store):
         execute(store, chosen, Shared(2, stop=stop), stop=stop)
     assert {name for name, stage in make_plan(chosen, store).items() if stage.missing} == {"one", "two"}
     for name in ("one", "two"):
-        assert list(map(len, [store.files.listing(f"{name}/{make_plan(chosen, store)[name].recipe}/train")])) == [1]
+        folder = RecipeFolder(name, make_plan(chosen, store)[name].recipe.id)
+        assert len(store.files.listing(folder.area(TRAININGS))) == 1

@@ -7,17 +7,17 @@ import pytest
 
 from pipeline.base.errors import StageFailed
 from pipeline.store.files import Files
-from pipeline.store.records import Shard, ShardResult
+from pipeline.store.records import QuarantineRow, Shard, ShardResult
 from pipeline.store.store import DamagedError, Store
 from pipeline.upkeep.verify import verify
 from schemas import SchemaError
 from tests.pipeline.fakes import SPEC, numbers
 
-BAD = {"image_id": "b", "uri": "/b", "stage": "s", "reason": "no image", "content_hash": None}
+BAD: QuarantineRow = {"image_id": "b", "uri": "/b", "stage": "s", "reason": "no image", "content_hash": None}
 
 
 def result(rows: int = 3, bad: int = 0) -> ShardResult:
-    quarantine = [{**BAD, "image_id": f"b{n}"} for n in range(bad)]
+    quarantine: list[QuarantineRow] = [{**BAD, "image_id": f"b{n}"} for n in range(bad)]
     return ShardResult({"training": numbers(0, rows)}, {"model.bin": b"weights"}, quarantine)
 
 
@@ -172,11 +172,10 @@ def test_a_set_is_complete_when_it_is_declared(store):
     assert store.newest("none") is None
     shards, done, name = committed_set(store)
     assert store.newest("s") == ("r", name)
-    assert store.complete_set("s", "r", name) == done
+    complete = store.complete_set("s", "r", name)
+    assert complete.dones == done
     assert store.complete_set("s", "r", "unknown") is None
-    assert [(s.key, s.rows, s.labels) for s in store.set_shards("s", "r", name)] == [
-        (s.key, s.rows, s.labels) for s in shards
-    ]
+    assert [(s.key, s.rows, s.labels) for s in complete.shards] == [(s.key, s.rows, s.labels) for s in shards]
 
 
 def test_growth_makes_a_new_set_and_leaves_the_old_one(store):
@@ -184,7 +183,7 @@ def test_growth_makes_a_new_set_and_leaves_the_old_one(store):
     _, before, old = committed_set(store)
     _, after, new = committed_set(store, ("a", "b", "c"))
     assert old != new
-    assert store.complete_set("s", "r", old) == before
+    assert store.complete_set("s", "r", old).dones == before
     assert after["a"] == before["a"], "a shard that is done is not committed again"
     assert store.newest("s") == ("r", new)
 
@@ -208,7 +207,7 @@ def test_a_newer_schema_version_is_refused(store):
     newer = numbers(0, 3).replace_schema_metadata({b"weakbox.table": b"training", b"weakbox.schema_version": b"99"})
     buffer = pa.BufferOutputStream()
     pq.write_table(newer, buffer)
-    store.files.put(done.tables["training"]["file"], buffer.getvalue().to_pybytes())
+    store.files.put(done.tables["training"].file, buffer.getvalue().to_pybytes())
     with pytest.raises(SchemaError, match="version 99"):
         store.table(done, "training")
 
@@ -216,11 +215,11 @@ def test_a_newer_schema_version_is_refused(store):
 def test_missing_and_damaged_files_are_named(store):
     """Breaks when a part that is gone gives a bare FileNotFoundError, or a flipped bit in a model goes unseen."""
     done = store.commit("s", "r", "k", result())
-    store.files.put(done.blobs["model.bin"]["file"], b"wEights")
+    store.files.put(done.blobs["model.bin"].file, b"wEights")
     with pytest.raises(DamagedError, match="differs from its manifest"):
         store.blob(done, "model.bin")
-    store.files.remove(done.blobs["model.bin"]["file"])
-    store.files.remove(done.tables["training"]["file"])
+    store.files.remove(done.blobs["model.bin"].file)
+    store.files.remove(done.tables["training"].file)
     with pytest.raises(DamagedError, match="--force s"):
         store.blob(done, "model.bin")
     with pytest.raises(DamagedError, match="--force s"):

@@ -4,23 +4,25 @@ from pathlib import Path
 import pytest
 
 from pipeline.planning.plan import make_plan
+from pipeline.store.layout import RecipeFolder
 from pipeline.training import tensorboard
-from pipeline.training.in_process import InProcessTrainContext, curves_path
+from pipeline.training.in_process import InProcessTrainContext
 from pipeline.training.loop import train
 from pipeline.training.tensorboard import event_file, publish
 from pipeline.upkeep.garbage import find_garbage
 from pipeline.upkeep.verify import verify
 from pipeline.worker.local_context import LocalContext
-from tests.pipeline.fakes import STEPS, line_training, run, stages
+from tests.pipeline.fakes import STEPS, checkpoint_of, line_training, run, stages
 
-CURVES = "fit/recipe/tensorboard/key"
+FOLDER = RecipeFolder("fit", "recipe")
+CURVES = FOLDER.curves("key")
 
 
 class Cut(InProcessTrainContext):
     """Saved after each step; the process may be killed behind a checkpoint, before or after its curves are written."""
 
     def __init__(self, store, cut_after=None):
-        super().__init__(LocalContext(store), "fit/recipe/train/key/state.pt", None, CURVES, 0.0)
+        super().__init__(LocalContext(store), FOLDER.checkpoint("key"), None, CURVES, 0.0)
         self.left = cut_after
 
     def save(self, state, progress):
@@ -74,7 +76,7 @@ def test_a_training_from_the_start_leaves_no_older_curves(store, every_step):
     run(store, chosen)
     run(store, chosen, force=("fit",))
     planned = make_plan(chosen, store)["fit"]
-    found = points(store, curves_path("fit", planned.recipe, planned.keys[0]))
+    found = points(store, RecipeFolder("fit", planned.recipe.id).curves(planned.keys[0]))
     assert [step for step, _ in found["loss"]] == list(range(1, 3 * STEPS + 1))
 
 
@@ -100,7 +102,6 @@ def test_without_the_package_nothing_happens(store, tmp_path, monkeypatch):
 
 
 def test_a_checkpoint_without_points_writes_no_file(store, tmp_path):
-    """Breaks when each checkpoint leaves an empty file, or an older checkpoint cannot be read."""
-    publish(store, CURVES, {"points": []}, str(tmp_path))
-    publish(store, CURVES, {}, str(tmp_path))
+    """Breaks when each checkpoint leaves an empty file."""
+    publish(store, CURVES, checkpoint_of({}), str(tmp_path))
     assert store.files.names(CURVES) == []

@@ -1,3 +1,4 @@
+import json
 import os
 import time
 import uuid
@@ -9,10 +10,9 @@ from hypothesis import strategies as st
 
 from pipeline.planning.plan import make_plan
 from pipeline.store.files import Files, _modified
-from pipeline.store.layout import recipe_path
-from pipeline.store.records import Shard, ShardResult
+from pipeline.store.layout import RAY_TRAIN, TRAININGS, RecipeFolder
+from pipeline.store.records import Recipe, Shard, ShardResult
 from pipeline.store.store import Store
-from pipeline.training.in_process import state_path
 from pipeline.upkeep import garbage
 from pipeline.upkeep.verify import verify
 from tests.cluster.conftest import s3_root  # noqa: F401
@@ -20,6 +20,7 @@ from tests.pipeline import fakes
 from tests.pipeline.fakes import numbers
 
 STAGE, RECIPE = "cam", "0123456789abcdef"
+FOLDER = RecipeFolder(STAGE, RECIPE)
 HOUR = 3600.0
 
 
@@ -39,7 +40,7 @@ def commit(store, key):
 def complete(store, *keys):
     """A stage of these shards, with its recipe, as a run leaves it."""
     done = {key: commit(store, key) for key in keys}
-    store.files.put(recipe_path(STAGE, RECIPE), b"{}")
+    store.files.put(FOLDER.recipe_file, json.dumps(Recipe(STAGE, 1, {}).ingredients()).encode())
     store.commit_set(STAGE, RECIPE, [Shard(key) for key in keys], done)
     return done
 
@@ -52,7 +53,7 @@ def killed(store, key):
 
 
 def paths_of(done):
-    return {entry["file"] for entry in (*done.tables.values(), *done.blobs.values())}
+    return {entry.file for entry in done.files}
 
 
 def everything(store):
@@ -60,7 +61,7 @@ def everything(store):
 
 
 def listed(found):
-    return {file.path for garbage in found for file in garbage.files}
+    return {file.path for each in found for file in each.files}
 
 
 def clean(store, older_than=0.0, planned=None):
@@ -79,12 +80,12 @@ def test_what_no_manifest_names_goes_and_the_rest_stays(anywhere):
     sound = everything(store)
     lost = commit(store, "a")
     assert paths_of(lost) <= sound, "a loser is told the winner's files"
-    garbage = everything(store) - sound | killed(store, "c")
+    needless = everything(store) - sound | killed(store, "c")
     found = garbage.find_garbage(store, 0)
-    assert listed(found.old) == garbage
+    assert listed(found.old) == needless
     assert {each.reason for each in found.old} == {garbage.UNNAMED}
-    assert everything(store) == sound | garbage, "looking removes nothing, and leaves no trace of its clock"
-    assert clean(store) == garbage
+    assert everything(store) == sound | needless, "looking removes nothing, and leaves no trace of its clock"
+    assert clean(store) == needless
     assert verify(store, [STAGE]).damage == []
     assert clean(store) == set()
 
@@ -125,10 +126,10 @@ def test_a_storage_that_tells_no_time_loses_nothing(tmp_path, monkeypatch):
     """Breaks when an unknown age counts as old."""
     store = Store(str(tmp_path))
     complete(store, "a")
-    garbage = killed(store, "b")
+    needless = killed(store, "b")
     monkeypatch.setattr("pipeline.store.files._TIMES", ())
     found = garbage.find_garbage(store, 0)
-    assert (listed(found.old), listed(found.young)) == (set(), garbage)
+    assert (listed(found.old), listed(found.young)) == (set(), needless)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,7 @@ def test_folders_that_are_no_stage_are_not_touched(tmp_path):
 
 def training_files(store, key):
     """What a training on Ray leaves besides its shard."""
-    checkpoint, notes = state_path(STAGE, RECIPE, key), f"{STAGE}/{RECIPE}/ray_train/{key}-0a1b2c3d/x/notes.json"
+    checkpoint, notes = FOLDER.checkpoint(key), f"{FOLDER.area(RAY_TRAIN)}/{key}-0a1b2c3d/x/notes.json"
     for path in (checkpoint, notes):
         store.files.put(path, b"...")
     return {checkpoint, notes}
@@ -214,7 +215,7 @@ def test_finished_trainings_leave_no_checkpoint(anywhere):
     assert {each.reason for each in found.old} == {garbage.CHECKPOINT, garbage.RAY_TRAIN}
     assert clean(store) == finished
     assert running <= everything(store)
-    assert store.files.names(f"{STAGE}/{RECIPE}/train") == ["b"]
+    assert store.files.names(FOLDER.area(TRAININGS)) == ["b"]
 
 
 def test_ray_trains_folder_goes_as_a_whole(tmp_path):
@@ -246,9 +247,9 @@ def test_old_recipes_go_only_when_asked(store):
     """Breaks when results of other parameters go unasked, or those of this config, or the newest, go at all."""
     first, second = two_recipes(store)
     recipes = {
-        note: make_plan(stages, store)["total"].recipe for note, stages in zip("ab", (first, second), strict=True)
+        note: make_plan(stages, store)["total"].recipe.id for note, stages in zip("ab", (first, second), strict=True)
     }
-    assert garbage.planned_recipes(first) == {name: stage.recipe for name, stage in make_plan(first, store).items()}
+    assert garbage.planned_recipes(first) == {name: stage.recipe.id for name, stage in make_plan(first, store).items()}
     assert clean(store, HOUR) == set()
     assert clean(store, HOUR, garbage.planned_recipes(first)) == set(), "a is planned, b is newest"
     gone = clean(store, HOUR, garbage.planned_recipes(second))
@@ -262,7 +263,7 @@ def test_old_recipes_go_only_when_asked(store):
 def test_a_recipe_with_one_young_file_stays_whole(store):
     """Breaks when the old part of a recipe that somebody works on goes."""
     first, second = two_recipes(store)
-    old = make_plan(first, store)["total"].recipe
+    old = make_plan(first, store)["total"].recipe.id
     store.files.put(f"total/{old}/parts/new-0a1b2c3d.training.parquet", b"...")
     assert clean(store, HOUR, garbage.planned_recipes(second)) == set()
 
@@ -288,7 +289,8 @@ class MortalFiles(Files):
 def test_a_removal_that_is_cut_off_leaves_a_sound_store(store, survived):
     """Breaks when a kill leaves a set without its manifests or a manifest without its parts, or garbage for ever."""
     first, second = two_recipes(store)
-    store.files.put("total/" + make_plan(first, store)["total"].recipe + "/parts/x-0a1b2c3d.training.parquet", b"...")
+    unnamed = RecipeFolder("total", make_plan(first, store)["total"].recipe.id).part("x", "0a1b2c3d", "training")
+    store.files.put(unnamed, b"...")
     ages(store, 48 * HOUR)
     found = garbage.find_garbage(store, HOUR, garbage.planned_recipes(second))
     assert 6 <= len(listed(found.old)) <= 8

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.base.hashing import set_id
 from pipeline.planning.plan import make_plan
-from pipeline.store.records import Shard, ShardResult
+from pipeline.store.records import QuarantineRow, Recipe, Shard, ShardResult, quarantined
 from pipeline.store.store import Store
 from pipeline.upkeep.verify import verify
 from schemas import TABLES
@@ -38,7 +38,7 @@ def test_a_sound_store_is_clean(store, done):
 @pytest.mark.parametrize("damage", ["flip", "cut", "missing", "blob"])
 def test_damage_is_found_and_named(store, done, damage):
     """Breaks when a flipped bit, a cut or missing part, or a changed blob passes verify."""
-    file = done["a"].blobs["note"]["file"] if damage == "blob" else done["a"].tables["training"]["file"]
+    file = done["a"].blobs["note"].file if damage == "blob" else done["a"].tables["training"].file
     data = store.files.get(file)
     if damage == "missing":
         store.files.remove(file)
@@ -68,10 +68,10 @@ def test_a_part_of_another_table_is_damage_not_a_crash(store, done):
     """Breaks when a file that fits its checksum but not its schema stops verify instead of being reported."""
     entry = done["a"].tables["training"]
     recipe, name = store.newest("s")
-    bad = [dict.fromkeys(("image_id", "uri", "stage", "reason"), "x")]
+    bad: list[QuarantineRow] = [{"image_id": "x", "uri": "x", "stage": "x", "reason": "x", "content_hash": None}]
     other = store.commit("t", "r", "k", ShardResult({}, quarantine=bad))
-    data = store.files.get(other.tables["quarantine"]["file"])
-    store.files.put(entry["file"], data)
+    data = store.files.get(other.tables["quarantine"].file)
+    store.files.put(entry.file, data)
     changed = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     for path in (f"s/{recipe}/sets/{name}.json", "s/r/done/a.json"):
         said = json.loads(store.files.get(path))
@@ -84,7 +84,7 @@ def test_a_part_of_another_table_is_damage_not_a_crash(store, done):
 def small_objects(store):
     """The JSON objects of the stage `s` of `done`."""
     recipe, name = store.newest("s")
-    store.files.put_if_absent("s/r/recipe.json", b'{"inputs": {}}')
+    store.files.put_if_absent("s/r/recipe.json", json.dumps(Recipe("s", 1, {}).ingredients()).encode())
     return [f"s/{recipe}/done/a.json", f"s/{recipe}/sets/{name}.json", "s/newest.json", "s/r/recipe.json"]
 
 
@@ -129,8 +129,8 @@ def test_damage_on_an_object_store(s3_root):  # noqa: F811
     store = Store(f"{s3_root}/{uuid.uuid4().hex}")
     fakes.run(store, fakes.stages())
     planned = make_plan(fakes.stages(), store)["each"]
-    recipe, key, name = planned.recipe, planned.keys[0], set_id(planned.keys)
-    part = planned.done[key].tables["training"]["file"]
+    recipe, key, name = planned.recipe.id, planned.keys[0], set_id(planned.keys)
+    part = planned.done[key].tables["training"].file
     assert verify(store, fakes.stages()).damage == []
     for path, said in (
         (part, f"part {part} is missing"),
@@ -189,7 +189,7 @@ def test_removing_what_verify_says_lets_a_run_mend_the_store(store, which, cut):
     chosen = fakes.stages()
     fakes.run(store, chosen)
     planned = make_plan(chosen, store)["each"]
-    base = f"each/{planned.recipe}"
+    base = f"each/{planned.recipe.id}"
     paths = {"done": f"{base}/done/{planned.keys[0]}.json", "sets": f"{base}/sets/{set_id(planned.keys)}.json"}
     path = paths.get(which, "each/newest.json")
     if cut:
@@ -237,7 +237,7 @@ def images(*names):
 @pytest.mark.parametrize(("other", "bad"), [(("x",), ()), (("y",), ("x",)), (("y",), ("y",))])
 def test_an_image_comes_out_once(store, other, bad):
     """Breaks when an image may be in two shards, or both come out and be quarantined."""
-    refused = [{"image_id": name, "uri": "/", "stage": "s", "reason": "bad"} for name in bad]
+    refused = [quarantined("s", {"image_id": name, "uri": "/", "content_hash": None}, "bad") for name in bad]
     results = {"a": ShardResult({"images": images("x")}), "b": ShardResult({"images": images(*other)}, {}, refused)}
     found = {key: store.commit("s", "r", key, result) for key, result in results.items()}
     store.commit_set("s", "r", [Shard("a", rows=1), Shard("b", rows=1 + len(bad))], found)
@@ -253,8 +253,8 @@ class Counted(fakes.Each):
 
     kind = "counted"
 
-    def plan(self, recipe, inputs, store):
-        shards = super().plan(recipe, inputs, store)
+    def plan(self, recipe, inputs):
+        shards = super().plan(recipe, inputs)
         return [replace(shard, rows_from=None, rows=shard.rows if self.params.factor else 0) for shard in shards]
 
     def worker(self, context):
@@ -278,7 +278,8 @@ def flowing(store, **source):
 def recommit(store, stage, rows):
     """Replace the first shard of a finished stage by one of so many rows."""
     recipe, name = store.newest(stage)
-    shards, dones = store.set_shards(stage, recipe, name), store.complete_set(stage, recipe, name)
+    complete = store.complete_set(stage, recipe, name)
+    shards, dones = complete.shards, dict(complete.dones)
     store.forget(stage, recipe, [shards[0].key])
     dones[shards[0].key] = store.commit(stage, recipe, shards[0].key, ShardResult({"training": numbers(100, rows)}))
     store.commit_set(stage, recipe, shards, dones)
@@ -320,6 +321,6 @@ def test_shards_that_are_to_be_computed_again_are_no_damage(store):
     """Breaks when a run that --force or retry-quarantine left unfinished looks broken."""
     chosen = flowing(store)
     recipe, name = store.newest("each")
-    store.forget("each", recipe, list(store.complete_set("each", recipe, name))[:1])
+    store.forget("each", recipe, list(store.complete_set("each", recipe, name).dones)[:1])
     assert verify(store, chosen).damage == []
     assert fakes.run(store, chosen) == {"each": 1}

@@ -9,7 +9,7 @@ from pipeline.store.files import Files
 from pipeline.worker.device import pick_device
 from pipeline.worker.local_context import LocalContext
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_no_gpu_is_taken_unasked():
 def test_threads_reach_a_blas_that_is_loaded_already():
     """Breaks when products of NumPy take every core beside the other actors'."""
     program = (
-        "import numpy; from pipeline.worker.local_context import set_threads; set_threads(1);"
+        "import numpy; from pipeline.worker.device import set_threads; set_threads(1);"
         " import threadpoolctl; print({one['num_threads'] for one in threadpoolctl.threadpool_info()})"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -11,7 +11,7 @@ from pipeline.base.hashing import seed_from
 from pipeline.contract.resources import StageResources
 from pipeline.contract.runner import Job
 from pipeline.running.in_process import InProcessRunner
-from pipeline.store.records import Done, Shard, ShardResult, Task, Upstream
+from pipeline.store.records import Done, Recipe, Shard, ShardResult, Task, Upstream
 from pipeline.store.store import Store
 from pipeline.upkeep.verify import verify
 from pipeline.worker.device import set_threads
@@ -22,7 +22,7 @@ from stages.arm.stage import Arm
 from stages.sgrm.options import SgrmStageParams
 from stages.sgrm.parameters import PRESETS, SgrmParameters, SuperpixelParameters
 from stages.sgrm.sgrm import predict
-from stages.sgrm.stage import Sgrm, settings
+from stages.sgrm.stage import Sgrm
 from stages.sgrm.superpixels import superpixels
 from stages.vision.image_rows import is_of_predicted
 from stages.vision.images import decode
@@ -166,10 +166,10 @@ def test_maps_of_any_size_and_without_contrast(tmp_path, paths, kind):
 
 def test_presets_fill_what_is_null():
     """Breaks when a preset is not the paper's, or overrides what was given."""
-    assert settings(SgrmStageParams()) == PRESETS["cub"] == SgrmParameters()
-    assert settings(SgrmStageParams(preset="ilsvrc")) == SgrmParameters(high2=0.6)
+    assert SgrmStageParams().settings() == PRESETS["cub"] == SgrmParameters()
+    assert SgrmStageParams(preset="ilsvrc").settings() == SgrmParameters(high2=0.6)
     given = SgrmStageParams(preset="ilsvrc", low1=0.2, high2=0.5, balanced=False, min_iterations=1)
-    assert settings(given) == SgrmParameters(low1=0.2, high2=0.5, balanced=False, min_iterations=1)
+    assert given.settings() == SgrmParameters(low1=0.2, high2=0.5, balanced=False, min_iterations=1)
 
 
 @pytest.mark.parametrize(
@@ -210,28 +210,31 @@ def test_a_map_without_its_image_is_one_clear_line(tmp_path, paths, kind):
         computed(kind, tmp_path, paths, TABLES["score_maps"].from_rows(maps))
 
 
+def upstream(name, shards):
+    return Upstream(name, Recipe(name, 1, {}), shards)
+
+
 @both_stages
-def test_a_shard_reads_the_seeds_of_its_images_alone(tmp_path, kind):
+def test_a_shard_reads_the_seeds_of_its_images_alone(kind):
     """Breaks when a shard reads all seeds of a data set, or misses some where shards are cut differently."""
     made, of = KINDS[kind]
-    images = Upstream("ingest", "ingest.folder", "i", [Shard("a"), Shard("b")])
+    images = upstream("ingest", [Shard("a"), Shard("b")])
     a, b = images.refs()
     maps = [Shard("x", {"images": (a,)}, rows=3), Shard("y", {"images": (b,)}, rows=3), Shard("z", rows=3)]
     seeds = [Shard("s", {"images": (a,)}), Shard("t", {"images": (a, b)}), Shard("u")]
     inputs = {
         "images": (images,),
-        "maps": (Upstream("ncut", "ncut", "c", maps),),
-        "seeds": (Upstream("cam", "cam", "s", seeds),),
+        "maps": (upstream("ncut", maps),),
+        "seeds": (upstream("cam", seeds),),
     }
-    store = Store(str(tmp_path))
-    shards = made("refined", of(seeds="cam")).plan("r", inputs, store)
+    shards = made("refined", of(seeds="cam")).plan("r", inputs)
     assert [[ref.key for ref in shard.inputs["images"]] for shard in shards] == [["a"], ["b"], ["a", "b"]]
     assert [[ref.key for ref in shard.inputs["seeds"]] for shard in shards] == [
         ["s", "t", "u"],
         ["t", "u"],
         ["s", "t", "u"],
     ]
-    without = made("refined", of()).plan("r", {**inputs, "seeds": ()}, store)
+    without = made("refined", of()).plan("r", {**inputs, "seeds": ()})
     assert [shard.inputs["seeds"] for shard in without] == [()] * 3
     assert [(shard.rows, shard.rows_from) for shard in without] == [(3, "maps")] * 3
 

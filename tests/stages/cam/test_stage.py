@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -9,7 +7,7 @@ from stages.cam.cam import class_activation_maps
 from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.batches import to_batch
 from stages.vision.images import decode
-from stages.vision.model_card import CARD, WEIGHTS
+from stages.vision.model_card import CARD, WEIGHTS, read_card
 from stages.vision.models import plain_network
 from tests import runs
 
@@ -18,7 +16,7 @@ def test_a_map_is_that_of_the_images_own_class(finished_run):
     """Breaks when a row gets another image's map or another class's, or the map is transposed."""
     (done,) = runs.dones(finished_run, "classify")
     store = finished_run.store
-    network = plain_network(json.loads(store.blob(done, CARD)), store.blob(done, WEIGHTS))
+    network = plain_network(read_card(store.blob(done, CARD)), store.blob(done, WEIGHTS))
     images = {row["image_id"]: row for row in runs.rows(finished_run, "ingest", "images")}
     for row in runs.rows(finished_run, "cam", "score_maps")[::7]:
         with open(images[row["image_id"]]["uri"], "rb") as file:
@@ -72,7 +70,7 @@ def test_forms_classes_and_precisions(variants, finished_run):
     plain, classes = by_image(finished_run, "cam"), by_image(variants, "classes", "predictions")
     simplified, predicted, half = (by_image(variants, name) for name in ("simplified", "predicted", "half"))
     (done,) = runs.dones(variants, "classify")
-    network = plain_network(json.loads(variants.store.blob(done, CARD)), variants.store.blob(done, WEIGHTS))
+    network = plain_network(read_card(variants.store.blob(done, CARD)), variants.store.blob(done, WEIGHTS))
     images = by_image(variants, "ingest", "images")
     for image_id, row in plain.items():
         difference = np.array(simplified[image_id]["map"], np.float32) - np.array(row["map"], np.float32)

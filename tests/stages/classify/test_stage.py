@@ -1,4 +1,3 @@
-import json
 from types import SimpleNamespace
 
 import fsspec
@@ -8,29 +7,31 @@ import torch
 from pipeline.base.errors import UsageError
 from stages.classify.options import ClassifyParams
 from stages.classify.stage import Classify
+from stages.classify.trainer import ClassifyTrainer
 from stages.vision.backbones.build import build
 from stages.vision.backbones.networks import conv_head
-from stages.vision.model_card import CARD, WEIGHTS
+from stages.vision.model_card import CARD, WEIGHTS, ModelCard, read_card
 from stages.vision.models import to_blobs
 from tests import runs
 
 
 def model(target, stage="classify"):
     (done,) = runs.dones(target, stage)
-    return json.loads(target.store.blob(done, CARD)), target.store.blob(done, WEIGHTS)
+    return read_card(target.store.blob(done, CARD)), target.store.blob(done, WEIGHTS)
 
 
 def test_the_card_says_how_to_build_the_network_again(finished_run):
     """Breaks when a card no longer names network, classes in label order, input size, seed and the weights' hash."""
     card, _ = model(finished_run)
-    assert card["classes"] == [str(digit) for digit in range(10)]
-    assert (card["method"], card["backbone"], card["num_classes"], card["input_size"]) == (
+    assert card.classes == tuple(str(digit) for digit in range(10))
+    assert (card.method, card.backbone, card.num_classes, card.input_size, card.seed) == (
         "classify",
         "smallnet",
         10,
         64,
+        0,
     )
-    assert len(card["weights_hash"]) >= 16
+    assert len(card.weights_hash) >= 16
 
 
 def test_only_images_of_train_are_trained_on(finished_run):
@@ -76,12 +77,16 @@ def test_a_changed_weights_file_is_another_recipe(run_copy, tmp_path):
         (tmp_path / "w.pth").write_bytes(content)
         run_copy["stages"] = {"classify": {"weights": str(tmp_path / "w.pth")}}
         target = runs.target_of(run_copy)
-        recipes.add(make_plan(target.stages, target.store)["classify"].recipe)
+        recipes.add(make_plan(target.stages, target.store)["classify"].recipe.id)
     assert len(recipes) == 2
 
 
-def classify(name="classify", **changes):
-    return Classify(name, ClassifyParams(**changes))
+def classify(**changes):
+    return Classify("classify", ClassifyParams(**changes))
+
+
+def trainer(**changes):
+    return ClassifyTrainer("classify", ClassifyParams(**changes))
 
 
 def test_training_starts_from_another_classifier(run_copy, finished_run, caplog):
@@ -118,12 +123,12 @@ class Blobs:
         self.blob = lambda done, name: blobs[name]
 
 
-def started(stage, classes, start_classes, caplog):
+def started(trainer, classes, start_classes, caplog):
     """Start a smallnet of `classes` from one of `start_classes`; the start, the result, and what was logged."""
     first = build("smallnet", len(start_classes), seed=7)
-    card = {"backbone": "smallnet", "num_classes": len(start_classes), "classes": start_classes}
+    card = ModelCard("classify", "smallnet", tuple(start_classes), 64, 7)
     caplog.clear()
-    found = stage._network(classes, (None,), Blobs(to_blobs(first, card)))
+    found = trainer._network(classes, (None,), Blobs(to_blobs(first, card)))
     return first, found, caplog.text
 
 
@@ -132,21 +137,21 @@ def started(stage, classes, start_classes, caplog):
 )
 def test_the_head_is_kept_for_the_same_classes_in_the_same_order(classes, kept, caplog):
     """Breaks when a classifier of other or reordered classes is taken over, or a fresh one is not reported."""
-    first, found, log = started(classify(start="first"), classes, ["a", "b"], caplog)
+    first, found, log = started(trainer(start="first"), classes, ["a", "b"], caplog)
     assert torch.equal(found.features.stem[0].weight, first.features.stem[0].weight)
     assert torch.equal(found.classifier.weight[:2], first.classifier.weight) is kept
     assert ("classify: not in first, starts fresh: classifier" in log) is not kept
     assert ("classify: in first, not used: classifier" in log) is not kept
     if not kept:
         with pytest.raises(UsageError, match="keep_head: the classes of 'first' are others"):
-            started(classify(start="first", keep_head=True), classes, ["a", "b"], caplog)
+            started(trainer(start="first", keep_head=True), classes, ["a", "b"], caplog)
 
 
 def test_only_a_classifier_can_be_the_start():
     """Breaks when a box regressor, whose features would fit, is taken for a classifier."""
-    blobs = to_blobs(build("smallnet", 2), {"method": "psol"})
+    blobs = to_blobs(build("smallnet", 2), ModelCard("psol", "smallnet", (), 64, 0))
     with pytest.raises(UsageError, match="start: 'psol' is no classifier"):
-        classify(start="psol")._network(["a", "b"], (None,), Blobs(blobs))
+        trainer(start="psol")._network(["a", "b"], (None,), Blobs(blobs))
 
 
 def test_start_and_weights_exclude_each_other():
@@ -185,12 +190,12 @@ def test_the_optimizer_holds_the_head_at_its_own_rate_and_nothing_frozen():
     network = build("smallnet", 2)
     network.head = conv_head(64, 64)
     network.features.stem.requires_grad_(False)
-    stage = classify(learning_rate=0.01, head_rate=10.0, schedule="constant")
+    chosen = trainer(learning_rate=0.01, head_rate=10.0, schedule="constant")
     rows = [{"image_id": "a", "label": 0, "uri": "a"}]
     context = SimpleNamespace(read=None, rank=0, world_size=1)
     rates = {
         id(parameter): group["lr"]
-        for group in stage._training(network, rows, 64, context).optimizer.param_groups
+        for group in chosen.training(network, rows, 64, context).optimizer.param_groups
         for parameter in group["params"]
     }
     expected = {

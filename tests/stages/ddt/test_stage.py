@@ -1,14 +1,12 @@
 import shutil
 from collections import Counter
-from contextlib import nullcontext
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from pipeline.base.errors import UsageError
-from stages.ddt import ddt, stage
+from stages.ddt import ddt, worker
 from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.score_maps import enlarge
 from tests import runs
@@ -118,11 +116,8 @@ def test_layers_that_cannot_be_read_are_one_clear_line(run_copy, layers, said):
 def test_a_class_of_equal_images_is_flagged(run_copy, monkeypatch):
     """Breaks when a class whose descriptors do not vary gets maps of rounding noise."""
     constant = torch.full((1, 64, 8, 8), 3.0)
-    monkeypatch.setattr(stage, "tapped", lambda network, path: nullcontext(SimpleNamespace(output=constant)))
-    monkeypatch.setattr(
-        LocalizerNetwork, "__call__", lambda network, images: constant.expand(len(images), -1, -1, -1), raising=False
-    )
-    run_copy["stages"] = {"classify": {**runs.STAGES["classify"], "epochs": 0}, "ddt": {"batch_size": 1}}
+    monkeypatch.setattr(worker, "read_taps", lambda network, taps, images: [constant.expand(len(images), -1, -1, -1)])
+    run_copy["stages"] = {"classify": {**runs.STAGES["classify"], "epochs": 0}, "ddt": {}}
     target = runs.target_of(run_copy)
     runs.execute(target)
     rows = runs.rows(target, "ddt", "score_maps")
@@ -133,7 +128,7 @@ def test_a_class_of_equal_images_is_flagged(run_copy, monkeypatch):
 
 def test_a_map_that_is_not_finite_stops_the_stage(run_copy, monkeypatch):
     """Breaks when an overflow in an image outside train becomes an ordinary map."""
-    monkeypatch.setattr(stage.Projection, "of", lambda projection, features: features[:, 0].float() + float("inf"))
+    monkeypatch.setattr(worker.Projection, "of", lambda projection, features: features[:, 0].float() + float("inf"))
     run_copy["stages"] = {"classify": {**runs.STAGES["classify"], "epochs": 0}, "ddt": {}}
     with pytest.raises(ValueError, match="65504"):
         runs.execute(runs.target_of(run_copy))

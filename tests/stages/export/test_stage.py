@@ -8,12 +8,15 @@ import pytest
 
 from pipeline.base.errors import UsageError
 from pipeline.base.params import input_names
-from pipeline.store.records import Shard, ShardResult, Task, Upstream
+from pipeline.store.records import Recipe, Shard, ShardResult, Task, Upstream
 from pipeline.store.store import Store
 from pipeline.worker.local_context import LocalContext
 from schemas import TABLES
-from stages.export.stage import Export, ExportParams
+from stages.export.options import ExportParams
+from stages.export.stage import Export
 from stages.vision import masks
+
+RECIPE = Recipe("made", 1, {})
 
 
 @pytest.mark.parametrize(
@@ -66,16 +69,17 @@ def commit_shard(store: Store, key: str, split: str) -> None:
         "predictions": {**shared, **boxes, **origin},
     }
     for stage, table in (("ingest", "images"), ("boxes", "pseudo_labels"), ("localize", "predictions")):
-        store.commit(stage, "r", key, ShardResult({table: TABLES[table].from_rows([rows[table]])}))
+        store.commit(stage, RECIPE.id, key, ShardResult({table: TABLES[table].from_rows([rows[table]])}))
 
 
 def run(store: Store, params: ExportParams) -> dict[str, bytes]:
     """Plan and compute the stage on everything committed."""
     shards = [Shard(key=str(number)) for number in range(3)]
-    inputs = {slot: tuple(Upstream(n, n, "r", shards) for n in names) for slot, names in input_names(params).items()}
+    named = input_names(params).items()
+    inputs = {slot: tuple(Upstream(name, RECIPE, shards) for name in names) for slot, names in named}
     stage = Export("export", params)
     stage.check()
-    (shard,) = stage.plan("x", inputs, store)
+    (shard,) = stage.plan("x", inputs)
     done = {
         slot: tuple(store.done(ref.stage, ref.recipe, [ref.key])[ref.key] for ref in refs)
         for slot, refs in shard.inputs.items()

@@ -23,6 +23,7 @@ from stages.vision.backbones.smallnet import SmallNet
 from stages.vision.batches import to_batch
 from stages.vision.images import decode, resize
 from stages.vision.inference import ClassifierCache
+from stages.vision.model_loaders import ModelLoaders
 from tests.stages import rooms
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -41,7 +42,7 @@ def computed(folder, paths, **params):
         "images": (store.commit("images", "made", "k", ShardResult({"images": rooms.images_table(paths)})),),
         "model": (store.commit("model", "made", "k", ShardResult({}, rooms.classifier())),),
     }
-    stage = Gradcam("maps", GradcamParams(**params))
+    stage = Gradcam("maps", GradcamParams(**params), ModelLoaders())
     found: list[Done] = []
     task = Task(Shard("k", rows_from="images"), given)
     InProcessRunner().run(Job(stage, "r", [task], store, StageResources()), found.append)
@@ -51,7 +52,7 @@ def computed(folder, paths, **params):
 
 def expected(paths, size=64, tap=None, method="gradcam", labels=None):
     """The maps and classes of all images in one batch, without the stage."""
-    network = ClassifierCache("cpu").get("k", rooms.classifier().__getitem__).network
+    network = ClassifierCache("cpu", ModelLoaders()).get("k", rooms.classifier().__getitem__).network
     pixels = to_batch([resize(decode(path.read_bytes()), size) for path in paths])
     labels = None if labels is None else torch.tensor(labels)
     return gradient_maps(network, tap_path("smallnet", tap), pixels, method, labels)
@@ -107,7 +108,7 @@ def test_a_bad_image_goes_to_quarantine(tmp_path, paths):
 def test_bad_parameters_are_refused_before_anything_runs(params, said):
     """Breaks when a typing error is found by a worker, after the training."""
     with pytest.raises(UsageError, match=said):
-        Gradcam("maps", GradcamParams(**params)).check()
+        Gradcam("maps", GradcamParams(**params), ModelLoaders()).check()
 
 
 def test_a_tap_that_the_network_does_not_have_is_one_clear_line(tmp_path, paths):

@@ -12,7 +12,7 @@ from stages.i2c.centres import ClassCentres
 from stages.i2c.network import I2cNetwork, Seeding
 from stages.vision.backbones.build import build
 from stages.vision.backbones.networks import conv_head
-from stages.vision.model_card import CARD, WEIGHTS
+from stages.vision.model_card import CARD, WEIGHTS, ModelCard
 from stages.vision.models import to_blobs
 from tests import runs
 from tests.stages import localizers, rooms
@@ -29,7 +29,7 @@ def test_the_result_is_a_classifier_of_its_own_method(made):
     """Breaks when stage cam or localize could not build the network again, or would call it the plain one's."""
     result = made.fit("i2c", **TINY, seed=3)
     before, after = json.loads(rooms.classifier()[CARD]), localizers.card(result)
-    changed = {"method": "i2c", "seed": 3, "start": "classify", "weights_hash": after["weights_hash"]}
+    changed = {"method": "i2c", "seed": 3, "about": {"start": "classify"}, "weights_hash": after["weights_hash"]}
     assert after == {**before, **changed}
     assert after["weights_hash"] != before["weights_hash"]
     assert rooms.load_weights(result.blobs[WEIGHTS]).keys() == localizers.network().state_dict().keys()
@@ -58,7 +58,7 @@ def test_seeds_are_drawn_anew_for_each_epoch_and_rank(made):
     for rank in range(2):
         context = made.context()
         context.rank, context.world_size = rank, 2
-        training = localizers.stage_of("i2c", **TINY).training(localizers.network(), made.rows(), 64, context)
+        training = localizers.stage_of("i2c", **TINY).trainer().training(localizers.network(), made.rows(), 64, context)
         for epoch in range(3):
             training.begin(epoch)
             found.add(training.network.generator.initial_seed())
@@ -147,13 +147,12 @@ def test_bad_parameters_are_one_clear_line(params, said):
 def test_a_start_that_does_not_fit_is_one_clear_line(made):
     """Breaks when a box regressor, or a classifier of other classes, is trained on."""
     for name, classes, said in (
-        ("psol", None, "'classify' is no classifier"),
-        ("swapped", ["dog", "cat"], "the images have other classes than 'classify'"),
-        ("fewer", ["cat"], "the images have other classes than 'classify'"),
+        ("psol", (), "'classify' is no classifier"),
+        ("swapped", ("dog", "cat"), "the images have other classes than 'classify'"),
+        ("fewer", ("cat",), "the images have other classes than 'classify'"),
     ):
-        number = len(classes or "ab")
-        card = {"method": name, "backbone": "smallnet", "num_classes": number}
-        blobs = to_blobs(build("smallnet", number), card if classes is None else {**card, "classes": classes})
+        card = ModelCard(name, "smallnet", classes, input_size=64, seed=0)
+        blobs = to_blobs(build("smallnet", card.num_classes), card)
         model = made.store.commit(name, "made", "k", ShardResult({}, blobs))
         with pytest.raises(UsageError, match=f"stage i2c: {said}"):
             made.fit("i2c", model=model, **TINY)

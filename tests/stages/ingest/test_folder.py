@@ -4,7 +4,12 @@ import pytest
 
 from pipeline.base.errors import UsageError
 from pipeline.store.files import Files
-from stages.ingest.folder import FolderParams, scan
+from stages.ingest.folder import FolderParams, FolderReader
+from stages.ingest.scan import Scan
+
+
+def scan(params: FolderParams) -> Scan:
+    return FolderReader(params).scan()
 
 
 def make(root, *paths: str, boxes: str | None = None):

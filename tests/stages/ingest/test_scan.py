@@ -34,8 +34,7 @@ def test_dev_is_taken_from_train_alone():
     images = [
         IMAGE._replace(image_id=f"{split}/{n}", split=split) for split in ("train", "val", "test") for n in range(50)
     ]
-    table = candidates(Scan.of(images), 0.3)
-    splits = dict(zip(table.column("image_id").to_pylist(), table.column("split").to_pylist(), strict=True))
+    splits = {row.image.image_id: row.split for row in candidates(Scan.of(images), 0.3)}
     for image in images:
         expected = {"train", "dev"} if image.split == "train" else {image.split}
         assert splits[image.image_id] in expected
@@ -45,10 +44,8 @@ def test_dev_is_taken_from_train_alone():
 def test_labels_are_positions_of_sorted_names():
     """Breaks when labels depend on the order in which files are listed."""
     images = [IMAGE._replace(image_id=name, label_name=name) for name in ("dog", "ant", "cat")]
-    table = candidates(Scan.of(images), 0.1)
-    assert dict(zip(table.column("label_name").to_pylist(), table.column("label").to_pylist(), strict=True)) == {
-        "ant": 0, "cat": 1, "dog": 2,
-    }  # fmt: skip
+    labels = {row.image.label_name: row.label for row in candidates(Scan.of(images), 0.1)}
+    assert labels == {"ant": 0, "cat": 1, "dog": 2}
 
 
 @pytest.mark.parametrize(
@@ -65,16 +62,16 @@ def test_labels_are_positions_of_sorted_names():
 def test_what_changes_a_row_changes_its_fingerprint(change):
     """Breaks when a replaced file, label, split, box or mask keeps the old results."""
     other = IMAGE._replace(image_id="cat/b.jpg", label_name="dog")
-    before = candidates(Scan.of([IMAGE, other]), 0.0).column("fingerprint")[0]
-    after = candidates(Scan.of([IMAGE._replace(**change), other]), 0.0).column("fingerprint")[0]
+    before = candidates(Scan.of([IMAGE, other]), 0.0)[0].fingerprint
+    after = candidates(Scan.of([IMAGE._replace(**change), other]), 0.0)[0].fingerprint
     assert before != after
 
 
 def test_where_the_data_lies_is_not_in_the_fingerprint():
     """Breaks when the same files under another path are other images."""
     moved = IMAGE._replace(uri="s3://b/cat/a.jpg", mask_uri="s3://b/m.png")
-    tables = [candidates(Scan.of([image]), 0.0) for image in (IMAGE, moved)]
-    assert tables[0].column("fingerprint") == tables[1].column("fingerprint")
+    (one,), (other,) = (candidates(Scan.of([image]), 0.0) for image in (IMAGE, moved))
+    assert one.fingerprint == other.fingerprint
 
 
 def test_an_id_twice_and_no_images_are_refused():

@@ -3,10 +3,13 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.store import layout
+from pipeline.store.layout import RecipeFolder
 from pipeline.store.store import Store
 from stages.ingest.sharding import RowList, assign, load_lists, save_lists
 
 ROWS = st.lists(st.integers(0, 60).map(str), unique=True, max_size=30)
+FOLDER = RecipeFolder("ingest", "0123456789abcdef")
 
 
 def rows_of(lists) -> list[str]:
@@ -56,9 +59,9 @@ def test_kept_lists_plan_the_same_again(states, size):
     """Breaks when a rerun without any change plans other shards than the run before."""
     store = Store(f"memory://{uuid.uuid4().hex}")
     for rows in states:
-        lists = assign("r", rows, load_lists(store, "rows"), size)
-        save_lists(store, "rows", lists)
-        assert assign("r", rows, load_lists(store, "rows"), size) == lists
+        lists = assign("r", rows, load_lists(store, FOLDER), size)
+        save_lists(store, FOLDER, lists)
+        assert assign("r", rows, load_lists(store, FOLDER), size) == lists
 
 
 @given(st.data(), st.integers(1, 4))
@@ -74,20 +77,21 @@ def test_two_runs_that_keep_lists_at_once_agree(tmp_path):
     """Breaks when a second run's lists overwrite the first one's, or stay unknown to it."""
     store = Store(str(tmp_path))
     one, other = RowList.of("r", ["a", "b"]), RowList.of("r", ["c"])
-    save_lists(store, "rows", [one])
-    save_lists(store, "rows", [other, one])
-    save_lists(store, "rows", [one, other])
-    assert load_lists(store, "rows") == [one, other]
+    save_lists(store, FOLDER, [one])
+    save_lists(store, FOLDER, [other, one])
+    save_lists(store, FOLDER, [one, other])
+    assert load_lists(store, FOLDER) == [one, other]
 
 
 def test_a_list_cut_off_by_a_kill_is_no_list(tmp_path):
     """Breaks when the temporary file of a killed write makes every later run fail."""
     store = Store(str(tmp_path))
-    (tmp_path / "rows").mkdir()
-    (tmp_path / "rows" / ".staged-x1").write_bytes(b'{"key": "ab')
-    assert load_lists(store, "rows") == []
-    save_lists(store, "rows", [RowList.of("r", ["a"])])
-    assert load_lists(store, "rows") == [RowList.of("r", ["a"])]
+    rows = tmp_path / FOLDER.area(layout.ROWS)
+    rows.mkdir(parents=True)
+    (rows / ".staged-x1").write_bytes(b'{"key": "ab')
+    assert load_lists(store, FOLDER) == []
+    save_lists(store, FOLDER, [RowList.of("r", ["a"])])
+    assert load_lists(store, FOLDER) == [RowList.of("r", ["a"])]
 
 
 def test_the_key_is_the_recipe_and_the_rows_in_their_order():

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from pipeline.base.errors import UsageError
-from stages.ingest.folder import FolderParams
-from stages.ingest.stage import IngestFolder
+from stages.ingest.folder import FolderParams, FolderReader
+from stages.ingest.stage import Ingest
 from tests import runs
 
 
@@ -17,6 +17,10 @@ def image(form: str = "JPEG", mode: str = "RGB", side: int = 9) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).convert(mode).save(buffer, form)
     return buffer.getvalue()
+
+
+def ingest(params: FolderParams) -> Ingest:
+    return Ingest("ingest", params, FolderReader(params))
 
 
 GOOD = {
@@ -79,10 +83,11 @@ def test_a_replaced_file_runs_its_rows_alone(target):
 def test_trusting_the_listing_skips_the_scan(target, monkeypatch):
     """Breaks when `rescan: false` still lists a million files, or runs on with a listing that never was."""
     trusting = FolderParams(root=target.stages["ingest"].params.root, shard_size=5, rescan=False)
-    target.stages["ingest"] = IngestFolder("ingest", trusting)
+    target.stages["ingest"] = ingest(trusting)
     assert runs.execute(target) == {"ingest": 3}
-    monkeypatch.setattr(IngestFolder, "scan", staticmethod(lambda params: pytest.fail("it scanned")))
+    monkeypatch.setattr(FolderReader, "scan", lambda self: pytest.fail("it scanned"))
     assert runs.missing(target) == {}
+    assert runs.execute(target) == {}
 
 
 @pytest.mark.parametrize(
@@ -96,7 +101,7 @@ def test_trusting_the_listing_skips_the_scan(target, monkeypatch):
 def test_impossible_parameters_are_refused(params, words):
     """Breaks when a bad number surfaces as a traceback in the middle of a run."""
     with pytest.raises(UsageError, match=words):
-        IngestFolder("ingest", FolderParams(**params)).check()
+        ingest(FolderParams(**params)).check()
 
 
 def test_planning_writes_nothing(target):

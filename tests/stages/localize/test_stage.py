@@ -1,7 +1,9 @@
 import pytest
 
 from pipeline.base.errors import UsageError
+from stages.localize.options import LocalizeParams
 from stages.localize.stage import Localize
+from stages.vision.model_loaders import ModelLoaders
 from tests import runs
 
 
@@ -39,11 +41,9 @@ def test_the_splits_are_those_asked_for(run_copy):
 
 def test_a_model_of_an_unknown_method_is_one_line(run_copy):
     """Breaks when a model that no predictor knows gives a traceback."""
-    run_copy["stages"] = {
-        "classify": runs.STAGES["classify"],
-        "new": {"stage": "localize", "model": "classify", "splits": ["train"]},
-    }
+    names = ("classify", "cam", "sweep_cam", "calibrate", "boxes_cam", "psol")
+    run_copy["stages"] = {name: runs.STAGES[name] for name in names}
     target = runs.target_of(run_copy)
-    target.stages["new"] = Localize("new", target.stages["new"].params, {})
-    with pytest.raises(UsageError, match="stage new: no predictor is known for method 'classify'"):
+    target.stages["new"] = Localize("new", LocalizeParams(model="psol", splits=("train",)), ModelLoaders())
+    with pytest.raises(UsageError, match="stage new: no predictor is known for method 'psol'"):
         runs.execute(target)

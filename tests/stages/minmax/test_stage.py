@@ -26,7 +26,7 @@ def test_the_result_is_a_classifier_of_its_own_method(made):
     """Breaks when stage cam or localize could not build the network again, or would call it the plain one's."""
     result = made.fit("minmax", **TINY, seed=3)
     before, after = json.loads(rooms.classifier()[CARD]), localizers.card(result)
-    changed = {"method": "minmax", "seed": 3, "start": "classify", "weights_hash": after["weights_hash"]}
+    changed = {"method": "minmax", "seed": 3, "about": {"start": "classify"}, "weights_hash": after["weights_hash"]}
     assert after == {**before, **changed}
     assert [row["images"] for row in result.tables["training"].to_pylist()] == [4, 4, 4]
 

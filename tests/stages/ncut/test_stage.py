@@ -24,6 +24,8 @@ from stages.vision.batches import to_batch
 from stages.vision.box_rule import BoxRule
 from stages.vision.images import decode, resize
 from stages.vision.inference import ClassifierCache
+from stages.vision.model_card import ModelCard
+from stages.vision.model_loaders import ModelLoaders
 from stages.vision.models import to_blobs
 from tests import runs
 from tests.stages import rooms
@@ -37,8 +39,12 @@ def paths(tmp_path_factory):
 @pytest.fixture(scope="module")
 def models():
     """Backbone -> the blobs of a model: a transformer, and a network of convolutions."""
-    card = {"method": "classify", "backbone": "vit_tiny_p8", "num_classes": 2, "input_size": 64, "seed": 0}
-    return {"vit_tiny_p8": to_blobs(build("vit_tiny_p8", 2), card), "smallnet": rooms.classifier()}
+    return {"vit_tiny_p8": to_blobs(build("vit_tiny_p8", 2), card("vit_tiny_p8")), "smallnet": rooms.classifier()}
+
+
+def card(backbone):
+    """The card of a network of the two made classes."""
+    return ModelCard("classify", backbone, ("cat", "dog"), input_size=64, seed=0)
 
 
 def computed(folder, paths, blobs, **params):
@@ -49,7 +55,7 @@ def computed(folder, paths, blobs, **params):
         "images": (store.commit("images", "made", "k", ShardResult({"images": rooms.images_table(paths)})),),
         "model": (store.commit("model", "made", "k", ShardResult({}, blobs)),),
     }
-    stage = Ncut("cut", NcutParams(**params))
+    stage = Ncut("cut", NcutParams(**params), ModelLoaders())
     found: list[Done] = []
     task = Task(Shard("k", rows_from="images"), given)
     InProcessRunner().run(Job(stage, "r", [task], store, StageResources()), found.append)
@@ -59,7 +65,7 @@ def computed(folder, paths, blobs, **params):
 
 def expected(paths, blobs, tap, parameters, size=64):
     """The cuts of all images in one batch, without the stage."""
-    network = ClassifierCache("cpu").get("k", blobs.__getitem__).network
+    network = ClassifierCache("cpu", ModelLoaders()).get("k", blobs.__getitem__).network
     pixels = to_batch([resize(decode(path.read_bytes()), size) for path in paths])
     with torch.inference_mode(), tapped(network, tap_path(network.backbone, tap)) as layer:
         network.features(pixels)
@@ -93,14 +99,14 @@ def test_tokencuts_box_is_that_of_threshold_0(tmp_path, paths, models):
     """Breaks when stage boxes, at threshold 0 on the grid, no longer gives TokenCut's box of the seed's component."""
     found, _ = computed(tmp_path, paths, models["vit_tiny_p8"], tau=0.6, component="seed")
     made = expected(paths, models["vit_tiny_p8"], "keys", CutParameters(0.6))
-    rule = BoxRule(0.0, kind="absolute", frame="grid")
+    rule = BoxRule(kind="absolute", frame="grid")
     cut = [(row, of_image) for row, of_image in zip(found, made, strict=True) if of_image.seed is not None]
     assert cut
     for row, of_image in cut:
         values = np.reshape(row["map"], (row["height"], row["width"])).astype(np.float32)
         component = seed_component(of_image.foreground, of_image.seed)
         box = component_box(component, rooms.SIDE // row["width"], rooms.SIDE, rooms.SIDE)
-        (theirs,) = pseudo_boxes(values, rooms.SIDE, rooms.SIDE, rule).boxes
+        (theirs,) = pseudo_boxes(values, rooms.SIDE, rooms.SIDE, rule, 0.0).boxes
         np.testing.assert_array_equal(theirs[:4], box)
 
 
@@ -144,7 +150,7 @@ def test_a_bad_image_goes_to_quarantine(tmp_path, paths, models):
 def test_bad_parameters_are_refused_before_anything_runs(params, said):
     """Breaks when a typing error is found by a worker, after the training."""
     with pytest.raises(UsageError, match=f"stage cut: {said}"):
-        Ncut("cut", NcutParams(**params)).check()
+        Ncut("cut", NcutParams(**params), ModelLoaders()).check()
 
 
 def test_what_does_not_fit_is_one_clear_line(tmp_path, paths, models):
@@ -158,8 +164,7 @@ def test_an_image_whose_features_are_no_numbers_is_quarantined(tmp_path, paths):
     network = build("smallnet", 2)
     with torch.no_grad():
         next(network.features.parameters()).fill_(float("nan"))
-    card = {"method": "classify", "backbone": "smallnet", "num_classes": 2, "input_size": 64, "seed": 0}
-    maps, refused = computed(tmp_path, paths, to_blobs(network, card))
+    maps, refused = computed(tmp_path, paths, to_blobs(network, card("smallnet")))
     assert maps == []
     assert len(refused) == len(paths)
     assert "features hold a NaN" in refused[0]["reason"]

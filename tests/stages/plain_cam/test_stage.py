@@ -13,7 +13,6 @@ from pipeline.contract.runner import Job
 from pipeline.running.in_process import InProcessRunner
 from pipeline.store.records import Shard, Task
 from pipeline.training.loop import train
-from pipeline.worker.local_context import LocalContext
 from stages import catalog
 from stages.plain_cam.parameters import TECHNIQUES
 from stages.plain_cam.techniques import adl_threshold
@@ -21,8 +20,8 @@ from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.backbones.registry import backbone
 from stages.vision.batches import to_batch
 from stages.vision.images import decode, resize
-from stages.vision.model_card import CARD, WEIGHTS
-from stages.vision.models import plain_network
+from stages.vision.model_card import CARD, WEIGHTS, read_card
+from stages.vision.models import load_network
 from tests import runs
 from tests.stages import localizers, rooms
 
@@ -52,14 +51,14 @@ def test_the_result_is_a_classifier_of_the_techniques_name(made, technique):
     result = made.fit("plain_cam", technique=technique, **TINY, seed=3)
     before, after = json.loads(rooms.classifier()[CARD]), localizers.card(result)
     method = "plain_cam" if technique == "none" else technique
-    changed = {"method": method, "seed": 3, "start": "classify", "weights_hash": after["weights_hash"]}
-    extra = {"acol_threshold": 0.6} if technique == "acol" else {}
-    assert after == {**before, **changed, **extra}
+    parts = {"acol_threshold": 0.6} if technique == "acol" else {}
+    changed = {"method": method, "seed": 3, "parts": parts, "about": {"start": "classify"}}
+    assert after == {**before, **changed, "weights_hash": after["weights_hash"]}
     assert after["weights_hash"] != before["weights_hash"]
-    parts = {name.split(".")[0] for name in plain_network(after, result.blobs[WEIGHTS]).state_dict()}
-    assert parts == {"features", "classifier"} | ({"second_classifier"} if technique == "acol" else set())
+    children = {name.split(".")[0] for name in network_of(result.blobs).state_dict()}
+    assert children == {"features", "classifier"} | ({"second_classifier"} if technique == "acol" else set())
     assert [row["images"] for row in result.tables["training"].to_pylist()] == [4, 4]
-    assert method in catalog.PREDICTORS
+    assert read_card(result.blobs[CARD]).is_classifier == (technique != "acol")
 
 
 def test_none_is_plain_cross_entropy_to_the_bit(made):
@@ -84,9 +83,14 @@ def test_every_technique_changes_what_is_learnt(made, technique):
     """Breaks when a technique is accepted and not applied: its first branch or classifier is the baseline's."""
     result = made.fit("plain_cam", technique=technique, **TINY)
     plain = made.fit("plain_cam", **TINY)
-    one, other = (plain_network(localizers.card(r), r.blobs[WEIGHTS]).state_dict() for r in (result, plain))
+    one, other = (network_of(r.blobs).state_dict() for r in (result, plain))
     for name in ("classifier.weight", "features.stem.0.weight"):
         assert not torch.equal(one[name], other[name]), name
+
+
+def network_of(blobs: dict[str, bytes]) -> LocalizerNetwork:
+    """The network of an artifact, as stages cam and localize load it."""
+    return load_network(catalog.LOADERS.networks, read_card(blobs[CARD]), blobs[WEIGHTS], "cpu")
 
 
 def baseline(made):
@@ -161,8 +165,7 @@ def test_maps_and_classes_of_two_branches(made, commit, classes):
     model = commit("acol")
     maps = made.store.table(computed(made, "cam", model, classes=classes), "score_maps").to_pylist()
     predictions = made.store.table(computed(made, "localize", model, splits=SPLITS), "predictions").to_pylist()
-    context = LocalContext(made.store)
-    network: Any = plain_network(json.loads(context.blob(model, CARD)), context.blob(model, WEIGHTS))
+    network = network_of({name: made.store.blob(model, name) for name in (CARD, WEIGHTS)})
     images = {row["image_id"]: row for row in made.table.to_pylist()}
     for row, said in zip(maps, predictions, strict=True):
         label = images[row["image_id"]]["label"] if classes == "label" else said["classes"][0]
@@ -239,9 +242,9 @@ def test_a_tap_beside_the_way_to_the_classes_is_one_clear_line(made):
 def test_bfloat16_trains(made):
     """Breaks when a technique mixes types under autocast."""
     for technique in TECHNIQUES:
-        stage = localizers.stage_of("plain_cam", technique=technique, precision="bfloat16", **TINY)
-        network = stage.network(localizers.network())
-        log = train(stage.training(network, made.rows(), 64, made.context()), made.context())
+        trainer = localizers.stage_of("plain_cam", technique=technique, precision="bfloat16", **TINY).trainer()
+        network = trainer.network(localizers.network())
+        log = train(trainer.training(network, made.rows(), 64, made.context()), made.context())
         assert all(np.isfinite(epoch.loss) for epoch in log), technique
 
 

@@ -1,16 +1,15 @@
-import json
 from copy import deepcopy
 from typing import Any
 
 import pytest
 import torch
 
-from stages.plain_cam.two_branches import TwoBranchNetwork, erase
+from stages.plain_cam.two_branches import THRESHOLD, TwoBranchNetwork, erase, load
 from stages.vision.backbones.build import build
 from stages.vision.backbones.label_maps import label_maps
-from stages.vision.backbones.networks import LocalizerNetwork, MapsItself, conv_head
-from stages.vision.model_card import CARD, WEIGHTS
-from stages.vision.models import plain_network, to_blobs
+from stages.vision.backbones.networks import LocalizerNetwork, conv_head
+from stages.vision.model_card import CARD, WEIGHTS, ModelCard, read_card
+from stages.vision.models import to_blobs
 from stages.vision.tensor_normalisation import min_max
 
 LABELS = torch.tensor([0, 2])
@@ -113,17 +112,23 @@ def test_both_branches_train_at_the_heads_rate(head):
 def test_the_artifact_is_built_again():
     """Breaks when the card does not say that there are two branches, or the threshold is lost."""
     network = two_branches(threshold=0.3)
-    card = {"backbone": "smallnet", "num_classes": 3, "acol_threshold": network.threshold}
+    parts = {THRESHOLD: network.threshold}
+    card = ModelCard("acol", "smallnet", ("cat", "dog", "cow"), input_size=64, seed=0, parts=parts)
     blobs = to_blobs(network, card)
-    again = plain_network(json.loads(blobs[CARD]), blobs[WEIGHTS])
-    assert isinstance(again, MapsItself)
+    assert not read_card(blobs[CARD]).is_classifier
+    again = load(read_card(blobs[CARD]), blobs[WEIGHTS], "cpu")
+    assert again.maps_itself
+    assert again.threshold == 0.3
     with torch.inference_mode():
         torch.testing.assert_close(again.class_maps(IMAGES, LABELS)[1], network.class_maps(IMAGES, LABELS)[1])
 
 
 def test_a_plain_network_has_no_maps_of_its_own():
     """Breaks when every classifier is taken for one that makes its own maps."""
-    assert not isinstance(build("smallnet", 2), MapsItself)
+    network = build("smallnet", 2)
+    assert not network.maps_itself
+    with pytest.raises(TypeError, match="is an ordinary classifier"):
+        network.class_maps(IMAGES, LABELS)
     assert issubclass(TwoBranchNetwork, LocalizerNetwork)
 
 

@@ -1,9 +1,12 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.psol.labels import QUALITIES, chosen, quality_weights
+from stages.psol.labels import chosen, quality_weights
+from stages.psol.parameters import Quality
 
 
 def label(name, corners, flag=None, contrast=None, score=0.5):
@@ -37,7 +40,7 @@ def test_boxes_that_cannot_be_trained_on_are_left_out_with_their_reason():
 
 def test_the_quality_is_that_of_the_column_asked_for():
     """Breaks when contrast and score are mixed up, or the score is another box's."""
-    found = {quality: chosen(ROWS, quality).quality for quality in QUALITIES}
+    found = {quality: chosen(ROWS, quality).quality for quality in get_args(Quality)}
     assert np.isnan(list(found["none"].values())).all()
     np.testing.assert_array_equal(list(found["contrast"].values()), [0.25, np.nan, 0.5])
     np.testing.assert_array_equal(list(found["score"].values()), [0.75, 0.5, 0.5])

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from stages.psol.regressor import BoxRegressor
+from stages.vision.backbones.build import build
 from stages.vision.backbones.registry import BACKBONES
 from tests.stages.vision.backbones.made import meta_images, meta_network
 
@@ -17,9 +18,7 @@ def count(module):
 def regressor(name, joint, classes=1000, pooling=1):
     """A regressor without values; it takes its network over, so that is built anew."""
     with torch.device("meta"):
-        network = BACKBONES[name].builder(classes)
-        network.backbone = name
-        return BoxRegressor(network, pooling, joint).eval()
+        return BoxRegressor(build(name, classes), pooling, joint).eval()
 
 
 @pytest.mark.parametrize(

@@ -10,16 +10,19 @@ from stages.vision.batches import to_batch
 from stages.vision.boxes import xyxy_to_xywh
 from stages.vision.components import mask_extent
 from stages.vision.images import resize
-from stages.vision.model_card import CARD, WEIGHTS, read_card
+from stages.vision.model_card import CARD, WEIGHTS, ModelCard, read_card
 from stages.vision.models import to_blobs
 
-SEP = {"variant": "sep", "backbone": "smallnet", "pooling": 1, "input_size": 224, "test_crop": 1.0}
-JOINT = {**SEP, "variant": "joint", "num_classes": 7, "input_size": 32}
+JOINT = ModelCard("psol", "smallnet", tuple("abcdefg"), 32, 0, {"variant": "joint", "pooling": 1, "test_crop": 1.0})
+
+
+def sep(input_size=224, test_crop=1.0):
+    parts = {"variant": "sep", "pooling": 1, "test_crop": test_crop}
+    return ModelCard("psol", "smallnet", (), input_size, 0, parts)
 
 
 def predictor(card):
-    joint = card["variant"] == "joint"
-    blobs = to_blobs(BoxRegressor(build("smallnet", card.get("num_classes", 2)), card["pooling"], joint), card)
+    blobs = to_blobs(BoxRegressor(build("smallnet", card.num_classes)), card)
     return BoxPredictor(read_card(blobs[CARD]), blobs[WEIGHTS], "cpu")
 
 
@@ -48,8 +51,7 @@ class Measuring(torch.nn.Module):
 )
 def test_a_painted_rectangle_is_found_where_it_was_painted(crop, fraction, side):
     """Breaks when the crop is cut elsewhere than its boxes are carried back from: off by 14 pixels of 224."""
-    card = {**SEP, "input_size": crop, "test_crop": fraction}
-    found = predictor(card)
+    found = predictor(sep(crop, fraction))
     found._regressor = Measuring()
     assert found.input_size == side
     width, height = 400, 300
@@ -64,7 +66,7 @@ def test_a_painted_rectangle_is_found_where_it_was_painted(crop, fraction, side)
 def test_the_network_sees_the_centre_crop():
     """Breaks when localize shows it another input than PSOL's: squashed to 256, the central 224."""
     image = np.random.default_rng(0).integers(0, 256, (90, 130, 3), np.uint8)
-    found = predictor({**SEP, "test_crop": 0.875})
+    found = predictor(sep(test_crop=0.875))
     found._regressor = Measuring()
     found(to_batch([resize(image, found.input_size)]))
     torch.testing.assert_close(found._regressor.seen, to_batch([centre_crop(image)]))
@@ -77,7 +79,7 @@ def test_boxes_stay_inside_what_was_seen():
         def forward(self, images):
             return torch.tensor([[0.5, 0.0, 0.9, 1.0]]), None
 
-    found = predictor({**SEP, "test_crop": 0.875})
+    found = predictor(sep(test_crop=0.875))
     found._regressor = Beyond()
     np.testing.assert_allclose(boxes_of(found, torch.zeros(1, 3, 256, 256)), [[0.5, 0.0625, 0.9375, 0.9375]])
 
@@ -86,7 +88,7 @@ def test_boxes_stay_inside_what_was_seen():
 def test_sep_gives_boxes_and_joint_its_classes_too():
     """Breaks when classes come from a layer that was never trained, or their order is not that of the scores."""
     images = torch.randn(3, 3, 32, 32)
-    alone = predictor({**SEP, "input_size": 32})(images)
+    alone = predictor(sep(input_size=32))(images)
     assert alone.classes is None
     assert alone.class_scores is None
     network = build("smallnet", 7, seed=3)

@@ -1,6 +1,5 @@
 """The stage on six made images, and in a tiny run; the formulas are tested beside it."""
 
-import json
 import logging
 import shutil
 from pathlib import Path
@@ -13,15 +12,14 @@ from pipeline.base.errors import UsageError
 from pipeline.store.records import Shard, ShardResult, Task
 from stages.plain_cam.two_branches import TwoBranchNetwork
 from stages.psol.options import PsolParams
-from stages.psol.stage import filled
 from stages.vision.backbones.build import build
 from stages.vision.backbones.smallnet import SmallNet
-from stages.vision.model_card import CARD, WEIGHTS
+from stages.vision.model_card import CARD, WEIGHTS, ModelCard, read_card
 from stages.vision.models import to_blobs
 from tests import runs
 from tests.stages import localizers, rooms
 
-TWO = {"backbone": "smallnet", "num_classes": 2, "classes": ["cat", "dog"], "input_size": 64, "acol_threshold": 0.5}
+TWO = ModelCard("acol", "smallnet", ("cat", "dog"), 64, 0, {"acol_threshold": 0.5})
 TINY = {"epochs": 3, "batch_size": 2, "learning_rate": 0.01}
 
 
@@ -63,15 +61,16 @@ def losses(result):
 
 def test_the_card_says_what_was_trained(made):
     """Breaks when the predictor could not build the network again, or the card hides what was trained on."""
-    said = {"method": "psol", "backbone": "smallnet", "pooling": 2, "seed": 3, "labels": "boxes", "quality": "none"}
     counts = {"images": 4, "whole_image": 0, "left_out": {"flagged": 0, "empty": 0, "unlabelled": 0}}
+    shared = {"method": "psol", "backbone": "smallnet", "input_size": 64, "seed": 3, "version": 1}
+    shared["about"] = {"labels": "boxes", "quality": "none", **counts}
     sep = localizers.card(made.fit(**TINY, pooling=2, seed=3, test_crop=0.875))
-    sep.pop("weights_hash")
-    assert sep == {**said, **counts, "variant": "sep", "input_size": 64, "test_crop": 0.875}
+    assert sep.pop("weights_hash")
+    assert sep == {**shared, "classes": [], "parts": {"variant": "sep", "pooling": 2, "test_crop": 0.875}}
     joint = localizers.card(made.fit(**TINY, pooling=2, seed=3, variant="joint"))
-    joint.pop("weights_hash")
-    classes = {"num_classes": 2, "class_names": ["cat", "dog"]}
-    assert joint == {**said, **counts, **classes, "variant": "joint", "input_size": 64, "test_crop": 1.0}
+    assert joint.pop("weights_hash")
+    parts = {"variant": "joint", "pooling": 2, "test_crop": 1.0}
+    assert joint == {**shared, "classes": ["cat", "dog"], "parts": parts}
 
 
 @pytest.mark.parametrize("variant", ["sep", "joint"])
@@ -123,13 +122,13 @@ def test_unusable_labels_are_left_out_counted_and_told(made, caplog):
     made.relabel(flag=["empty_mask", *[None] * 5], boxes=[boxes[0], [], *boxes[2:]])
     with caplog.at_level(logging.WARNING, "weakbox.psol"):
         result = made.fit(**TINY)
-    card = localizers.card(result)
-    assert (card["images"], card["left_out"]) == (2, {"flagged": 1, "empty": 1, "unlabelled": 0})
+    about = localizers.card(result)["about"]
+    assert (about["images"], about["left_out"]) == (2, {"flagged": 1, "empty": 1, "unlabelled": 0})
     assert "psol: training images without a usable box in boxes: 1 flagged, 1 empty" in caplog.text
     alone = made.fit(**TINY)
     made.relabel(split=["dev", "dev", *["train"] * 2, "dev", "test"])
     unlabelled = made.fit(**TINY)
-    assert localizers.card(unlabelled)["left_out"] == {"flagged": 0, "empty": 0, "unlabelled": 2}
+    assert localizers.card(unlabelled)["about"]["left_out"] == {"flagged": 0, "empty": 0, "unlabelled": 2}
     assert unlabelled.blobs[WEIGHTS] == alone.blobs[WEIGHTS] == result.blobs[WEIGHTS]
 
 
@@ -166,11 +165,11 @@ def test_a_model_that_does_not_fit_is_one_clear_line(made):
     other = made.store.commit("other", "made", "k", ShardResult({}, made.fit(**TINY).blobs))
     with pytest.raises(UsageError, match="stage psol: 'classify' is no classifier"):
         made.fit(model=other, **TINY)
-    card = {"backbone": "smallnet", "num_classes": 3, "classes": ["ant", "bee", "cat"], "input_size": 64}
+    card = ModelCard("classify", "smallnet", ("ant", "bee", "cat"), 64, 0)
     model = made.store.commit("strange", "made", "k", ShardResult({}, to_blobs(build("smallnet", 3), card)))
     with pytest.raises(UsageError, match="stage psol: image 0 is of class 0, 'cat'; .* number is 'ant'"):
         made.fit(model=model, **TINY, variant="joint")
-    assert localizers.card(made.fit(model=model, **TINY))["images"] == 4
+    assert localizers.card(made.fit(model=model, **TINY))["about"]["images"] == 4
     acol = made.store.commit(
         "two", "made", "k", ShardResult({}, to_blobs(TwoBranchNetwork(build("smallnet", 2), 0.5), TWO))
     )
@@ -180,10 +179,11 @@ def test_a_model_that_does_not_fit_is_one_clear_line(made):
 
 def test_presets_fill_what_is_null():
     """Breaks when a preset overrides what was given, or the schedule of noisy boxes falls."""
-    names = ("epochs", "batch_size", "learning_rate", "head_rate", "weight_decay", "loss_weight", "schedule")
 
     def values(workers=1, **params):
-        return tuple(getattr(filled(PsolParams(**params), workers), name) for name in names)
+        found = PsolParams(**params).filled(workers)
+        rates = (found.learning_rate, found.head_rate, found.weight_decay, found.loss_weight)
+        return (found.chosen.epochs, found.batch_size, *rates, found.chosen.schedule)
 
     assert values() == (6, 256, 1e-3, 2.0, 5e-4, 50.0, "constant")
     assert values(workers=8) == values()
@@ -193,7 +193,7 @@ def test_presets_fill_what_is_null():
     assert values(preset="reference", batch_size=64, workers=4)[2] == pytest.approx(1e-3)
     assert values(preset="reference", batch_size=64, learning_rate=0.1)[2] == 0.1
     assert values(variant="joint", loss_weight=1.0)[5:] == (1.0, "steps")
-    assert filled(PsolParams(variant="joint")).drops == pytest.approx((1 / 3, 2 / 3))
+    assert PsolParams(variant="joint").filled().drops == pytest.approx((1 / 3, 2 / 3))
 
 
 def test_the_rate_of_joint_falls_after_each_third(made):
@@ -229,9 +229,9 @@ def test_only_unflagged_boxes_of_train_are_trained_on(finished_run):
     labels = runs.rows(finished_run, "boxes_cam", "pseudo_labels")
     usable = [row for row in labels if row["split"] == "train" and row["flag"] is None]
     (done,) = runs.dones(finished_run, "psol")
-    card = json.loads(finished_run.store.blob(done, CARD))
-    assert card["images"] == len(usable)
-    assert (card["method"], card["labels"], card["backbone"]) == ("psol", "boxes_cam", "smallnet")
+    card = read_card(finished_run.store.blob(done, CARD))
+    assert card.about["images"] == len(usable)
+    assert (card.method, card.about["labels"], card.backbone) == ("psol", "boxes_cam", "smallnet")
 
 
 def test_no_usable_box_is_one_line(run_copy):

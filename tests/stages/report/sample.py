@@ -1,7 +1,6 @@
 """A small finished run with every kind of table, and its report: what the tests of this folder look at."""
 
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +8,14 @@ import cv2
 import numpy as np
 
 from pipeline.base.params import input_names
-from pipeline.store.layout import recipe_path
-from pipeline.store.records import Shard, ShardResult, Task, Upstream
+from pipeline.planning.walk import ancestry
+from pipeline.store.records import QuarantineRow, Recipe, Shard, ShardResult, Task, Upstream
 from pipeline.store.store import Store
 from pipeline.worker.local_context import LocalContext
 from schemas import TABLES
-from stages.report.stage import PAGE, Report, ReportParams
+from stages.report.options import ReportParams
+from stages.report.stage import Report
+from stages.report.worker import PAGE
 from stages.vision import masks
 
 AT_HALF: dict[str, Any] = {"iou": 0.5, "protocol": "original"}
@@ -26,10 +27,13 @@ LEVELS: dict[str, dict[str, Any]] = {
 CLASSES = ("<b>&", "cat", "zebra")
 SIZE = 96
 KEY = "0" * 16
-BAD = {"image_id": "test/broken.jpg", "uri": "u", "stage": "ingest", "reason": "truncated: <i>", "content_hash": None}
+BAD: QuarantineRow = {
+    "image_id": "test/broken.jpg", "uri": "u", "stage": "ingest", "reason": "truncated: <i>", "content_hash": None,
+}  # fmt: skip
+CLASSIFIER = Recipe("classify", 1, {"epochs": 30})
 RECIPES = {
-    "cam": {"kind": "cam", "version": 3, "params": {"input_size": 448}, "inputs": {"model": [["classifier", "r"]]}},
-    "classifier": {"kind": "classify", "version": 1, "params": {"epochs": 30}, "inputs": {}},
+    "classifier": CLASSIFIER,
+    "cam": Recipe("cam", 3, {"input_size": 448}, {"model": [("classifier", CLASSIFIER.id)]}),
 }
 
 
@@ -51,7 +55,7 @@ def build(root: Path, images: int = 30) -> Store:
     scored = {"metrics": metrics(), "curves": curves(), "groups": groups(), "comparisons": comparisons()}
     _commit(store, "evaluate", scored)
     for stage, recipe in RECIPES.items():
-        store.files.put(recipe_path(stage, "r"), json.dumps(recipe).encode())
+        store.keep_recipe(stage, recipe)
     return store
 
 
@@ -62,8 +66,8 @@ def report(store: Store, **changes: Any) -> bytes:
     )
     stage = Report("report", params)
     stage.check()
-    inputs = {slot: tuple(_upstream(name) for name in names) for slot, names in input_names(params).items()}
-    (shard,) = stage.plan("x", inputs, store)
+    inputs = {slot: tuple(_upstream(store, name) for name in names) for slot, names in input_names(params).items()}
+    (shard,) = stage.plan("x", inputs)
     done = {
         slot: tuple(store.done(ref.stage, ref.recipe, [ref.key])[ref.key] for ref in refs)
         for slot, refs in shard.inputs.items()
@@ -197,11 +201,16 @@ def _map(image: dict[str, Any], method: str) -> dict[str, Any]:
     return {**keys, **shape, "method": method, "map": values.astype(np.float16).ravel().tolist()}
 
 
-def _commit(store: Store, stage: str, tables: dict[str, list[Any]], quarantine: Iterable[dict[str, Any]] = ()) -> None:
+def _commit(store: Store, stage: str, tables: dict[str, list[Any]], quarantine: Sequence[QuarantineRow] = ()) -> None:
     made = {name: TABLES[name].from_rows(rows) for name, rows in tables.items()}
-    store.commit(stage, "r", KEY, ShardResult(made, quarantine=list(quarantine)))
+    store.commit(stage, _recipe(stage).id, KEY, ShardResult(made, quarantine=quarantine))
 
 
-def _upstream(name: str) -> Upstream:
-    ingredients = {"kind": name, "version": 1, "params": {"seed": 7}, "inputs": {}} if name != "cam" else {}
-    return Upstream(name, name, "r", [Shard(key=KEY)], ingredients)
+def _recipe(stage: str) -> Recipe:
+    return RECIPES.get(stage, Recipe(stage, 1, {"seed": 7}))
+
+
+def _upstream(store: Store, name: str) -> Upstream:
+    """A stage that is read; what lies above it is what the store kept."""
+    recipe = _recipe(name)
+    return Upstream(name, recipe, [Shard(key=KEY)], ancestry(store, recipe))

@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.base.errors import UsageError
 from pipeline.store.store import Store
-from stages.report.stage import Report, ReportParams
+from stages.report.options import ReportParams
+from stages.report.stage import Report
 from tests.stages.report.sample import build, report
 
 

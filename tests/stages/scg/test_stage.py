@@ -8,19 +8,21 @@ from pipeline.base.errors import UsageError
 from pipeline.contract.resources import StageResources
 from pipeline.contract.runner import Job
 from pipeline.running.in_process import InProcessRunner
-from pipeline.store.records import Done, Shard, ShardResult, Task, Upstream
+from pipeline.store.records import Done, Recipe, Shard, ShardResult, Task, Upstream
 from pipeline.store.store import Store
 from pipeline.worker.device import set_threads
 from schemas import TABLES
 from stages.scg.options import ScgStageParams
 from stages.scg.parameters import PRESETS, ScgParameters
 from stages.scg.scg import refine, unit_cams
-from stages.scg.stage import Scg, settings
-from stages.scg.taps import read_taps, shared_grid
+from stages.scg.stage import Scg
+from stages.scg.taps import shared_grid
 from stages.vision.backbones.build import build
 from stages.vision.batches import to_batch
+from stages.vision.features import read_taps
 from stages.vision.images import decode, resize
 from stages.vision.inference import ClassifierCache
+from stages.vision.model_loaders import ModelLoaders
 from tests import runs
 from tests.stages import rooms
 
@@ -40,7 +42,7 @@ def computed(folder, paths, maps=None, **params):
         "maps": (store.commit("maps", "made", "k", ShardResult({"score_maps": tables["score_maps"]})),),
         "model": (store.commit("model", "made", "k", ShardResult({}, rooms.classifier())),),
     }
-    stage = Scg("refined", ScgStageParams(maps="maps", **params))
+    stage = Scg("refined", ScgStageParams(maps="maps", **params), ModelLoaders())
     found: list[Done] = []
     task = Task(Shard("k", rows_from=None if "splits" in params else "maps"), given)
     InProcessRunner().run(Job(stage, "r", [task], store, StageResources()), found.append)
@@ -50,7 +52,7 @@ def computed(folder, paths, maps=None, **params):
 
 def expected(paths, taps, parameters, size=64):
     """The refined maps of all images in one batch, without the stage."""
-    network = ClassifierCache("cpu").get("k", rooms.classifier().__getitem__).network
+    network = ClassifierCache("cpu", ModelLoaders()).get("k", rooms.classifier().__getitem__).network
     with torch.inference_mode():
         features = read_taps(network, taps, to_batch([resize(decode(path.read_bytes()), size) for path in paths]))
     rows = rooms.maps_table().to_pylist()
@@ -61,7 +63,7 @@ def expected(paths, taps, parameters, size=64):
 @pytest.mark.parametrize("taps", [("layer3",), ("layer1", "stem")])
 def test_a_row_is_the_refined_map_of_its_image(tmp_path, paths, taps, monkeypatch):
     """Breaks when a row gets another image's map or features, or the wrong layers; or loses where it comes from."""
-    monkeypatch.setattr("stages.scg.taps.tap_path", lambda name, tap: f"features.{tap}")
+    monkeypatch.setattr("stages.vision.features.tap_path", lambda name, tap: f"features.{tap}")
     found, bad = computed(tmp_path, paths, taps=taps, input_size=32, theta1=0.3, batch_size=4)
     maps = expected(paths, taps, ScgParameters(theta1=0.3), 32)
     assert bad == []
@@ -121,9 +123,9 @@ def test_maps_of_other_splits_are_left_out(tmp_path, paths):
 
 def test_presets_fill_what_is_null():
     """Breaks when a preset is not SPA's script, or overrides what was given."""
-    assert settings(ScgStageParams()) == PRESETS["cub"]
-    assert settings(ScgStageParams(preset="ilsvrc")) == PRESETS["ilsvrc"]
-    assert settings(ScgStageParams(order=1, delta_h=0.3, omega=0.0)) == ScgParameters(order=1, delta_h=0.3, omega=0.0)
+    assert ScgStageParams().settings() == PRESETS["cub"]
+    assert ScgStageParams(preset="ilsvrc").settings() == PRESETS["ilsvrc"]
+    assert ScgStageParams(order=1, delta_h=0.3, omega=0.0).settings() == ScgParameters(order=1, delta_h=0.3, omega=0.0)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ def test_presets_fill_what_is_null():
 def test_bad_parameters_are_refused_before_anything_runs(params, said):
     """Breaks when a typing error is found by a worker, after the training."""
     with pytest.raises(UsageError, match=f"stage refined: {said}"):
-        Scg("refined", ScgStageParams(**params)).check()
+        Scg("refined", ScgStageParams(**params), ModelLoaders()).check()
 
 
 def test_taps_that_do_not_fit_are_one_clear_line(tmp_path, paths):
@@ -149,17 +151,21 @@ def test_taps_that_do_not_fit_are_one_clear_line(tmp_path, paths):
         computed(tmp_path / "two", paths, taps=("layer3", "layer2"))
 
 
-def test_a_shard_reads_the_images_behind_its_maps(tmp_path):
+def upstream(name, shards):
+    return Upstream(name, Recipe(name, 1, {}), shards)
+
+
+def test_a_shard_reads_the_images_behind_its_maps():
     """Breaks when a shard of maps decodes, or waits for, the images of all others; or a map's image is left out."""
-    images = Upstream("ingest", "ingest.folder", "i", [Shard("a"), Shard("b")])
+    images = upstream("ingest", [Shard("a"), Shard("b")])
     maps = [Shard(key, {"images": (ref,)}, rows=3) for key, ref in zip("xy", images.refs(), strict=True)]
     unknown = Shard("z", rows=3)
     inputs = {
         "images": (images,),
-        "maps": (Upstream("cam", "cam", "c", [*maps, unknown]),),
-        "model": (Upstream("classify", "classify", "m", [Shard("n")]),),
+        "maps": (upstream("cam", [*maps, unknown]),),
+        "model": (upstream("classify", [Shard("n")]),),
     }
-    shards = Scg("scg", ScgStageParams()).plan("r", inputs, Store(str(tmp_path)))
+    shards = Scg("scg", ScgStageParams(), ModelLoaders()).plan("r", inputs)
     assert [[ref.key for ref in shard.inputs["images"]] for shard in shards] == [["a"], ["b"], ["a", "b"]]
     assert [[ref.key for ref in shard.inputs["maps"]] for shard in shards] == [["x"], ["y"], ["z"]]
     assert [(shard.rows, shard.rows_from) for shard in shards] == [(3, "maps")] * 3

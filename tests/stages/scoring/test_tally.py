@@ -9,6 +9,7 @@ from stages.scoring.cuts.cut_counts import max_box_acc
 from stages.scoring.mask_metrics import pixel_histogram
 from stages.scoring.ragged import from_lists
 from stages.scoring.tally import contour_tallies, cut_counts, fixed_tallies, mask_tallies, merge, peaks, pixel_counts
+from stages.vision.box_rule import BoxRule
 
 IMAGES = 7
 SIZES = np.array([[30, 40], [50, 20], [64, 64], [33, 21], [10, 90], [64, 48], [20, 20]], dtype=np.float64)
@@ -21,7 +22,7 @@ MASKS = [GENERATOR.random((int(height), int(width))) > 0.6 for width, height in 
 def tallies(chosen):
     truth = from_lists([BOXES[index] for index in chosen])
     maps, sizes = [MAPS[index] for index in chosen], SIZES[list(chosen)]
-    yield from fixed_tallies(maps, truth, sizes, "bilinear")
+    yield from fixed_tallies(maps, truth, sizes, BoxRule())
     yield from contour_tallies(maps, truth, sizes)
     yield from mask_tallies(maps, (MASKS[index] for index in chosen))
 

@@ -12,7 +12,6 @@ from pipeline.base.errors import UsageError
 from pipeline.store.records import Shard, ShardResult, Task
 from pipeline.training.loop import Training, train
 from stages.sdcam.options import SdcamParams
-from stages.sdcam.stage import filled
 from stages.sdcam.teacher_student import TeacherStudentNetwork
 from stages.vision.batches import to_batch
 from stages.vision.images import decode, resize
@@ -40,7 +39,7 @@ def test_the_card_tells_the_teachers_form(made, chosen, hidden):
     network = tiny.network_of(result.blobs)
     before, after = json.loads(tiny.blobs()[CARD]), localizers.card(result)
     wide = 2 * network.feature_dim if hidden == 2 else hidden
-    changed = {"method": "sdcam", "teacher_hidden": wide, "seed": 3, "start": "classify"}
+    changed = {"method": "sdcam", "parts": {"teacher_hidden": wide}, "seed": 3, "about": {"start": "classify"}}
     assert after == {**before, **changed, "weights_hash": after["weights_hash"]}
     assert [row["images"] for row in result.tables["training"].to_pylist()] == [4]
     assert len(network.teacher) == (3 if wide else 1)
@@ -111,19 +110,20 @@ def test_the_rate_follows_the_images_in_a_step(made):
     """Breaks when a rate given for 256 images is taken for any batch, or more workers do not raise it."""
     network = TeacherStudentNetwork(tiny.student(), hidden=0)
     for batch, workers in ((64, 1), (128, 2)):
-        stage = localizers.stage_of("sdcam", batch_size=batch, epochs=20)
+        trainer = localizers.stage_of("sdcam", batch_size=batch, epochs=20).trainer()
         context = SimpleNamespace(rank=0, world_size=workers, read=None)
-        training = stage.training(network, made.rows(), 64, context)
+        training = trainer.training(network, made.rows(), 64, context)
         assert training.schedule.base_lrs == [pytest.approx(2e-4 * batch * workers / 256)]
         assert 0 < training.optimizer.param_groups[0]["lr"] < training.schedule.base_lrs[0]
 
 
 def test_presets_fill_what_is_null():
     """Breaks when a preset overrides what was given, or ILSVRC gets CUB's teacher."""
-    cub, ilsvrc = filled(SdcamParams(epochs=7)), filled(SdcamParams(preset="ilsvrc"))
+    cub, ilsvrc = SdcamParams(epochs=7).filled(), SdcamParams(preset="ilsvrc").filled()
     assert (cub.teacher, cub.epochs, cub.learning_rate, cub.weight_decay, cub.warm_up) == ("mlp", 7, 2e-4, 0.005, 0.05)
     assert (ilsvrc.teacher, ilsvrc.epochs, ilsvrc.warm_up) == ("linear", 100, 0.0)
-    assert (cub.alpha, cub.temperature) == (ilsvrc.alpha, ilsvrc.temperature) == (0.3, 3.0)
+    for params in (SdcamParams(), SdcamParams(preset="ilsvrc")):
+        assert (params.alpha, params.temperature) == (0.3, 3.0)
 
 
 @pytest.mark.parametrize(

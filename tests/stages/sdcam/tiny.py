@@ -1,27 +1,27 @@
 """A tiny vision transformer as a classifier of the six made images."""
 
-import json
 from typing import Any
 
 import torch
 
+from stages import catalog
 from stages.vision.backbones.build import build
 from stages.vision.backbones.networks import LocalizerNetwork
-from stages.vision.model_card import CARD, WEIGHTS
-from stages.vision.models import plain_network, to_blobs
+from stages.vision.model_card import CARD, WEIGHTS, ModelCard, read_card
+from stages.vision.models import load_network, to_blobs
 
 BACKBONE = "vit_tiny_p8"
 
 
 def blobs() -> dict[str, bytes]:
     """A model as stage classify makes it of given weights: seeded here, all layers fresh."""
-    card = {"method": "classify", "backbone": BACKBONE, "num_classes": 2, "classes": ["cat", "dog"]}
-    return to_blobs(build(BACKBONE, 2, seed=5), {**card, "input_size": 64, "seed": 5})
+    card = ModelCard("classify", BACKBONE, ("cat", "dog"), input_size=64, seed=5)
+    return to_blobs(build(BACKBONE, 2, seed=5), card)
 
 
 def network_of(made: dict[str, bytes]) -> Any:
     """The network of an artifact, as stages cam and localize load it."""
-    return plain_network(json.loads(made[CARD]), made[WEIGHTS])
+    return load_network(catalog.LOADERS.networks, read_card(made[CARD]), made[WEIGHTS], "cpu")
 
 
 def student() -> LocalizerNetwork:

@@ -1,6 +1,7 @@
 """The stage on six made images; the formulas are test_ram.py's."""
 
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -8,11 +9,13 @@ import torch
 from pipeline.base.errors import UsageError
 from pipeline.store.records import ShardResult
 from pipeline.training.loop import train
+from stages.classify.options import ClassifyParams
+from stages.classify.trainer import ClassifyTrainer
 from stages.spa.network import RestrictedNetwork
 from stages.spa.options import SpaParams
-from stages.spa.stage import filled
 from stages.vision.backbones.build import build
-from stages.vision.model_card import CARD
+from stages.vision.backbones.weights import weights_hash
+from stages.vision.model_card import CARD, ModelCard
 from stages.vision.models import to_blobs
 from tests import runs
 from tests.stages import localizers, rooms
@@ -29,7 +32,7 @@ def test_the_result_is_a_classifier_of_its_own_method(made):
     """Breaks when stage cam or localize could not build the network again, or would call it the plain one's."""
     result = made.fit("spa", **TINY, seed=3)
     before, after = json.loads(rooms.classifier()[CARD]), localizers.card(result)
-    changed = {"method": "spa", "seed": 3, "start": "classify", "weights_hash": after["weights_hash"]}
+    changed = {"method": "spa", "seed": 3, "about": {"start": "classify"}, "weights_hash": after["weights_hash"]}
     assert after == {**before, **changed}
     assert [row["images"] for row in result.tables["training"].to_pylist()] == [4, 4, 4]
 
@@ -42,13 +45,13 @@ def test_without_weight_it_is_a_plain_training_to_the_bit(made):
 
 def test_without_weight_it_is_stage_classify(made):
     """Breaks when batches, rates or schedule of the two trainings part where their parameters say the same."""
-    same = {"epochs": 2, "batch_size": 2, "learning_rate": 0.02, "schedule": "one_cycle", "seed": 4}
+    same: dict[str, Any] = {"epochs": 2, "batch_size": 2, "learning_rate": 0.02, "schedule": "one_cycle", "seed": 4}
     plain = {"head_rate": 1.0, "bias_rate": 1.0, "decay_biases": False, "crop": 1.0, "mirror": False}
     ours = made.fit("spa", **same, **plain, weight=0.0)
-    stage = localizers.stage_of("classify", **same)
+    trainer = ClassifyTrainer("classify", ClassifyParams(**same))
     network = localizers.network()
-    train(stage._training(network, made.rows(), 64, made.context()), made.context())
-    assert localizers.card(ours)["weights_hash"] == json.loads(to_blobs(network, {})[CARD])["weights_hash"]
+    train(trainer.training(network, made.rows(), 64, made.context()), made.context())
+    assert localizers.card(ours)["weights_hash"] == weights_hash(network)
 
 
 def test_the_loss_begins_at_its_epoch(made):
@@ -81,13 +84,13 @@ def test_the_mean_of_the_maps_are_the_logits():
 
 def test_presets_fill_what_is_null_and_scale_with_the_epochs():
     """Breaks when a preset overrides what was given, or e0 stays at 20 of a training of 10 epochs."""
-    cub, short = filled(SpaParams()), filled(SpaParams(epochs=10, weight=0.0))
-    assert (cub.epochs, cub.batch_size, cub.first_epoch, cub.drops) == (100, 30, 20, (0.8,))
-    assert (cub.weight, cub.threshold, cub.gap) == (0.5, 0.1, 0.2)
-    assert (short.epochs, short.first_epoch, short.weight) == (10, 2, 0.0)
-    ilsvrc = filled(SpaParams(preset="ilsvrc", gap=0.3))
-    assert (ilsvrc.epochs, ilsvrc.batch_size, ilsvrc.first_epoch, ilsvrc.drops) == (20, 16, 5, (0.5, 0.75))
-    assert (ilsvrc.weight, ilsvrc.threshold, ilsvrc.gap) == (0.5, 0.4, 0.3)
+    cub, short = SpaParams().filled(), SpaParams(epochs=10, weight=0.0).filled()
+    assert (cub.epochs, cub.batch_size, cub.ram.first_epoch, cub.drops) == (100, 30, 20, (0.8,))
+    assert (cub.ram.weight, cub.ram.threshold, cub.ram.gap) == (0.5, 0.1, 0.2)
+    assert (short.epochs, short.ram.first_epoch, short.ram.weight) == (10, 2, 0.0)
+    ilsvrc = SpaParams(preset="ilsvrc", gap=0.3).filled()
+    assert (ilsvrc.epochs, ilsvrc.batch_size, ilsvrc.ram.first_epoch, ilsvrc.drops) == (20, 16, 5, (0.5, 0.75))
+    assert (ilsvrc.ram.weight, ilsvrc.ram.threshold, ilsvrc.ram.gap) == (0.5, 0.4, 0.3)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +111,7 @@ def test_bad_parameters_are_one_clear_line(params, said):
 
 def test_one_class_is_one_clear_line(made):
     """Breaks when a variance over a single class ends in a traceback, or in NaN."""
-    card = {"backbone": "smallnet", "num_classes": 1, "classes": ["cat"], "input_size": 64}
+    card = ModelCard("classify", "smallnet", ("cat",), input_size=64, seed=0)
     model = made.store.commit("one", "made", "k", ShardResult({}, to_blobs(build("smallnet", 1), card)))
     made.images = made.store.commit("cats", "made", "k", ShardResult({"images": made.table.filter(_cats(made.table))}))
     with pytest.raises(UsageError, match="stage spa: a variance over classes needs two of them"):

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from stages.vision import boxes
+from stages.vision.components import mask_extent
 
 coordinate = st.integers(-50, 200)
 box = st.tuples(coordinate, coordinate, st.integers(0, 100), st.integers(0, 100)).map(
@@ -90,7 +91,7 @@ def test_shapes():
 @given(mask_arrays)
 def test_mask_extent_is_tight(mask):
     """The box holds every pixel, and each of its four edges touches one."""
-    x0, y0, x1, y1 = boxes.mask_extent(mask).astype(int)
+    x0, y0, x1, y1 = mask_extent(mask).astype(int)
     assert mask[y0:y1, x0:x1].sum() == mask.sum()
     if mask.any():
         inner = mask[y0:y1, x0:x1]

@@ -1,9 +1,14 @@
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 
-from stages.vision import inference
 from stages.vision.backbones.build import build
-from stages.vision.inference import Classifier, autocast
+from stages.vision.inference import ClassifierCache, autocast
+from stages.vision.model_card import CARD, WEIGHTS, ModelCard
+from stages.vision.model_loaders import ModelLoaders
+from stages.vision.models import to_blobs
 from stages.vision.precision import precision_ingredients
 
 LINEAR = torch.nn.Linear(2, 2)
@@ -21,7 +26,7 @@ LINEAR = torch.nn.Linear(2, 2)
 )
 def test_what_networks_compute_in(monkeypatch, precision, backbone, dtype):
     """Breaks when a precision means another one, or auto does not go by the backbone."""
-    monkeypatch.setattr(inference, "BFLOAT16_AGREES", frozenset({"agrees"}))
+    monkeypatch.setattr("stages.vision.inference.BFLOAT16_AGREES", frozenset({"agrees"}))
     with torch.inference_mode(), autocast("cpu", precision, backbone):
         assert LINEAR(torch.ones(1, 2)).dtype == dtype
 
@@ -29,22 +34,38 @@ def test_what_networks_compute_in(monkeypatch, precision, backbone, dtype):
 def test_what_auto_takes_enters_the_recipe(monkeypatch):
     """Breaks when another backbone comes to be computed in bfloat16 and old results are taken for the new ones."""
     before = precision_ingredients("auto")
-    monkeypatch.setattr(inference, "BFLOAT16_AGREES", frozenset({"smallnet", "another"}))
+    monkeypatch.setattr("stages.vision.precision.BFLOAT16_AGREES", frozenset({"smallnet", "another"}))
     assert precision_ingredients("auto") != before
     assert precision_ingredients("float32") == {}
 
 
 def test_an_unknown_precision_is_refused():
     """Breaks when a typing error means float32."""
+    unknown: Any = "half"
     with pytest.raises(ValueError, match="float16"):
-        autocast("cpu", "half")
+        autocast("cpu", unknown)
 
 
-def test_labels_of_another_data_set_are_refused():
-    """Breaks when classes in another order give maps of the wrong class, or a class too many crashes a GPU."""
-    model = Classifier(build("smallnet", 2), {"classes": ["cat", "dog"]})
-    row = {"image_id": "7", "label": 1, "label_name": "dog"}
-    model.check_labels([row])
-    for wrong in ({"label": 0}, {"label": 2, "label_name": "bird"}):
-        with pytest.raises(ValueError, match="image 7 is of class"):
-            model.check_labels([row, {**row, **wrong}])
+def test_the_model_that_was_asked_for_last_is_kept():
+    """Breaks when every shard loads its model again, or a worker goes on with the one before."""
+    read: list[str] = []
+
+    def noted(name):
+        read.append(name)
+        return blobs[name]
+
+    blobs = to_blobs(build("smallnet", 2), ModelCard("classify", "smallnet", ("cat", "dog"), input_size=64, seed=0))
+    cache = ClassifierCache("cpu", ModelLoaders())
+    first = cache.get("one", noted)
+    assert cache.get("one", noted) is first
+    assert sorted(read) == [CARD, WEIGHTS]
+    assert cache.get("other", noted) is not first
+
+
+@pytest.mark.parametrize("change", [{"classes": ()}, {"parts": {"hidden": 1}}])
+def test_a_model_that_is_no_classifier_is_refused(change):
+    """Breaks when maps are made of a box regressor, or of the backbone of a network with parts nobody can load."""
+    card = replace(ModelCard("other", "smallnet", ("cat",), input_size=64, seed=0), **change)
+    blobs = to_blobs(build("smallnet", 1), card)
+    with pytest.raises(ValueError, match="^a model of method 'other' is no classifier$"):
+        ClassifierCache("cpu", ModelLoaders()).get("k", blobs.__getitem__)

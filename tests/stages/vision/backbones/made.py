@@ -4,6 +4,7 @@ from functools import cache
 
 import torch
 
+from stages.vision.backbones.build import build
 from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.backbones.registry import BACKBONES, tap_path
 from stages.vision.backbones.taps import tapped
@@ -13,9 +14,7 @@ from stages.vision.backbones.taps import tapped
 def meta_network(name: str, num_classes: int = 1000) -> LocalizerNetwork:
     """A network in eval mode on device meta."""
     with torch.device("meta"):
-        network = BACKBONES[name].builder(num_classes).eval()
-    network.backbone = name
-    return network
+        return build(name, num_classes).eval()
 
 
 def meta_images(side: int) -> torch.Tensor:

@@ -129,7 +129,7 @@ def test_transformers_of_timm_by_name():
     entry = backbone(name)
     assert (entry.input_size, list(entry.taps), list(entry.aside)) == (518, ["features"], ["keys"])
     with torch.device("meta"):
-        network = entry.builder(7).eval()
+        network = build(name, 7).eval()
         assert network.features(meta_images(56)).shape == (2, 384, 4, 4)
         assert network(meta_images(56)).shape == (2, 7)
     assert tap_path(name, "keys") == "features.keys"
@@ -146,14 +146,14 @@ def test_transformers_of_timm_by_name():
 def test_what_is_no_transformer_of_timm(name, said):
     """Breaks when a typing error, or a network without patches, fails in the middle of a forward pass."""
     with pytest.raises(ValueError, match=said):
-        backbone(f"timm:{name}").builder(2)
+        build(f"timm:{name}", 2)
 
 
 def test_the_table_imports_no_library_of_networks():
     """Breaks when planning a run, which reads the table, takes seconds to import torchvision or timm."""
     program = (
-        "import sys, stages.vision.backbones as b; assert len(b.BACKBONES) > 10; "
-        "print(*({'torchvision', 'timm', 'huggingface_hub'} & set(sys.modules)))"
+        "import sys, stages.vision.backbones.registry as b; assert len(b.BACKBONES) > 10; "
+        "print(*({'torch', 'torchvision', 'timm', 'huggingface_hub'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=250)
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr

@@ -1,23 +1,26 @@
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from stages.vision.training.setup.setup import (
+
+from schemas import TABLES
+from stages.vision.backbones.build import build
+from stages.vision.model_card import ModelCard
+from stages.vision.models import to_blobs
+from stages.vision.training.parameters import Chosen
+from stages.vision.training.setup import (
     class_balanced_batches,
     set_up,
     starting_classifier,
     training_images,
     training_rows,
 )
-
-from schemas import TABLES
-from stages.vision.backbones.build import build
-from stages.vision.models import to_blobs
 from tests.stages import rooms
 
-CHOSEN = SimpleNamespace(epochs=2, schedule="steps", precision="float32", seed=3, processes=0, clip_norm=None)
+CHOSEN = Chosen(epochs=2, schedule="steps", precision="float32", seed=3, processes=0, clip_norm=None)
 
 
 @pytest.fixture
@@ -46,7 +49,7 @@ def test_only_images_of_train_are_kept_in_the_order_of_their_ids(rows, tmp_path)
 @pytest.mark.parametrize("processes", [0, 1])
 def test_class_sets_stand_side_by_side(rows, processes):
     """Breaks when loading processes change a batch, or a set mixes classes."""
-    chosen = SimpleNamespace(**{**vars(CHOSEN), "processes": processes})
+    chosen = replace(CHOSEN, processes=processes)
     batches = class_balanced_batches(rows, shown, (2, 2), chosen, place())
     for epoch in range(3):
         ((images, numbers),) = batches(epoch)
@@ -73,7 +76,7 @@ def test_an_epoch_goes_on_at_any_batch(rows, kind, processes):
         read.append(uri)
         return Path(uri).read_bytes()
 
-    chosen = SimpleNamespace(**{**vars(CHOSEN), "processes": processes})
+    chosen = replace(CHOSEN, processes=processes)
     here = SimpleNamespace(rank=0, world_size=1, read=noted)
     made = training_images(rows, shown, 1, chosen, here), class_balanced_batches(rows, shown, (1, 1), chosen, here)
     batches = made[kind == "sets"]
@@ -121,7 +124,7 @@ def test_the_schedule_is_as_long_as_the_training(rows):
 def test_a_classifier_without_maps_is_no_start(rows):
     """Breaks when a localizer is trained on a network whose maps stage cam would refuse."""
     network = build("smallnet", 2)
-    blobs = to_blobs(network, {"backbone": "smallnet", "num_classes": 2, "classes": ["cat", "dog"]})
+    blobs = to_blobs(network, ModelCard("classify", "smallnet", ("cat", "dog"), input_size=64, seed=0))
     start = starting_classifier("first", blobs.__getitem__, rows, "cpu")
     assert torch.equal(start.network.classifier.weight, network.classifier.weight)
     with pytest.MonkeyPatch.context() as patch:

@@ -1,0 +1,134 @@
+"""Reader `coco`: instances JSON of the COCO format, one annotation file a split, one class label an image.
+
+    root/annotations/instances_train2017.json     train: annotations/instances_train2017.json
+    root/train2017/000000000009.jpg               train_images: train2017
+
+An image id is the path below the root, with its extension; the numbers in the JSON link its records and go no further.
+An image has the category of its annotations. Images without annotations are left out; those of several categories are
+left out or get the largest one (`multi_label`). Its boxes are those of that category. Annotations with `iscrowd: 1`
+neither choose the class nor become boxes. `segmentation` is not read: there are no masks.
+"""
+
+import logging
+import os
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.base.errors import UsageError
+from pipeline.base.params import option
+from stages.ingest.coco_file import parse_coco
+from stages.ingest.listing import ListedFile, list_files, read_text
+from stages.ingest.reader import Reader, ReaderParams
+from stages.ingest.scan import Box, Found, Scan
+from stages.vision.boxes import xywh_to_xyxy
+
+__all__ = ["CocoParams", "CocoReader"]
+
+_LOG = logging.getLogger("weakbox.ingest")
+
+
+@dataclass(frozen=True)
+class CocoParams(ReaderParams):
+    """Parameters of reader `coco`."""
+
+    train: str | None = option(None, "annotation file of split train: a path below the root, an absolute path or a URI")
+    val: str | None = option(None, "annotation file of split val")
+    test: str | None = option(None, "annotation file of split test")
+    train_images: str = option("", "folder below the root that the file names of split train are in")
+    val_images: str = option("", "the same for split val")
+    test_images: str = option("", "the same for split test")
+    multi_label: Literal["skip", "largest"] = option(
+        "skip", "images of several categories: left out, or of the category with the largest total box area"
+    )
+    empty_boxes: Literal["refuse", "skip"] = option(
+        "refuse", "boxes without area: an error, or left out as if not annotated (COCO 2017 has two)"
+    )
+
+
+class CocoReader(Reader[CocoParams]):
+    """Instances JSON of the COCO format."""
+
+    name = "coco"
+    Params = CocoParams
+
+    def scan(self) -> Scan:
+        """List the images that have a class.
+
+        Raises:
+            UsageError: no annotation file given, a missing root, annotation file or image, a bad record, a split
+                without images; the line names the file and the record.
+        """
+        params = self.params
+        splits = {
+            "train": (params.train, params.train_images),
+            "val": (params.val, params.val_images),
+            "test": (params.test, params.test_images),
+        }
+        if not (params.train or params.val or params.test):
+            raise UsageError("dataset: one of train, val and test must name an annotation file")
+        listed = {file.path: file for file in list_files(params.root)}
+        found: list[Found] = []
+        for split, (annotations, folder) in splits.items():
+            if annotations:
+                found += self._images(split, annotations, folder, listed)
+        return Scan.of(found)
+
+    def _images(self, split: str, annotations: str, folder: str, listed: Mapping[str, ListedFile]) -> list[Found]:
+        """The images of one annotation file that have a class."""
+        where = f"dataset: {annotations}"
+        text = _read(self.params.root, annotations, where)
+        coco = parse_coco(text, where, skip_empty=self.params.empty_boxes == "skip")
+        found = []
+        for number, name in coco.images.items():
+            path = _path_below_root(folder, name, where)
+            boxes = coco.boxes.get(number, {})
+            category = choose_category(boxes, self.params.multi_label)
+            if category is None:
+                continue
+            if path not in listed:
+                raise UsageError(f"{where}: there is no image {path!r} below the root ({split}_images: {folder!r})")
+            corners = [half_open(box) for box in boxes[category]]
+            found.append(Found(path, listed[path].uri, listed[path].stamp, coco.categories[category], split, corners))
+        none, several = len(coco.images) - len(coco.boxes), len(coco.boxes) - len(found)
+        left_out = f"left out: {none} images without annotations, {several} of several categories (multi_label)"
+        if not found:
+            raise UsageError(f"{where}: no image has a class; {left_out}")
+        if none or several:
+            _LOG.warning("%s: %d images listed; %s", where, len(found), left_out)
+        return found
+
+
+def choose_category(boxes: Mapping[int, Sequence[Box]], multi_label: Literal["skip", "largest"]) -> int | None:
+    """The category of an image by its boxes [x, y, width, height] of each category id; None where it has no class.
+
+    Of several categories, `largest` takes the one with the largest total box area; of equals, the smallest id.
+    """
+    if multi_label == "skip" and len(boxes) > 1:
+        return None
+    areas = {category: sum(width * height for _, _, width, height in own) for category, own in boxes.items()}
+    return min(areas, key=lambda category: (-areas[category], category), default=None)
+
+
+def half_open(box: Box) -> Box:
+    """Turn [x, y, width, height] into half-open x0, y0, x1, y1."""
+    x0, y0, x1, y1 = (float(value) for value in xywh_to_xyxy(box))
+    return x0, y0, x1, y1
+
+
+def _read(root: str, annotations: str, where: str) -> str:
+    uri = annotations if "://" in annotations or os.path.isabs(annotations) else f"{root.rstrip('/')}/{annotations}"
+    try:
+        return read_text(ListedFile(annotations, uri, ""))
+    except FileNotFoundError as error:
+        raise UsageError(f"{where}: there is no such annotation file") from error
+    except (OSError, ValueError) as error:  # ValueError: an unknown protocol
+        raise UsageError(f"{where}: {error}") from error
+
+
+def _path_below_root(folder: str, name: str, where: str) -> str:
+    path = posixpath.join(folder, name)
+    if path.startswith("/") or ".." in path.split("/"):
+        raise UsageError(f"{where}: image file {path!r} is not below the root")
+    return posixpath.normpath(path)

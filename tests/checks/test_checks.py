@@ -1,0 +1,63 @@
+"""The checks of `make check` that are our own: each must see what it is there for."""
+
+import grimp
+import pytest
+
+from tests.checks.rooms_contract import RoomsContract
+from tests.checks.typed_seams import found
+
+
+@pytest.mark.parametrize(
+    ("importer", "imported", "kept"),
+    [
+        ("house.one.stage", "house.one.mathematics", True),
+        ("house.one.stage", "house.ground", True),
+        ("house.catalog", "house.two.stage", True),
+        ("house.one.stage", "house.two.mathematics", False),
+        ("house.ground.deep", "house.one.stage", False),
+        ("house.ground", "house.one", False),
+        ("jobs", "house.one.stage", False),
+    ],
+)
+def test_rooms_are_known_to_the_catalog_alone(importer, imported, kept):
+    """Breaks when one room, the ground or a command imports a room and the contract is kept, or the other way round."""
+    graph = grimp.ImportGraph()
+    rooms = ("house.one", "house.one.stage", "house.one.mathematics", "house.two", "house.two.stage")
+    for module in (
+        "house",
+        "house.catalog",
+        "house.ground",
+        "house.ground.deep",
+        *rooms,
+        "house.two.mathematics",
+        "jobs",
+    ):
+        graph.add_module(module)
+    graph.add_import(importer=importer, imported=imported)
+    options = {"house": "house", "ground": ["house.ground"], "allowed_importers": ["house.catalog"]}
+    check = RoomsContract("rooms", {}, options).check(graph, verbose=False)
+    assert check.kept is kept
+    assert check.metadata["wrong"] == ([] if kept else [f"{importer} -> {imported}"])
+
+
+SOURCE = '''
+def one(a: Any, *b: Any, c: int, **d: Any) -> dict[str, Any]:  # type: ignore[misc]
+    """Any; type: ignore."""
+    return {"text": "# type: ignore"}
+
+class Two:
+    async def three(self, x: "list[Any]") -> Any:
+        return x
+'''
+
+
+def test_every_open_end_is_counted_once():
+    """Breaks when a starred parameter, a method or a comment is not counted, or a text is."""
+    assert sorted(found(SOURCE)) == [
+        ("parameters Any", 2),
+        ("parameters Any", 2),
+        ("parameters Any", 2),
+        ("results Any or dict[str, Any]", 2),
+        ("results Any or dict[str, Any]", 7),
+        ("type: ignore", 2),
+    ]

@@ -1,0 +1,126 @@
+"""Verbs that compute nothing: what they load, what they write, and that they leave the data set alone."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from jobs.target import open_target, remember
+from pipeline.store import layout
+from stages.ingest.folder import FolderReader
+from tests import runs
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = ("torch", "torchvision", "numba", "pandas", "scipy", "sklearn", "cv2", "ray", "safetensors")
+
+PROGRAM = """
+import json, sys
+from jobs import cli
+
+try:
+    cli.main(sys.argv[2:])
+except SystemExit as end:
+    print(json.dumps({"code": end.code, "loaded": [name for name in sys.argv[1].split() if name in sys.modules]}))
+"""
+
+
+def answer(*arguments: str) -> dict:
+    """Exit code of a verb, and which heavy libraries its process loaded."""
+    command = [sys.executable, "-c", PROGRAM, " ".join(HEAVY), *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=250)
+    assert done.stdout, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    return {**said, "stderr": done.stderr}
+
+
+@pytest.fixture
+def config(run_copy, tmp_path):
+    """The copied finished run as a config file; the run root is one that `weakbox run` made."""
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(run_copy))
+    remember(open_target(str(path)))
+    return path
+
+
+@pytest.mark.parametrize("verb", [["status"], ["metrics", "--json", "-"], ["plan"], ["gc"], ["retry-quarantine"]])
+def test_a_verb_that_computes_nothing_loads_nothing_that_computes(verb, config, finished_run):
+    """Breaks when showing a finished run of every stage imports torch, numba, pandas, scipy or Ray."""
+    name, *options = verb
+    said = answer(name, str(config), *options)
+    assert (said["code"], said["loaded"]) == (0, []), said["stderr"]
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("verb", [["status"], ["plan"], ["metrics"], ["gc"], ["verify"], ["retry-quarantine"]])
+def test_looking_writes_nothing_where_nothing_is(verb, tmp_path):
+    """Breaks when looking at a run that never was composes its data set or makes its root: it once wrote 601 files."""
+    config = tmp_path / "config.yaml"
+    dataset = {"reader": "demo", "root": str(tmp_path / "data"), "train": 20, "test": 5}
+    said = {"run_root": str(tmp_path / "run"), "dataset": dataset, "stages": {"classify": {}, "cam": {}}}
+    config.write_text(yaml.safe_dump(said))
+    before = files_below(tmp_path)
+    answer(verb[0], str(config), *verb[1:])
+    assert files_below(tmp_path) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+@pytest.mark.parametrize("verb", [["status"], ["metrics", "--json", "-"], ["plan"], ["gc"], ["verify"]])
+def test_looking_at_a_finished_run_changes_no_file(verb, config, tmp_path):
+    """Breaks when a verb that shows a run writes into its root."""
+    before = files_below(tmp_path)
+    assert answer(verb[0], str(config), *verb[1:])["code"] == 0
+    assert files_below(tmp_path) == before
+
+
+@pytest.mark.parametrize("verb", [["status"], ["metrics"], ["verify"], ["gc"]])
+def test_these_verbs_need_no_data_set(verb, config, tmp_path):
+    """Breaks when a verb lists the data set: the person who looks may have none."""
+    (tmp_path / "copy" / "data").rename(tmp_path / "elsewhere")
+    said = answer(verb[0], str(config), *verb[1:])
+    assert said["code"] == 0, said["stderr"]
+
+
+def test_the_data_set_is_listed_once_a_command(run_copy, monkeypatch):
+    """Breaks when planning and running list the data set one after the other."""
+    scans = []
+    scan = FolderReader.scan
+
+    def counted(self):
+        scans.append(self)
+        return scan(self)
+
+    monkeypatch.setattr(FolderReader, "scan", counted)
+    runs.execute(runs.target_of(run_copy))
+    assert len(scans) == 1
+    run_copy["dataset"]["rescan"] = False
+    runs.execute(runs.target_of(run_copy))
+    assert len(scans) == 1
+
+
+VERBS = ("plan", "run", "status", "metrics", "report", "export", "verify", "gc", "retry-quarantine")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("marker", [None, b'{"layout": 99}', b"{"])
+def test_a_root_of_another_layout_is_refused_by_every_verb(verb, marker, config, tmp_path, run_copy):
+    """Breaks when a run root of another version is misread, or when its refusal does not say what to do."""
+    path = Path(run_copy["run_root"]) / layout.MARKER  # beside config.json
+    if marker is None:
+        path.unlink()  # the first layout had no marker
+    else:
+        path.write_bytes(marker)
+    before = files_below(tmp_path)
+    options = ["--out", str(tmp_path / "out"), "--labels", "boxes_cam"] if verb == "export" else []
+    said = answer(verb, str(config), *options)
+    assert said["code"] == 2
+    assert said["stderr"].count("\n") == 1
+    assert "choose a new run_root, or use the weakbox that wrote it" in said["stderr"]
+    assert files_below(tmp_path) == before
