@@ -41,7 +41,7 @@ def refine(features: Sequence[torch.Tensor], cams: torch.Tensor, parameters: Scg
     """
     if parameters.order == 2 and all(stage.is_cpu and stage.dtype != torch.float64 for stage in features):
         # Numba, which this needs, is absent from bare GPU machines.
-        from stages.scg.self_correlation_cpu import seed_sums
+        from stages.scg.by_hand.self_correlation import seed_sums
 
         return _refine(features, cams, parameters, seed_sums)
     return refine_by_definition(features, cams, parameters)

@@ -1,7 +1,7 @@
 """Self-correlation of features: how alike two positions are, directly and along paths over other positions.
 
 Pan et al., "Unveiling the Potential of Structure Preserving for Weakly Supervised Object Localization", CVPR 2021,
-section 3.3. This is the definition, on any device; :mod:`stages.scg.self_correlation_cpu` is its faster equal.
+section 3.3. This is the definition, on any device; :mod:`stages.scg.by_hand.self_correlation` is its faster equal.
 
 A correlation is ``(B, n, n)`` over the n = h w positions in raster order. Column j belongs to the seed j: it is the map
 of what is correlated with position j (the paper writes it as row j).

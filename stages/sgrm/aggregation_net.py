@@ -6,7 +6,7 @@ normalisation, twice, then a 1x1 convolution and batch normalisation. Statistics
 convolution has no bias, because its normalisation takes it away.
 
 B networks run as one, by grouped convolutions. This is the definition, on any device;
-:mod:`stages.sgrm.aggregation_net_cpu` is its faster equal for one image.
+:mod:`stages.sgrm.by_hand.aggregation_net` is its faster equal for one image.
 """
 
 from collections.abc import Sequence

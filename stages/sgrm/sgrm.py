@@ -57,7 +57,7 @@ def predict(
 ) -> Predicted:
     """Masks of B images from their maps.
 
-    On a GPU all images run at once; on a CPU one image a thread, by `aggregation_net_cpu`. An image's result does not
+    On a GPU all images run at once; on a CPU one image a thread, by the net written out (`by_hand`). An image's result does not
     depend on which others are beside it, but for rounding on a GPU.
 
     images: ``(B, H, W, 3)`` uint8. maps: ``(B, H, W)`` of any float type, high on the object; min-maxed here; their
@@ -70,7 +70,7 @@ def predict(
     # Both are absent from bare GPU machines.
     from threadpoolctl import threadpool_limits
 
-    from stages.sgrm.aggregation_net_cpu import AggregationNet
+    from stages.sgrm.by_hand.aggregation_net import AggregationNet
 
     _check_shapes(images, maps, superpixels, seeds)
 

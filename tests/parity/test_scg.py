@@ -14,10 +14,10 @@ import torch
 from scipy import ndimage
 
 from stages.scg.aggregation import column_sums, localization_maps, on_grid, seeds, unit_maps
+from stages.scg.by_hand.self_correlation import fused_columns
 from stages.scg.parameters import ScgParameters
 from stages.scg.scg import refine, refine_by_definition, unit_cams
 from stages.scg.self_correlation import combined, fused, orders, similarity, unit_vectors
-from stages.scg.self_correlation_cpu import fused_columns
 from stages.vision.components import mask_extent
 from stages.vision.score_maps import enlarge, min_max
 

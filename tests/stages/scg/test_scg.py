@@ -8,10 +8,10 @@ from scipy.stats import ortho_group
 
 from stages.scg import scg
 from stages.scg.aggregation import column_sums, localization_maps, seeds, unit_maps
+from stages.scg.by_hand.self_correlation import fused_columns
 from stages.scg.parameters import PRESETS, ScgParameters
 from stages.scg.scg import refine, refine_by_definition, unit_cams
 from stages.scg.self_correlation import combined, fused, orders, similarity, unit_vectors
-from stages.scg.self_correlation_cpu import fused_columns
 
 both_ways = pytest.mark.parametrize("run", [refine, refine_by_definition])
 both_normalisations = pytest.mark.parametrize("normalisation", ["vgg", "paper"])

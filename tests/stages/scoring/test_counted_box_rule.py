@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from stages.boxes.boxes import pseudo_boxes
 from stages.scoring.cuts.cut_counts import CUT_THRESHOLDS, MAX_BOX_ACC_V2_IOUS
+from stages.scoring.cuts.fixed_rule import iou_per_threshold
 from stages.scoring.ragged import RaggedBoxes, from_lists
 from stages.scoring.tally import FIXED, fixed_tallies
 from stages.vision.box_rule import BoxRule, Components, Interpolation
 from stages.vision.boxes import iou
+from stages.vision.score_maps import enlarge, min_max
 
 SIZES = np.array([[31, 22], [17, 40], [24, 24], [9, 33]], dtype=np.float64)
 AREAS = (0.0, 0.02, 0.2)
@@ -32,7 +34,7 @@ def score_maps(seed: int, grey_levels: int) -> list[np.ndarray]:
 
 
 def truth_of(seed: int) -> RaggedBoxes:
-    """No, one or several boxes an image, whole pixels, so that equal areas are equal to the bit."""
+    """No, one or several boxes an image, whole pixels, so that equal IoUs are equal to the bit."""
     random = np.random.default_rng([seed, 1])
     boxes = []
     for width, height in SIZES.astype(int):
@@ -61,6 +63,9 @@ def test_counts_are_those_of_stage_boxes(rule, seed, grey_levels):
     """Breaks when a threshold is chosen for other boxes than it then makes: any field of the rule read otherwise."""
     maps, truth = score_maps(seed, grey_levels), truth_of(seed)
     best = by_brute_force(maps, truth, rule)
+    for index, (score_map, (width, height)) in enumerate(zip(maps, SIZES.astype(int), strict=True)):
+        enlarged = min_max(enlarge(score_map, height, width, rule.enlargement))
+        np.testing.assert_array_equal(iou_per_threshold(enlarged, truth.of(index), rule), best[index])
     found = list(fixed_tallies(maps, truth, SIZES, rule))
     assert [(tally.rule, tally.iou, tally.images) for tally in found] == [
         (FIXED, level, len(maps)) for level in MAX_BOX_ACC_V2_IOUS
@@ -71,6 +76,6 @@ def test_counts_are_those_of_stage_boxes(rule, seed, grey_levels):
 
 def test_the_rules_differ():
     """Breaks when the maps above are such that a field of the rule changes nothing, and so tests nothing."""
-    maps, truth = score_maps(3, 40), truth_of(3)
+    maps, truth = score_maps(8, 40), truth_of(8)
     best = [by_brute_force(maps, truth, rule).tobytes() for rule in RULES]
     assert len(set(best)) == len(RULES)

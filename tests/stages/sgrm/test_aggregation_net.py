@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from stages.sgrm.aggregation_net import AggregationNets, Weights, initial_weights, outputs
-from stages.sgrm.aggregation_net_cpu import AggregationNet
+from stages.sgrm.by_hand.aggregation_net import AggregationNet
 from stages.sgrm.parameters import SgrmParameters
 
 CHANNELS = 6

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn.functional import conv2d
 
-from stages.sgrm.winograd import backward, forward, kernel_gradient, kernel_products
+from stages.sgrm.by_hand.winograd import backward, forward, kernel_gradient, kernel_products
 
 shapes = pytest.mark.parametrize(
     ("height", "width", "inputs", "outputs"), [(8, 10, 3, 5), (7, 9, 4, 2), (1, 6, 2, 2), (5, 1, 1, 3), (1, 1, 2, 1)]

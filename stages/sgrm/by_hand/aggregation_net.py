@@ -12,8 +12,8 @@ import numba
 import numpy as np
 import torch
 
-from stages.sgrm import winograd
 from stages.sgrm.aggregation_net import EPSILON, Weights
+from stages.sgrm.by_hand import winograd
 from stages.sgrm.parameters import SgrmParameters
 
 __all__ = ["AggregationNet"]
