@@ -76,7 +76,10 @@ class ClassifyTrainer:
 
     def _started(self, network: LocalizerNetwork, classes: list[str], done: Done, context: TrainContext) -> Loaded:
         """Fill the network from another classifier, its head too where it has the same classes and size."""
-        card, state = read_card(context.blob(done, CARD)), load(context.blob(done, WEIGHTS))
+        try:
+            card, state = read_card(context.blob(done, CARD)), load(context.blob(done, WEIGHTS))
+        except ValueError as error:
+            raise UsageError(f"stage {self.stage}: start: {error}") from error
         if not card.classes:
             raise UsageError(f"stage {self.stage}: start: {self.params.start!r} is no classifier")
         same = list(card.classes) == classes

@@ -52,10 +52,13 @@ class LocalizeWorker(ImageWorker[LocalizeParams, Predicted]):
         self._loaded: _Loaded | None = None
 
     def begin(self, task: Task) -> int:
-        """Load the model. Raises UsageError for one whose method predicts nothing."""
+        """Load the model. Raises UsageError for one that cannot be read, or whose method predicts nothing."""
         (done,) = task.inputs["model"]
         if self._loaded is None or self._loaded.key != done.key:
-            card = read_card(self.context.blob(done, CARD))
+            try:
+                card = read_card(self.context.blob(done, CARD))
+            except ValueError as error:
+                raise self.mistake(error) from error
             self._loaded = _Loaded(done.key, card, self._predictor(card, done))
         _, self._card, self._predict = self._loaded
         return self._predict.input_size

@@ -57,8 +57,8 @@ def predict(
 ) -> Predicted:
     """Masks of B images from their maps.
 
-    On a GPU all images run at once; on a CPU one image a thread, by the net written out (`by_hand`). An image's result does not
-    depend on which others are beside it, but for rounding on a GPU.
+    On a GPU all images run at once; on a CPU one image a thread, by the net written out (`by_hand`). An image's result
+    does not depend on which others are beside it, but for rounding on a GPU.
 
     images: ``(B, H, W, 3)`` uint8. maps: ``(B, H, W)`` of any float type, high on the object; min-maxed here; their
     device computes. superpixels: ``(B, H, W)`` int64, from 0 in each image. seeds: of the B networks' first weights.

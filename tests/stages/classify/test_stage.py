@@ -10,7 +10,7 @@ from stages.classify.stage import Classify
 from stages.classify.trainer import ClassifyTrainer
 from stages.vision.backbones.build import build
 from stages.vision.backbones.networks import conv_head
-from stages.vision.model_card import CARD, WEIGHTS, ModelCard, read_card
+from stages.vision.model_card import CARD, VERSION, WEIGHTS, ModelCard, read_card
 from stages.vision.models import to_blobs
 from tests import runs
 
@@ -152,6 +152,13 @@ def test_only_a_classifier_can_be_the_start():
     blobs = to_blobs(build("smallnet", 2), ModelCard("psol", "smallnet", (), 64, 0))
     with pytest.raises(UsageError, match="start: 'psol' is no classifier"):
         trainer(start="psol")._network(["a", "b"], (None,), Blobs(blobs))
+
+
+def test_a_start_of_another_version_is_one_line():
+    """Breaks when a model that a later program wrote gives a traceback."""
+    card = ModelCard("classify", "smallnet", ("a", "b"), 64, 0, version=VERSION + 1)
+    with pytest.raises(UsageError, match=f"stage classify: start: a model card of version {VERSION} was expected"):
+        trainer(start="first")._network(["a", "b"], (None,), Blobs(to_blobs(build("smallnet", 2), card)))
 
 
 def test_start_and_weights_exclude_each_other():

@@ -3,6 +3,7 @@ import pytest
 from pipeline.base.errors import UsageError
 from stages.localize.options import LocalizeParams
 from stages.localize.stage import Localize
+from stages.vision import model_card
 from stages.vision.model_loaders import ModelLoaders
 from tests import runs
 
@@ -37,6 +38,19 @@ def test_the_splits_are_those_asked_for(run_copy):
     assert runs.execute(target) == {"classes": 2}
     assert {row["split"] for row in runs.rows(target, "classes", "predictions")} == {"test"}
     assert len(runs.rows(target, "classes", "predictions")) == runs.TEST
+
+
+def test_a_card_of_another_version_is_one_line(run_copy, monkeypatch):
+    """Breaks when a model that a later program wrote gives a traceback."""
+    run_copy["stages"] = {
+        "classify": runs.STAGES["classify"],
+        "new": {"stage": "localize", "model": "classify", "splits": ["train"]},
+    }
+    target = runs.target_of(run_copy)
+    monkeypatch.setattr(model_card, "VERSION", model_card.VERSION + 1)
+    with pytest.raises(UsageError, match="stage new: a model card of version .* was expected") as refused:
+        runs.execute(target)
+    assert "\n" not in str(refused.value)
 
 
 def test_a_model_of_an_unknown_method_is_one_line(run_copy):
