@@ -14,6 +14,14 @@ CARD = "card.json"
 
 VERSION = 1
 
+_KINDS = {
+    **dict.fromkeys(("method", "backbone", "weights_hash"), (str, "text")),
+    **dict.fromkeys(("input_size", "seed"), (int, "integer")),
+    **dict.fromkeys(("parts", "about"), (dict, "object")),
+    "classes": (list, "list"),
+}
+"""Field -> the type that JSON has for it, and its name."""
+
 Said: TypeAlias = "bool | int | float | str | Sequence[Said] | Mapping[str, Said] | None"
 """What a card can say: JSON."""
 
@@ -72,13 +80,18 @@ class ModelCard:
 
 
 def read_card(data: bytes) -> ModelCard:
-    """The card from its bytes. Raises ValueError for one of another version, or that is none."""
+    """The card from its bytes, which may be someone else's. Raises ValueError for another version, or no card."""
     said = json.loads(data)
     if not isinstance(said, dict) or said.get("version") != VERSION:
         raise ValueError(f"a model card of version {VERSION} was expected, not {_version(said)}")
     known = {own.name for own in dataclasses.fields(ModelCard)}
     if missing := sorted(known - said.keys()):
         raise ValueError(f"a model card without {missing[0]}")
+    for name, (kind, words) in _KINDS.items():
+        if not isinstance(said[name], kind) or isinstance(said[name], bool):
+            raise ValueError(f"a model card whose {name} is no {words}")
+    if not all(isinstance(name, str) for name in said["classes"]) or said["input_size"] < 1:
+        raise ValueError("a model card whose classes are no texts, or whose input_size is no size")
     return ModelCard(**{**{name: said[name] for name in known}, "classes": tuple(said["classes"])})
 
 

@@ -218,3 +218,12 @@ def served(status, body):
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def test_a_ray_that_packs_in_another_way_is_named(tmp_path, monkeypatch):
+    """Breaks when a Ray without the private names that packing is read by ends in a traceback."""
+    monkeypatch.setitem(sys.modules, "ray._private.runtime_env.packaging", None)
+    with pytest.raises(
+        WeakboxError, match=r"^Ray [\d.]+ packs working folders in a way that this weakbox does not know"
+    ):
+        list(upload.packed(tmp_path))

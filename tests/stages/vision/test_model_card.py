@@ -110,3 +110,25 @@ def test_labels_of_another_data_set_are_refused():
         with pytest.raises(ValueError, match="image 7 is of class"):
             CARD.check_labels([row, {**row, **wrong}])
     replace(CARD, classes=()).check_labels([row])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"method": 3}, "method is no text"),
+        ({"backbone": None}, "backbone is no text"),
+        ({"classes": "cat"}, "classes is no list"),
+        ({"classes": ["cat", 1]}, "classes are no texts"),
+        ({"input_size": "64"}, "input_size is no integer"),
+        ({"input_size": True}, "input_size is no integer"),
+        ({"input_size": 0}, "input_size is no size"),
+        ({"seed": 0.5}, "seed is no integer"),
+        ({"parts": []}, "parts is no object"),
+        ({"about": "x"}, "about is no object"),
+        ({"weights_hash": 1}, "weights_hash is no text"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(changes, words):
+    """Breaks when somebody else's card reaches the network's code with values that it cannot be."""
+    with pytest.raises(ValueError, match=words):
+        read_card(json.dumps(said(**changes)).encode())
