@@ -22,7 +22,6 @@ from pipeline.store.records import Shard, ShardResult
 from pipeline.store.store import Store
 from schemas import TABLES, TableSpec
 from stages import catalog
-from stages.ingest.sharding import save_listing
 from stages.vision.backbones.build import build
 from stages.vision.model_card import ModelCard
 from stages.vision.models import to_blobs
@@ -71,7 +70,7 @@ class CompleteRun:
             Shard(key=fingerprint([recipe, rows.start]), rows=len(rows), labels=_label_counts(rows))
             for rows in self.ranges
         ]
-        save_listing(self._store, RecipeFolder("ingest", recipe), shards)
+        self._store.keep_listing("ingest", recipe, shards)
 
     def _finish(self, planned: PlannedStage, results: Iterable[ShardResult]) -> None:
         done = {

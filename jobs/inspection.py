@@ -1,7 +1,6 @@
 """The commands `plan`, `status` and `verify`: where a run stands. None of them computes or writes anything."""
 
 import click
-import structlog
 
 from jobs import output
 from jobs.options import set_option, target_argument
@@ -9,9 +8,8 @@ from jobs.run_state import get_state, plan_row, training_progress
 from jobs.target import Target, open_target
 from pipeline.planning.plan import PlannedStage, Planner, make_plan
 from pipeline.running import timeline
+from pipeline.running.progress import log_listings
 from pipeline.running.timeline import StageTime
-
-_LOG = structlog.get_logger("weakbox")
 
 
 @click.command()
@@ -23,8 +21,7 @@ def plan(target: str, changes: tuple[str, ...], json_file: str | None) -> None:
     opened = open_target(target, changes)
     planner = Planner(opened.store)
     rows = [plan_row(stage) for stage in planner.plan_all(opened.stages).values()]
-    for listed in planner.listings:
-        _LOG.info("data set listed", stage=listed.stage, images=listed.images, seconds=round(listed.seconds, 1))
+    log_listings(planner.listings)
     if json_file:
         output.write_json(json_file, rows)
         return

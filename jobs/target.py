@@ -47,7 +47,7 @@ class Target:
 
 
 def open_target(target: str, changes: Sequence[str] = ()) -> Target:
-    """Open a config file (ends in .yaml, .yml or .json, or is a file) or the run root that an earlier run made.
+    """Open a config file (ends in .yaml or .yml, or is a file) or the run root that an earlier run made.
 
     Raises:
         UsageError: neither of the two, a bad config, or a run root of another layout.
@@ -83,12 +83,17 @@ def remember(target: Target) -> None:
 
 
 def _check_layout(store: Store) -> None:
-    """Refuse a run root that another version of weakbox wrote in another layout; a root without a run has none."""
-    found = store.files.get_many([layout.MARKER, layout.CONFIG])
-    if layout.MARKER in found:
-        written = _layout(found[layout.MARKER])
+    """Refuse a run root that another version of weakbox wrote in another layout; a root without a run has none.
+
+    The config is looked for before the marker, which `remember` writes before the config: a run that begins meanwhile
+    is never taken for one without a marker.
+    """
+    began = store.files.get_many([layout.CONFIG])
+    marked = store.files.get_many([layout.MARKER])
+    if layout.MARKER in marked:
+        written = _layout(marked[layout.MARKER])
     else:
-        written = "1" if layout.CONFIG in found else str(layout.VERSION)
+        written = "1" if layout.CONFIG in began else str(layout.VERSION)
     if written != str(layout.VERSION):
         raise UsageError(
             f"run_root {store.files.root}: it was written in layout {written}, this weakbox reads layout"

@@ -12,7 +12,8 @@ from jobs.target import open_target
 from pipeline.base.errors import UsageError
 from pipeline.base.json_types import Json
 from pipeline.base.suggestions import nearest
-from pipeline.planning.plan import PlannedStage, make_plan
+from pipeline.planning.plan import PlannedStage, Planner
+from pipeline.running.progress import log_listings
 from pipeline.store.records import Done
 from pipeline.store.store import Store
 from pipeline.upkeep import garbage
@@ -79,7 +80,9 @@ def retry_quarantine(target: str, changes: tuple[str, ...], only: tuple[str, ...
     for name in only:
         if name not in opened.stages:
             raise UsageError(f"there is no stage {name!r}{nearest(name, opened.stages)}")
-    planned = make_plan(opened.stages, opened.store)
+    planner = Planner(opened.store)
+    planned = planner.plan_all(opened.stages)
+    log_listings(planner.listings)
     refused = {name: _refused(planned[name].done.values()) for name in only or planned}
     refused = {name: dones for name, dones in refused.items() if dones}
     dependents = find_dependents(

@@ -59,12 +59,15 @@ class Stage(ABC, Generic[P]):
         if wrong := mistake(self.params):
             raise UsageError(f"stage {self.name}: {wrong}")
 
+    def check_inputs(self, inputs: Inputs) -> None:
+        """Refuse inputs that do not fit each other, before anything is computed. Raises UsageError.
+
+        inputs: with their recipes and their own inputs; their shards may not be known yet.
+        """
+
     @abstractmethod
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
-        """The shards of this stage under a recipe id. O(shards): it reads no data and writes nothing.
-
-        Raises: UsageError for inputs that do not fit each other.
-        """
+        """The shards of this stage under a recipe id. O(shards): it reads no data and writes nothing."""
 
     def prepare(self, recipe: str, shards: Sequence[Shard], store: Store) -> None:
         """Called once by a run, never when a stage is planned, before the first shard is computed."""

@@ -1,7 +1,7 @@
 """Planning: the shards of each stage, which of them are done, and why the rest is not."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -9,7 +9,7 @@ from pipeline.base.params import Parameters
 from pipeline.contract.stage import AnyStage, SourceStage
 from pipeline.planning.graph import topological
 from pipeline.planning.reasons import why_to_run
-from pipeline.planning.walk import Walk
+from pipeline.planning.walk import Walk, check_inputs
 from pipeline.store.records import Done, Recipe, Shard, ShardRef, Task, Upstream
 from pipeline.store.store import Store
 
@@ -60,7 +60,7 @@ class PlannedStage:
         return [shard.key for shard in self.shards]
 
 
-class Listed(NamedTuple):
+class DataListing(NamedTuple):
     """A listing of the data set: so many images, which took so long."""
 
     stage: str
@@ -71,18 +71,20 @@ class Listed(NamedTuple):
 class Planner:
     """Plans stages one after the other. Reads manifests, lists the data set once at the most, and writes nothing.
 
-    listings: what was listed so far.
+    anew: stages that are to be computed again, whatever is committed of them. listings: what was listed so far.
     """
 
-    def __init__(self, store: Store, listing: Listing = "wanted") -> None:
+    def __init__(self, store: Store, listing: Listing = "wanted", anew: Collection[str] = ()) -> None:
         self.walk = Walk()
-        self.listings: list[Listed] = []
+        self.listings: list[DataListing] = []
         self._store = store
         self._listing = listing
+        self._anew = anew
         self._unknown: set[str] = set()
 
     def plan_all(self, stages: Mapping[str, AnyStage]) -> dict[str, PlannedStage]:
-        """Plan every stage in topological order. Raises UsageError as `topological` and `plan` do."""
+        """Plan every stage in topological order. Raises UsageError as `check_inputs` and `plan` do."""
+        check_inputs(stages)
         return {name: self.plan(stages[name]) for name in topological(stages)}
 
     def plan(self, stage: AnyStage) -> PlannedStage:
@@ -120,14 +122,16 @@ class Planner:
         started = time.monotonic()
         shards = source.list_shards(recipe.id, self._store, self._listing == "needed")
         images = sum(shard.rows or 0 for shard in shards)
-        self.listings.append(Listed(source.name, images, time.monotonic() - started))
+        self.listings.append(DataListing(source.name, images, time.monotonic() - started))
         return shards
 
     def _relists(self, source: SourceStage[Parameters], recipe: Recipe, known: Sequence[Shard]) -> bool:
         """A trusted listing says nothing of the rows that workers read, so what is to be computed must be listed."""
         if source.relists or self._listing == "wanted":
             return source.relists
-        return len(self._store.done(source.name, recipe.id, [shard.key for shard in known])) < len(known)
+        return source.name in self._anew or len(
+            self._store.done(source.name, recipe.id, [shard.key for shard in known])
+        ) < len(known)
 
 
 def make_plan(stages: Mapping[str, AnyStage], store: Store, listing: Listing = "wanted") -> dict[str, PlannedStage]:

@@ -5,11 +5,12 @@ its planned shards, those that it has just computed, those of its newest set, or
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.base.hashing import canonical
 from pipeline.base.params import input_names, numeric, upstream_names
 from pipeline.contract.stage import AnyStage
+from pipeline.planning.graph import topological
 from pipeline.store.records import CompleteSet, Inputs, Recipe, Shard, Upstream
 from pipeline.store.store import Store
 
@@ -36,8 +37,10 @@ class Walk:
         return Recipe(stage.kind, stage.version, params, inputs, stage.ingredients())
 
     def plan(self, stage: AnyStage, recipe: Recipe) -> list[Shard]:
-        """The stage's shards on these inputs."""
-        return stage.plan(recipe.id, self.inputs(stage))
+        """The stage's shards on these inputs. Raises UsageError for inputs that do not fit each other."""
+        inputs = self.inputs(stage)
+        stage.check_inputs(inputs)
+        return stage.plan(recipe.id, inputs)
 
     def step(self, stage: AnyStage, recipe: Recipe, shards: Sequence[Shard]) -> Upstream:
         """Pass a stage that looks so."""
@@ -51,6 +54,18 @@ class Walk:
             return None
         self.passed[stage.name] = Upstream(stage.name, recipe, complete.shards, ancestry(store, recipe))
         return self.passed[stage.name]
+
+
+def check_inputs(stages: Mapping[str, AnyStage]) -> None:
+    """Let every stage judge its inputs by their recipes alone: before a data set is listed or anything is computed.
+
+    Raises: UsageError as `topological` and `Stage.check_inputs` do.
+    """
+    walk = Walk()
+    for name in topological(stages):
+        stage = stages[name]
+        stage.check_inputs(walk.inputs(stage))
+        walk.step(stage, walk.recipe(stage), ())
 
 
 def ancestry(store: Store, recipe: Recipe) -> Inputs:

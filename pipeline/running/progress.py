@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -11,6 +11,8 @@ import structlog
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+
+from pipeline.planning.plan import DataListing
 
 _LOG = structlog.get_logger("weakbox.progress")
 _EVERY_SECONDS = 5.0
@@ -33,6 +35,12 @@ class Progress(Protocol):
 def make_progress() -> Progress:
     """Bars where stderr is a terminal, log lines elsewhere."""
     return TerminalProgress() if sys.stderr.isatty() else LogProgress()
+
+
+def log_listings(listings: Sequence[DataListing]) -> None:
+    """A log line for each listing of the data set: how many images, and how long it took."""
+    for listed in listings:
+        _LOG.info("data set listed", stage=listed.stage, images=listed.images, seconds=round(listed.seconds, 1))
 
 
 class _Count:

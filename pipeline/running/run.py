@@ -21,9 +21,10 @@ from pipeline.contract.runner import Job, Runner, trains_side_by_side
 from pipeline.contract.stage import AnyStage, SourceStage, TrainStage
 from pipeline.planning.graph import training_groups
 from pipeline.planning.plan import Listing, PlannedStage, Planner, make_plan, resolve
+from pipeline.planning.walk import check_inputs
 from pipeline.running import timeline
 from pipeline.running.parallel import in_threads
-from pipeline.running.progress import Progress
+from pipeline.running.progress import Progress, log_listings
 from pipeline.store.records import CompleteSet, Done
 from pipeline.store.store import Store
 
@@ -65,7 +66,7 @@ class Run:
         self._resources = resources
         self._progress = progress
         self._options = options
-        self._planner = Planner(store, options.listing)
+        self._planner = Planner(store, options.listing, options.force)
         self._done: dict[str, Mapping[str, Done]] = {}
         self._timeline = threading.Lock()
         self.computed: dict[str, int] = {}
@@ -80,6 +81,7 @@ class Run:
             if name not in self._stages:
                 raise UsageError(f"there is no stage {name!r}{nearest(name, self._stages)}")
         groups = training_groups(self._stages)
+        check_inputs(self._stages)
         if self._options.only is not None:
             self._step_on_newest(self._stages[self._options.only])
             groups = [(self._options.only,)]
@@ -95,10 +97,10 @@ class Run:
         """Plan a stage on what this run has done so far; a forced one as if nothing of it were done."""
         listings = len(self._planner.listings)
         planned = self._planner.plan(stage)
-        for listed in self._planner.listings[listings:]:
-            _LOG.info("data set listed", stage=listed.stage, images=listed.images, seconds=round(listed.seconds, 1))
-            if isinstance(stage, SourceStage):
-                stage.keep_listing(planned.recipe.id, planned.shards, self._store)
+        listed = self._planner.listings[listings:]
+        log_listings(listed)
+        if listed and isinstance(stage, SourceStage):
+            stage.keep_listing(planned.recipe.id, planned.shards, self._store)
         if stage.name in self._options.force and planned.done:
             self._store.forget(stage.name, planned.recipe.id, planned.keys)
             planned = self._planner.committed(stage, planned.upstream)
@@ -185,10 +187,13 @@ class Run:
         return complete
 
     def _warn_of_stale(self, complete: Mapping[str, CompleteSet]) -> None:
-        planned = make_plan(self._stages, self._store)
+        planned = make_plan(self._stages, self._store, "never")
         for name, found in complete.items():
             if planned[name].recipe.id != found.recipe or set(planned[name].keys) != found.dones.keys():
-                _LOG.warning("stale input: the config or its data changed since it was made", stage=name)
+                _LOG.warning(
+                    "stale input: the config, or the data as listed last, changed since it was made",
+                    stage=name,
+                )
 
     def _check_quarantine(self, planned: PlannedStage, done: Mapping[str, Done]) -> None:
         """Stop a stage that refuses too many images: an outage must not look like bad images."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.base.hashing import set_id
+from pipeline.store import layout
 from pipeline.store.layout import RecipeFolder
 from pipeline.store.records import CompleteSet, Done, Entry, Recipe, Shard, ShardRef, StoredFile
 
@@ -44,14 +45,26 @@ def write_set(shards: Sequence[Shard], done: Mapping[str, Done]) -> bytes:
 def read_set(path: str, data: bytes) -> CompleteSet:
     """The complete set at `path`."""
     entries = [Entry(_done(entry["done"]), _shard(entry)) for entry in json.loads(data)["shards"]]
-    stage, recipe, _, file = path.rsplit("/", 3)
-    name = file.removesuffix(".json")
+    (stage, recipe), name = layout.owner(path)
     for done, _ in entries:
         if (done.stage, done.recipe) != (stage, recipe):
             raise ValueError(f"it describes shard {done.key} of {done.stage}/{done.recipe}")
     if set_id(done.key for done, _ in entries) != name:
         raise ValueError("its shards are not those of its name")
     return CompleteSet(stage, recipe, name, entries)
+
+
+def write_listing(shards: Sequence[Shard]) -> bytes:
+    """What planning needs of the shards of a listing."""
+    entries = [{"key": shard.key, "rows": shard.rows, "labels": shard.labels} for shard in shards]
+    return json.dumps({"shards": entries}).encode()
+
+
+def read_listing(data: bytes) -> list[Shard]:
+    """The shards of a listing, without payloads."""
+    return [
+        Shard(str(entry["key"]), rows=entry["rows"], labels=entry["labels"]) for entry in json.loads(data)["shards"]
+    ]
 
 
 def read_recipe(data: bytes) -> Recipe:

@@ -34,12 +34,15 @@ PARTS, BLOBS, MANIFESTS, SETS, ROWS = "parts", "blobs", "done", "sets", "rows"
 TRAININGS, PROGRESS, CURVES, RAY_TRAIN = "train", "progress", "tensorboard", "ray_train"
 RECIPE, LISTING = "recipe.json", "listing.json"
 
+OF_STAGE = ("newest.json",)
+"""What lies in a stage's folder beside the folders of its recipes."""
+
 _RECIPE_NAME = re.compile(rf"[0-9a-f]{{{DIGITS}}}")
 
 
 def newest(stage: str) -> str:
     """Which set of a stage a run completed last."""
-    return f"{stage}/newest.json"
+    return f"{stage}/{OF_STAGE[0]}"
 
 
 def is_recipe(name: str) -> bool:
@@ -145,6 +148,12 @@ def parse(path: str) -> Place | None:
     if len(parts) < 3 or not is_recipe(parts[1]):
         return None
     return Place(RecipeFolder(parts[0], parts[1]), parts[2], parts[3] if len(parts) > 3 else "", len(parts))
+
+
+def owner(path: str) -> tuple[RecipeFolder, str]:
+    """The recipe's folder, and the name without `.json`, of a manifest or a set."""
+    stage, recipe, _, file = path.rsplit("/", 3)
+    return RecipeFolder(stage, recipe), file.removesuffix(".json")
 
 
 def row_list_key(name: str) -> tuple[int, str]:

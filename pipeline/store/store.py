@@ -24,7 +24,16 @@ from pipeline.base.errors import StageFailed
 from pipeline.base.hashing import set_id
 from pipeline.base.phase_clock import IDLE, WRITE
 from pipeline.store import layout
-from pipeline.store.encoding import read_manifest, read_newest, read_recipe, read_set, write_manifest, write_set
+from pipeline.store.encoding import (
+    read_listing,
+    read_manifest,
+    read_newest,
+    read_recipe,
+    read_set,
+    write_listing,
+    write_manifest,
+    write_set,
+)
 from pipeline.store.files import Files
 from pipeline.store.layout import RecipeFolder
 from pipeline.store.records import CompleteSet, Done, Recipe, Shard, ShardResult, StoredFile
@@ -109,7 +118,7 @@ class Store:
         data = self._optional(path)
         if data is None:
             return None
-        with _one_line(path):
+        with damage_in_one_line(path):
             return read_newest(data)
 
     def newest_set(self, stage: str) -> CompleteSet | None:
@@ -139,8 +148,23 @@ class Store:
         data = self._optional(path)
         if data is None:
             return None
-        with _one_line(path):
+        with damage_in_one_line(path):
             return read_recipe(data)
+
+    def keep_listing(self, stage: str, recipe: str, shards: Sequence[Shard]) -> None:
+        """Keep what planning needs of the shards of a listing, where it is not kept already."""
+        path, body = RecipeFolder(stage, recipe).listing, write_listing(shards)
+        if self._optional(path) != body:
+            self.files.put(path, body)
+
+    def listing(self, stage: str, recipe: str) -> list[Shard] | None:
+        """The shards of the newest listing, without payloads; None where there was none. Raises DamagedError."""
+        path = RecipeFolder(stage, recipe).listing
+        data = self._optional(path)
+        if data is None:
+            return None
+        with damage_in_one_line(path):
+            return read_listing(data)
 
     def table(
         self, done: Done, table: str, columns: Sequence[str] | None = None, filters: pc.Expression | None = None
@@ -203,11 +227,11 @@ class Store:
         return self._each(RecipeFolder(stage, recipe).area(layout.SETS), self._set)
 
     def _manifest(self, path: str, data: bytes) -> Done:
-        with _one_line(path, "it, and the sets of its recipe"):
+        with damage_in_one_line(path, "it, and the sets of its recipe"):
             return read_manifest(path, data)
 
     def _set(self, path: str, data: bytes) -> CompleteSet:
-        with _one_line(path):
+        with damage_in_one_line(path):
             return read_set(path, data)
 
     def _optional(self, path: str) -> bytes | None:
@@ -243,7 +267,7 @@ class Store:
 
 
 @contextmanager
-def _one_line(path: str, remedy: str = "it") -> Iterator[None]:
+def damage_in_one_line(path: str, remedy: str = "it") -> Iterator[None]:
     """What is wrong with a small JSON object, in one line that names it and says what to remove."""
     try:
         yield

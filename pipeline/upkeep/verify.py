@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 
 from pipeline.contract.stage import AnyStage
 from pipeline.planning.graph import topological
+from pipeline.store import layout
+from pipeline.store.layout import RecipeFolder
 from pipeline.store.records import CompleteSet, Done, StoredFile
 from pipeline.store.store import DamagedError, Store
 from pipeline.upkeep.conservation import Conservation
@@ -42,7 +44,7 @@ def verify(store: Store, stages: Collection[str]) -> Verified:
         recipes = {
             recipe: _Recipe(store.manifests(name, recipe), store.sets(name, recipe))
             for recipe in store.files.names(name)
-            if "." not in recipe
+            if recipe not in layout.OF_STAGE
         }
         for recipe, committed in recipes.items():
             _verify_recipe(store, name, recipe, committed, result)
@@ -81,12 +83,13 @@ def _verify_recipe(store: Store, stage: str, recipe: str, committed: _Recipe, re
     for name, found in committed.sets.items():
         if not isinstance(found, DamagedError):
             missing = (key for key in found.dones if key not in committed.manifests)
-            said = f"{stage}: set {recipe}/sets/{name}.json names shard"
+            said = f"{stage}: set {RecipeFolder(stage, recipe).complete_set(name)} names shard"
             result.damage += [f"{said} {key}, whose manifest is missing; remove the set" for key in missing]
-    try:
-        store.recipe(stage, recipe)
-    except DamagedError as error:
-        result.damage.append(f"{stage}: {error}")
+    for read in (store.recipe, store.listing):
+        try:
+            read(stage, recipe)
+        except DamagedError as error:
+            result.damage.append(f"{stage}: {error}")
 
 
 def _newest_set(store: Store, stage: str, recipes: Mapping[str, _Recipe], result: Verified) -> CompleteSet | None:
@@ -107,7 +110,8 @@ def _newest_set(store: Store, stage: str, recipes: Mapping[str, _Recipe], result
         return None
     for done in found.dones.values():
         if isinstance(manifest := committed.manifests.get(done.key), Done) and manifest != done:
-            said = f"{stage}: shard {done.key}: its manifest is not the one that set {recipe}/sets/{name}.json names"
+            path = RecipeFolder(stage, recipe).complete_set(name)
+            said = f"{stage}: shard {done.key}: its manifest is not the one that set {path} names"
             result.damage.append(f"{said}; remove the set")
     return found
 

@@ -25,10 +25,15 @@ class Boxes(Stage[BoxesParams]):
         if self.params.thresholds is not None and (self.params.kind, self.params.frame) != ("relative", "image"):
             raise UsageError(f"stage {self.name}: thresholds are chosen for kind relative and frame image")
 
-    def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
-        """One shard for each shard of score maps. Raises UsageError for a threshold chosen for another box rule."""
+    def check_inputs(self, inputs: Inputs) -> None:
+        """`validated` is said of the rule and of the maps that the threshold was chosen for, and of no other."""
+        (maps,) = inputs["maps"]
         for chosen in inputs["thresholds"]:
-            self._check_rule(chosen)
+            for counted in chosen.inputs.get("counts", ()):
+                self._check_counted(chosen, counted, maps)
+
+    def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
+        """One shard for each shard of score maps."""
         return one_to_one(recipe, inputs["maps"][0], "maps", extra={"thresholds": inputs["thresholds"]})
 
     def worker(self, context: Context) -> Worker:
@@ -37,11 +42,10 @@ class Boxes(Stage[BoxesParams]):
 
         return BoxesWorker(self.name, self.params, context)
 
-    def _check_rule(self, chosen: Upstream) -> None:
-        """`validated` is said of the rule that the threshold was chosen for, and of no other."""
-        for counted in chosen.inputs.get("counts", ()):
-            if wrong := rule_mismatch(self.params, counted.recipe):
-                raise UsageError(
-                    f"stage {self.name}: {chosen.name} chose its threshold for what {counted.name} counted: {wrong};"
-                    " give both stages the same box rule"
-                )
+    def _check_counted(self, chosen: Upstream, counted: Upstream, maps: Upstream) -> None:
+        said = f"stage {self.name}: {chosen.name} chose its threshold for what {counted.name} counted"
+        if wrong := rule_mismatch(self.params, counted.recipe):
+            raise UsageError(f"{said}: {wrong}; give both stages the same box rule")
+        on = counted.recipe.inputs.get("maps")
+        if on is not None and (maps.name, maps.recipe.id) not in map(tuple, on):
+            raise UsageError(f"{said}: maps of {', '.join(name for name, _ in on)}, not of {maps.name}")

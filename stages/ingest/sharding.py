@@ -15,7 +15,7 @@ import pyarrow as pa
 from pipeline.base.hashing import fingerprint
 from pipeline.store.layout import ROWS, RecipeFolder, row_list_key
 from pipeline.store.records import Shard
-from pipeline.store.store import Store
+from pipeline.store.store import Store, damage_in_one_line
 from stages.ingest.scan import Candidate
 
 
@@ -58,12 +58,17 @@ def assign(recipe: str, current: Sequence[str], known: Sequence[RowList], size: 
 
 
 def load_lists(store: Store, recipe: RecipeFolder) -> list[RowList]:
-    """The lists that earlier runs planned, in planning order."""
+    """The lists that earlier runs planned, in planning order. Raises DamagedError."""
     folder = recipe.area(ROWS)
     names = store.files.names(folder)
     found = store.files.get_many([f"{folder}/{name}" for name in names])
-    entries = (json.loads(found[f"{folder}/{name}"]) for name in names if f"{folder}/{name}" in found)
-    return [RowList(entry["key"], tuple(entry["fingerprints"])) for entry in entries]
+    return [_row_list(path, found[path]) for path in (f"{folder}/{name}" for name in names) if path in found]
+
+
+def _row_list(path: str, data: bytes) -> RowList:
+    with damage_in_one_line(path):
+        entry = json.loads(data)
+        return RowList(str(entry["key"]), tuple(map(str, entry["fingerprints"])))
 
 
 def save_lists(store: Store, recipe: RecipeFolder, lists: Sequence[RowList]) -> None:
@@ -75,22 +80,6 @@ def save_lists(store: Store, recipe: RecipeFolder, lists: Sequence[RowList]) -> 
             body = json.dumps({"key": rows.key, "fingerprints": rows.fingerprints}).encode()
             store.files.put_if_absent(recipe.row_list(number, rows.key), body)
             number += 1
-
-
-def save_listing(store: Store, recipe: RecipeFolder, shards: Sequence[Shard]) -> None:
-    """Keep what planning needs of the shards of a listing, where it is not kept already."""
-    entries = [{"key": shard.key, "rows": shard.rows, "labels": shard.labels} for shard in shards]
-    body = json.dumps({"shards": entries}).encode()
-    if store.files.get_many([recipe.listing]).get(recipe.listing) != body:
-        store.files.put(recipe.listing, body)
-
-
-def load_listing(store: Store, recipe: RecipeFolder) -> list[Shard] | None:
-    """The shards of the newest listing, without payloads; None where there was none."""
-    data = store.files.get_many([recipe.listing]).get(recipe.listing)
-    if data is None:
-        return None
-    return [Shard(entry["key"], rows=entry["rows"], labels=entry["labels"]) for entry in json.loads(data)["shards"]]
 
 
 def slices(found: Sequence[Candidate], lists: Sequence[RowList]) -> Iterator[list[Candidate]]:

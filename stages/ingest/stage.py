@@ -15,10 +15,8 @@ from stages.ingest.sharding import (
     RowList,
     assign,
     label_counts,
-    load_listing,
     load_lists,
     rows_of,
-    save_listing,
     save_lists,
     slices,
 )
@@ -71,14 +69,14 @@ class Ingest(SourceStage[ReaderParams]):
 
     def known_shards(self, recipe: str, store: Store) -> list[Shard] | None:
         """The shards of the newest listing."""
-        return load_listing(store, RecipeFolder(self.name, recipe))
+        return store.listing(self.name, recipe)
 
     def keep_listing(self, recipe: str, shards: Sequence[Shard], store: Store) -> None:
         """Keep the rows of each shard, so that later runs plan the same shards, and then the listing."""
         folder = RecipeFolder(self.name, recipe)
         rows = [RowList(s.key, tuple(rows_of(s).column("fingerprint").to_pylist())) for s in shards]
         save_lists(store, folder, rows)
-        save_listing(store, folder, shards)
+        store.keep_listing(self.name, recipe, shards)
 
     def worker(self, context: Context) -> Worker:
         """Opens images."""

@@ -136,7 +136,7 @@ def test_damage_on_an_object_store(s3_root):  # noqa: F811
         (part, f"part {part} is missing"),
         (
             f"each/{recipe}/done/{key}.json",
-            f"set {recipe}/sets/{name}.json names shard {key}, whose manifest is missing; remove the set",
+            f"set each/{recipe}/sets/{name}.json names shard {key}, whose manifest is missing; remove the set",
         ),
         (f"each/{recipe}/sets/{name}.json", f"set {name} is missing"),
     ):
