@@ -69,7 +69,7 @@ bench: setup  ## one measured comparison, TOPIC=pipeline for example; writes ben
 chaos: setup  ## faults by seed in runs of mini.yaml (half an hour); writes benchmarks/results/chaos.json
 	$(BIN)/python -m benchmarks.chaos $(ARGS)
 
-# No setup here: this also runs on a GPU machine that has only Python, torch, torchvision, numpy, pyarrow and OpenCV.
+# No setup here: this also runs on a GPU machine that has only Python, torch, torchvision, numpy, pyarrow, safetensors and OpenCV.
 gpu-check:  ## the mathematics on this machine's GPU, results against the CPU's
 	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m benchmarks.gpu_check
 

@@ -22,12 +22,12 @@ class RunState(TypedDict, total=False):
 
 
 def put_state(store: Store, state: RunState) -> None:
-    """Write how the run is."""
+    """Write the state of the run to its root, over the one before."""
     store.files.put(layout.STATUS, json.dumps(state, indent=1).encode())
 
 
 def get_state(store: Store) -> RunState | None:
-    """How the newest run is, or None before the first."""
+    """The state of the newest run; None before the first."""
     data = store.files.get_many([layout.STATUS]).get(layout.STATUS)
     if data is None:
         return None

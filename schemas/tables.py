@@ -141,7 +141,7 @@ THRESHOLDS = TableSpec(
         _SOURCE,
         Column("iou", _D, "IoU at which a box counted as correct"),
         Column("threshold", _D, "best threshold on dev, fraction of the min-maxed map"),
-        Column("value", _D, "GT-known accuracy at that threshold on dev, percent"),
+        Column("value", _D, "GT-known accuracy at that threshold on dev, percent; with components all, any box counts"),
         Column("n", _L, "dev images with a ground-truth box", check=not_positive),
         Column(
             "components", _S, "box rule that was counted: largest, all or union of the 8-connected components", True

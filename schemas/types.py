@@ -1,5 +1,7 @@
 """Arrow types and value checks that several tables share."""
 
+from typing import Literal, get_args
+
 import numpy as np
 import pyarrow as pa
 
@@ -11,7 +13,8 @@ SCORED_BOXES = pa.list_(SCORED_BOX)
 MASKS = pa.list_(RLE)
 MAP = pa.list_(pa.float16())
 
-SPLITS = ("train", "dev", "val", "test")
+Split = Literal["train", "dev", "val", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 TRIVIAL = ("whole_image", "whole_crop", "centred_square", "centred_gaussian", "median_train_box")
 """Predictors that look at no image: what any method has to beat."""
 

@@ -4,6 +4,7 @@ Third parties add to it without touching it: a package's entry points of group `
 those of group `weakbox.readers` reader classes. Importing this module must be quick, see pipeline.contract.stage.
 """
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -112,14 +113,16 @@ def create(kind: str, name: str, params: Parameters) -> AnyStage:
 @cache
 def stages() -> Mapping[str, type[AnyStage]]:
     """Kind -> stage class, those of third parties included. Raises UsageError for an entry point that gives none."""
-    added = [found for found in _added(_STAGES, Stage) if issubclass(found, Stage)]
+    added = [
+        found for found in _added(_STAGES, Stage, ("kind", "version", "Params", "outputs")) if issubclass(found, Stage)
+    ]
     return _by_name((stage.kind, stage) for stage in (*STAGES, *added))
 
 
 @cache
 def readers() -> Mapping[str, type[Reader[ReaderParams]]]:
     """Name -> reader class, those of third parties included. Raises UsageError for an entry point that gives none."""
-    added = [found for found in _added(_READERS, Reader) if issubclass(found, Reader)]
+    added = [found for found in _added(_READERS, Reader, ("name", "Params")) if issubclass(found, Reader)]
     return _by_name((reader.name, reader) for reader in (*READERS, *added))
 
 
@@ -132,9 +135,9 @@ def _by_name(named: Iterable[tuple[str, T]]) -> dict[str, T]:
     return found
 
 
-def _added(group: str, base: type) -> list[type]:
-    """The classes that installed packages add to a group."""
-    return [_loaded(entry, base) for entry in _entry_points() if entry.group == group]
+def _added(group: str, base: type, says: Sequence[str]) -> list[type]:
+    """The classes that installed packages add to a group; `says`: what each must say of itself."""
+    return [_loaded(entry, base, says) for entry in _entry_points() if entry.group == group]
 
 
 @cache
@@ -146,11 +149,14 @@ def _entry_points() -> list[EntryPoint]:
     )
 
 
-def _loaded(entry: EntryPoint, base: type) -> type:
+def _loaded(entry: EntryPoint, base: type, says: Sequence[str]) -> type:
+    where = f"entry point {entry.name} of {entry.group}: {entry.value}"
     try:
         found = entry.load()
-    except Exception as error:  # whatever the import of someone else's package raises
-        raise UsageError(f"entry point {entry.name} of {entry.group}: {entry.value}: {error}") from error
-    if not isinstance(found, type) or not issubclass(found, base):
-        raise UsageError(f"entry point {entry.name} of {entry.group}: {entry.value} is no {base.__name__}")
+    except (Exception, SystemExit) as error:  # whatever the import of someone else's package raises
+        raise UsageError(f"{where}: {error}") from error
+    if not isinstance(found, type) or not issubclass(found, base) or inspect.isabstract(found):
+        raise UsageError(f"{where} is no {base.__name__}, or leaves some of its methods out")
+    if missing := [name for name in says if not hasattr(found, name)]:
+        raise UsageError(f"{where} does not say its {missing[0]}")
     return found

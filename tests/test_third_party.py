@@ -74,18 +74,34 @@ def test_a_small_package_adds_a_stage_and_a_reader(tmp_path, config):
         assert (box["x0"], box["y0"], box["x1"], box["y1"]) == (0, 0, row["image_width"], row["image_height"])
 
 
+NAMELESS = """
+from pipeline.contract.stage import TrainStage
+
+class Nameless(TrainStage):
+    version, outputs, Params = 1, (), type(None)
+
+    def fit(self, task, context):
+        raise NotImplementedError
+"""
+
+
 @pytest.mark.parametrize(
     ("group", "value", "said"),
     [
         ("weakbox.stages", "json:loads", "json:loads is no Stage"),
         ("weakbox.readers", "nothing.there:Reader", "nothing.there:Reader: No module named 'nothing'"),
         ("weakbox.stages", "stages.cam.stage:Cam", "'cam' is the name of"),
+        ("weakbox.stages", "pipeline.contract.stage:Stage", "is no Stage, or leaves some of its methods out"),
+        ("weakbox.stages", "nameless:Nameless", "nameless:Nameless does not say its kind"),
+        ("weakbox.readers", "leaves:Reader", "leaves:Reader: 3"),
     ],
 )
 def test_a_package_that_adds_nothing_usable_is_named(tmp_path, config, group, value, said):
     """Breaks when a broken or clashing package ends in a traceback, or silently wins over a stage of weakbox."""
     info = tmp_path / "site" / "odd-1.0.dist-info"
     info.mkdir(parents=True)
+    (info.parent / "leaves.py").write_text("import sys; sys.exit(3)")
+    (info.parent / "nameless.py").write_text(NAMELESS)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(f"[{group}]\nodd = {value}\n")
     done = weakbox(tmp_path / "site", "plan", str(config))

@@ -16,8 +16,8 @@ from pipeline.base.json_types import Json
 T = TypeVar("T")
 
 _RESOURCE = "resource"
-_CHOICES = "choices"
 _AT_LEAST = "at_least"
+_AT_MOST = "at_most"
 _INPUT = "input"
 _HELP = "help"
 
@@ -33,16 +33,16 @@ def option(
     help: str,
     *,
     resource: bool = False,
-    choices: Collection[str] | None = None,
     at_least: float | None = None,
+    at_most: float | None = None,
 ) -> T:
     """A parameter with a default.
 
-    resource: it does not change results and is not hashed. choices: the texts that it (or each of a tuple) may be; a
-    Literal type says the same. at_least: the smallest number that it may be. None is always allowed where it is the
+    resource: it does not change results and is not hashed. at_least, at_most: the smallest and the largest number that
+    it may be. A Literal type says which texts it (or each of a tuple) may be. None is always allowed where it is the
     default.
     """
-    metadata = {_HELP: help, _RESOURCE: resource, _CHOICES: choices, _AT_LEAST: at_least}
+    metadata = {_HELP: help, _RESOURCE: resource, _AT_LEAST: at_least, _AT_MOST: at_most}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -72,15 +72,10 @@ def upstream_names(params: Parameters) -> set[str]:
 
 @cache
 def choices_of(params_type: type[Parameters]) -> Mapping[str, tuple[str, ...]]:
-    """The texts that each parameter may be, by its Literal type or its `choices`; parameters without any are absent."""
+    """The texts that each parameter may be, by its Literal type; parameters without one are absent."""
     hints = typing.get_type_hints(params_type)
-    found = {}
-    for field in dataclasses.fields(params_type):
-        declared = field.metadata.get(_CHOICES)
-        texts = tuple(_literals(hints[field.name])) if declared is None else tuple(declared)
-        if texts:
-            found[field.name] = texts
-    return found
+    found = {field.name: tuple(_literals(hints[field.name])) for field in dataclasses.fields(params_type)}
+    return {name: texts for name, texts in found.items() if texts}
 
 
 def _literals(hint: object) -> Iterator[str]:
@@ -94,10 +89,11 @@ def _literals(hint: object) -> Iterator[str]:
 
 
 def mistake(params: Parameters) -> str | None:
-    """What is wrong with the first parameter outside its choices or below its minimum, in words; None if none is."""
+    """What is wrong with the first parameter outside its choices or limits, in words; None if none is."""
     choices = choices_of(type(params))
     for field in dataclasses.fields(params):
-        value, least = getattr(params, field.name), field.metadata.get(_AT_LEAST)
+        value = getattr(params, field.name)
+        least, most = field.metadata.get(_AT_LEAST), field.metadata.get(_AT_MOST)
         if value is None:
             continue
         for part in value if isinstance(value, tuple) else (value,):
@@ -105,6 +101,8 @@ def mistake(params: Parameters) -> str | None:
                 return not_a_choice(field.name, choices[field.name], part)
         if least is not None and not value >= least:  # NaN is not
             return f"{field.name} must be at least {least:g}, not {value:g}"
+        if most is not None and not value <= most:
+            return f"{field.name} must be at most {most:g}, not {value:g}"
     return None
 
 

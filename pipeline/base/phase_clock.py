@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-READ, DECODE, FORWARD, POST, WRITE, IDLE = PHASES = ("read", "decode", "forward", "post", "write", "idle")
+READ, DECODE, FORWARD, POST, WRITE, IDLE = ("read", "decode", "forward", "post", "write", "idle")
 
 
 class PhaseClock:

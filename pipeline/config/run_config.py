@@ -57,7 +57,7 @@ class PoolConfig(_Strict):
     )
 
     def build(self) -> StageResources:
-        """As the runners want it."""
+        """The same as the record that runners take."""
         return StageResources(
             self.actors, self.cpus, self.gpus, self.memory, self.custom, self.labels, self.save_minutes
         )
@@ -73,7 +73,7 @@ class ResourcesConfig(PoolConfig):
     placement: float = Field(60.0, ge=0, description="seconds to wait for a node on which a stage's actors fit")
 
     def resources(self) -> Resources:
-        """As the runners want it."""
+        """The same as the record that runners take."""
         return Resources(self.build(), self.train.build(), {name: pool.build() for name, pool in self.stages.items()})
 
 

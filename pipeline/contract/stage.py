@@ -69,8 +69,12 @@ class Stage(ABC, Generic[P]):
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         """The shards of this stage under a recipe id. O(shards): it reads no data and writes nothing."""
 
-    def prepare(self, recipe: str, shards: Sequence[Shard], store: Store) -> None:
-        """Called once by a run, never when a stage is planned, before the first shard is computed."""
+    def check_packages(self) -> None:
+        """Refuse to compute without a package that not every installation has. Raises UsageError.
+
+        Called by a run alone, for stages that were never completed before its first stage, and before a stage computes:
+        whoever plans or submits does not need the package.
+        """
 
     @abstractmethod
     def worker(self, context: Context) -> Worker:

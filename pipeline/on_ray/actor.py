@@ -40,8 +40,8 @@ class Actor(Protocol):
         """`PoolActor.run`."""
 
     @property
-    def part(self) -> RemoteMethod:
-        """`PoolActor.part`."""
+    def compute_images(self) -> RemoteMethod:
+        """`PoolActor.compute_images`."""
 
     @property
     def join(self) -> RemoteMethod:
@@ -74,10 +74,10 @@ class PoolActor:
         with _portable_errors():
             return self._loaded.compute(recipe, task, halvings)
 
-    def part(self, task: Task, image_ids: Sequence[str], halvings: int) -> ShardResult:
+    def compute_images(self, task: Task, image_ids: Sequence[str], halvings: int) -> ShardResult:
         """Compute some images of a shard."""
         with _portable_errors():
-            return self._loaded.part(task, image_ids, halvings)
+            return self._loaded.compute_images(task, image_ids, halvings)
 
     def join(self, recipe: str, task: Task, *parts: ShardResult) -> Done:
         """Commit a shard that was computed in parts."""

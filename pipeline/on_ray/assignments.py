@@ -48,7 +48,7 @@ class Part(Assignment):
 
     def start(self, actor: Actor, recipe: str) -> ObjectRef[Result]:
         """Hand it to an actor."""
-        return actor.part.remote(self.task, list(self.image_ids), max(0, self.deaths - 1))
+        return actor.compute_images.remote(self.task, list(self.image_ids), max(0, self.deaths - 1))
 
 
 @dataclass(eq=False)

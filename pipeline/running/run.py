@@ -85,6 +85,9 @@ class Run:
         if self._options.only is not None:
             self._step_on_newest(self._stages[self._options.only])
             groups = [(self._options.only,)]
+        for name in (name for group in groups for name in group):
+            if self._store.newest(name) is None:
+                self._stages[name].check_packages()
         try:
             for group in groups:
                 self._run_group([self._plan(self._stages[name]) for name in group])
@@ -150,7 +153,7 @@ class Run:
         shards = {"shards": len(planned.missing), "of": len(planned.shards)}
         _LOG.info("stage starts", stage=stage.name, **shards, why=planned.why)
         self._store.keep_recipe(stage.name, recipe)
-        stage.prepare(recipe.id, planned.shards, self._store)
+        stage.check_packages()
         resources = self._resources.of(stage.name, train=isinstance(stage, TrainStage), light=stage.light)
         tasks = [resolve(shard, self._done) for shard in planned.missing]
         runner, before = self._opened(), len(done)

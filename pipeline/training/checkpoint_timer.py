@@ -47,7 +47,7 @@ class CheckpointTimer:
         return max(1, int(left / max(passed, 1e-6) * self._steps / _LOOKS))
 
     def _agreed(self, wait: int) -> int:
-        """What rank 0 says."""
+        """Rank 0's number of steps, broadcast to all ranks."""
         if self._context.world_size == 1:
             return wait
         said = torch.tensor(wait, device=self._context.device)

@@ -48,7 +48,7 @@ class ShardWorker:
         self._ended = time.perf_counter()
         return done
 
-    def part(self, task: Task, image_ids: Sequence[str], halvings: int = 0) -> ShardResult:
+    def compute_images(self, task: Task, image_ids: Sequence[str], halvings: int = 0) -> ShardResult:
         """What a divisible stage makes of some images of a shard."""
         return self._result(ImageSubset(self._context, image_ids), task, halvings)
 

@@ -14,8 +14,11 @@ __all__ = ["BoxRuleParams", "rule_columns", "rule_mismatch"]
 class BoxRuleParams:
     """The parameters of the box rule that a threshold is chosen for."""
 
-    components: Components = option("largest", "largest, all or union of the 8-connected components")
-    min_area: float = option(0.0, "components below this fraction of the image are ignored", at_least=0)
+    components: Components = option(
+        "largest",
+        "largest, all or union of the 8-connected components; all gives several boxes, and any that fits counts",
+    )
+    min_area: float = option(0.0, "components below this fraction of the image are ignored", at_least=0, at_most=1)
     enlargement: Interpolation = option("bilinear", "bilinear or bicubic")
 
     def rule(self, kind: ThresholdKind = "relative", frame: Frame = "image") -> BoxRule:

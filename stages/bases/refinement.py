@@ -8,7 +8,7 @@ from pipeline.base.errors import UsageError
 from pipeline.base.params import option, reads
 from pipeline.contract.stage import Stage, all_refs
 from pipeline.store.records import Inputs, Shard, ShardRef, Upstream, shard_key
-from schemas.types import SPLITS, TRIVIAL
+from schemas.types import TRIVIAL, Split
 from stages.vision.image_rows import is_of_predicted
 
 __all__ = ["RefinementParams", "RefinementStage", "images_behind"]
@@ -22,7 +22,7 @@ class RefinementParams:
 
     images: str = reads("images", "ingest", "the images")
     maps: str = reads("score_maps", "cam", "the score maps that are refined, of any method")
-    splits: tuple[str, ...] | None = option(None, "splits whose maps are refined; null: all", choices=SPLITS)
+    splits: tuple[Split, ...] | None = option(None, "splits whose maps are refined; null: all")
     method: str | None = option(None, "what the refined maps are called in tables; null: <method of the maps>_<kind>")
 
 

@@ -46,7 +46,7 @@ class _ThresholdRow(TypedDict):
 
 
 class BoxesWorker:
-    """stage: its name in the run."""
+    """Turns score maps into the pseudo labels of one boxes stage. stage: the stage's name in the run."""
 
     def __init__(self, stage: str, params: BoxesParams, context: Context) -> None:
         self._stage, self._params, self._context = stage, params, context

@@ -32,7 +32,7 @@ class ThresholdRow(TypedDict):
 
 
 class CalibrateWorker:
-    """stage: its name in the run."""
+    """Chooses the threshold of one calibrate stage. stage: the stage's name in the run."""
 
     def __init__(self, stage: str, params: CalibrateParams, context: Context) -> None:
         self._stage, self._params, self._context = stage, params, context

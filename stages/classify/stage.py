@@ -13,7 +13,7 @@ from pipeline.contract.stage import TrainStage, whole
 from pipeline.store.files import open_filesystem, retrying
 from pipeline.store.records import Inputs, Shard, ShardResult, Task, shard_key
 from stages.classify.options import ClassifyParams
-from stages.vision.backbones.registry import backbone
+from stages.vision.backbones.registry import backbone, input_size
 from stages.vision.backbones.weight_names import SCRATCH, is_file
 
 _TAGS = ("ETag", "etag", "md5Hash", "checksum", "contentMd5", "content_md5", "Content-MD5", "Digest", "crc32c")
@@ -34,10 +34,17 @@ class Classify(TrainStage[ClassifyParams]):
         super().check()
         try:
             backbone(self.params.backbone)
-        except (ValueError, ModuleNotFoundError) as error:
+        except ValueError as error:
             raise UsageError(f"stage {self.name}: {error}") from error
         if self.params.start is not None and self.params.weights != SCRATCH:
             raise UsageError(f"stage {self.name}: start and weights exclude each other: leave one of them out")
+
+    def check_packages(self) -> None:
+        """A network of timm needs timm, which also judges its name. Raises UsageError."""
+        try:
+            input_size(self.params.backbone)
+        except (ValueError, ModuleNotFoundError) as error:
+            raise UsageError(f"stage {self.name}: {error}") from error
 
     def ingredients(self) -> Mapping[str, Json]:
         """The content of a weights file, and which network the backbone's name stands for."""

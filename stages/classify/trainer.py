@@ -6,7 +6,6 @@ from dataclasses import asdict
 
 import numpy as np
 import torch
-from safetensors.torch import load
 from torch import nn
 
 from pipeline.base.errors import UsageError
@@ -18,13 +17,13 @@ from stages.classify.augment import Augmentation, augment
 from stages.classify.options import ClassifyParams
 from stages.vision.backbones.build import build
 from stages.vision.backbones.networks import LocalizerNetwork
-from stages.vision.backbones.registry import backbone
+from stages.vision.backbones.registry import input_size
 from stages.vision.backbones.sources import WeightsError
 from stages.vision.backbones.weights import Loaded, load_state, load_weights
 from stages.vision.image_rows import IMAGE_COLUMNS, ImageRow, by_id
 from stages.vision.memory_format import channels_last
 from stages.vision.model_card import CARD, WEIGHTS, ModelCard, read_card
-from stages.vision.models import to_blobs
+from stages.vision.models import read_weights, to_blobs
 from stages.vision.training.optimisers import groups
 from stages.vision.training.setup import set_up, training_images
 
@@ -35,7 +34,7 @@ _LOG = logging.getLogger("weakbox.classify")  # bare machines have no structlog
 
 
 class ClassifyTrainer:
-    """stage: its name in the run."""
+    """Trains the classifier of one stage on one rank. stage: the stage's name in the run."""
 
     def __init__(self, stage: str, params: ClassifyParams) -> None:
         self.stage, self.params = stage, params
@@ -50,7 +49,7 @@ class ClassifyTrainer:
         if not trained and params.epochs:
             raise UsageError(f"stage {self.stage}: no image is of split train")
         network = channels_last(self._network(classes, task.inputs.get("start", ()), context), context.device)
-        size = params.input_size or backbone(params.backbone).input_size
+        size = params.input_size or input_size(params.backbone)
         log = train(self.training(network, trained, size, context), context) if params.epochs else []
         card = ModelCard("classify", params.backbone, tuple(classes), size, params.seed)
         table = TABLES["training"].from_rows([asdict(epoch) for epoch in log])
@@ -77,7 +76,7 @@ class ClassifyTrainer:
     def _started(self, network: LocalizerNetwork, classes: list[str], done: Done, context: TrainContext) -> Loaded:
         """Fill the network from another classifier, its head too where it has the same classes and size."""
         try:
-            card, state = read_card(context.blob(done, CARD)), load(context.blob(done, WEIGHTS))
+            card, state = read_card(context.blob(done, CARD)), read_weights(context.blob(done, WEIGHTS))
         except ValueError as error:
             raise UsageError(f"stage {self.stage}: start: {error}") from error
         if not card.classes:

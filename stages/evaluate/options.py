@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from pipeline.base.params import option, reads
-from schemas.types import SPLITS
-from stages.scoring.protocols import PROTOCOLS
+from schemas.types import Split
+from stages.scoring.protocols import ProtocolName
 
 __all__ = ["EvaluateParams"]
 
@@ -18,7 +18,5 @@ class EvaluateParams:
     labels: tuple[str, ...] = reads("pseudo_labels", (), "pseudo labels whose boxes are scored")
     predictions: tuple[str, ...] = reads("predictions", (), "predicted boxes that are scored")
     counts: tuple[str, ...] = reads("counts", (), "sweeps of score maps: MaxBoxAcc, PxAP, Peak-IoU")
-    splits: tuple[str, ...] = option(("val", "test"), "splits that are reported", choices=SPLITS)
-    protocols: tuple[str, ...] = option(
-        ("original",), "protocols under which boxes are scored", choices=tuple(PROTOCOLS)
-    )
+    splits: tuple[Split, ...] = option(("val", "test"), "splits that are reported")
+    protocols: tuple[ProtocolName, ...] = option(("original",), "protocols under which boxes are scored")

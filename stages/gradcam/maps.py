@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from stages.gradcam.observe import Observation, TapError, observe
-from stages.gradcam.options import METHODS
+from stages.gradcam.options import METHODS, MethodName
 
 if TYPE_CHECKING:
     from pytorch_grad_cam.base_cam import BaseCAM
@@ -24,7 +24,7 @@ _MASKS_AT_ONCE = 32
 
 
 def gradient_maps(
-    network: nn.Module, path: str, images: torch.Tensor, method: str, classes: torch.Tensor | None = None
+    network: nn.Module, path: str, images: torch.Tensor, method: MethodName, classes: torch.Tensor | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The map of one class per image, after the ReLU that all these methods end with.
 

@@ -7,7 +7,10 @@ from typing import Literal
 
 from pipeline.base.params import option, reads
 
-__all__ = ["METHODS", "GradcamParams", "Method"]
+__all__ = ["METHODS", "GradcamParams", "Method", "MethodName"]
+
+
+MethodName = Literal["gradcam", "gradcam_plusplus", "layercam", "xgradcam", "hirescam", "eigengradcam", "scorecam"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Method:
     linear: bool
 
 
-METHODS: Mapping[str, Method] = MappingProxyType(
+METHODS: Mapping[MethodName, Method] = MappingProxyType(
     {
         "gradcam": Method("GradCAM", linear=True),
         "gradcam_plusplus": Method("GradCAMPlusPlus", linear=False),
@@ -44,7 +47,7 @@ class GradcamParams:
 
     images: str = reads("images", "ingest", "the images")
     model: str = reads("model", "classify", "the network whose maps are taken")
-    method: str = option("gradcam", f"one of {', '.join(METHODS)}", choices=tuple(METHODS))
+    method: MethodName = option("gradcam", f"one of {', '.join(METHODS)}")
     tap: str | None = option(None, "layer whose output is weighted; null: the backbone's default")
     classes: Literal["label", "predicted"] = option(
         "label",

@@ -1,12 +1,8 @@
 """Stage `gradcam`: images + any network of the table -> score maps from gradients. A pass forth and back a batch."""
 
-from collections.abc import Sequence
-
 from pipeline.base.extras import require
 from pipeline.contract.context import Context
 from pipeline.contract.stage import Worker
-from pipeline.store.records import Shard
-from pipeline.store.store import Store
 from stages.bases.model_stage import ModelMapStage
 from stages.gradcam.options import GradcamParams
 
@@ -18,16 +14,13 @@ class Gradcam(ModelMapStage[GradcamParams]):
     version = 1
     Params = GradcamParams
 
-    def prepare(self, recipe: str, shards: Sequence[Shard], store: Store) -> None:
-        """Refuse to start without the package. Raises UsageError."""
-        self._require_package()
-
     def worker(self, context: Context) -> Worker:
         """Loads the network at its first shard. Raises UsageError on a node without the package."""
-        self._require_package()
+        self.check_packages()
         from stages.gradcam.worker import GradcamWorker
 
         return GradcamWorker(self.name, self.params, context, self.loaders)
 
-    def _require_package(self) -> None:
+    def check_packages(self) -> None:
+        """Its workers need an extra. Raises UsageError."""
         require("pytorch_grad_cam", "grad-cam", "gradcam", f"stage {self.name}")

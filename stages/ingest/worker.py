@@ -12,7 +12,7 @@ __all__ = ["IngestWorker"]
 
 
 class IngestWorker:
-    """stage: its name in the run."""
+    """Opens the images of one ingest stage's shards. stage: the stage's name in the run."""
 
     def __init__(self, stage: str, context: Context) -> None:
         self._stage = stage

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pipeline.base.params import option, reads
-from schemas.types import SPLITS
+from schemas.types import Split
 from stages.vision.precision import InferencePrecision
 
 __all__ = ["LocalizeParams"]
@@ -15,7 +15,7 @@ class LocalizeParams:
 
     images: str = reads("images", "ingest", "the images")
     model: str = reads("model", "classify", "the trained model")
-    splits: tuple[str, ...] = option(("dev", "val", "test"), "splits that are predicted", choices=SPLITS)
+    splits: tuple[Split, ...] = option(("dev", "val", "test"), "splits that are predicted")
     precision: InferencePrecision = option(
         "float32", "float32, bfloat16, float16 (autocast), or auto, see docs/backbones.md"
     )

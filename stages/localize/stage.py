@@ -1,6 +1,6 @@
 """Stage `localize`: a model + images -> predictions: boxes, classes, or both, as its method gives them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pipeline.base.json_types import Json
 from pipeline.contract.context import Context
@@ -43,5 +43,5 @@ class Localize(ModelStage[LocalizeParams]):
         return LocalizeWorker(self.name, self.params, context, self.loaders)
 
 
-def _count(shard: Shard, splits: set[str]) -> int:
+def _count(shard: Shard, splits: Collection[str]) -> int:
     return sum(sum(counts.values()) for split, counts in shard.labels.items() if split in splits)

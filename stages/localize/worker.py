@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow.compute as pc
 import torch
 
-from pipeline.base.errors import UsageError
 from pipeline.contract.context import Context
 from pipeline.store.records import Done, Task
 from stages.bases.image_worker import ImageWorker
@@ -57,9 +56,9 @@ class LocalizeWorker(ImageWorker[LocalizeParams, Predicted]):
         if self._loaded is None or self._loaded.key != done.key:
             try:
                 card = read_card(self.context.blob(done, CARD))
+                self._loaded = _Loaded(done.key, card, self._predictor(card, done))
             except ValueError as error:
                 raise self.mistake(error) from error
-            self._loaded = _Loaded(done.key, card, self._predictor(card, done))
         _, self._card, self._predict = self._loaded
         return self._predict.input_size
 
@@ -95,7 +94,7 @@ class LocalizeWorker(ImageWorker[LocalizeParams, Predicted]):
             loader: LoadPredictor = resolve_name(self._loaders.predictors[card.method])
             return loader(card, self.context.blob(done, WEIGHTS), device)
         if not card.is_classifier and card.method not in self._loaders.networks:
-            raise UsageError(f"stage {self.stage}: no predictor is known for method {card.method!r}")
+            raise ValueError(f"no predictor is known for method {card.method!r}")
         network = load_network(self._loaders.networks, card, self.context.blob(done, WEIGHTS), device)
         return ClassPredictor(network, card.input_size)
 

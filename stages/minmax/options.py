@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pipeline.base.params import option
 from stages.bases.localizer import FineTuningParams
-from stages.minmax.parameters import TRAININGS, Scale
+from stages.minmax.parameters import Preset, Scale
 
 __all__ = ["MinmaxParams"]
 
@@ -13,9 +13,7 @@ __all__ = ["MinmaxParams"]
 class MinmaxParams(FineTuningParams):
     """Parameters of `minmax`."""
 
-    preset: str = option(
-        "mobilenet_v2", "the paper's backbone whose values stand for null below", choices=tuple(TRAININGS)
-    )
+    preset: Preset = option("mobilenet_v2", "the paper's backbone whose values stand for null below")
     classes: int | None = option(
         None, "N: classes in one step and worker; fewer where the data have fewer; null: the preset's", at_least=1
     )

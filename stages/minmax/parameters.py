@@ -1,9 +1,12 @@
 """What MinMaxCAM is run with, and how it was trained, by backbone (Wang, Oramas and Tuytelaars 2021)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-__all__ = ["SCALES", "TRAININGS", "MinmaxTraining", "Scale"]
+__all__ = ["SCALES", "TRAININGS", "MinmaxTraining", "Preset", "Scale"]
+
+Preset = Literal["mobilenet_v2", "vgg16", "resnet50"]
 
 Scale = Literal["mean", "sum"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
@@ -18,7 +21,7 @@ class MinmaxTraining:
     full_weight: float = 1.0
 
 
-TRAININGS = {
+TRAININGS: Mapping[Preset, MinmaxTraining] = {
     "mobilenet_v2": MinmaxTraining(classes=12),
     "vgg16": MinmaxTraining(classes=12, full_weight=10.0),
     "resnet50": MinmaxTraining(classes=10),

@@ -26,11 +26,11 @@ __all__ = ["PlainCamTrainer"]
 
 
 class PlainCamTrainer(LocalizerTrainer[PlainCamParams, LocalizerNetwork]):
-    """The technique is the method, the kind for none."""
+    """Fine-tunes a classifier with one technique, whose name its models bear."""
 
     @property
     def method(self) -> str:
-        """The technique; the kind for none."""
+        """The technique's name; without one, the stage's kind."""
         return self.kind if self.params.technique == "none" else self.params.technique
 
     def network(self, start: LocalizerNetwork) -> LocalizerNetwork:

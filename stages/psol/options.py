@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pipeline.base.params import option, reads
-from stages.psol.parameters import DROPS, SCHEDULES, TRAININGS, Quality, Variant
+from stages.psol.parameters import DROPS, SCHEDULES, TRAININGS, Preset, Quality, Variant
 from stages.vision.precision import Precision
 from stages.vision.training.parameters import STEPPED_SCHEDULES, Chosen, SteppedSchedule
 
@@ -31,7 +31,7 @@ class PsolParams:
     labels: str = reads("pseudo_labels", "boxes", "the pseudo boxes to train on")
     model: str = reads("model", "classify", "the classifier to start from; sep: without its last layer, of any classes")
     variant: Variant = option("sep", "sep: boxes alone; joint: classes too, by the classifier's own layer")
-    preset: str = option("paper", "the training whose values stand for null below", choices=tuple(TRAININGS))
+    preset: Preset = option("paper", "the training whose values stand for null below")
     quality: Quality = option("none", "what a pseudo box counts in proportion to: none, contrast or score")
     pooling: int = option(
         1, "side of the grid the features are averaged to before the branch; the paper: 1", at_least=1

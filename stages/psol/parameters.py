@@ -6,7 +6,20 @@ from typing import Literal
 
 from stages.vision.training.parameters import SteppedSchedule
 
-__all__ = ["DROPS", "POOLING", "SCHEDULES", "TEST_CROP", "TRAININGS", "VARIANT", "PsolTraining", "Quality", "Variant"]
+__all__ = [
+    "DROPS",
+    "POOLING",
+    "SCHEDULES",
+    "TEST_CROP",
+    "TRAININGS",
+    "VARIANT",
+    "Preset",
+    "PsolTraining",
+    "Quality",
+    "Variant",
+]
+
+Preset = Literal["paper", "paper_cub", "reference"]
 
 Variant = Literal["sep", "joint"]
 """A network for boxes alone, or one for classes and boxes."""
@@ -45,7 +58,7 @@ class PsolTraining:
         return self.learning_rate if self.rate_images is None else self.learning_rate * images / self.rate_images
 
 
-TRAININGS = {
+TRAININGS: Mapping[Preset, PsolTraining] = {
     "paper": PsolTraining(),
     "paper_cub": PsolTraining(epochs=30, batch_size=64),
     "reference": PsolTraining(weight_decay=1e-4, rate_images=256),

@@ -2,14 +2,13 @@
 
 import numpy as np
 import torch
-from safetensors.torch import load
 
 from stages.psol.augment import crop_start, from_centre_crop, side_before_crop
 from stages.psol.parameters import POOLING, TEST_CROP, VARIANT
 from stages.psol.regressor import BoxRegressor, pixel_boxes
 from stages.vision.backbones.build import build
-from stages.vision.memory_format import channels_last
 from stages.vision.model_card import ModelCard
+from stages.vision.models import ready
 from stages.vision.predictor import Predicted
 from stages.vision.top_classes import top_classes
 
@@ -28,9 +27,7 @@ class BoxPredictor:
         self.input_size = side_before_crop(self._crop, card.number(TEST_CROP))
         network = build(card.backbone, card.num_classes)
         regressor = BoxRegressor(network, int(card.number(POOLING)), card.parts.get(VARIANT) == "joint")
-        regressor.load_state_dict(load(weights))
-        regressor.eval()
-        self._regressor = channels_last(regressor, device)
+        self._regressor = ready(regressor, weights, device)
 
     def __call__(self, images: torch.Tensor) -> Predicted:
         """Boxes of normalised images (B, 3, S, S), as fractions of the image, and top classes."""

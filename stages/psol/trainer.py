@@ -43,7 +43,7 @@ class BoxedImage(ImageRow):
 
 
 class PsolTrainer:
-    """stage: its name in the run."""
+    """Trains the regressor of one stage on one rank. stage: the stage's name in the run."""
 
     def __init__(self, stage: str, params: PsolParams) -> None:
         self.stage, self.params = stage, params

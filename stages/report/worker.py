@@ -19,7 +19,7 @@ PAGE = "report.html"
 
 
 class ReportWorker:
-    """stage: its name in the run."""
+    """Makes the page of one report stage. stage: the stage's name in the run."""
 
     def __init__(self, stage: str, params: ReportParams, context: Context) -> None:
         self._stage = stage

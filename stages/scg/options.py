@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields, replace
 
 from pipeline.base.params import option, reads
 from stages.bases.refinement import RefinementParams
-from stages.scg.parameters import PRESETS, Normalisation, ScgParameters
+from stages.scg.parameters import PRESETS, Normalisation, Preset, ScgParameters
 from stages.vision.precision import InferencePrecision
 
 __all__ = ["ScgStageParams"]
@@ -21,7 +21,7 @@ class ScgStageParams(RefinementParams):
     input_size: int | None = option(
         None, "side of the network input, pixels; null: as the network was trained", at_least=1
     )
-    preset: str = option("cub", "the released script whose values stand for null below", choices=tuple(PRESETS))
+    preset: Preset = option("cub", "the released script whose values stand for null below")
     theta1: float | None = option(None, "similarities below it are 0; null: the preset's")
     theta2: float | None = option(None, "entries of the high order below it are 0 (vgg: / hw); null: the preset's")
     omega: float | None = option(None, "weight of the high order beside the first; null: the preset's")

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-__all__ = ["PRESETS", "Normalisation", "ScgParameters"]
+__all__ = ["PRESETS", "Normalisation", "Preset", "ScgParameters"]
+
+Preset = Literal["cub", "ilsvrc"]
 
 Normalisation = Literal["vgg", "paper"]
 
@@ -41,7 +43,7 @@ class ScgParameters:
             raise ValueError(f"normalisation must be one of {get_args(Normalisation)}, got {self.normalisation!r}")
 
 
-PRESETS: Mapping[str, ScgParameters] = {
+PRESETS: Mapping[Preset, ScgParameters] = {
     "cub": ScgParameters(),
     "ilsvrc": ScgParameters(theta1=0.2, theta2=0.2, omega=1.0),
 }

@@ -8,6 +8,7 @@ Inside a frame every IoU is the plain half-open one (:mod:`stages.scoring.iou`).
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ WSOL_SIDE = 224
 PSOL_RESIZE = 256
 PSOL_CROP = 224
 INCLUSIVE = np.array([0.0, 0.0, 1.0, 1.0])
+
+ProtocolName = Literal["original", "original_strict", "wsolevaluation", "psol", "first_box"]
 
 BoxAdapter = Callable[[FloatArray, FloatArray], FloatArray]
 
@@ -32,7 +35,7 @@ class EvaluationProtocol:
     ``strict``: the protocol's own code counts IoU > delta; all others count IoU >= delta.
     """
 
-    name: str
+    name: ProtocolName
     truth: BoxAdapter
     predicted: BoxAdapter
     frame: Callable[[FloatArray], FloatArray]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pipeline.base.params import option
 from stages.bases.localizer import LocalizerParams
-from stages.sdcam.parameters import TRAININGS, SdcamTraining, Teacher
+from stages.sdcam.parameters import TRAININGS, Preset, SdcamTraining, Teacher
 
 __all__ = ["SdcamParams"]
 
@@ -13,7 +13,7 @@ __all__ = ["SdcamParams"]
 class SdcamParams(LocalizerParams):
     """Parameters of `sdcam`."""
 
-    preset: str = option("cub", "the paper's data set whose values stand for null below", choices=tuple(TRAININGS))
+    preset: Preset = option("cub", "the paper's data set whose values stand for null below")
     teacher: Teacher | None = option(
         None, "mlp: a hidden layer with GELU and a linear one; linear: that alone; null: the preset's"
     )

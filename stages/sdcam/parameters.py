@@ -4,10 +4,13 @@ Of these the paper says the teacher's form alone. Rates, decay and epochs are th
 of DINO's linear evaluation for ILSVRC, which train a linear layer on the same frozen network.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["TRAININGS", "SdcamTraining", "Teacher"]
+__all__ = ["TRAININGS", "Preset", "SdcamTraining", "Teacher"]
+
+Preset = Literal["cub", "ilsvrc"]
 
 Teacher = Literal["mlp", "linear"]
 """The teacher: one hidden layer and a linear one, or the linear one alone."""
@@ -24,7 +27,7 @@ class SdcamTraining:
     warm_up: float
 
 
-TRAININGS = {
+TRAININGS: Mapping[Preset, SdcamTraining] = {
     "cub": SdcamTraining("mlp", epochs=1000, learning_rate=2e-4, weight_decay=0.005, warm_up=0.05),
     "ilsvrc": SdcamTraining("linear", epochs=100, learning_rate=1e-3, weight_decay=0.0, warm_up=0.0),
 }

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pipeline.base.params import option
 from stages.bases.aligned import AlignedParams
-from stages.sgrm.parameters import PRESETS, SgrmParameters, SuperpixelParameters
+from stages.sgrm.parameters import PRESETS, Preset, SgrmParameters, SuperpixelParameters
 
 __all__ = ["SgrmStageParams"]
 
@@ -18,7 +18,7 @@ class SgrmStageParams(AlignedParams):
         "mask", "mask: 1 on the object, 0 elsewhere; probability: of object"
     )
     seed: int = option(0, "of the networks' first weights, together with the image's id")
-    preset: str = option("cub", "the data set whose values stand for null below", choices=tuple(PRESETS))
+    preset: Preset = option("cub", "the data set whose values stand for null below")
     low1: float | None = option(None, "a pixel below it is background; null: the preset's, 0.1")
     high1: float | None = option(None, "a pixel above it is object; null: the preset's, 0.6")
     low2: float | None = option(None, "a superpixel whose mean is below it is background; null: the preset's, 0.1")

@@ -3,8 +3,11 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
-__all__ = ["PRESETS", "SgrmParameters", "SuperpixelParameters"]
+__all__ = ["PRESETS", "Preset", "SgrmParameters", "SuperpixelParameters"]
+
+Preset = Literal["cub", "ilsvrc"]
 
 
 @dataclass(frozen=True)
@@ -82,5 +85,5 @@ class SuperpixelParameters:
             raise ValueError(f"min_size must be at least 1, got {self.min_size}")
 
 
-PRESETS: Mapping[str, SgrmParameters] = {"cub": SgrmParameters(), "ilsvrc": SgrmParameters(high2=0.6)}
+PRESETS: Mapping[Preset, SgrmParameters] = {"cub": SgrmParameters(), "ilsvrc": SgrmParameters(high2=0.6)}
 """The values of LCAR's paper, by data set."""

@@ -30,7 +30,7 @@ class Reliable(NamedTuple):
     counts: torch.Tensor
 
     def of(self, images: torch.Tensor | slice) -> "Reliable":
-        """Those of some of the images."""
+        """The same for images selected by index."""
         return Reliable(*(part[images] for part in self))
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pipeline.base.params import option
 from stages.bases.localizer import FineTuningParams
-from stages.spa.parameters import TRAININGS, RamSettings, SpaTraining
+from stages.spa.parameters import TRAININGS, Preset, RamSettings, SpaTraining
 
 __all__ = ["SpaParams"]
 
@@ -13,7 +13,7 @@ __all__ = ["SpaParams"]
 class SpaParams(FineTuningParams):
     """Parameters of `spa`."""
 
-    preset: str = option("cub", "the released script whose values stand for null below", choices=tuple(TRAININGS))
+    preset: Preset = option("cub", "the released script whose values stand for null below")
     weight: float | None = option(None, "alpha, of the restricted activation loss; null: the preset's", at_least=0)
     threshold: float | None = option(
         None, "tau: background is where the min-maxed variance is below it; null: the preset's", at_least=0

@@ -1,8 +1,12 @@
 """What SPA's first stage is run with, and how it was trained: the released scripts (Pan et al., CVPR 2021)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
-__all__ = ["PRESETS", "TRAININGS", "RamSettings", "SpaTraining"]
+__all__ = ["PRESETS", "TRAININGS", "Preset", "RamSettings", "SpaTraining"]
+
+Preset = Literal["cub", "ilsvrc"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class RamSettings:
         return self.weight if epoch >= self.first_epoch else 0.0
 
 
-PRESETS = {
+PRESETS: Mapping[Preset, RamSettings] = {
     "cub": RamSettings(weight=0.5, threshold=0.1, gap=0.2, first_epoch=20),
     "ilsvrc": RamSettings(weight=0.5, threshold=0.4, gap=0.1, first_epoch=5),
 }
@@ -49,7 +53,7 @@ class SpaTraining:
         return self.ram.first_epoch / self.epochs
 
 
-TRAININGS = {
+TRAININGS: Mapping[Preset, SpaTraining] = {
     "cub": SpaTraining(PRESETS["cub"], epochs=100, batch_size=30, drops=(0.8,)),
     "ilsvrc": SpaTraining(PRESETS["ilsvrc"], epochs=20, batch_size=16, drops=(0.5, 0.75)),
 }

@@ -15,7 +15,7 @@ try:
 except ImportError:
     simplejpeg = None
 
-__all__ = ["MAX_PIXELS", "ImageError", "decode", "image_size", "resize"]
+__all__ = ["MAX_PIXELS", "ImageError", "decode", "resize"]
 
 MAX_PIXELS = 89_478_485
 """Largest image that is decoded, in pixels: Pillow's own limit, a quarter of a gibibyte of RGB."""
@@ -52,11 +52,6 @@ def decode(data: bytes) -> np.ndarray:
         raise
     except Exception as error:  # the bytes are in memory: whatever a codec raises is about their content
         raise ImageError(_reason(error)) from error
-
-
-def image_size(data: bytes) -> tuple[int, int]:
-    """Read ``(width, height)`` in stored pixels from the header alone; raises ImageError as `decode` does."""
-    return _open(data).size
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:

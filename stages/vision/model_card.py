@@ -14,6 +14,9 @@ CARD = "card.json"
 
 VERSION = 1
 
+_LARGEST = 2**14
+"""No network here takes larger images, pixels; a card that says so would fill any memory."""
+
 _KINDS = {
     **dict.fromkeys(("method", "backbone", "weights_hash"), (str, "text")),
     **dict.fromkeys(("input_size", "seed"), (int, "integer")),
@@ -81,8 +84,12 @@ class ModelCard:
 
 def read_card(data: bytes) -> ModelCard:
     """The card from its bytes, which may be someone else's. Raises ValueError for another version, or no card."""
-    said = json.loads(data)
-    if not isinstance(said, dict) or said.get("version") != VERSION:
+    try:
+        said = json.loads(data)
+    except RecursionError as error:
+        raise ValueError("a model card was expected, not an endless list") from error
+    version = said.get("version") if isinstance(said, dict) else None
+    if not isinstance(said, dict) or type(version) is not int or version != VERSION:
         raise ValueError(f"a model card of version {VERSION} was expected, not {_version(said)}")
     known = {own.name for own in dataclasses.fields(ModelCard)}
     if missing := sorted(known - said.keys()):
@@ -90,7 +97,7 @@ def read_card(data: bytes) -> ModelCard:
     for name, (kind, words) in _KINDS.items():
         if not isinstance(said[name], kind) or isinstance(said[name], bool):
             raise ValueError(f"a model card whose {name} is no {words}")
-    if not all(isinstance(name, str) for name in said["classes"]) or said["input_size"] < 1:
+    if not all(isinstance(name, str) for name in said["classes"]) or not 1 <= said["input_size"] <= _LARGEST:
         raise ValueError("a model card whose classes are no texts, or whose input_size is no size")
     return ModelCard(**{**{name: said[name] for name in known}, "classes": tuple(said["classes"])})
 

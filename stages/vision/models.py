@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pkgutil import resolve_name
 
+import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
 
@@ -13,7 +15,7 @@ from stages.vision.backbones.weights import weights_hash
 from stages.vision.memory_format import Network, channels_last
 from stages.vision.model_card import CARD, WEIGHTS, ModelCard
 
-__all__ = ["LoadNetwork", "load_network", "plain_network", "ready", "to_blobs"]
+__all__ = ["LoadNetwork", "load_network", "plain_network", "read_weights", "ready", "to_blobs"]
 
 LoadNetwork = Callable[[ModelCard, bytes, str], LocalizerNetwork]
 """(card, safetensors bytes, device) -> the network in eval mode on the device."""
@@ -29,7 +31,7 @@ def load_network(networks: Mapping[str, str], card: ModelCard, weights: bytes, d
     """The network of a model that classifies.
 
     networks: method -> ``module:function``, a `LoadNetwork`, of the methods whose networks have more parts than a
-    classifier.
+    classifier. Raises: ValueError for a card or weights that do not fit.
     """
     if card.is_classifier:
         return plain_network(card, weights, device)
@@ -43,7 +45,19 @@ def plain_network(card: ModelCard, weights: bytes, device: str = "cpu") -> Local
 
 
 def ready(network: Network, weights: bytes, device: str) -> Network:
-    """Fill a network with safetensors bytes and make it ready to predict."""
-    network.load_state_dict(load(weights))
+    """Fill a network with safetensors bytes and make it ready to predict. Raises ValueError for weights of another."""
+    try:
+        network.load_state_dict(read_weights(weights))
+    except RuntimeError as error:
+        first = " ".join(str(error).split("\n\t")[1:2])
+        raise ValueError(f"the model's weights do not fit its network: {first[:200]}") from error
     network.eval()
     return channels_last(network, device)
+
+
+def read_weights(weights: bytes) -> dict[str, torch.Tensor]:
+    """The tensors of safetensors bytes, by name. Raises ValueError for other bytes."""
+    try:
+        return load(weights)
+    except SafetensorError as error:
+        raise ValueError(f"the model's weights are damaged: {error}") from error

@@ -85,7 +85,7 @@ class AggregationNet:
             self._weights[name] -= np.float32(rate) * speed
 
     def keep(self, images: torch.Tensor) -> None:
-        """Keep the image; there is no other."""
+        """Does nothing: the batch has one image, and it is kept."""
 
     def _folded(self, sums: np.ndarray, squares: np.ndarray, gain: np.ndarray, shift: np.ndarray) -> _Normalised:
         mean = sums / self._pixels

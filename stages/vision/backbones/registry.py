@@ -24,7 +24,7 @@ class Backbone:
     """One entry of the table.
 
     builder: ``module.function`` of this package: number of classes, and `options` -> network with fresh weights.
-    input_size: side in pixels of the square that the paper's setting feeds the network.
+    input_size: side in pixels of the square that the paper's setting feeds the network; None: `input_size` asks timm.
     taps: name of a layer in the literature -> module path inside the network; the first is the default.
     layout: what the names in published weights mean.
     aside: taps that nothing else in the network depends on, such as a transformer's `keys`; never a default.
@@ -33,7 +33,7 @@ class Backbone:
 
     name: str
     builder: str
-    input_size: int
+    input_size: int | None
     taps: Mapping[str, str]
     layout: Layout = _OURS
     version: int = 1
@@ -122,19 +122,26 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType(
 
 
 def backbone(name: str) -> Backbone:
-    """Look a backbone up; ``timm:<name>`` is any vision transformer of timm, which is imported then.
+    """Look a backbone up; ``timm:<name>`` is any vision transformer of timm, which judges the name when it is built.
 
     Raises: ValueError for an unknown name, which names the nearest known one.
     """
     if name.startswith(_TIMM):
-        from stages.vision.backbones.libraries import timm_input_size  # timm brings torch along
-
-        model = name.removeprefix(_TIMM)
-        size = timm_input_size(model)
-        return Backbone(name, "vit.timm_vit", size, _PATCHES, _VIT, aside=_KEYS, options={"name": model})
+        options = {"name": name.removeprefix(_TIMM)}
+        return Backbone(name, "vit.timm_vit", None, _PATCHES, _VIT, aside=_KEYS, options=options)
     if name not in BACKBONES:
         raise ValueError(_unknown("backbone", name, BACKBONES))
     return BACKBONES[name]
+
+
+def input_size(name: str) -> int:
+    """A backbone's own input size, pixels. Raises ValueError for an unknown name, ModuleNotFoundError without timm."""
+    size = backbone(name).input_size
+    if size is not None:
+        return size
+    from stages.vision.backbones.libraries import timm_input_size  # timm brings torch along
+
+    return timm_input_size(name.removeprefix(_TIMM))
 
 
 def tap_path(name: str, tap: str | None = None) -> str:

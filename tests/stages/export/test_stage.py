@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,14 +19,17 @@ from stages.vision import masks
 
 RECIPE = Recipe("made", 1, {})
 
+WRONG_FORMAT: dict[str, Any] = {"labels": "a", "format": "cocco"}
+WRONG_SPLIT: dict[str, Any] = {"labels": "a", "splits": ("vall",)}
+
 
 @pytest.mark.parametrize(
     ("params", "message"),
     [
         (ExportParams(), "exactly one"),
         (ExportParams(labels="a", predictions="b"), "exactly one"),
-        (ExportParams(labels="a", format="cocco"), r"format must be one of coco, not 'cocco'"),
-        (ExportParams(labels="a", splits=("vall",)), "splits must be one of .*, not 'vall'"),
+        (ExportParams(**WRONG_FORMAT), r"format must be one of coco, not 'cocco'"),
+        (ExportParams(**WRONG_SPLIT), "splits must be one of .*, not 'vall'"),
     ],
 )
 def test_bad_parameters_are_one_line(params: ExportParams, message: str) -> None:

@@ -130,7 +130,7 @@ sys.modules["pytorch_grad_cam"] = None
 from pipeline.base.errors import UsageError
 from stages import catalog
 stage = catalog.create("gradcam", "maps", catalog.params_type("gradcam")())
-for ask in (lambda: stage.prepare("r", [], None), lambda: stage.worker(None)):
+for ask in (lambda: stage.check_packages(), lambda: stage.worker(None)):
     try:
         ask()
     except UsageError as error:

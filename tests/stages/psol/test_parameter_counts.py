@@ -5,7 +5,7 @@ import torch
 
 from stages.psol.regressor import BoxRegressor
 from stages.vision.backbones.build import build
-from stages.vision.backbones.registry import BACKBONES
+from stages.vision.backbones.registry import input_size
 from tests.stages.vision.backbones.made import meta_images, meta_network
 
 ALL = ("vgg16", "vgg16_gap", "vgg16_acol", "resnet50", "densenet161", "inception_v3", "vit_s16")
@@ -56,7 +56,7 @@ def test_branch(name, expected):
 @pytest.mark.parametrize("name", ALL)
 def test_every_kind_of_network_gives_boxes_and_classes(name):
     """Breaks when the branch does not fit what a network's classifier reads: fc7, a convolutional head, a token."""
-    boxes, logits = regressor(name, joint=True)(meta_images(BACKBONES[name].input_size))
+    boxes, logits = regressor(name, joint=True)(meta_images(input_size(name)))
     assert boxes.shape == (2, 4)
     assert logits.shape == (2, 1000)
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from stages.vision import images
 from stages.vision.batches import to_batch
-from stages.vision.images import ImageError, decode, image_size, resize
+from stages.vision.images import ImageError, decode, resize
 
 
 def photo(height=61, width=83, seed=0):
@@ -78,7 +78,6 @@ def test_orientation_is_ignored():
     exif[0x0112] = 6
     data = encoded(photo(), "JPEG", exif=exif)
     assert decode(data).shape == (61, 83, 3)
-    assert image_size(data) == (83, 61)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +94,7 @@ def test_reasons_are_short_and_telling():
     with pytest.raises(ImageError, match="^empty file$"):
         decode(b"")
     with pytest.raises(ImageError, match="^not an image$"):
-        image_size(b"plain text")
+        decode(b"plain text")
     with pytest.raises(ImageError, match="^truncated: "):
         decode(encoded(photo(), "JPEG", quality=95)[:-400])
 

@@ -6,7 +6,7 @@ import torch
 
 from stages.vision.backbones.build import build
 from stages.vision.backbones.networks import LocalizerNetwork
-from stages.vision.backbones.registry import BACKBONES, tap_path
+from stages.vision.backbones.registry import input_size, tap_path
 from stages.vision.backbones.taps import tapped
 
 
@@ -25,7 +25,7 @@ def meta_images(side: int) -> torch.Tensor:
 @cache
 def feature_shape(name: str, side: int | None = None, tap: str | None = None) -> tuple[int, ...]:
     """Channels, height and width of a network's features, or of a tap, at a size (None: the entry's own)."""
-    network, images = meta_network(name), meta_images(side or BACKBONES[name].input_size)
+    network, images = meta_network(name), meta_images(side or input_size(name))
     with torch.inference_mode(), torch.device("meta"):
         if tap is None:
             return tuple(network.features(images).shape[1:])

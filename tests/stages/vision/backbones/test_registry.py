@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from stages.vision.backbones.build import build
-from stages.vision.backbones.registry import BACKBONES, backbone, tap_path
+from stages.vision.backbones.registry import BACKBONES, backbone, input_size, tap_path
 from stages.vision.backbones.weights import weights_hash
 from tests.stages.vision.backbones.made import feature_shape, meta_images, meta_network
 
@@ -36,7 +36,7 @@ SHAPES = {
 @pytest.mark.parametrize("name", BACKBONES)
 def test_feature_maps_have_the_published_shape(name):
     """Breaks when a pooling or stride is dropped or added, or when features and feature_dim disagree."""
-    network, size = meta_network(name), backbone(name).input_size
+    network, size = meta_network(name), input_size(name)
     assert feature_shape(name) == SHAPES[name]
     assert network.feature_dim == SHAPES[name][0]
     assert network(meta_images(size)).shape == (2, 1000)
@@ -45,7 +45,7 @@ def test_feature_maps_have_the_published_shape(name):
 @pytest.mark.parametrize("name", [name for name in BACKBONES if meta_network(name).has_cam])
 def test_maps_of_a_class_fit_the_classifier(name):
     """Breaks when what GAP pools is not what the classifier's weights belong to, or the head changes the grid."""
-    network, side = meta_network(name), backbone(name).input_size
+    network, side = meta_network(name), input_size(name)
     maps = network.class_features(meta_images(side))
     assert maps.shape == (2, network.classifier.in_features, *SHAPES[name][1:])
     assert network.classifier.weight.shape == (1000, maps.shape[1])
@@ -127,7 +127,7 @@ def test_transformers_of_timm_by_name():
     """Breaks when a transformer that the table does not list cannot be built, or its registers pass for patches."""
     name = "timm:vit_small_patch14_reg4_dinov2.lvd142m"
     entry = backbone(name)
-    assert (entry.input_size, list(entry.taps), list(entry.aside)) == (518, ["features"], ["keys"])
+    assert (input_size(name), list(entry.taps), list(entry.aside)) == (518, ["features"], ["keys"])
     with torch.device("meta"):
         network = build(name, 7).eval()
         assert network.features(meta_images(56)).shape == (2, 384, 4, 4)
