@@ -70,7 +70,7 @@ class RayTrainContext(LocalContext):
             torch.distributed.broadcast_object_list(data, src=0)
         state = None if data[0] is None else load_checkpoint(data[0])
         if self.rank == 0:
-            show_curves(self, self._folder.curves(self._key), state)
+            show_curves(self, self._folder.event_files(self._key), state)
             self.store.files.put(self._folder.begun(self._key), b"")
         return state
 
@@ -78,7 +78,7 @@ class RayTrainContext(LocalContext):
         """Rank 0 replaces the checkpoint; then report to Ray Train, which is a barrier for all ranks."""
         if self.rank == 0:
             self.store.files.put(self._folder.checkpoint(self._key), dump_checkpoint(state))
-            show_curves(self, self._folder.curves(self._key), state)
+            show_curves(self, self._folder.event_files(self._key), state)
             self.store.files.put(self._folder.progress(self._key), json.dumps(dict(progress)).encode())
         ray.train.report(dict(progress))
 

@@ -31,7 +31,7 @@ TIMELINE = "timeline.json"
 REPORT = "report.html"
 
 PARTS, BLOBS, MANIFESTS, SETS, ROWS = "parts", "blobs", "done", "sets", "rows"
-TRAININGS, PROGRESS, CURVES, RAY_TRAIN = "train", "progress", "tensorboard", "ray_train"
+TRAININGS, PROGRESS, EVENT_FILES, RAY_TRAIN = "train", "progress", "tensorboard", "ray_train"
 RECIPE, LISTING = "recipe.json", "listing.json"
 
 OF_STAGE = ("newest.json",)
@@ -115,9 +115,9 @@ class RecipeFolder(NamedTuple):
         """Where a training says how far it is: a small JSON object that each checkpoint replaces."""
         return f"{self.path}/{PROGRESS}/{key}.json"
 
-    def curves(self, key: str) -> str:
+    def event_files(self, key: str) -> str:
         """The folder of a training's event files, for TensorBoard."""
-        return f"{self.path}/{CURVES}/{key}"
+        return f"{self.path}/{EVENT_FILES}/{key}"
 
 
 class Place(NamedTuple):

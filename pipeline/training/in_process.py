@@ -25,7 +25,7 @@ def fit_in_process(
     """Train one shard here and commit the model. Raises Stopped after the checkpoint that follows a stop signal."""
     started = time.perf_counter()
     folder, key = RecipeFolder(stage.name, recipe), task.shard.key
-    train_context = InProcessTrainContext(context, folder.checkpoint(key), stop, folder.curves(key), save_minutes)
+    train_context = InProcessTrainContext(context, folder.checkpoint(key), stop, folder.event_files(key), save_minutes)
     result = stage.fit(task, train_context)
     seconds = time.perf_counter() - started
     return context.store.commit(stage.name, recipe, key, result, seconds=seconds)

@@ -25,7 +25,7 @@ __all__ = [
     "cutmix",
     "deep_and_shallow",
     "hide_and_seek",
-    "plain",
+    "no_technique",
     "self_produced_guidance",
 ]
 
@@ -45,7 +45,7 @@ class Technique:
     beside: Sequence[tuple[str, nn.Parameter]] = ()
 
 
-def plain(network: LocalizerNetwork) -> Technique:
+def no_technique(network: LocalizerNetwork) -> Technique:
     """Cross-entropy of whole images."""
     return Technique(network, _entropy)
 

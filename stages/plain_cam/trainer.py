@@ -82,7 +82,7 @@ def _technique(network: LocalizerNetwork, params: PlainCamParams, size: int) -> 
         case "cutmix":
             return techniques.cutmix(network, params.cutmix_beta, params.cutmix_probability)
         case _:
-            return techniques.plain(network)
+            return techniques.no_technique(network)
 
 
 def _paths(network: LocalizerNetwork, taps: Iterable[str]) -> list[str]:

@@ -37,7 +37,7 @@ class RaggedBoxes(NamedTuple):
         """Image index of each box, (M,) int64."""
         return np.repeat(np.arange(self.images), self.counts)
 
-    def part(self, start: int, stop: int) -> "RaggedBoxes":
+    def of_images(self, start: int, stop: int) -> "RaggedBoxes":
         """The images from ``start`` up to, not including, ``stop``."""
         first, last = self.offsets[start], self.offsets[stop]
         return RaggedBoxes(self.boxes[first:last], self.offsets[start : stop + 1] - first)

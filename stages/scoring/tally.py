@@ -59,7 +59,7 @@ def contour_tallies(maps: Sequence[np.ndarray], truth: RaggedBoxes, sizes: Float
     for start in range(0, len(maps), _CHUNK):
         part = maps[start : start + _CHUNK]
         pixels = np.stack([quantize(evaluator_score_map(score_map)) for score_map in part])
-        best = sweep(pixels, frame_truth.part(start, start + len(part)), CONTOURS)
+        best = sweep(pixels, frame_truth.of_images(start, start + len(part)), CONTOURS)
         for rule in CONTOURS:
             yield from _levels(rule, count_cuts(best[rule], MAX_BOX_ACC_V2_IOUS))
 

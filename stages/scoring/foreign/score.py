@@ -108,7 +108,7 @@ class _Swept:
         if not self._foreign.metadata.boxed:
             return None
         size = self._foreign.metadata.truth.sizes[index]
-        return sweep_image(score_map, self._frame_truth.part(index, index + 1), size, self._foreign.protocol)
+        return sweep_image(score_map, self._frame_truth.of_images(index, index + 1), size, self._foreign.protocol)
 
     def add(self, image: SweptImage | None) -> None:
         """Keep what `rows` needs; images come in order."""

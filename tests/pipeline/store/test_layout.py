@@ -48,15 +48,15 @@ def of_results(folder: RecipeFolder, key: str, attempt: str, blob: str, number: 
 
 def of_trainings(folder: RecipeFolder, key: str, attempt: str) -> list[Built]:
     """The files and folders of a training, which lie below folders named by its key."""
-    training, curves = folder.training(key), folder.curves(key)
+    training, curves = folder.training(key), folder.event_files(key)
     notes = f"{folder.area(layout.RAY_TRAIN)}/{key}-{attempt}"
     return [
         Built(training, layout.TRAININGS, key, key),
         Built(folder.checkpoint(key), layout.TRAININGS, key, key, training),
         Built(folder.begun(key), layout.TRAININGS, key, key, training),
         Built(folder.refused(key), layout.TRAININGS, key, key, training),
-        Built(curves, layout.CURVES, key, key),
-        Built(f"{curves}/events.out.tfevents.1", layout.CURVES, key, key, curves),
+        Built(curves, layout.EVENT_FILES, key, key),
+        Built(f"{curves}/events.out.tfevents.1", layout.EVENT_FILES, key, key, curves),
         Built(f"{notes}/worker/notes.json", layout.RAY_TRAIN, f"{key}-{attempt}", key, notes),
     ]
 
@@ -78,7 +78,7 @@ def test_no_path_that_recipes_build_is_left_out():
     built = {name for name in vars(RecipeFolder) if not name.startswith("_")} - {"stage", "recipe"}
     assert built == {
         "path", "recipe_file", "listing", "area", "part", "blob", "manifest", "complete_set", "row_list",
-        "training", "checkpoint", "begun", "refused", "progress", "curves",
+        "training", "checkpoint", "begun", "refused", "progress", "event_files",
     }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from pipeline.worker.local_context import LocalContext
 from tests.pipeline.fakes import STEPS, checkpoint_of, line_training, run, stages
 
 FOLDER = RecipeFolder("fit", "recipe")
-CURVES = FOLDER.curves("key")
+CURVES = FOLDER.event_files("key")
 
 
 class Cut(InProcessTrainContext):
@@ -76,7 +76,7 @@ def test_a_training_from_the_start_leaves_no_older_curves(store, every_step):
     run(store, chosen)
     run(store, chosen, force=("fit",))
     planned = make_plan(chosen, store)["fit"]
-    found = points(store, RecipeFolder("fit", planned.recipe.id).curves(planned.keys[0]))
+    found = points(store, RecipeFolder("fit", planned.recipe.id).event_files(planned.keys[0]))
     assert [step for step, _ in found["loss"]] == list(range(1, 3 * STEPS + 1))
 
 
