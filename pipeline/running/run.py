@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 
 import structlog
 
@@ -85,7 +86,7 @@ class Run:
         if self._options.only is not None:
             self._step_on_newest(self._stages[self._options.only])
             groups = [(self._options.only,)]
-        for name in (name for group in groups for name in group):
+        for name in chain.from_iterable(groups):
             if self._store.newest(name) is None:
                 self._stages[name].check_packages()
         try:

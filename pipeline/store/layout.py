@@ -34,20 +34,22 @@ PARTS, BLOBS, MANIFESTS, SETS, ROWS = "parts", "blobs", "done", "sets", "rows"
 TRAININGS, PROGRESS, EVENT_FILES, RAY_TRAIN = "train", "progress", "tensorboard", "ray_train"
 RECIPE, LISTING = "recipe.json", "listing.json"
 
-OF_STAGE = ("newest.json",)
-"""What lies in a stage's folder beside the folders of its recipes."""
-
 _RECIPE_NAME = re.compile(rf"[0-9a-f]{{{DIGITS}}}")
 
 
 def newest(stage: str) -> str:
     """Which set of a stage a run completed last."""
-    return f"{stage}/{OF_STAGE[0]}"
+    return f"{stage}/newest.json"
 
 
 def is_recipe(name: str) -> bool:
     """Whether a name below a stage's folder is that of a recipe."""
     return _RECIPE_NAME.fullmatch(name) is not None
+
+
+def is_file_of_stage(name: str) -> bool:
+    """Whether a name below a stage's folder is a file beside the folders of its recipes, whose names have no dot."""
+    return "." in name
 
 
 class RecipeFolder(NamedTuple):
@@ -134,7 +136,7 @@ class Place(NamedTuple):
     @property
     def key(self) -> str:
         """The shard that a file of a training belongs to; of Ray Train's notes, that of their attempt."""
-        return self.name.rpartition("-")[0] if self.area == RAY_TRAIN else self.name
+        return self.name.rpartition("-")[0] if self.area == RAY_TRAIN else self.name.removesuffix(".json")
 
     @property
     def own_folder(self) -> str:

@@ -114,12 +114,7 @@ class Store:
 
     def newest(self, stage: str) -> tuple[str, str] | None:
         """(recipe, name) of the set that a run completed last for this stage, or None. Raises DamagedError."""
-        path = layout.newest(stage)
-        data = self._optional(path)
-        if data is None:
-            return None
-        with damage_in_one_line(path):
-            return read_newest(data)
+        return self._kept(layout.newest(stage), read_newest)
 
     def newest_set(self, stage: str) -> CompleteSet | None:
         """The set that a run completed last for this stage, or None. Raises DamagedError."""
@@ -144,12 +139,7 @@ class Store:
 
     def recipe(self, stage: str, recipe: str) -> Recipe | None:
         """What a recipe is made of; None where that was not kept. Raises DamagedError."""
-        path = RecipeFolder(stage, recipe).recipe_file
-        data = self._optional(path)
-        if data is None:
-            return None
-        with damage_in_one_line(path):
-            return read_recipe(data)
+        return self._kept(RecipeFolder(stage, recipe).recipe_file, read_recipe)
 
     def keep_listing(self, stage: str, recipe: str, shards: Sequence[Shard]) -> None:
         """Keep what planning needs of the shards of a listing, where it is not kept already."""
@@ -159,12 +149,7 @@ class Store:
 
     def listing(self, stage: str, recipe: str) -> list[Shard] | None:
         """The shards of the newest listing, without payloads; None where there was none. Raises DamagedError."""
-        path = RecipeFolder(stage, recipe).listing
-        data = self._optional(path)
-        if data is None:
-            return None
-        with damage_in_one_line(path):
-            return read_listing(data)
+        return self._kept(RecipeFolder(stage, recipe).listing, read_listing)
 
     def table(
         self, done: Done, table: str, columns: Sequence[str] | None = None, filters: pc.Expression | None = None
@@ -240,6 +225,14 @@ class Store:
             return self.files.get(path)
         except FileNotFoundError:
             return None
+
+    def _kept(self, path: str, read: Callable[[bytes], T]) -> T | None:
+        """What a small JSON object says; None where there is none. Raises DamagedError."""
+        data = self._optional(path)
+        if data is None:
+            return None
+        with damage_in_one_line(path):
+            return read(data)
 
     def _each(self, folder: str, read: Callable[[str, bytes], T]) -> dict[str, T | DamagedError]:
         found: dict[str, T | DamagedError] = {}

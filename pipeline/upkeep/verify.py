@@ -44,7 +44,7 @@ def verify(store: Store, stages: Collection[str]) -> Verified:
         recipes = {
             recipe: _Recipe(store.manifests(name, recipe), store.sets(name, recipe))
             for recipe in store.files.names(name)
-            if recipe not in layout.OF_STAGE
+            if not layout.is_file_of_stage(recipe)
         }
         for recipe, committed in recipes.items():
             _verify_recipe(store, name, recipe, committed, result)

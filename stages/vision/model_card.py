@@ -88,9 +88,9 @@ def read_card(data: bytes) -> ModelCard:
         said = json.loads(data)
     except RecursionError as error:
         raise ValueError("a model card was expected, not an endless list") from error
-    version = said.get("version") if isinstance(said, dict) else None
+    version = said.get("version") if isinstance(said, dict) else said
     if not isinstance(said, dict) or type(version) is not int or version != VERSION:
-        raise ValueError(f"a model card of version {VERSION} was expected, not {_version(said)}")
+        raise ValueError(f"a model card of version {VERSION} was expected, not {version}")
     known = {own.name for own in dataclasses.fields(ModelCard)}
     if missing := sorted(known - said.keys()):
         raise ValueError(f"a model card without {missing[0]}")
@@ -100,7 +100,3 @@ def read_card(data: bytes) -> ModelCard:
     if not all(isinstance(name, str) for name in said["classes"]) or not 1 <= said["input_size"] <= _LARGEST:
         raise ValueError("a model card whose classes are no texts, or whose input_size is no size")
     return ModelCard(**{**{name: said[name] for name in known}, "classes": tuple(said["classes"])})
-
-
-def _version(said: object) -> object:
-    return said.get("version") if isinstance(said, dict) else said

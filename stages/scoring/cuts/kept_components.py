@@ -7,8 +7,8 @@ kept are a short list, looked through once a cut.
 import numba
 import numpy as np
 
-from stages.scoring.cuts.largest import LEVELS, SIZE, X0, X1, Y0, Y1, add_pixels, find_root, raster_order
-from stages.scoring.cuts.ring import ONE_PIXEL, ring_masks
+from stages.scoring.cuts.largest import LEVELS, SIZE, X0, X1, Y0, Y1, add_pixels, begin, find_root
+from stages.scoring.cuts.ring import ONE_PIXEL
 
 __all__ = ["best_ious", "union_boxes"]
 
@@ -18,8 +18,7 @@ def union_boxes(levels: np.ndarray, least: int) -> np.ndarray:
 
     levels: (H, W) uint8. All zero at a cut T without such a component.
     """
-    whole = np.zeros((1, 4))
-    return _pass(levels, least, whole)[0]
+    return _pass(levels, least, np.empty((0, 4)))[0]
 
 
 def best_ious(levels: np.ndarray, least: int, truth: np.ndarray) -> np.ndarray:
@@ -34,13 +33,9 @@ def _pass(levels: np.ndarray, least: int, truth: np.ndarray) -> tuple[np.ndarray
 
 @numba.njit(cache=True, nogil=True)
 def _kept(levels: np.ndarray, weights: np.ndarray, least: int, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    pixels, width = levels.size, levels.shape[1]
-    masks = ring_masks(levels).ravel()
-    order, starts = raster_order(levels.ravel())
-    parents = np.empty(pixels, np.int32)
-    traits = np.empty((pixels, 6), np.int32)
-    seen_at = np.full(pixels, -1, np.int32)
-    kept = np.empty(pixels, np.int32)
+    width = levels.shape[1]
+    masks, order, starts, parents, traits, seen_at = begin(levels)
+    kept = np.empty(levels.size, np.int32)
     number = 0
     unions = np.zeros((LEVELS, 4), np.int64)
     best = np.full(LEVELS, -1.0)

@@ -28,13 +28,9 @@ def largest_boxes(levels: np.ndarray, weights: np.ndarray, last_of_equals: bool)
     Returns:
         x0, y0, x1, y1 in pixels of the map, and the size; all zero where no pixel is above the cut.
     """
-    pixels, width = levels.size, levels.shape[1]
-    masks = ring_masks(levels).ravel()
-    order, starts = raster_order(levels.ravel())
-    parents = np.empty(pixels, np.int32)
-    traits = np.empty((pixels, 6), np.int32)
-    seen_at = np.full(pixels, -1, np.int32)
-    leaders = np.empty(pixels, np.int32)
+    width = levels.shape[1]
+    masks, order, starts, parents, traits, seen_at = begin(levels)
+    leaders = np.empty(levels.size, np.int32)
     leading = 0
     result = np.zeros((LEVELS, 5), np.int64)
     for level in range(255, 0, -1):
@@ -45,6 +41,20 @@ def largest_boxes(levels: np.ndarray, weights: np.ndarray, last_of_equals: bool)
             leader = _first_or_last(leaders[:leading], traits, last_of_equals)
             result[level - 1, :4], result[level - 1, 4] = traits[leader, X0:], traits[leader, SIZE]
     return result
+
+
+@numba.njit(cache=True, nogil=True)
+def begin(
+    levels: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What a pass over a map ``(H, W)`` uint8 of P pixels starts from, all flat.
+
+    Returns: ring masks ``(P,)``; order and starts of `raster_order`; and room for parents ``(P,)`` int32 and traits
+    ``(P, 6)`` int32 of `add_pixels`, and for the cut ``(P,)`` int32 at which a root was seen last, -1.
+    """
+    order, starts = raster_order(levels.ravel())
+    parents, traits = np.empty(levels.size, np.int32), np.empty((levels.size, 6), np.int32)
+    return ring_masks(levels).ravel(), order, starts, parents, traits, np.full(levels.size, -1, np.int32)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -39,10 +39,10 @@ def of_results(folder: RecipeFolder, key: str, attempt: str, blob: str, number: 
             f"{key}-{attempt}",
             own=f"{folder.area(layout.BLOBS)}/{key}-{attempt}",
         ),
-        Built(folder.manifest(key), layout.MANIFESTS, f"{key}.json"),
+        Built(folder.manifest(key), layout.MANIFESTS, f"{key}.json", key),
         Built(folder.complete_set(key), layout.SETS, f"{key}.json"),
         Built(folder.row_list(number, key), layout.ROWS, row_list),
-        Built(folder.progress(key), layout.PROGRESS, f"{key}.json"),
+        Built(folder.progress(key), layout.PROGRESS, f"{key}.json", key),
     ]
 
 

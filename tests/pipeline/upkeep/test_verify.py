@@ -324,3 +324,9 @@ def test_shards_that_are_to_be_computed_again_are_no_damage(store):
     store.forget("each", recipe, list(store.complete_set("each", recipe, name).dones)[:1])
     assert verify(store, chosen).damage == []
     assert fakes.run(store, chosen) == {"each": 1}
+
+
+def test_a_file_that_somebody_left_in_a_stages_folder_is_no_recipe(store, done):
+    """Breaks when a file browser's own file beside the recipes is taken for one, and ends verify."""
+    store.files.put("s/.DS_Store", b"x")
+    assert verify(store, ["s"]).damage == []
