@@ -13,6 +13,7 @@ from pipeline.base.errors import UsageError
 from pipeline.base.json_types import Json
 from pipeline.base.suggestions import nearest
 from pipeline.planning.plan import PlannedStage, Planner
+from pipeline.planning.walk import check_inputs
 from pipeline.running.progress import log_listings
 from pipeline.store.records import Done
 from pipeline.store.store import Store
@@ -50,7 +51,7 @@ def gc(
     no longer need.
     """
     opened = open_target(target, changes)
-    planned = garbage.planned_recipes(opened.stages) if recipes else None
+    planned = check_inputs(opened.stages) if recipes else None
     found = garbage.find_garbage(opened.store, older_than * _HOUR, planned)
     for line in found.left_alone:
         click.echo(f"weakbox: warning: {line}", err=True)

@@ -6,7 +6,7 @@ the same result, in whichever process and whichever order shards are computed.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Generic, Protocol, TypeVar
 
 from pipeline.base.errors import UsageError
@@ -17,6 +17,7 @@ from pipeline.store.records import Inputs, Shard, ShardRef, ShardResult, Task, U
 from pipeline.store.store import Store
 
 P = TypeVar("P", bound=Parameters, covariant=True)
+T = TypeVar("T")
 
 
 class Worker(Protocol):
@@ -68,6 +69,13 @@ class Stage(ABC, Generic[P]):
     @abstractmethod
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         """The shards of this stage under a recipe id. O(shards): it reads no data and writes nothing."""
+
+    def checked(self, make: Callable[[], T]) -> T:
+        """What `make` gives; where it raises ValueError or lacks a package, a UsageError that names the stage."""
+        try:
+            return make()
+        except (ValueError, ModuleNotFoundError) as error:
+            raise UsageError(f"stage {self.name}: {error}") from error
 
     def check_packages(self) -> None:
         """Refuse to compute without a package that not every installation has. Raises UsageError.

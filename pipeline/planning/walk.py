@@ -56,16 +56,18 @@ class Walk:
         return self.passed[stage.name]
 
 
-def check_inputs(stages: Mapping[str, AnyStage]) -> None:
+def check_inputs(stages: Mapping[str, AnyStage]) -> dict[str, Recipe]:
     """Let every stage judge its inputs by their recipes alone: before a data set is listed or anything is computed.
 
-    Raises: UsageError as `topological` and `Stage.check_inputs` do.
+    Returns: the recipes, stage -> recipe, which need no data. Raises: UsageError as `topological` and
+    `Stage.check_inputs` do.
     """
     walk = Walk()
     for name in topological(stages):
         stage = stages[name]
         stage.check_inputs(walk.inputs(stage))
         walk.step(stage, walk.recipe(stage), ())
+    return {name: upstream.recipe for name, upstream in walk.passed.items()}
 
 
 def ancestry(store: Store, recipe: Recipe) -> Inputs:

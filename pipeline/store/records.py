@@ -85,6 +85,11 @@ class Shard:
     labels: LabelCounts = field(default_factory=dict)
     payload: Payload = None
 
+    @property
+    def said(self) -> Mapping[str, Json]:
+        """The payload where it is JSON; nothing where it is a table or absent."""
+        return self.payload if isinstance(self.payload, Mapping) else {}
+
 
 @dataclass(frozen=True)
 class Upstream:

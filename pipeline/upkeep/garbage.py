@@ -11,13 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
-from pipeline.contract.stage import AnyStage
-from pipeline.planning.graph import topological
-from pipeline.planning.walk import Walk
 from pipeline.store import layout
 from pipeline.store.files import Listed
 from pipeline.store.layout import RecipeFolder
-from pipeline.store.records import Done
+from pipeline.store.records import Done, Recipe
 from pipeline.store.store import DamagedError, Store
 
 UNNAMED = "no manifest names it"
@@ -57,10 +54,10 @@ class Found:
     left_alone: list[str] = field(default_factory=list)
 
 
-def find_garbage(store: Store, older_than: float, planned: Mapping[str, str] | None = None) -> Found:
+def find_garbage(store: Store, older_than: float, planned: Mapping[str, Recipe] | None = None) -> Found:
     """Look through all stages of a run root, whether a config knows them or not. Removes nothing.
 
-    older_than: seconds. planned: stage -> recipe id; given, whole recipes besides these and the newest are garbage too.
+    older_than: seconds. planned: stage -> recipe; given, whole recipes besides these and the newest are garbage too.
     Not while another config runs on this root: a run takes an old recipe up again without writing to it.
     """
     found = Found()
@@ -90,26 +87,18 @@ def remove(store: Store, garbage: Iterable[Garbage]) -> None:
             store.files.remove_empty_folders(folder)
 
 
-def planned_recipes(stages: Mapping[str, AnyStage]) -> dict[str, str]:
-    """The recipes of a config, stage -> recipe id. They need no data, so that a data set may be out of reach."""
-    walk = Walk()
-    for name in topological(stages):
-        walk.step(stages[name], walk.recipe(stages[name]), [])
-    return {name: upstream.recipe.id for name, upstream in walk.passed.items()}
-
-
 def _recipes(store: Store, stage: str) -> list[str]:
     """The recipes of a stage; a folder without any is no stage."""
     return [name for name in store.files.names(stage) if layout.is_recipe(name)]
 
 
-def _of_recipe(store: Store, stage: str, recipe: str, planned: Mapping[str, str] | None) -> list[Garbage]:
+def _of_recipe(store: Store, stage: str, recipe: str, planned: Mapping[str, Recipe] | None) -> list[Garbage]:
     """Raises DamagedError: what a damaged manifest names cannot be known."""
     folder = RecipeFolder(stage, recipe)
     files = store.files.listing(folder.path)
     dones = _manifests(store, stage, recipe)
     ours = any(file.path == folder.recipe_file for file in files)
-    if ours and planned is not None and recipe not in (planned.get(stage), (store.newest(stage) or ("", ""))[0]):
+    if ours and planned is not None and recipe not in _in_use(store, stage, planned):
         return [Garbage(stage, recipe, OLD_RECIPE, files)]
     keys = {done.key for done in dones}
     named = {entry.file for done in dones for entry in done.files}
@@ -119,6 +108,13 @@ def _of_recipe(store: Store, stage: str, recipe: str, planned: Mapping[str, str]
         if unit is not None:
             units.setdefault(unit, []).append(file)
     return [Garbage(stage, recipe, reason, found) for (reason, _), found in units.items()]
+
+
+def _in_use(store: Store, stage: str, planned: Mapping[str, Recipe]) -> set[str]:
+    """The ids of the stage's planned and its newest recipe."""
+    ids = {planned[stage].id} if stage in planned else set()
+    newest = store.newest(stage)
+    return ids if newest is None else ids | {newest[0]}
 
 
 def _unit(file: Listed, keys: set[str], named: set[str]) -> tuple[str, str] | None:

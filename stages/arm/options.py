@@ -21,7 +21,7 @@ class ArmStageParams(AlignedParams):
     border: Border = option("replicate", "what stands for pixels outside the image")
 
     def settings(self) -> ArmParameters:
-        """As the mathematics wants them. Raises: ValueError, see `ArmParameters`."""
+        """The same as settings of the mathematics. Raises: ValueError, see `ArmParameters`."""
         return ArmParameters(
             self.iterations, self.eta, self.position_weight, self.dilations, self.border, self.color_width
         )

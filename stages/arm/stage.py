@@ -17,10 +17,7 @@ class Arm(AlignedStage[ArmStageParams]):
     def check(self) -> None:
         """Refuse settings outside their range, and neighbours beyond the image."""
         super().check()
-        try:
-            found = self.params.settings()
-        except ValueError as error:
-            raise UsageError(f"stage {self.name}: {error}") from error
+        found = self.checked(self.params.settings)
         if max(found.dilations) >= self.params.size:
             raise UsageError(f"stage {self.name}: dilations must be below the size, {self.params.size} pixels")
 

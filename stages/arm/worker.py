@@ -9,7 +9,7 @@ __all__ = ["ArmWorker"]
 
 
 class ArmWorker(AlignedWorker[ArmStageParams]):
-    """One image beside the other."""
+    """Refines all images of a batch at once."""
 
     kind = "arm"
 

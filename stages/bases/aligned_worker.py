@@ -64,8 +64,7 @@ class AlignedWorker(ImageWorker[A, tuple[Batch, Refined]]):
 
     def images(self, task: Task) -> list[ImageRow]:
         """The images of the maps. Raises UsageError for a map without an image."""
-        missing = f"stage {self.stage}: {{!r}} of {self.params.maps} is not in {self.params.images}"
-        return images_of(self.context, task, list(self._maps), missing)
+        return images_of(self.context, task, self._maps, self.stage, self.params)
 
     def launch(self, images: list[ImageRow], pixels: np.ndarray) -> tuple[Batch, Refined]:
         """Refine a batch."""

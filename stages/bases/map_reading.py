@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from pipeline.base.errors import UsageError
 from pipeline.contract.context import Context
 from pipeline.store.records import Done, Task
+from stages.bases.refinement import RefinementParams
 from stages.vision.image_rows import IMAGE_COLUMNS, ImageRow
 from stages.vision.score_map_rows import ScoreMapRow, map_arrays
 
@@ -33,11 +34,13 @@ def maps_by_id(
     return found
 
 
-def images_of(context: Context, task: Task, ids: Sequence[str], where: str) -> list[ImageRow]:
-    """The images of the maps, in their order. where: what to say of a map without an image, which is a UsageError."""
+def images_of(
+    context: Context, task: Task, ids: Collection[str], stage: str, params: RefinementParams
+) -> list[ImageRow]:
+    """The images of a refinement's maps, in the order of their ids. Raises UsageError for a map without an image."""
     wanted = pc.field("image_id").isin(pa.array(list(ids), pa.string()))
     tables = [context.table(done, "images", IMAGE_COLUMNS, wanted) for done in task.inputs["images"]]
     found: dict[str, ImageRow] = {row["image_id"]: row for table in tables for row in table.to_pylist()}
     if missing := [image_id for image_id in ids if image_id not in found]:
-        raise UsageError(where.format(missing[0]))
+        raise UsageError(f"stage {stage}: {missing[0]!r} of {params.maps} is not in {params.images}")
     return [found[image_id] for image_id in ids]

@@ -1,6 +1,5 @@
 """The counts of dev are added up, and the best threshold is chosen."""
 
-from collections.abc import Mapping
 from typing import TypedDict
 
 import pyarrow.compute as pc
@@ -58,5 +57,4 @@ class CalibrateWorker:
             "value": choice.value,
             "n": boxed,
         }
-        rule = task.shard.payload if isinstance(task.shard.payload, Mapping) else {}
-        return ShardResult({"thresholds": TABLES["thresholds"].from_rows([{**row, **rule}])})
+        return ShardResult({"thresholds": TABLES["thresholds"].from_rows([{**row, **task.shard.said}])})

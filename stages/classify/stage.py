@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Mapping
+from functools import partial
 
 from fsspec.implementations.local import LocalFileSystem
 
@@ -32,19 +33,13 @@ class Classify(TrainStage[ClassifyParams]):
     def check(self) -> None:
         """Refuse an unknown network, and two origins of the weights."""
         super().check()
-        try:
-            backbone(self.params.backbone)
-        except ValueError as error:
-            raise UsageError(f"stage {self.name}: {error}") from error
+        self.checked(partial(backbone, self.params.backbone))
         if self.params.start is not None and self.params.weights != SCRATCH:
             raise UsageError(f"stage {self.name}: start and weights exclude each other: leave one of them out")
 
     def check_packages(self) -> None:
         """A network of timm needs timm, which also judges its name. Raises UsageError."""
-        try:
-            input_size(self.params.backbone)
-        except (ValueError, ModuleNotFoundError) as error:
-            raise UsageError(f"stage {self.name}: {error}") from error
+        self.checked(partial(input_size, self.params.backbone))
 
     def ingredients(self) -> Mapping[str, Json]:
         """The content of a weights file, and which network the backbone's name stands for."""

@@ -91,7 +91,7 @@ class EvaluateWorker:
             of_split = images.filter(pc.field("split") == split)
             if of_split.num_rows:
                 found = self._split(task, of_split, truth_of(of_split, split), train, split)
-                said = task.shard.payload if isinstance(task.shard.payload, Mapping) else {}
+                said = task.shard.said
                 for name, own in found.tables(split, said).items():
                     rows[name] += own
         return ShardResult({name: TABLES[name].from_rows(own) for name, own in rows.items()})

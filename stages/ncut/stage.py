@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from pipeline.base.errors import UsageError
 from pipeline.base.json_types import Json
 from pipeline.contract.context import Context
 from pipeline.contract.stage import Worker
@@ -21,10 +20,7 @@ class Ncut(ModelMapStage[NcutParams]):
     def check(self) -> None:
         """Refuse a graph that cannot be cut."""
         super().check()
-        try:
-            self.params.cut_parameters()
-        except ValueError as error:
-            raise UsageError(f"stage {self.name}: {error}") from error
+        self.checked(self.params.cut_parameters)
 
     def ingredients(self) -> Mapping[str, Json]:
         """Which backbones `auto` takes for bfloat16."""

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow.compute as pc
 
-from pipeline.base.json_types import Json
 from pipeline.contract.context import Context
+from pipeline.store import layout
 from pipeline.store.records import ImageName, QuarantineRow, ShardResult, Task, quarantined
 from stages.report.data import Row, gather
 from stages.report.options import ReportParams
@@ -15,7 +15,7 @@ from stages.vision.images import ImageError, decode
 
 __all__ = ["PAGE", "ReportWorker"]
 
-PAGE = "report.html"
+PAGE = layout.REPORT
 
 
 class ReportWorker:
@@ -29,13 +29,9 @@ class ReportWorker:
     def __call__(self, task: Task) -> ShardResult:
         """The page."""
         tables = _TaskTables(self._stage, task, self._context)
-        made = {name: said for name, said in _payload(task).items() if isinstance(said, Mapping)}
+        made = {name: said for name, said in task.shard.said.items() if isinstance(said, Mapping)}
         page = gather(tables, made, samples=self._params.samples, title=self._params.title)
         return ShardResult(blobs={PAGE: render(page).encode()}, quarantine=tables.bad)
-
-
-def _payload(task: Task) -> Mapping[str, Json]:
-    return task.shard.payload if isinstance(task.shard.payload, Mapping) else {}
 
 
 class _TaskTables:

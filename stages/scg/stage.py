@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from pipeline.base.errors import UsageError
 from pipeline.base.json_types import Json
 from pipeline.contract.context import Context
 from pipeline.contract.stage import Worker
@@ -22,10 +21,7 @@ class Scg(RefinementStage[ScgStageParams], ModelStage[ScgStageParams]):
     def check(self) -> None:
         """Refuse settings that contradict each other."""
         super().check()
-        try:
-            self.params.settings()
-        except ValueError as error:
-            raise UsageError(f"stage {self.name}: {error}") from error
+        self.checked(self.params.settings)
 
     def ingredients(self) -> Mapping[str, Json]:
         """Which backbones `auto` takes for bfloat16."""

@@ -43,5 +43,5 @@ class SgrmStageParams(AlignedParams):
         return replace(PRESETS[self.preset], **{name: value for name, value in given.items() if value is not None})
 
     def superpixel_settings(self) -> SuperpixelParameters:
-        """As the mathematics wants them. Raises: ValueError, see `SuperpixelParameters`."""
+        """The same as settings of the mathematics. Raises: ValueError, see `SuperpixelParameters`."""
         return SuperpixelParameters(self.scale, self.sigma, self.min_size)

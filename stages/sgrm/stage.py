@@ -1,6 +1,5 @@
 """Stage `sgrm`: score maps + images -> masks, by a network trained on each image alone (LCAR's last step)."""
 
-from pipeline.base.errors import UsageError
 from pipeline.base.extras import require
 from pipeline.contract.context import Context
 from pipeline.contract.stage import Worker
@@ -18,11 +17,8 @@ class Sgrm(AlignedStage[SgrmStageParams]):
     def check(self) -> None:
         """Refuse settings that contradict each other."""
         super().check()
-        try:
-            self.params.settings()
-            self.params.superpixel_settings()
-        except ValueError as error:
-            raise UsageError(f"stage {self.name}: {error}") from error
+        self.checked(self.params.settings)
+        self.checked(self.params.superpixel_settings)
 
     def worker(self, context: Context) -> Worker:
         """Needs no set-up. Raises UsageError on a node without the package of its superpixels."""

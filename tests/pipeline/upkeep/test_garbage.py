@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.planning.plan import make_plan
+from pipeline.planning.walk import check_inputs
 from pipeline.store.files import Files, _modified
 from pipeline.store.layout import RAY_TRAIN, TRAININGS, RecipeFolder
 from pipeline.store.records import Recipe, Shard, ShardResult
@@ -249,10 +250,10 @@ def test_old_recipes_go_only_when_asked(store):
     recipes = {
         note: make_plan(stages, store)["total"].recipe.id for note, stages in zip("ab", (first, second), strict=True)
     }
-    assert garbage.planned_recipes(first) == {name: stage.recipe.id for name, stage in make_plan(first, store).items()}
+    assert check_inputs(first) == {name: stage.recipe for name, stage in make_plan(first, store).items()}
     assert clean(store, HOUR) == set()
-    assert clean(store, HOUR, garbage.planned_recipes(first)) == set(), "a is planned, b is newest"
-    gone = clean(store, HOUR, garbage.planned_recipes(second))
+    assert clean(store, HOUR, check_inputs(first)) == set(), "a is planned, b is newest"
+    gone = clean(store, HOUR, check_inputs(second))
     assert {path.rpartition(recipes["a"])[0] for path in gone} == {"total/"}
     assert store.files.names("total") == sorted([recipes["b"], "newest.json"])
     assert fakes.run(store, second) == {}
@@ -265,7 +266,7 @@ def test_a_recipe_with_one_young_file_stays_whole(store):
     first, second = two_recipes(store)
     old = make_plan(first, store)["total"].recipe.id
     store.files.put(f"total/{old}/parts/new-0a1b2c3d.training.parquet", b"...")
-    assert clean(store, HOUR, garbage.planned_recipes(second)) == set()
+    assert clean(store, HOUR, check_inputs(second)) == set()
 
 
 class Killed(BaseException):
@@ -292,19 +293,19 @@ def test_a_removal_that_is_cut_off_leaves_a_sound_store(store, survived):
     unnamed = RecipeFolder("total", make_plan(first, store)["total"].recipe.id).part("x", "0a1b2c3d", "training")
     store.files.put(unnamed, b"...")
     ages(store, 48 * HOUR)
-    found = garbage.find_garbage(store, HOUR, garbage.planned_recipes(second))
+    found = garbage.find_garbage(store, HOUR, check_inputs(second))
     assert 6 <= len(listed(found.old)) <= 8
     dying = Store(store.files.root)
     dying.files = MortalFiles(store.files.root, survived + 1)  # gc's own clock is the first
     try:
-        garbage.remove(dying, garbage.find_garbage(dying, HOUR, garbage.planned_recipes(second)).old)
+        garbage.remove(dying, garbage.find_garbage(dying, HOUR, check_inputs(second)).old)
     except Killed:
         assert survived < len(listed(found.old))
     assert verify(store, first).damage == [], "all small objects of all recipes, and the newest"
     for recipe in (name for name in store.files.names("total") if "." not in name):
         for done in store.manifests("total", recipe).values():
             assert paths_of(done) <= everything(store)
-    clean(store, HOUR, garbage.planned_recipes(second))
+    clean(store, HOUR, check_inputs(second))
     assert listed(found.old).isdisjoint(everything(store))
     assert fakes.run(store, second) == {}
 
