@@ -8,7 +8,7 @@ import traceback
 import click
 import structlog
 
-from jobs import foreign, inspection, logs, results, stopping, submit, upkeep
+from jobs import foreign, inspection, logs, results, soundness, stopping, submit, upkeep
 from jobs.options import SUBMISSION, set_option, target_argument
 from jobs.run_state import RunState, put_state
 from jobs.target import open_target, remember
@@ -88,7 +88,7 @@ def run(
 for _command in (
     inspection.plan,
     inspection.status,
-    inspection.verify,
+    soundness.verify,
     results.metrics,
     results.report,
     results.export,

@@ -1,4 +1,4 @@
-"""The commands `plan`, `status` and `verify`: where a run stands. None of them computes or writes anything."""
+"""The commands `plan` and `status`: where a run stands. Neither computes or writes anything."""
 
 import click
 
@@ -46,22 +46,6 @@ def status(target: str, changes: tuple[str, ...]) -> None:
     last = get_state(opened.store)
     if last:
         click.echo(f"last run: {last['state']}" + (f": {last['error']}" if last.get("error") else ""))
-
-
-@click.command()
-@target_argument
-@set_option
-def verify(target: str, changes: tuple[str, ...]) -> None:
-    """Check every committed file of the run against its manifest: presence, checksum, rows, schema, unique ids."""
-    from pipeline.upkeep.verify import verify as verify_store
-
-    opened = open_target(target, changes)
-    found = verify_store(opened.store, opened.stages)
-    for line in found.damage:
-        click.echo(line, err=True)
-    click.echo(f"{found.stages} stages, {found.files} files, {found.rows} rows checked: {len(found.damage)} damaged")
-    if found.damage:
-        raise click.exceptions.Exit(1)
 
 
 def _status_row(opened: Target, stage: PlannedStage, time: StageTime | None) -> list[object]:

@@ -12,6 +12,7 @@ from pipeline.base.errors import UsageError
 from pipeline.base.json_types import Json
 from pipeline.base.suggestions import nearest
 from pipeline.config.run_config import make_stage
+from pipeline.planning.asked import AskedSets
 from pipeline.running.run import RunOptions
 from pipeline.store import layout
 from stages import catalog
@@ -85,16 +86,21 @@ def publish_report(target: Target) -> str | None:
 
 
 def metric_rows(target: Target, table: str = "metrics") -> list[dict[str, Json]]:
-    """A table of the run's evaluate stages; undefined values are None. Raises UsageError when none is complete."""
+    """A table of the evaluate stages, as this config asks for them; undefined values are None.
+
+    Raises: UsageError where one of them was not run with this config.
+    """
     rows: list[dict[str, Json]] = []
-    complete_stages = 0
-    for name, stage in target.stages.items():
-        complete = target.store.newest_set(name) if "metrics" in stage.outputs else None
-        for done in complete.dones.values() if complete else ():
+    names = [name for name, stage in target.stages.items() if "metrics" in stage.outputs]
+    asked = AskedSets(target.stages, target.store)
+    for name in names:
+        complete = asked.of(name)
+        if complete is None:
+            raise UsageError(f"{target.config.run_root}: stage {name} was not run with this config; run it first")
+        for done in complete.dones.values():
             rows += target.store.table(done, table).to_pylist()
-            complete_stages += 1
-    if not complete_stages:
-        raise UsageError(f"{target.config.run_root}: no evaluate stage is complete; run it first")
+    if not names:
+        raise UsageError("the config has no evaluate stage")
     return [output.finite(row) for row in rows]
 
 

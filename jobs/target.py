@@ -1,5 +1,6 @@
 """TARGET: a config file or a run root; both lead to a config, its stages and the store, which is all a run needs."""
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from pipeline.contract.stage import AnyStage
 from pipeline.running.progress import make_progress
 from pipeline.running.run import Run, RunOptions
 from pipeline.store import layout
+from pipeline.store.sealed import seal, value_of
 from pipeline.store.store import Store
 from stages import catalog
 
@@ -56,6 +58,11 @@ def open_target(target: str, changes: Sequence[str] = ()) -> Target:
     return Target(config, config.stage_objects(catalog), open_store(config.run_root))
 
 
+def root_of(target: str, changes: Sequence[str] = ()) -> str:
+    """The run root that a target names, whatever state it is in. Raises UsageError for a bad config."""
+    return load_config(target, changes).run_root if _is_config(target) else target
+
+
 def open_store(root: str) -> Store:
     """The store of a run root.
 
@@ -74,10 +81,9 @@ def open_store(root: str) -> Store:
 
 def remember(target: Target) -> None:
     """Keep layout and config in the run root, so that the root is a TARGET. Raises UsageError where that fails."""
-    body = json.dumps(target.config.model_dump(mode="json"), indent=1).encode()
     try:
-        target.store.files.put_if_absent(layout.MARKER, json.dumps({"layout": layout.VERSION}).encode())
-        target.store.files.put(layout.CONFIG, body)
+        target.store.files.put_if_absent(layout.MARKER, seal({"layout": layout.VERSION}))
+        target.store.write(layout.CONFIG, target.config.model_dump(mode="json"))
     except OSError as error:
         raise UsageError(f"run_root {target.config.run_root}: {error.strerror or error}") from error
 
@@ -91,7 +97,7 @@ def _check_layout(store: Store) -> None:
     began = store.files.get_many([layout.CONFIG])
     marked = store.files.get_many([layout.MARKER])
     if layout.MARKER in marked:
-        written = _layout(marked[layout.MARKER])
+        written = _layout(store, marked[layout.MARKER])
     else:
         written = "1" if layout.CONFIG in began else str(layout.VERSION)
     if written != str(layout.VERSION):
@@ -101,11 +107,13 @@ def _check_layout(store: Store) -> None:
         )
 
 
-def _layout(data: bytes) -> str:
-    try:
-        return str(json.loads(data)["layout"])
-    except (ValueError, KeyError, TypeError):
-        return "unknown"
+def _layout(store: Store, data: bytes) -> str:
+    """The layout that a marker says: those of older versions have no checksum. Raises DamagedError."""
+    with contextlib.suppress(ValueError, RecursionError):
+        older = json.loads(data)
+        if isinstance(older, dict) and isinstance(older.get("layout"), int) and older["layout"] < layout.VERSION:
+            return str(older["layout"])
+    return str(store.read(layout.MARKER, lambda said: value_of(said, "layout", int)))
 
 
 def _not_a_folder(path: str) -> str | None:
@@ -115,14 +123,14 @@ def _not_a_folder(path: str) -> str | None:
     return None if os.path.isdir(path) else path
 
 
+def _is_config(target: str) -> bool:
+    return os.path.isfile(target) or target.endswith((".yaml", ".yml"))
+
+
 def _config(target: str, changes: Sequence[str]) -> RunConfig:
-    if os.path.isfile(target) or target.endswith((".yaml", ".yml")):
+    if _is_config(target):
         return load_config(target, changes)
-    store = open_store(target)
-    try:
-        data = json.loads(store.files.get(layout.CONFIG))
-    except FileNotFoundError as error:
-        raise UsageError(f"{target}: neither a config file nor the root of a run") from error
-    except ValueError as error:
-        raise UsageError(f"{target}: {layout.CONFIG} is damaged: {error}") from error
+    data = open_store(target).read(layout.CONFIG, dict)
+    if data is None:
+        raise UsageError(f"{target}: neither a config file nor the root of a run")
     return parse_config({**data, "run_root": target}, changes, where=target)

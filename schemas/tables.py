@@ -26,11 +26,11 @@ _PROVENANCE = (
 
 IMAGES = TableSpec(
     "images",
-    1,
+    2,
     ("image_id",),
     (
         _IMAGE_ID,
-        Column("uri", _S, "where the bytes are", check=empty_text),
+        Column("uri", _S, "where the bytes are: path below the data set's root, or a URI", check=empty_text),
         Column("offset", _L, "first byte inside an archive; null for a file of its own", nullable=True),
         Column("length", _L, "bytes inside an archive; null for a file of its own", nullable=True),
         Column("row", _L, "row inside a Parquet file; null elsewhere", nullable=True),
@@ -40,10 +40,22 @@ IMAGES = TableSpec(
         Column("label_name", _S, "class name as the data has it"),
         _SPLIT,
         Column("content_hash", _S, "sha256 of the image's bytes"),
-        Column(
-            "gt_boxes", BOXES, "ground-truth boxes; null where the data has none. Scoring only", True, check=bad_boxes
-        ),
-        Column("mask_uri", _S, "ground-truth mask, grey, foreground above 128. Scoring only", nullable=True),
+    ),
+)
+
+_URIS, _HASHES = pa.list_(_S), pa.list_(_S)
+
+TRUTH = TableSpec(
+    "truth",
+    1,
+    ("image_id",),
+    (
+        _IMAGE_ID,
+        Column("boxes", BOXES, "ground-truth boxes; null where the image has none", True, check=bad_boxes),
+        Column("mask_uris", _URIS, "ground-truth masks, grey, foreground above 128; those of one image add up"),
+        Column("mask_hashes", _HASHES, "sha256 of the bytes of each"),
+        Column("ignore_uris", _URIS, "masks of regions that are not scored"),
+        Column("ignore_hashes", _HASHES, "sha256 of the bytes of each"),
     ),
 )
 
@@ -275,6 +287,7 @@ TABLES: dict[str, TableSpec] = {
     spec.name: spec
     for spec in (
         IMAGES,
+        TRUTH,
         SCORE_MAPS,
         PSEUDO_LABELS,
         PREDICTIONS,

@@ -41,6 +41,7 @@ from stages.sdcam.stage import Sdcam
 from stages.sgrm.stage import Sgrm
 from stages.spa.stage import Spa
 from stages.sweep.stage import Sweep
+from stages.truth.stage import Truth
 from stages.vision.model_loaders import ModelLoaders
 
 T = TypeVar("T")
@@ -49,6 +50,7 @@ _STAGES, _READERS = "weakbox.stages", "weakbox.readers"
 READERS: Sequence[type[Reader[ReaderParams]]] = (FolderReader, TinyImagenetReader, CocoReader, DemoReader)
 
 STAGES: Sequence[type[AnyStage]] = (
+    Truth,
     Classify,
     Cam,
     Gradcam,

@@ -1,7 +1,8 @@
 """Stage parameters: frozen dataclasses whose fields say what they mean and whether they change results.
 
-Three kinds of fields: *numeric* ones change results and are hashed into the recipe; *resource* ones (prefetch,
-batch size where it does not matter) never are; *inputs* name the stages that are read.
+Four kinds of fields: *numeric* ones change results and are hashed into the recipe; *resource* ones (prefetch,
+batch size where it does not matter) never are; *content* ones say where or how a data set is found, and what is found
+is hashed instead; *inputs* name the stages that are read.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from pipeline.base.json_types import Json
 T = TypeVar("T")
 
 _RESOURCE = "resource"
+_CONTENT = "content"
 _AT_LEAST = "at_least"
 _AT_MOST = "at_most"
 _INPUT = "input"
@@ -33,16 +35,17 @@ def option(
     help: str,
     *,
     resource: bool = False,
+    by_content: bool = False,
     at_least: float | None = None,
     at_most: float | None = None,
 ) -> T:
     """A parameter with a default.
 
-    resource: it does not change results and is not hashed. at_least, at_most: the smallest and the largest number that
-    it may be. A Literal type says which texts it (or each of a tuple) may be. None is always allowed where it is the
-    default.
+    resource: it does not change results and is not hashed. by_content: what it leads to is hashed (the rows of a data
+    set, its annotations), so it is not. at_least, at_most: the smallest and the largest number that it may be. A
+    Literal type says which texts it (or each of a tuple) may be. None is always allowed where it is the default.
     """
-    metadata = {_HELP: help, _RESOURCE: resource, _AT_LEAST: at_least, _AT_MOST: at_most}
+    metadata = {_HELP: help, _RESOURCE: resource, _CONTENT: by_content, _AT_LEAST: at_least, _AT_MOST: at_most}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -119,18 +122,18 @@ def numeric(params: Parameters) -> dict[str, Json]:
     values = {
         f.name: getattr(params, f.name)
         for f in dataclasses.fields(params)
-        if _INPUT not in f.metadata and not f.metadata.get(_RESOURCE, False)
+        if _INPUT not in f.metadata and not f.metadata.get(_RESOURCE) and not f.metadata.get(_CONTENT)
     }
     left = {f.name for f in dataclasses.fields(params) if f.default is None}
     return {name: value for name, value in values.items() if value is not None or name not in left}
 
 
 class Described(NamedTuple):
-    """One parameter, for help texts and the documentation. kind: input, resource or numeric."""
+    """One parameter, for help texts and the documentation. kind: input, resource, content or numeric."""
 
     name: str
     default: str
-    kind: Literal["input", "resource", "numeric"]
+    kind: Literal["input", "resource", "content", "numeric"]
     help: str
 
 
@@ -139,9 +142,11 @@ def describe(params_type: type[Parameters]) -> list[Described]:
     found = []
     for field in dataclasses.fields(params_type):
         said = field.metadata
-        kind: Literal["input", "resource", "numeric"] = (
-            "input" if _INPUT in said else "resource" if said.get(_RESOURCE) else "numeric"
-        )
+        kind: Literal["input", "resource", "content", "numeric"] = "numeric"
+        if _INPUT in said:
+            kind = "input"
+        elif said.get(_RESOURCE) or said.get(_CONTENT):
+            kind = "resource" if said.get(_RESOURCE) else "content"
         default = "" if field.default is dataclasses.MISSING else repr(field.default)
         found.append(Described(field.name, default, kind, said.get(_HELP, "")))
     return found

@@ -16,11 +16,14 @@ from pipeline.base.suggestions import nearest
 from pipeline.config.refinements import REFINE, with_refinements
 from pipeline.contract.resources import SAVE_MINUTES, Resources, StageResources
 from pipeline.contract.stage import AnyStage
+from pipeline.store.layout import DAMAGED
 
 P = TypeVar("P", bound=Parameters)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+)(:-(?P<default>[^}]*))?\}")
-INGEST = "ingest"
+INGEST, TRUTH = "ingest", "truth"
+"""The stages that every data set has, whatever the config names."""
+_RESERVED = (INGEST, TRUTH, DAMAGED)
 
 
 class Catalog(Protocol):
@@ -97,11 +100,11 @@ class RunConfig(_Strict):
         reader = dataset.pop("reader", None)
         if not isinstance(reader, str):
             raise UsageError("dataset: reader is missing")
-        kinds: dict[str, Json] = {INGEST: f"{INGEST}.{reader}"}
-        entries = {INGEST: dataset}
+        kinds: dict[str, Json] = {INGEST: f"{INGEST}.{reader}", TRUTH: TRUTH}
+        entries: dict[str, dict[str, Any]] = {INGEST: dataset, TRUTH: {}}
         for name, entry in self._refined(catalog).items():
-            if not _NAME.fullmatch(name) or name == INGEST:
-                raise UsageError(f"stages: {name!r} is no name for a stage (small letters, digits, _; not {INGEST!r})")
+            if not _NAME.fullmatch(name) or name in _RESERVED:
+                raise UsageError(f"stages: {name!r} is no name for a stage (small letters, digits, _; not {name!r})")
             entries[name] = dict(entry)
             kinds[name] = entries[name].pop("stage", name)
         stages = {name: make_stage(name, kinds[name], entry, catalog) for name, entry in entries.items()}

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     import torch
 
 
+class ChangedError(ValueError):
+    """The bytes of an image are not those that were read when the data set was listed."""
+
+
 class Context(Protocol):
     """Reading committed results and image bytes, a device, scratch space."""
 
@@ -39,8 +43,15 @@ class Context(Protocol):
     def blob(self, done: Done, name: str) -> bytes:
         """Read one blob of a committed result; its checksum is verified."""
 
-    def read(self, uri: str, offset: int | None = None, length: int | None = None) -> bytes:
-        """Read the bytes of an image. Storage errors are retried, then raised; they are never quarantined."""
+    def read(
+        self, uri: str, offset: int | None = None, length: int | None = None, content_hash: str | None = None
+    ) -> bytes:
+        """Read the bytes of an image: a URI, or a path below the data set's root.
+
+        Storage errors are retried, then raised; they are never quarantined.
+
+        content_hash: SHA-256 that the bytes must have; None: any. Raises: ChangedError for others.
+        """
 
 
 class Running(TypedDict):

@@ -15,7 +15,7 @@ OnDone = Callable[[Done], None]
 
 @dataclass(frozen=True)
 class Job:
-    """The shards of one stage that are to be computed, and where. recipe: its id."""
+    """The shards of one stage that are to be computed, and where. recipe: its id. data_root: where the data set is."""
 
     stage: AnyStage
     recipe: str
@@ -23,6 +23,7 @@ class Job:
     store: Store
     resources: StageResources
     stop: StopSignal = field(default_factory=StopSignal)
+    data_root: str = ""
 
 
 class Runner(Protocol):

@@ -36,7 +36,9 @@ class Stage(ABC, Generic[P]):
     dataclass, see pipeline.base.params), `outputs` (tables written, the primary one first), `per_image` (rows in = rows
     out + quarantined holds for the primary table), `light` (a whole-table step that needs no accelerator), `divisible`
     (the images of a shard may be computed apart from each other: it reads their rows from the input `images`, and a
-    shard that kills its workers is divided until the image is found).
+    shard that kills its workers is divided until the image is found), `by_content` (keys of its readers are made of
+    what it found, so they are known once it is done, or once its shards say their identity), `reads_listing` (its
+    shards carry rows of the data set's listing, which a trusted listing does not hold).
     """
 
     kind: str
@@ -46,10 +48,17 @@ class Stage(ABC, Generic[P]):
     per_image: ClassVar[bool] = False
     light: ClassVar[bool] = False
     divisible: ClassVar[bool] = False
+    by_content: ClassVar[bool] = False
+    reads_listing: ClassVar[bool] = False
 
     def __init__(self, name: str, params: P) -> None:
         self.name = name
         self.params = params
+
+    @property
+    def title(self) -> str:
+        """What people call it, e.g. the name of a data set; no result depends on it."""
+        return ""
 
     def ingredients(self) -> Mapping[str, Json]:
         """What besides parameters and inputs changes results, e.g. the hash of a weights file."""
@@ -91,6 +100,11 @@ class Stage(ABC, Generic[P]):
 
 class SourceStage(Stage[P]):
     """A stage that reads a data set from outside of the run root: its shards come from a listing, not from inputs."""
+
+    @property
+    @abstractmethod
+    def root(self) -> str:
+        """Where the data set is: paths of its images that are no URIs are below it."""
 
     @property
     @abstractmethod

@@ -55,10 +55,11 @@ class Actor(Protocol):
 class PoolActor:
     """Lives in its own process; holds one stage's worker at a time, set up once."""
 
-    def __init__(self, store: Store, resources: StageResources) -> None:
+    def __init__(self, store: Store, data_root: str, resources: StageResources) -> None:
         threads = max(1, int(resources.cpus))
         set_threads(threads)
-        self._context = LocalContext(store, device=pick_device(resources.gpus), threads=threads)
+        device = pick_device(resources.gpus)
+        self._context = LocalContext(store, data_root=data_root, device=device, threads=threads)
         self._worker: ShardWorker | None = None
 
     def load(self, stage: AnyStage) -> str:
@@ -90,7 +91,7 @@ class PoolActor:
         return self._worker
 
 
-def start_actor(store: Store, resources: StageResources) -> Actor:
+def start_actor(store: Store, data_root: str, resources: StageResources) -> Actor:
     """A new pool actor. Its death is seen by the pool, which replaces it; Ray neither restarts nor retries."""
     remote = ray.remote(PoolActor).options(
         num_cpus=resources.cpus,
@@ -101,7 +102,7 @@ def start_actor(store: Store, resources: StageResources) -> Actor:
         max_restarts=0,
         max_task_retries=0,
     )
-    actor: Actor = remote.remote(store, resources)  # type: ignore[assignment]  # Ray types no method of a handle
+    actor: Actor = remote.remote(store, data_root, resources)  # type: ignore[assignment]  # Ray types no method of a handle
     return actor
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from pipeline.base.params import Parameters
@@ -19,13 +19,15 @@ Listing = Literal["never", "wanted", "needed"]
 shards to be computed get what their workers read."""
 
 AFTER_LISTING = "known once the data set is listed"
+AFTER = "known after {}"
 
 
 @dataclass(frozen=True)
 class PlannedStage:
     """One stage with its recipe, shards, what is committed of them, and why the rest is to run.
 
-    known: False where the shards cannot be known, because the data set was never listed; there are none then.
+    known: False where the shards cannot be known, because the data set was never listed, or because their keys are made
+    of what another stage has still to find; there are none then.
     """
 
     stage: AnyStage
@@ -80,7 +82,9 @@ class Planner:
         self._store = store
         self._listing = listing
         self._anew = anew
-        self._unknown: set[str] = set()
+        self._source: SourceStage[Parameters] | None = None
+        self._unknown: dict[str, str] = {}
+        """Stage -> why the keys of its readers are not known."""
 
     def plan_all(self, stages: Mapping[str, AnyStage]) -> dict[str, PlannedStage]:
         """Plan every stage in topological order. Raises UsageError as `check_inputs` and `plan` do."""
@@ -90,28 +94,48 @@ class Planner:
     def plan(self, stage: AnyStage) -> PlannedStage:
         """Plan a stage on the stages passed so far, and pass it. Raises UsageError for inputs that do not fit."""
         recipe = self.walk.recipe(stage)
-        shards = self._shards(stage, recipe)
-        upstream = self.walk.step(stage, recipe, shards or [])
+        if (unknown := self._unknown_input(stage)) is not None:
+            return self._not_known(stage, recipe, unknown)
+        shards = self._source_shards(stage, recipe) if isinstance(stage, SourceStage) else self.walk.plan(stage, recipe)
         if shards is None:
-            self._unknown.add(stage.name)
-            return PlannedStage(stage, upstream, {}, AFTER_LISTING, known=False)
-        return self.committed(stage, upstream)
+            return self._not_known(stage, recipe, AFTER_LISTING)
+        planned = self.committed(stage, self.walk.step(stage, recipe, shards))
+        if stage.reads_listing and planned.missing and self._listing == "needed" and not self.listings:
+            self._list_again()
+            planned = self.committed(stage, self.walk.step(stage, recipe, self.walk.plan(stage, recipe)))
+        return planned
 
     def committed(self, stage: AnyStage, upstream: Upstream) -> PlannedStage:
         """A planned stage with what is committed of it now."""
         recipe, shards = upstream.recipe, upstream.shards
         done = self._store.done(stage.name, recipe.id, [shard.key for shard in shards])
         why = "" if len(done) == len(shards) else why_to_run(stage.name, recipe, shards, len(done), self._store)
-        return PlannedStage(stage, upstream, done, why)
+        return PlannedStage(stage, self.settle(stage, upstream, done), done, why)
 
-    def _shards(self, stage: AnyStage, recipe: Recipe) -> list[Shard] | None:
-        if isinstance(stage, SourceStage):
-            return self._source_shards(stage, recipe)
-        if any(upstream.name in self._unknown for ups in self.walk.inputs(stage).values() for upstream in ups):
-            return None
-        return self.walk.plan(stage, recipe)
+    def settle(self, stage: AnyStage, upstream: Upstream, done: Mapping[str, Done]) -> Upstream:
+        """Pass a stage with the identities that its committed shards have; its readers can be planned by them."""
+        if not stage.by_content:
+            return upstream
+        shards = [
+            replace(shard, identity=done[shard.key].identity) if shard.key in done else shard
+            for shard in upstream.shards
+        ]
+        self._unknown.pop(stage.name, None)
+        if not all(shard.identity for shard in shards):
+            self._unknown[stage.name] = AFTER.format(stage.name)
+        return self.walk.step(stage, upstream.recipe, shards)
+
+    def _unknown_input(self, stage: AnyStage) -> str | None:
+        """Why a stage cannot be planned yet; None where it can."""
+        names = (upstream.name for ups in self.walk.inputs(stage).values() for upstream in ups)
+        return next((self._unknown[name] for name in names if name in self._unknown), None)
+
+    def _not_known(self, stage: AnyStage, recipe: Recipe, why: str) -> PlannedStage:
+        self._unknown[stage.name] = why
+        return PlannedStage(stage, self.walk.step(stage, recipe, ()), {}, why, known=False)
 
     def _source_shards(self, source: SourceStage[Parameters], recipe: Recipe) -> list[Shard] | None:
+        self._source = source
         known = source.known_shards(recipe.id, self._store)
         if self._listing == "never" or (known is not None and not self._relists(source, recipe, known)):
             return known
@@ -119,11 +143,22 @@ class Planner:
             if self._listing == "wanted":
                 return known
             source.provide()
+        return self._listed(source, recipe.id)
+
+    def _listed(self, source: SourceStage[Parameters], recipe: str) -> list[Shard]:
         started = time.monotonic()
-        shards = source.list_shards(recipe.id, self._store, self._listing == "needed")
+        shards = source.list_shards(recipe, self._store, self._listing == "needed")
         images = sum(shard.rows or 0 for shard in shards)
         self.listings.append(DataListing(source.name, images, time.monotonic() - started))
         return shards
+
+    def _list_again(self) -> None:
+        """List the data set that was trusted so far: a stage needs rows of its shards."""
+        if self._source is not None:
+            passed = self.walk.passed[self._source.name]
+            listed = {shard.key: shard.payload for shard in self._listed(self._source, passed.recipe.id)}
+            shards = [replace(shard, payload=listed.get(shard.key)) for shard in passed.shards]
+            self.walk.step(self._source, passed.recipe, shards)
 
     def _relists(self, source: SourceStage[Parameters], recipe: Recipe, known: Sequence[Shard]) -> bool:
         """A trusted listing says nothing of the rows that workers read, so what is to be computed must be listed."""

@@ -5,19 +5,42 @@ from itertools import chain
 
 from pipeline.base.hashing import set_id
 from pipeline.base.json_types import Json
-from pipeline.store.records import Recipe, Shard
+from pipeline.store.records import CompleteSet, Recipe, Shard
 from pipeline.store.store import Store
 
 
 def why_to_run(stage: str, recipe: Recipe, shards: Sequence[Shard], done: int, store: Store) -> str:
     """In words, why a stage with `done` of its shards committed is to run."""
-    newest = store.newest(stage)
-    if newest is None or newest[0] == recipe.id:
-        if done:
-            return f"{len(shards) - done} of {len(shards)} shards are missing"
-        return "its inputs grew" if newest and newest[1] != set_id(s.key for s in shards) else "never completed"
-    before = store.recipe(stage, newest[0])
+    newest = store.newest_set(stage)
+    if newest is None or (newest.recipe == recipe.id and newest.name == set_id(shard.key for shard in shards)):
+        return f"{len(shards) - done} of {len(shards)} shards are missing" if done else "never completed"
+    if newest.recipe == recipe.id:
+        return _what_changed(newest, shards)
+    before = store.recipe(stage, newest.recipe)
     return "another recipe" if before is None else "; ".join(differences(before, recipe)) or "another recipe"
+
+
+def _what_changed(before: CompleteSet, shards: Sequence[Shard]) -> str:
+    """What tells the shards of one recipe from those of its newest set: inputs by slot, arguments, or the data set."""
+    slots = {slot for shard in shards for slot in shard.inputs}
+    was, now = _read(before.shards), _read(shards)
+    changed = [slot for slot in sorted(slots) if was.get(slot) != now.get(slot)]
+    new = {shard.key for shard in shards} - before.dones.keys()
+    said = f"{len(new)} of {len(shards)} shards" if new else f"{len(before.entries)} shards -> {len(shards)}"
+    if changed:
+        return f"input {', '.join(changed)} changed ({said})"
+    old = {str(value) for shard in before.shards for value in shard.args.items()}
+    names = sorted({name for shard in shards for name, value in shard.args.items() if str((name, value)) not in old})
+    return f"{', '.join(names) if slots and names else 'the data set'} changed ({said})"
+
+
+def _read(shards: Sequence[Shard]) -> dict[str, set[str]]:
+    """Slot -> what is read there."""
+    found: dict[str, set[str]] = {}
+    for shard in shards:
+        for slot, refs in shard.inputs.items():
+            found.setdefault(slot, set()).update(ref.identity or ref.key for ref in refs)
+    return found
 
 
 def differences(before: Recipe, now: Recipe) -> list[str]:

@@ -44,7 +44,7 @@ class Walk:
 
     def step(self, stage: AnyStage, recipe: Recipe, shards: Sequence[Shard]) -> Upstream:
         """Pass a stage that looks so."""
-        self.passed[stage.name] = Upstream(stage.name, recipe, shards, self.inputs(stage))
+        self.passed[stage.name] = Upstream(stage.name, recipe, shards, self.inputs(stage), stage.title)
         return self.passed[stage.name]
 
     def step_on_set(self, stage: AnyStage, complete: CompleteSet, store: Store) -> Upstream | None:
@@ -52,7 +52,7 @@ class Walk:
         recipe = store.recipe(stage.name, complete.recipe)
         if recipe is None:
             return None
-        self.passed[stage.name] = Upstream(stage.name, recipe, complete.shards, ancestry(store, recipe))
+        self.passed[stage.name] = Upstream(stage.name, recipe, complete.shards, ancestry(store, recipe), stage.title)
         return self.passed[stage.name]
 
 

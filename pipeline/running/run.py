@@ -20,6 +20,7 @@ from pipeline.base.suggestions import nearest
 from pipeline.contract.resources import Resources
 from pipeline.contract.runner import Job, Runner, trains_side_by_side
 from pipeline.contract.stage import AnyStage, SourceStage, TrainStage
+from pipeline.planning.asked import AskedSets
 from pipeline.planning.graph import training_groups
 from pipeline.planning.plan import Listing, PlannedStage, Planner, make_plan, resolve
 from pipeline.planning.walk import check_inputs
@@ -38,7 +39,7 @@ class RunOptions:
     """What the user asked for besides the config.
 
     only: run this stage alone, on the newest complete sets of those that it reads. force: compute these stages again.
-    listing: when the data set is listed; "never" for a stage that shows what an earlier run found.
+    listing: when the data set is listed; "never" for a stage that shows what an earlier run of this very config found.
     """
 
     only: str | None = None
@@ -68,6 +69,7 @@ class Run:
         self._progress = progress
         self._options = options
         self._planner = Planner(store, options.listing, options.force)
+        self._data_root = next((stage.root for stage in stages.values() if isinstance(stage, SourceStage)), "")
         self._done: dict[str, Mapping[str, Done]] = {}
         self._timeline = threading.Lock()
         self.computed: dict[str, int] = {}
@@ -140,7 +142,10 @@ class Run:
         done = dict(planned.done)
         if planned.missing:
             self._compute(planned, done)
-        self._store.commit_set(planned.name, planned.recipe.id, planned.shards, done)
+        elif self._store.recipe(planned.name, planned.recipe.id) is None:
+            self._store.keep_recipe(planned.name, planned.recipe)
+        upstream = self._planner.settle(planned.stage, planned.upstream, done)
+        self._store.commit_set(planned.name, planned.recipe.id, upstream.shards, done)
         self._done[planned.name] = done
         self._check_quarantine(planned, done)
 
@@ -165,7 +170,7 @@ class Run:
                 bar.advance(entry.ok + entry.quarantined, entry.quarantined)
                 self._check_quarantine(planned, done)
 
-            job = Job(stage, recipe.id, tasks, self._store, resources, self._options.stop)
+            job = Job(stage, recipe.id, tasks, self._store, resources, self._options.stop, self._data_root)
             moment, clock = timeline.now(), time.monotonic()
             try:
                 runner.run(job, on_done)
@@ -185,6 +190,11 @@ class Run:
             self._warn_of_stale(complete)
 
     def _complete(self, reader: AnyStage, name: str) -> CompleteSet:
+        if self._options.listing == "never":
+            complete = AskedSets(self._stages, self._store).of(name)
+            if complete is None:
+                raise UsageError(f"{reader.name}: its input {name} was not run with this config; run it first")
+            return complete
         complete = self._store.newest_set(name)
         if complete is None:
             raise UsageError(f"--only {reader.name}: its input {name} was never completed; run it first")

@@ -1,14 +1,15 @@
 """When each stage ran and what its workers did meanwhile: for people to look at, nothing is decided by it."""
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TypedDict
 
+from pipeline.base.json_types import Json
 from pipeline.base.phase_clock import IDLE
 from pipeline.store.layout import TIMELINE
 from pipeline.store.records import Done
-from pipeline.store.store import Store
+from pipeline.store.sealed import value_of
+from pipeline.store.store import DamagedError, Store
 
 
 class StageTime(TypedDict):
@@ -25,18 +26,33 @@ def now() -> str:
 
 
 def record(store: Store, stage: str, started: str, seconds: float, shards: int) -> None:
-    """Note that a run computed so many shards of a stage. Of two runs at once the last one to write is seen."""
+    """Note that a run computed so many shards of a stage. Of two runs at once the last one to write is seen.
+
+    Nothing is decided by it, so a damaged timeline begins anew.
+    """
     entry: StageTime = {"started": started, "seconds": round(seconds, 1), "shards": shards}
-    store.files.put(TIMELINE, json.dumps({**read(store), stage: entry}, indent=1).encode())
+    try:
+        known = read(store)
+    except DamagedError:
+        known = {}
+    store.write(TIMELINE, {**known, stage: entry})
 
 
 def read(store: Store) -> dict[str, StageTime]:
-    """Stage -> when it was computed last."""
-    try:
-        said: dict[str, StageTime] = json.loads(store.files.get(TIMELINE))
-    except FileNotFoundError:
-        return {}
-    return said
+    """Stage -> when it was computed last. Raises DamagedError."""
+    return store.read(TIMELINE, _times) or {}
+
+
+def _times(said: Mapping[str, Json]) -> dict[str, StageTime]:
+    return {stage: _time(value_of(said, stage, dict)) for stage in said}
+
+
+def _time(said: Mapping[str, Json]) -> StageTime:
+    return {
+        "started": value_of(said, "started", str),
+        "seconds": value_of(said, "seconds", float),
+        "shards": value_of(said, "shards", int),
+    }
 
 
 def shares(dones: Iterable[Done]) -> dict[str, float]:

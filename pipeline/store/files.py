@@ -20,6 +20,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.base.errors import UsageError
 from pipeline.base.extras import how_to_get
+from pipeline.store.paths import check_below, check_links
 
 T = TypeVar("T")
 
@@ -83,7 +84,7 @@ def open_filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
 
 
 class Files:
-    """The objects below one root URI; all paths are relative to it and cannot climb out of it."""
+    """The objects below one root URI; all paths are relative to it. Neither names nor links lead out of it."""
 
     def __init__(self, root: str) -> None:
         self.root = root if "://" in root else os.path.abspath(root)
@@ -99,10 +100,22 @@ class Files:
         return self._fs, self._base, self._local
 
     def full(self, path: str) -> str:
-        """The path inside the file system. Raises ValueError for a path that leaves the root."""
-        if path.startswith("/") or ".." in path.split("/"):
-            raise ValueError(f"path leaves the run root: {path!r}")
+        """The path inside the file system, for reading. Raises UnsafePathError for one that leaves the root."""
+        full = self._full(path)
+        if self._local:
+            check_links(self._base, full)
+        return full
+
+    def _full(self, path: str) -> str:
+        check_below(path)
         return f"{self._base}/{path}" if path else self._base
+
+    def _own(self, path: str) -> str:
+        """The path of an object that is to be written or removed: should it be a link, then the link itself."""
+        full = self._full(path)
+        if self._local:
+            check_links(self._base, os.path.dirname(full))
+        return full
 
     def get(self, path: str) -> bytes:
         """The whole object. Raises FileNotFoundError."""
@@ -148,21 +161,46 @@ class Files:
 
         The temporary file of a write that was killed is no object and left out.
         """
+        full = self.full(folder)
         try:
-            entries = retrying(lambda: self._fs.ls(self.full(folder), detail=False, refresh=True))
-        except FileNotFoundError:
+            entries = self._names(full)
+        except (FileNotFoundError, NotADirectoryError):
             return []
         names = (entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries)
         return sorted(name for name in names if not name.startswith(_STAGED))
 
+    def _names(self, folder: str) -> list[str]:
+        if self._local:
+            return os.listdir(folder)
+        names: list[str] = retrying(lambda: self._fs.ls(folder, detail=False, refresh=True))
+        return names
+
     def listing(self, folder: str, depth: int | None = None) -> list[Listed]:
-        """All files below a folder, `depth` levels deep, sorted by path; [] where it is missing. For upkeep only."""
+        """All files below a folder, `depth` levels deep, sorted by path; [] where it is missing. For upkeep only.
+
+        Links on this machine's disk are no files, and are not followed.
+        """
+        full = self.full(folder)
+        if self._local:
+            return sorted(self._walk(full, depth))
         try:
-            found = retrying(lambda: self._fs.find(self.full(folder), maxdepth=depth, detail=True))
+            found = retrying(lambda: self._fs.find(full, maxdepth=depth, detail=True))
         except FileNotFoundError:
             return []
         files = ((name, info) for name, info in sorted(found.items()) if info["type"] == "file")
         return [Listed(self._below(name), int(info["size"]), _modified(info)) for name, info in files]
+
+    def _walk(self, folder: str, depth: int | None) -> Iterator[Listed]:
+        try:
+            entries = list(os.scandir(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False) and depth != 1:
+                yield from self._walk(entry.path, None if depth is None else depth - 1)
+            elif entry.is_file(follow_symlinks=False):
+                status = entry.stat(follow_symlinks=False)
+                yield Listed(self._below(entry.path), status.st_size, status.st_mtime)
 
     def now(self) -> float | None:
         """What the storage's own clock says: the time that it gives an object written just now."""
@@ -177,9 +215,9 @@ class Files:
         """Write an object under a name of its own; on return it is durable. A reader never sees half of it."""
         if self._local:
             with self._staged(path, data) as staged:
-                os.replace(staged, self.full(path))
+                os.replace(staged, self._own(path))
         else:
-            retrying(lambda: self._fs.pipe_file(self.full(path), data))
+            retrying(lambda: self._fs.pipe_file(self._own(path), data))
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         """Create an object unless it exists, in one atomic step. True for the one call that created it.
@@ -189,17 +227,27 @@ class Files:
         try:
             if self._local:
                 with self._staged(path, data) as staged:
-                    os.link(staged, self.full(path))
+                    os.link(staged, self._own(path))
             else:
-                retrying(lambda: self._fs.pipe_file(self.full(path), data, mode="create"))
+                retrying(lambda: self._fs.pipe_file(self._own(path), data, mode="create"))
         except FileExistsError:
             return False
         return True
 
     def remove(self, path: str) -> None:
         """Delete an object; one that is already gone is fine."""
+        full = self._own(path)
         with contextlib.suppress(FileNotFoundError):
-            retrying(lambda: self._fs.rm_file(self.full(path)))
+            retrying(lambda: self._fs.rm_file(full))
+
+    def move(self, path: str, to: str) -> None:
+        """Give an object another path; over whatever is there. Raises FileNotFoundError."""
+        if self._local:
+            os.makedirs(os.path.dirname(self._own(to)), exist_ok=True)
+            os.replace(self._own(path), self._own(to))
+            return
+        self.put(to, self.get(path))
+        self.remove(path)
 
     def remove_many(self, paths: Sequence[str]) -> None:
         """Delete objects, several at once. Not by a bulk request: those do not say what they failed to delete."""
@@ -224,7 +272,7 @@ class Files:
 
     @contextlib.contextmanager
     def _staged(self, path: str, data: bytes) -> Iterator[str]:
-        folder = os.path.dirname(self.full(path))
+        folder = os.path.dirname(self._own(path))
         os.makedirs(folder, exist_ok=True)
         handle, staged = tempfile.mkstemp(dir=folder, prefix=_STAGED)
         try:

@@ -10,10 +10,14 @@ report.html                                       a copy of the newest report
 <stage>/<recipe>/done/<key>.json                  the manifest: the shard is complete
 <stage>/<recipe>/sets/<set>.json                  all manifests of a complete set of shards
 <stage>/<recipe>/listing.json, rows/              what a data set held when it was listed last, and rows by shard
+<stage>/<recipe>/replaced.json                    images of it that were replaced with size and time kept
 <stage>/<recipe>/train/<key>/                     the newest checkpoint of a training, and notes of its workers
 <stage>/<recipe>/progress/<key>.json              how far a training is
 <stage>/<recipe>/tensorboard/<key>/               its curves
 <stage>/<recipe>/ray_train/<key>-<attempt>/       Ray Train's own notes
+damaged/<moment>/...                              what `verify --repair` moved out of the way, under its own path
+
+Every JSON file is sealed with a checksum (pipeline.store.sealed).
 """
 
 import re
@@ -21,7 +25,7 @@ from typing import NamedTuple
 
 from pipeline.base.hashing import DIGITS
 
-VERSION = 2
+VERSION = 3
 """Rises when a program of the version before could no longer read what this one writes, or the other way round."""
 
 MARKER = "layout.json"
@@ -33,8 +37,10 @@ REPORT = "report.html"
 PARTS, BLOBS, MANIFESTS, SETS, ROWS = "parts", "blobs", "done", "sets", "rows"
 TRAININGS, PROGRESS, EVENT_FILES, RAY_TRAIN = "train", "progress", "tensorboard", "ray_train"
 RECIPE, LISTING = "recipe.json", "listing.json"
+DAMAGED = "damaged"
+"""Recipes, sets and shards have names of hexadecimal digits, and no stage has this one: what lies here is no stage."""
 
-_RECIPE_NAME = re.compile(rf"[0-9a-f]{{{DIGITS}}}")
+_FINGERPRINT = re.compile(rf"[0-9a-f]{{{DIGITS}}}")
 
 
 def newest(stage: str) -> str:
@@ -44,7 +50,7 @@ def newest(stage: str) -> str:
 
 def is_recipe(name: str) -> bool:
     """Whether a name below a stage's folder is that of a recipe."""
-    return _RECIPE_NAME.fullmatch(name) is not None
+    return _FINGERPRINT.fullmatch(name) is not None
 
 
 def is_file_of_stage(name: str) -> bool:
@@ -72,6 +78,11 @@ class RecipeFolder(NamedTuple):
     def listing(self) -> str:
         """The shards that the data set had when it was listed last."""
         return f"{self.path}/{LISTING}"
+
+    @property
+    def replaced(self) -> str:
+        """Which images of a data set were replaced with size and time kept."""
+        return f"{self.path}/replaced.json"
 
     def area(self, name: str) -> str:
         """The folder of all parts, blobs, manifests, sets and so on."""

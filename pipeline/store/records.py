@@ -62,11 +62,12 @@ def _pairs(said: Json) -> tuple[tuple[str, str], ...]:
 
 @dataclass(frozen=True)
 class ShardRef:
-    """Names one shard of an upstream stage, done or not."""
+    """Names one shard of an upstream stage, done or not. identity: as in `Shard`."""
 
     stage: str
     recipe: str
     key: str
+    identity: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ class Shard:
     """One unit of work: what to read and the arguments that tell it from its siblings.
 
     `rows`: images it is planned to see, where that is known. `rows_from`: the input slot all of whose rows it sees.
-    `labels`: the images that it sees by split and class, for stages that plan by class.
+    `labels`: the images that it sees by split and class, for stages that plan by class. `identity`: what the keys of
+    its readers are made of instead of its key, which of a data set says when files were written: known once it is done.
     """
 
     key: str
@@ -84,11 +86,19 @@ class Shard:
     rows_from: str | None = None
     labels: LabelCounts = field(default_factory=dict)
     payload: Payload = None
+    identity: str = ""
 
     @property
     def said(self) -> Mapping[str, Json]:
         """The payload where it is JSON; nothing where it is a table or absent."""
         return self.payload if isinstance(self.payload, Mapping) else {}
+
+    @property
+    def listed(self) -> pa.Table:
+        """The rows of the data set's listing that it carries. Raises TypeError where it was planned without one."""
+        if not isinstance(self.payload, pa.Table):
+            raise TypeError(f"shard {self.key} was not listed: it carries no rows")
+        return self.payload
 
 
 @dataclass(frozen=True)
@@ -96,25 +106,27 @@ class Upstream:
     """An upstream stage as its downstream stages see it.
 
     shards: in plan order. inputs: the stages that it reads, by slot, themselves with their inputs; of those that no
-    downstream stage reads directly, the shards may be left out.
+    downstream stage reads directly, the shards may be left out. title: what people call it, e.g. a data set's name;
+    no result depends on it.
     """
 
     name: str
     recipe: Recipe
     shards: Sequence[Shard] = ()
     inputs: Mapping[str, tuple["Upstream", ...]] = field(default_factory=dict)
+    title: str = ""
 
     def refs(self) -> tuple[ShardRef, ...]:
         """References to all its shards, in plan order."""
-        return tuple(ShardRef(self.name, self.recipe.id, shard.key) for shard in self.shards)
+        return tuple(ShardRef(self.name, self.recipe.id, shard.key, shard.identity) for shard in self.shards)
 
 
 Inputs = Mapping[str, tuple[Upstream, ...]]
 
 
 def shard_key(recipe: str, inputs: Mapping[str, tuple[ShardRef, ...]], args: Mapping[str, Json] | None = None) -> str:
-    """hash(recipe id, keys of the input shards, arguments)."""
-    keys = {slot: [ref.key for ref in refs] for slot, refs in inputs.items()}
+    """hash(recipe id, identities or keys of the input shards, arguments)."""
+    keys = {slot: [ref.identity or ref.key for ref in refs] for slot, refs in inputs.items()}
     return fingerprint([recipe, keys, dict(args or {})])
 
 
@@ -151,13 +163,15 @@ def quarantined(stage: str, image: ImageName, reason: str) -> QuarantineRow:
 class ShardResult:
     """What a worker makes of a shard. Tables follow their schemas; blobs are files (a model, a report).
 
-    `rows_in`: images the worker was given, where only it can know (it read some rows of a part).
+    `rows_in`: images the worker was given, where only it can know (it read some rows of a part). `identity`: what the
+    result is, where its readers' keys are to be made of that and not of the shard's key.
     """
 
     tables: dict[str, pa.Table] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
     quarantine: Sequence[QuarantineRow] = ()
     rows_in: int | None = None
+    identity: str = ""
 
 
 @dataclass(frozen=True)
@@ -172,11 +186,21 @@ class StoredFile:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What a shard took. phases: seconds by phase (pipeline.base.phase_clock). cpu, checking: as in `Done`."""
+
+    phases: Mapping[str, float] = field(default_factory=dict)
+    cpu: float = 0.0
+    checking: float = 0.0
+
+
+@dataclass(frozen=True)
 class Done:
     """The committed result of a shard: the content of its manifest, whose presence means that it is complete.
 
     `tables`, `blobs`: its files by name. `ok`: rows of the first table. `seconds`: what it took; `phases`: the same by
-    phase (pipeline.base.phase_clock), and how long its worker had waited for it.
+    phase (pipeline.base.phase_clock), and how long its worker had waited for it. `identity`: as in `ShardResult`.
+    `cpu`, `checking`: processor seconds that it took, and those of them that went into checksums of what was read.
     """
 
     stage: str
@@ -189,6 +213,9 @@ class Done:
     quarantined: int
     seconds: float
     phases: Mapping[str, float] = field(default_factory=dict)
+    identity: str = ""
+    cpu: float = 0.0
+    checking: float = 0.0
 
     @property
     def files(self) -> tuple[StoredFile, ...]:

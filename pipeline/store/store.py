@@ -4,24 +4,28 @@ A worker writes parts under names of its own, re-opens them, and commits by crea
 there: the first attempt wins, a loser's parts are garbage. Adding images makes a new set of shards and never edits one.
 So two attempts of one shard, or two runs on one root, are harmless. Readers never list data folders. Where everything
 lies says `pipeline.store.layout`.
+
+What is read is checked: JSON against its own checksum, parts and blobs against the manifest. What does not fit is read
+once more, for storage errs too, and then named.
 """
 
 import dataclasses
 import hashlib
 import io
-import json
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.base.check_clock import CHECKS
 from pipeline.base.errors import StageFailed
 from pipeline.base.hashing import set_id
+from pipeline.base.json_types import Json
 from pipeline.base.phase_clock import IDLE, WRITE
 from pipeline.store import layout
 from pipeline.store.encoding import (
@@ -36,14 +40,22 @@ from pipeline.store.encoding import (
 )
 from pipeline.store.files import Files
 from pipeline.store.layout import RecipeFolder
-from pipeline.store.records import CompleteSet, Done, Recipe, Shard, ShardResult, StoredFile
+from pipeline.store.records import CompleteSet, Cost, Done, Recipe, Shard, ShardResult, StoredFile
+from pipeline.store.sealed import seal, unseal
 from schemas import TABLES, TableSpec, check_version, validate
 
 T = TypeVar("T")
 
 
 class DamagedError(StageFailed):
-    """A committed file is missing or differs from its manifest."""
+    """An object of a run root is missing, cut off or changed. path: which one."""
+
+    def __init__(self, path: str, words: str) -> None:
+        super().__init__(f"{path} {words}; `weakbox verify --repair` shows what to do")
+        self.path, self.words = path, words
+
+    def __reduce__(self) -> tuple[type["DamagedError"], tuple[str, str]]:
+        return (DamagedError, (self.path, self.words))
 
 
 class Store:
@@ -64,15 +76,16 @@ class Store:
         *,
         rows_in: int | None = None,
         seconds: float = 0.0,
-        phases: Mapping[str, float] | None = None,
+        cost: Cost | None = None,
     ) -> Done:
         """Write all of a result, then its manifest. Returns the winning manifest, maybe another attempt's.
 
-        phases: seconds by phase of what was computed (pipeline.base.phase_clock); writing is added here.
+        seconds: what it took; 0: all phases of `cost` but waiting, and writing, which is added here.
 
         Raises:
             SchemaError: a table does not follow its schema.
             StageFailed: rows in differ from rows out + quarantined.
+            DamagedError: a part that the manifest is to name is not there.
         """
         started = time.perf_counter()
         tables = {**result.tables, "quarantine": TABLES["quarantine"].from_rows(result.quarantine)}
@@ -89,13 +102,37 @@ class Store:
             if table.num_rows or name != "quarantine"
         }
         blobs = {name: self._write(folder.blob(key, attempt, name), data) for name, data in result.blobs.items()}
-        took = {**(phases or {}), WRITE: time.perf_counter() - started}
+        cost = cost or Cost()
+        took = {**cost.phases, WRITE: time.perf_counter() - started}
         busy = seconds or sum(value for name, value in took.items() if name != IDLE)
         rounded = {name: round(value, 4) for name, value in took.items()}
-        done = Done(stage, recipe, key, attempt, written, blobs, ok, quarantined, round(busy, 3), rounded)
-        if self.files.put_if_absent(folder.manifest(key), write_manifest(done)):
+        done = Done(
+            stage,
+            recipe,
+            key,
+            attempt,
+            written,
+            blobs,
+            ok,
+            quarantined,
+            round(busy, 3),
+            rounded,
+            result.identity,
+            round(cost.cpu, 4),
+            round(cost.checking, 4),
+        )
+        self._check_presence(done)
+        if self.files.put_if_absent(folder.manifest(key), seal(write_manifest(done))):
             return done
-        return self.done(stage, recipe, [key])[key]
+        winner = self.done(stage, recipe, [key])[key]
+        self._check_presence(winner)
+        return winner
+
+    def _check_presence(self, done: Done) -> None:
+        """Raise DamagedError where a file of a shard is not there: a collector may have taken it for garbage."""
+        for entry in done.files:
+            if not self.files.exists(entry.file):
+                raise DamagedError(entry.file, "is missing")
 
     def done(self, stage: str, recipe: str, keys: Sequence[str]) -> dict[str, Done]:
         """The manifests of those shards that are complete: key -> Done. One object read where the whole set is."""
@@ -103,18 +140,18 @@ class Store:
         if complete is not None:
             return complete.dones
         folder = RecipeFolder(stage, recipe)
-        found = self.files.get_many([folder.manifest(key) for key in keys])
-        return {done.key: done for done in (self._manifest(path, data) for path, data in found.items())}
+        found = self._read_many([folder.manifest(key) for key in keys], read_manifest)
+        dones = [_sound(done) for done in found.values()]
+        return {done.key: done for done in dones}
 
     def complete_set(self, stage: str, recipe: str, name: str) -> CompleteSet | None:
         """A complete set of shards, or None if that set is not complete. Raises DamagedError."""
         path = RecipeFolder(stage, recipe).complete_set(name)
-        data = self._optional(path)
-        return None if data is None else self._set(path, data)
+        return self.read(path, partial(read_set, path))
 
     def newest(self, stage: str) -> tuple[str, str] | None:
         """(recipe, name) of the set that a run completed last for this stage, or None. Raises DamagedError."""
-        return self._kept(layout.newest(stage), read_newest)
+        return self.read(layout.newest(stage), read_newest)
 
     def newest_set(self, stage: str) -> CompleteSet | None:
         """The set that a run completed last for this stage, or None. Raises DamagedError."""
@@ -125,31 +162,29 @@ class Store:
         """Declare these shards a complete set, the stage's newest; returns its name."""
         name = set_id(shard.key for shard in shards)
         path = RecipeFolder(stage, recipe).complete_set(name)
-        newest = json.dumps({"recipe": recipe, "set": name}).encode()
-        if self._optional(layout.newest(stage)) == newest and self.files.exists(path):
+        if self.newest(stage) == (recipe, name) and self.files.exists(path):
             return name
-        self.files.put_if_absent(path, write_set(shards, done))
-        self.files.put(layout.newest(stage), newest)
+        self.files.put_if_absent(path, seal(write_set(shards, done)))
+        self.write(layout.newest(stage), {"recipe": recipe, "set": name})
         return name
 
     def keep_recipe(self, stage: str, recipe: Recipe) -> None:
         """Keep what a recipe is made of, to explain later changes."""
-        body = json.dumps(recipe.ingredients()).encode()
-        self.files.put_if_absent(RecipeFolder(stage, recipe.id).recipe_file, body)
+        self.files.put_if_absent(RecipeFolder(stage, recipe.id).recipe_file, seal(recipe.ingredients()))
 
     def recipe(self, stage: str, recipe: str) -> Recipe | None:
         """What a recipe is made of; None where that was not kept. Raises DamagedError."""
-        return self._kept(RecipeFolder(stage, recipe).recipe_file, read_recipe)
+        return self.read(RecipeFolder(stage, recipe).recipe_file, read_recipe)
 
     def keep_listing(self, stage: str, recipe: str, shards: Sequence[Shard]) -> None:
         """Keep what planning needs of the shards of a listing, where it is not kept already."""
-        path, body = RecipeFolder(stage, recipe).listing, write_listing(shards)
-        if self._optional(path) != body:
+        path, body = RecipeFolder(stage, recipe).listing, seal(write_listing(shards))
+        if self.files.get_many([path]).get(path) != body:
             self.files.put(path, body)
 
     def listing(self, stage: str, recipe: str) -> list[Shard] | None:
         """The shards of the newest listing, without payloads; None where there was none. Raises DamagedError."""
-        return self._kept(RecipeFolder(stage, recipe).listing, read_listing)
+        return self.read(RecipeFolder(stage, recipe).listing, read_listing)
 
     def table(
         self, done: Done, table: str, columns: Sequence[str] | None = None, filters: pc.Expression | None = None
@@ -157,34 +192,41 @@ class Store:
         """One table of a committed result; an absent quarantine is an empty one.
 
         Raises:
-            DamagedError: the part is missing. SchemaError: another or a newer schema.
+            DamagedError: the part is missing or changed. SchemaError: another or a newer schema.
         """
         spec = TABLES[table]
         entry = done.tables.get(table)
         if entry is None:
             empty = spec.empty()
             return empty.select(list(columns)) if columns else empty
-        try:
-            with self.files.open(entry.file) as file:
-                parquet = pq.ParquetFile(file)
-                check_version(parquet.schema_arrow, spec)
-                names = None if columns is None else list(columns)
-                if filters is None:
-                    return parquet.read(columns=names)
-                return pq.read_table(file, columns=names, filters=filters)
-        except FileNotFoundError as error:
-            raise _missing(done, entry) from error
+        data = pa.BufferReader(self._checked(entry))
+        parquet = pq.ParquetFile(data)
+        check_version(parquet.schema_arrow, spec)
+        names = None if columns is None else list(columns)
+        if filters is None:
+            return parquet.read(columns=names)
+        return pq.read_table(data, columns=names, filters=filters)
 
     def blob(self, done: Done, name: str) -> bytes:
         """One blob of a committed result. Raises DamagedError if it is missing or its checksum differs."""
-        entry = done.blobs[name]
-        try:
-            data = self.files.get(entry.file)
-        except FileNotFoundError as error:
-            raise _missing(done, entry) from error
-        if hashlib.sha256(data).hexdigest() != entry.sha256:
-            raise DamagedError(f"{done.stage}: blob {entry.file} differs from its manifest")
-        return data
+        return self._checked(done.blobs[name])
+
+    def read(self, path: str, decode: Callable[[Mapping[str, Json]], T]) -> T | None:
+        """What a JSON object of the run root says, by `decode`; None where there is none.
+
+        Raises: DamagedError, also where `decode` raises ValueError.
+        """
+        found: T | DamagedError | None = self._read_many([path], lambda _, said: decode(said)).get(path)
+        return None if found is None else _sound(found)
+
+    def write(self, path: str, content: Mapping[str, object]) -> None:
+        """Write a JSON object, over the one before."""
+        self.files.put(path, seal(content))
+
+    def read_each(self, folder: str, decode: Callable[[str, Mapping[str, Json]], T]) -> dict[str, T | DamagedError]:
+        """Every JSON object of a folder: name without `.json` -> what it says, or how it is damaged."""
+        found = self._read_many([f"{folder}/{name}" for name in self.files.names(folder)], decode)
+        return {path.rsplit("/", 1)[-1].removesuffix(".json"): said for path, said in found.items()}
 
     def forget(self, stage: str, recipe: str, keys: Sequence[str]) -> None:
         """Remove manifests and training checkpoints of these shards, so that they are computed again (`--force`).
@@ -205,44 +247,31 @@ class Store:
 
     def manifests(self, stage: str, recipe: str) -> dict[str, Done | DamagedError]:
         """Every manifest of a recipe, of a complete set or not: key -> manifest, or how it is damaged."""
-        return self._each(RecipeFolder(stage, recipe).area(layout.MANIFESTS), self._manifest)
+        return self.read_each(RecipeFolder(stage, recipe).area(layout.MANIFESTS), read_manifest)
 
     def sets(self, stage: str, recipe: str) -> dict[str, CompleteSet | DamagedError]:
         """Every complete set of a recipe: name -> the set, or how it is damaged."""
-        return self._each(RecipeFolder(stage, recipe).area(layout.SETS), self._set)
+        return self.read_each(RecipeFolder(stage, recipe).area(layout.SETS), read_set)
 
-    def _manifest(self, path: str, data: bytes) -> Done:
-        with damage_in_one_line(path, "it, and the sets of its recipe"):
-            return read_manifest(path, data)
+    def _read_many(
+        self, paths: Sequence[str], decode: Callable[[str, Mapping[str, Json]], T]
+    ) -> dict[str, T | DamagedError]:
+        """The JSON objects that exist: path -> what it says, or how it is damaged; those are read twice."""
+        found = {path: _decoded(path, data, decode) for path, data in self.files.get_many(paths).items()}
+        damaged = [path for path, said in found.items() if isinstance(said, DamagedError)]
+        again = self.files.get_many(damaged)
+        return {**found, **{path: _decoded(path, data, decode) for path, data in again.items()}}
 
-    def _set(self, path: str, data: bytes) -> CompleteSet:
-        with damage_in_one_line(path):
-            return read_set(path, data)
-
-    def _optional(self, path: str) -> bytes | None:
-        """An object, or None where there is none."""
-        try:
-            return self.files.get(path)
-        except FileNotFoundError:
-            return None
-
-    def _kept(self, path: str, read: Callable[[bytes], T]) -> T | None:
-        """What a small JSON object says; None where there is none. Raises DamagedError."""
-        data = self._optional(path)
-        if data is None:
-            return None
-        with damage_in_one_line(path):
-            return read(data)
-
-    def _each(self, folder: str, read: Callable[[str, bytes], T]) -> dict[str, T | DamagedError]:
-        found: dict[str, T | DamagedError] = {}
-        for path, data in self.files.get_many([f"{folder}/{name}" for name in self.files.names(folder)]).items():
-            name = path.rsplit("/", 1)[-1].removesuffix(".json")
-            try:
-                found[name] = read(path, data)
-            except DamagedError as error:
-                found[name] = error
-        return found
+    def _checked(self, entry: StoredFile) -> bytes:
+        """The bytes of a part or a blob. Raises DamagedError where they are gone, or not those of the manifest."""
+        for _ in range(2):
+            data = self.files.get_many([entry.file]).get(entry.file)
+            if data is None:
+                raise DamagedError(entry.file, "is missing")
+            with CHECKS.timed():
+                if hashlib.sha256(data).hexdigest() == entry.sha256:
+                    return data
+        raise DamagedError(entry.file, "differs from its manifest")
 
     def _write_table(self, path: str, table: pa.Table, spec: TableSpec) -> StoredFile:
         buffer = io.BytesIO()
@@ -251,7 +280,7 @@ class Store:
         with self.files.open(path) as file:
             rows = pq.ParquetFile(file).metadata.num_rows
         if rows != table.num_rows:
-            raise DamagedError(f"{path}: {rows} rows came back of {table.num_rows} written")
+            raise DamagedError(path, f"gave {rows} rows back of {table.num_rows} written")
         return dataclasses.replace(entry, rows=rows, schema=spec.version)
 
     def _write(self, path: str, data: bytes) -> StoredFile:
@@ -259,20 +288,20 @@ class Store:
         return StoredFile(path, len(data), hashlib.sha256(data).hexdigest())
 
 
-@contextmanager
-def damage_in_one_line(path: str, remedy: str = "it") -> Iterator[None]:
-    """What is wrong with a small JSON object, in one line that names it and says what to remove."""
+def _decoded(path: str, data: bytes, decode: Callable[[str, Mapping[str, Json]], T]) -> T | DamagedError:
     try:
-        yield
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        said = " ".join(str(error).split())
-        raise DamagedError(f"{path} is damaged ({said}); remove {remedy}, and the next run makes that again") from error
+        return decode(path, unseal(data))
+    except ValueError as error:
+        return DamagedError(path, f"is damaged ({' '.join(str(error).split())[:200]})")
+
+
+def _sound(found: T | DamagedError) -> T:
+    """Raise what is damaged."""
+    if isinstance(found, DamagedError):
+        raise found
+    return found
 
 
 def _names_any(found: CompleteSet | DamagedError, keys: set[str]) -> bool:
     """Whether a set names one of these shards; a damaged one might."""
     return isinstance(found, DamagedError) or not keys.isdisjoint(found.dones)
-
-
-def _missing(done: Done, entry: StoredFile) -> DamagedError:
-    return DamagedError(f"{done.stage}: {entry.file} is missing; --force {done.stage} remakes it")

@@ -1,9 +1,11 @@
 """Whether images are lost or made up on their way from stage to stage."""
 
+from dataclasses import replace
+
 from pipeline.base.params import upstream_names
 from pipeline.contract.stage import AnyStage
 from pipeline.planning.walk import Walk
-from pipeline.store.records import CompleteSet, Shard, ShardRef, Upstream
+from pipeline.store.records import CompleteSet, Shard, ShardRef
 from pipeline.store.store import Store
 
 
@@ -50,7 +52,7 @@ class Conservation:
         """A stage whose recipe was not kept cannot be passed, and what reads it cannot be judged."""
         passed = self._walk.step_on_set(stage, complete, self._store)
         if passed is not None:
-            self._walk.passed[stage.name] = Upstream(stage.name, passed.recipe, shards, passed.inputs)
+            self._walk.passed[stage.name] = replace(passed, shards=shards)
 
     def _rows_in(self, shard: Shard) -> range | None:
         """How many images the shard was given, at least and at most; None where nothing says it.

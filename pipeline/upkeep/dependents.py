@@ -91,5 +91,5 @@ def _recipe(store: Store, folder: RecipeFolder) -> Recipe | None:
     try:
         return store.recipe(*folder)
     except DamagedError as error:
-        said = f"{folder.recipe_file} is damaged: what depends on the quarantined images cannot be known"
-        raise DamagedError(said) from error
+        said = f"{error.words}: what depends on the quarantined images cannot be known"
+        raise DamagedError(error.path, said) from error

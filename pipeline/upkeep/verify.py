@@ -1,8 +1,8 @@
-"""Re-checking what is committed: manifests and sets, every file of the newest sets, and images between stages."""
+"""Re-checking what a run root holds: every JSON object, every committed file, and images between stages."""
 
 import hashlib
 import io
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from pipeline.contract.stage import AnyStage
 from pipeline.planning.graph import topological
 from pipeline.store import layout
 from pipeline.store.layout import RecipeFolder
+from pipeline.store.paths import UnsafePathError
 from pipeline.store.records import CompleteSet, Done, StoredFile
 from pipeline.store.store import DamagedError, Store
 from pipeline.upkeep.conservation import Conservation
@@ -22,33 +23,56 @@ _IMAGE = "image_id"
 _QUARANTINE = "quarantine"
 
 
+@dataclass(frozen=True)
+class Damage:
+    """What is wrong with a run root. path: the object; empty where several do not fit each other.
+
+    done: the shard whose file it is, where it is one.
+    """
+
+    stage: str
+    path: str
+    words: str
+    done: Done | None = None
+
+    def __str__(self) -> str:
+        return ": ".join(filter(None, (self.stage, " ".join(filter(None, (self.path, self.words))))))
+
+
 @dataclass
 class Verified:
-    """What was looked at, and one line for each damage."""
+    """What was looked at, and each damage."""
 
     stages: int = 0
     files: int = 0
     rows: int = 0
-    damage: list[str] = field(default_factory=list)
+    damage: list[Damage] = field(default_factory=list)
+
+    def add(self, stage: str, error: DamagedError) -> None:
+        """Note a damaged object."""
+        self.damage.append(Damage(stage, error.path, error.words))
 
 
 def verify(store: Store, stages: Collection[str]) -> Verified:
-    """Check that manifests and sets can be read and fit each other, and all files of the newest complete sets.
+    """Check every JSON object and every committed file of a run root, and that those of each set fit each other.
 
     stages: names. As a mapping to the stages themselves, that no image is lost or doubled on its way is checked too.
     """
     result = Verified()
     known: Mapping[str, AnyStage] = stages if isinstance(stages, Mapping) else {}
+    _verify_root(store, result)
     conservation = Conservation(store)
-    for name in topological(known) if known else stages:
-        recipes = {
-            recipe: _Recipe(store.manifests(name, recipe), store.sets(name, recipe))
-            for recipe in store.files.names(name)
-            if not layout.is_file_of_stage(recipe)
-        }
-        for recipe, committed in recipes.items():
-            _verify_recipe(store, name, recipe, committed, result)
-        complete = _newest_set(store, name, recipes, result)
+    order = topological(known) if known else list(stages)
+    for name in (*order, *_others(store, order)):
+        try:
+            recipes = {recipe: _committed(store, name, recipe) for recipe in _recipes(store, name)}
+            complete = _newest_set(store, name, recipes, result)
+            for recipe, committed in recipes.items():
+                _verify_recipe(store, name, recipe, committed, result)
+                _verify_older(store, committed, complete, result)
+        except UnsafePathError as error:
+            result.damage.append(Damage(name, "", str(error)))
+            continue
         if complete is None:
             continue
         result.stages += 1
@@ -59,10 +83,37 @@ def verify(store: Store, stages: Collection[str]) -> Verified:
     return result
 
 
-def _conserved(conservation: Conservation, stage: AnyStage, complete: CompleteSet) -> list[str]:
+def _verify_root(store: Store, result: Verified) -> None:
+    """The objects beside the stages."""
+    for name in store.files.names(""):
+        if name.endswith(".json"):
+            _readable(store, "", name, result)
+
+
+def _readable(store: Store, stage: str, path: str, result: Verified) -> None:
+    """Note an object whose checksum does not fit."""
+    try:
+        store.read(path, dict)
+    except DamagedError as error:
+        result.add(stage, error)
+
+
+def _others(store: Store, known: Sequence[str]) -> list[str]:
+    """The stages of other configs that ran on this root."""
+    names = (name for name in store.files.names("") if name not in (*known, layout.DAMAGED))
+    return [name for name in names if any(map(layout.is_recipe, _recipes(store, name)))]
+
+
+def _recipes(store: Store, stage: str) -> list[str]:
+    if layout.is_file_of_stage(stage):
+        return []
+    return [recipe for recipe in store.files.names(stage) if not layout.is_file_of_stage(recipe)]
+
+
+def _conserved(conservation: Conservation, stage: AnyStage, complete: CompleteSet) -> list[Damage]:
     """What conservation finds; a recipe that cannot be read is damage that was named already."""
     try:
-        return conservation.add(stage, complete)
+        return [Damage(stage.name, "", line) for line in conservation.add(stage, complete)]
     except DamagedError:
         return []
 
@@ -74,22 +125,47 @@ class _Recipe:
     manifests: Mapping[str, Done | DamagedError]
     sets: Mapping[str, CompleteSet | DamagedError]
 
+    def shards(self) -> dict[str, Done]:
+        """The shards that can be read: attempt -> manifest, of the manifests themselves or of sets."""
+        found = [done for done in self.manifests.values() if isinstance(done, Done)]
+        for complete in self.sets.values():
+            found += [] if isinstance(complete, DamagedError) else complete.dones.values()
+        return {f"{done.key}-{done.attempt}": done for done in found}
+
+
+def _committed(store: Store, stage: str, recipe: str) -> _Recipe:
+    return _Recipe(store.manifests(stage, recipe), store.sets(stage, recipe))
+
 
 def _verify_recipe(store: Store, stage: str, recipe: str, committed: _Recipe, result: Verified) -> None:
     """Every small JSON object, whether the newest set needs it or not: a damaged one would stop a later run."""
+    folder = RecipeFolder(stage, recipe)
     for found in (*committed.manifests.values(), *committed.sets.values()):
         if isinstance(found, DamagedError):
-            result.damage.append(f"{stage}: {found}")
+            result.add(stage, found)
     for name, found in committed.sets.items():
         if not isinstance(found, DamagedError):
-            missing = (key for key in found.dones if key not in committed.manifests)
-            said = f"{stage}: set {RecipeFolder(stage, recipe).complete_set(name)} names shard"
-            result.damage += [f"{said} {key}, whose manifest is missing; remove the set" for key in missing]
+            words = f"is missing, and set {folder.complete_set(name)} names it"
+            missing = [done for key, done in found.dones.items() if key not in committed.manifests]
+            result.damage += [Damage(stage, folder.manifest(done.key), words, done) for done in missing]
     for read in (store.recipe, store.listing):
         try:
             read(stage, recipe)
         except DamagedError as error:
-            result.damage.append(f"{stage}: {error}")
+            result.add(stage, error)
+    for area in (layout.ROWS, layout.PROGRESS):
+        for name in store.files.names(folder.area(area)):
+            _readable(store, stage, f"{folder.area(area)}/{name}", result)
+    _readable(store, stage, folder.replaced, result)
+
+
+def _verify_older(store: Store, committed: _Recipe, newest: CompleteSet | None, result: Verified) -> None:
+    """The files of shards that the newest set does not have: a run may come back to them."""
+    current = set() if newest is None else {done.attempt for done in newest.dones.values()}
+    for done in committed.shards().values():
+        if done.attempt not in current:
+            for entry in done.files:
+                _bytes(store, done, entry, result)
 
 
 def _newest_set(store: Store, stage: str, recipes: Mapping[str, _Recipe], result: Verified) -> CompleteSet | None:
@@ -97,54 +173,50 @@ def _newest_set(store: Store, stage: str, recipes: Mapping[str, _Recipe], result
     try:
         newest = store.newest(stage)
     except DamagedError as error:
-        result.damage.append(f"{stage}: {error}")
+        result.add(stage, error)
         return None
     if newest is None:
         return None
     recipe, name = newest
-    committed = recipes.get(recipe, _Recipe({}, {}))
+    committed, path = recipes.get(recipe, _Recipe({}, {})), RecipeFolder(stage, recipe).complete_set(name)
     found = committed.sets.get(name)
     if found is None:
-        result.damage.append(f"{stage}: set {name} is missing")
+        result.damage.append(Damage(stage, path, "is missing"))
     if found is None or isinstance(found, DamagedError):
         return None
     for done in found.dones.values():
         if isinstance(manifest := committed.manifests.get(done.key), Done) and manifest != done:
-            path = RecipeFolder(stage, recipe).complete_set(name)
-            said = f"{stage}: shard {done.key}: its manifest is not the one that set {path} names"
-            result.damage.append(f"{said}; remove the set")
+            result.damage.append(Damage(stage, path, f"names another attempt at shard {done.key} than its manifest"))
     return found
 
 
 def _verify_stage(store: Store, per_image: AnyStage | None, complete: CompleteSet, result: Verified) -> None:
     name, keys = complete.stage, dict[str, list[pa.Table]]()
     for done in complete.dones.values():
-        for blob, entry in done.blobs.items():
-            result.files += 1
-            _bytes(store, f"{name}: blob {blob}", entry, result)
+        for entry in done.blobs.values():
+            _bytes(store, done, entry, result)
         for table_name, entry in done.tables.items():
-            result.files += 1
-            table = _table(store, table_name, entry, f"{name}: part {entry.file}", result)
+            table = _table(store, table_name, done, entry, result)
             if table is not None:
                 result.rows += table.num_rows
                 keys.setdefault(table_name, []).append(table.select(list(TABLES[table_name].key)))
-        result.damage += _counts(name, done)
+        result.damage += [Damage(name, "", line) for line in _counts(done)]
+    repeated: list[str] = []
     if per_image and _IMAGE in TABLES[primary := per_image.outputs[0]].key:
         images = [part.select([_IMAGE]) for table in (primary, _QUARANTINE) for part in keys.pop(table, [])]
-        result.damage += _repeated(images, f"{name}: table {primary}, with quarantine")
+        repeated += _repeated(images, f"table {primary}, with quarantine")
     for table_name, parts in keys.items():
-        result.damage += _repeated(parts, f"{name}: table {table_name}")
+        repeated += _repeated(parts, f"table {table_name}")
+    result.damage += [Damage(name, "", line) for line in repeated]
 
 
-def _counts(stage: str, done: Done) -> list[str]:
+def _counts(done: Done) -> Iterable[str]:
     """A manifest counts the rows of its first table, and of quarantine."""
     first = next((table for table in done.tables if table != _QUARANTINE), "")
-    lines = []
     for table, counted in ((first, done.ok), (_QUARANTINE, done.quarantined)):
         rows = done.tables[table].rows if table in done.tables else 0
         if rows != counted:
-            lines.append(f"{stage}: shard {done.key}: {counted} rows of {table or 'a table'} are counted, {rows} named")
-    return lines
+            yield f"shard {done.key}: {counted} rows of {table or 'a table'} are counted, {rows} named"
 
 
 def _repeated(parts: Sequence[pa.Table], where: str) -> list[str]:
@@ -160,29 +232,34 @@ def _repeated(parts: Sequence[pa.Table], where: str) -> list[str]:
     return [f"{where}: {'+'.join(joined.column_names)} is not unique over the stage's shards, for one {shown}"]
 
 
-def _bytes(store: Store, where: str, entry: StoredFile, result: Verified) -> bytes | None:
+def _bytes(store: Store, done: Done, entry: StoredFile, result: Verified) -> bytes | None:
+    result.files += 1
     try:
         data = store.files.get(entry.file)
-    except FileNotFoundError:
-        result.damage.append(f"{where} is missing")
+    except (FileNotFoundError, IsADirectoryError, UnsafePathError) as error:
+        words = str(error) if isinstance(error, UnsafePathError) else "is missing"
+        result.damage.append(Damage(done.stage, entry.file, words, done))
         return None
     if len(data) != entry.bytes or hashlib.sha256(data).hexdigest() != entry.sha256:
-        result.damage.append(f"{where} differs from its manifest")
+        result.damage.append(Damage(done.stage, entry.file, "differs from its manifest", done))
         return None
     return data
 
 
-def _table(store: Store, name: str, entry: StoredFile, where: str, result: Verified) -> pa.Table | None:
-    data = _bytes(store, where, entry, result)
+def _table(store: Store, name: str, done: Done, entry: StoredFile, result: Verified) -> pa.Table | None:
+    data = _bytes(store, done, entry, result)
     if data is None:
         return None
     try:
+        if name not in TABLES:
+            raise ValueError(f"there is no table {name!r}")
         table = pq.read_table(io.BytesIO(data))
         check_version(table.schema, TABLES[name])
         validate(table.cast(TABLES[name].schema), TABLES[name])
-    except ValueError as error:
-        result.damage.append(f"{where}: {error}")
+    except (ValueError, KeyError) as error:
+        result.damage.append(Damage(done.stage, entry.file, f"holds no table {name}: {error}", done))
         return None
     if table.num_rows != entry.rows:
-        result.damage.append(f"{where}: {table.num_rows} rows, its manifest says {entry.rows}")
+        words = f"has {table.num_rows} rows, its manifest says {entry.rows}"
+        result.damage.append(Damage(done.stage, entry.file, words, done))
     return table

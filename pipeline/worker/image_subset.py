@@ -51,6 +51,8 @@ class ImageSubset:
         """One blob."""
         return self._context.blob(done, name)
 
-    def read(self, uri: str, offset: int | None = None, length: int | None = None) -> bytes:
+    def read(
+        self, uri: str, offset: int | None = None, length: int | None = None, content_hash: str | None = None
+    ) -> bytes:
         """The bytes of an image."""
-        return self._context.read(uri, offset, length)
+        return self._context.read(uri, offset, length, content_hash)

@@ -1,5 +1,6 @@
 """What a worker sees of the world, wherever it runs: the store, image bytes, its device, scratch space."""
 
+import hashlib
 import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -9,17 +10,24 @@ import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.base.check_clock import CHECKS
 from pipeline.base.phase_clock import READ, PhaseClock
+from pipeline.contract.context import ChangedError
 from pipeline.store.files import open_filesystem, retrying
+from pipeline.store.paths import check_below
 from pipeline.store.records import Done
 from pipeline.store.store import Store
 
 
 class LocalContext:
-    """The Context of one process. `threads` is set for torch and OpenCV, which would otherwise take every core."""
+    """The Context of one process. `threads` is set for torch and OpenCV, which would otherwise take every core.
 
-    def __init__(self, store: Store, *, device: str = "cpu", threads: int = 1) -> None:
+    data_root: where the data set is now; images that lie below it are named by their paths there.
+    """
+
+    def __init__(self, store: Store, *, data_root: str = "", device: str = "cpu", threads: int = 1) -> None:
         self.store = store
+        self.data_root = data_root
         self.device = device
         self.threads = threads
         self.clock = PhaseClock()
@@ -50,10 +58,25 @@ class LocalContext:
         with self.timed(READ):
             return self.store.blob(done, name)
 
-    def read(self, uri: str, offset: int | None = None, length: int | None = None) -> bytes:
-        """The bytes of an image, or of its range inside an archive."""
+    def read(
+        self, uri: str, offset: int | None = None, length: int | None = None, content_hash: str | None = None
+    ) -> bytes:
+        """The bytes of an image, or of its range inside an archive. Raises ChangedError for others than expected."""
         with self.timed(READ):
-            return self._read(uri, offset, length)
+            data = self._read(self._place(uri), offset, length)
+            if content_hash is not None:
+                with CHECKS.timed():
+                    found = hashlib.sha256(data).hexdigest()
+                if found != content_hash:
+                    raise ChangedError("changed since it was listed: run again with dataset.rescan: content")
+        return data
+
+    def _place(self, uri: str) -> str:
+        """Where a URI is now."""
+        if "://" in uri or uri.startswith("/"):
+            return uri
+        check_below(uri)
+        return f"{self.data_root.rstrip('/')}/{uri}"
 
     def _read(self, uri: str, offset: int | None, length: int | None) -> bytes:
         protocol = uri.split("://", 1)[0] if "://" in uri else "file"

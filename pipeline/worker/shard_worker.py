@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
+from pipeline.base.check_clock import CHECKS
 from pipeline.base.errors import StageFailed
 from pipeline.base.phase_clock import IDLE
 from pipeline.contract.context import Context
 from pipeline.contract.stage import AnyStage, Worker
-from pipeline.store.records import Done, ShardResult, Task
+from pipeline.store.records import Cost, Done, ShardResult, Task
 from pipeline.worker.device import set_threads
 from pipeline.worker.image_subset import ImageSubset
 from pipeline.worker.local_context import LocalContext
@@ -42,7 +43,7 @@ class ShardWorker:
         """
         idle = time.perf_counter() - self._ended
         with _full_disk_in_words(self._stage.name):
-            self._context.clock.begin()
+            self._begin()
             result = self._result(self._context, task, halvings)
             done = self._commit(recipe, task, result, idle)
         self._ended = time.perf_counter()
@@ -61,8 +62,12 @@ class ShardWorker:
         rows_in = sum(part.rows_in for part in parts if part.rows_in is not None)
         quarantine = [row for part in parts for row in part.quarantine]
         with _full_disk_in_words(self._stage.name):
-            self._context.clock.begin()
+            self._begin()
             return self._commit(recipe, task, ShardResult(tables, {}, quarantine, rows_in or None), 0.0)
+
+    def _begin(self) -> None:
+        self._context.clock.begin()
+        self._cpu, self._checking = time.process_time(), CHECKS.seconds
 
     def _result(self, context: Context, task: Task, halvings: int) -> ShardResult:
         self._halvings = max(self._halvings, min(halvings, halvings_left(self._stage, 0)))
@@ -87,8 +92,14 @@ class ShardWorker:
     def _commit(self, recipe: str, task: Task, result: ShardResult, idle: float) -> Done:
         rows_in = task.rows_in(result) if self._stage.per_image else None
         phases = {**self._context.clock.end(), IDLE: idle}
-        key = task.shard.key
-        return self._context.store.commit(self._stage.name, recipe, key, result, rows_in=rows_in, phases=phases)
+        return self._context.store.commit(
+            self._stage.name,
+            recipe,
+            task.shard.key,
+            result,
+            rows_in=rows_in,
+            cost=Cost(phases, time.process_time() - self._cpu, CHECKS.seconds - self._checking),
+        )
 
 
 def with_smaller_batch(stage: AnyStage, halvings: int) -> AnyStage:

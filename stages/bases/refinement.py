@@ -11,7 +11,7 @@ from pipeline.store.records import Inputs, Shard, ShardRef, Upstream, shard_key
 from schemas.types import TRIVIAL, Split
 from stages.vision.image_rows import is_of_predicted
 
-__all__ = ["RefinementParams", "RefinementStage", "images_behind"]
+__all__ = ["RefinementParams", "RefinementStage", "images_behind", "made_of"]
 
 _SEEDS = "seeds"
 
@@ -60,8 +60,22 @@ class RefinementStage(Stage[R]):
 
 
 def images_behind(maps: Shard, images: Upstream) -> tuple[ShardRef, ...]:
-    """The shards of images that a shard of maps was made from; empty where that is not known."""
-    return tuple(ref for ref in maps.inputs.get("images", ()) if ref.stage == images.name)
+    """The shards of images that a shard of maps was made from; empty where that is not known.
+
+    As the images are now: listed again without a change, a shard has another key and the same identity.
+    """
+    behind = {ref.identity or ref.key for ref in maps.inputs.get("images", ()) if ref.stage == images.name}
+    return tuple(ref for ref in images.refs() if (ref.identity or ref.key) in behind) if behind else ()
+
+
+def made_of(images: Sequence[ShardRef], upstream: Upstream) -> tuple[ShardRef, ...]:
+    """The shards of a stage that read some of these shards of images, in plan order."""
+    wanted = {ref.identity or ref.key for ref in images}
+    return tuple(
+        own
+        for shard, own in zip(upstream.shards, upstream.refs(), strict=True)
+        if any((ref.identity or ref.key) in wanted for ref in shard.inputs.get("images", ()))
+    )
 
 
 class _Seeds:

@@ -1,14 +1,17 @@
-"""What `sweep`, `calibrate` and `evaluate` read: tables of several shards, ground-truth masks."""
+"""What `sweep`, `calibrate` and `evaluate` read: tables of several shards, images with their ground truth, masks."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypedDict
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.base.errors import UsageError
-from pipeline.contract.context import Context
+from pipeline.contract.context import ChangedError, Context
 from pipeline.store.records import Done, Task
 from schemas import TABLES
+from stages.scoring.arrow_tables import TRUTH_COLUMNS
 from stages.scoring.ragged import BoolArray
 from stages.vision.images import ImageError, decode
 
@@ -26,6 +29,19 @@ def joined(
     """One table of several shards."""
     parts = [context.table(done, table, columns, filters) for done in dones]
     return pa.concat_tables(parts) if parts else TABLES[table].empty().select(list(columns))
+
+
+def scored_images(
+    context: Context, task: Task, columns: Sequence[str], filters: pc.Expression | None = None
+) -> pa.Table:
+    """The images that a task reads, by their ids, with the columns of their ground truth; null where there is none."""
+    images = joined(context, task.inputs["images"], "images", tuple(columns), filters)
+    images = images.take(pc.sort_indices(images, [("image_id", "ascending")]))
+    truth = joined(context, task.inputs["truth"], "truth", ("image_id", *TRUTH_COLUMNS))
+    place = pc.index_in(images.column("image_id"), truth.column("image_id"))
+    for name in TRUTH_COLUMNS:
+        images = images.append_column(name, truth.column(name).take(place))
+    return images
 
 
 def of(task: Task, slot: str, source: str) -> tuple[Done, ...]:
@@ -51,13 +67,37 @@ def origin(table: pa.Table, source: str) -> Origin:
     return Origin(row["method"], *(row.get(name) for name in Origin._fields[1:]))
 
 
-def read_mask(context: Context, image_id: str, uri: str, height: int, width: int) -> BoolArray:
-    """A ground-truth mask (height, width). Raises UsageError for a file that is none, or of another size."""
-    try:
-        grey = decode(context.read(uri))[:, :, 0]
-    except ImageError as error:
-        raise UsageError(f"ground-truth mask of {image_id}: {uri}: {error}") from error
-    if grey.shape != (height, width):
-        found = f"{grey.shape[1]} x {grey.shape[0]}"
-        raise UsageError(f"ground-truth mask of {image_id}: {uri}: {found} pixels, the image has {width} x {height}")
-    return grey > MASK_GREY
+class MaskedImage(TypedDict):
+    """An image with ground-truth masks."""
+
+    image_id: str
+    height: int
+    width: int
+    mask_uris: list[str]
+    mask_hashes: list[str]
+
+
+def masked_images(images: pa.Table) -> list[MaskedImage]:
+    """Those of `scored_images` that have a mask."""
+    chosen = images.filter(pc.greater(pc.list_value_length(images.column("mask_uris")), 0))
+    rows: list[MaskedImage] = chosen.select(list(MaskedImage.__annotations__)).to_pylist()
+    return rows
+
+
+def read_mask(context: Context, image: MaskedImage) -> BoolArray:
+    """The ground-truth masks of an image together, (height, width).
+
+    Raises: UsageError for a file that is none, of another size, or changed since it was listed.
+    """
+    mask = np.zeros((image["height"], image["width"]), bool)
+    for uri, content_hash in zip(image["mask_uris"], image["mask_hashes"], strict=True):
+        where = f"ground-truth mask of {image['image_id']}: {uri}"
+        try:
+            grey = decode(context.read(uri, content_hash=content_hash))[:, :, 0]
+        except (ImageError, ChangedError) as error:
+            raise UsageError(f"{where}: {error}") from error
+        if grey.shape != mask.shape:
+            found = f"{grey.shape[1]} x {grey.shape[0]}"
+            raise UsageError(f"{where}: {found} pixels, the image has {image['width']} x {image['height']}")
+        mask |= grey > MASK_GREY
+    return mask

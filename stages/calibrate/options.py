@@ -12,5 +12,6 @@ class CalibrateParams:
     """Parameters of `calibrate`."""
 
     images: str = reads("images", "ingest", "the images")
+    truth: str = reads("truth", "truth", "their ground truth")
     counts: str = reads("counts", "sweep", "stage that counted the score maps which get a threshold")
     iou: float = option(0.5, "IoU at which a box counts as correct: 0.3, 0.5 or 0.7")

@@ -15,7 +15,7 @@ class Calibrate(Stage[CalibrateParams]):
     """Chooses, on dev alone, the threshold at which the box rule that was counted is best (frame image, relative)."""
 
     kind = "calibrate"
-    version = 3
+    version = 4
     Params = CalibrateParams
     outputs = ("thresholds",)
     light = True

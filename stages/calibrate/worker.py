@@ -8,9 +8,9 @@ from pipeline.base.errors import UsageError
 from pipeline.contract.context import Context
 from pipeline.store.records import ShardResult, Task
 from schemas import TABLES
-from stages.bases.scored_tables import joined
+from stages.bases.scored_tables import joined, scored_images
 from stages.calibrate.options import CalibrateParams
-from stages.scoring.arrow_tables import TRUTH_COLUMNS, tallies_of, truth_of
+from stages.scoring.arrow_tables import IMAGE_COLUMNS, tallies_of, truth_of
 from stages.scoring.cuts.cut_counts import CUT_THRESHOLDS, choose_threshold
 from stages.scoring.tally import FIXED, cut_counts, merge
 
@@ -39,7 +39,7 @@ class CalibrateWorker:
     def __call__(self, task: Task) -> ShardResult:
         """The chosen threshold, and the box rule that it is of. Raises UsageError without ground truth on dev."""
         dev = pc.field("split") == "dev"
-        images = joined(self._context, task.inputs["images"], "images", TRUTH_COLUMNS, dev)
+        images = scored_images(self._context, task, IMAGE_COLUMNS, dev)
         boxed = len(truth_of(images, "dev").image_ids)
         fixed = dev & (pc.field("rule") == FIXED)
         table = joined(self._context, task.inputs["counts"], "counts", _COUNT_COLUMNS, fixed)

@@ -14,6 +14,7 @@ class EvaluateParams:
     """Parameters of `evaluate`."""
 
     images: str = reads("images", "ingest", "the images")
+    truth: str = reads("truth", "truth", "their ground truth")
     classes: str | None = reads("predictions", None, "stage whose classes give cls_top1, top1_loc and the like")
     labels: tuple[str, ...] = reads("pseudo_labels", (), "pseudo labels whose boxes are scored")
     predictions: tuple[str, ...] = reads("predictions", (), "predicted boxes that are scored")

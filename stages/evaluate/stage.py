@@ -12,7 +12,7 @@ class Evaluate(Stage[EvaluateParams]):
     """Every metric of every method, with protocol, threshold and interval; never without the trivial predictors."""
 
     kind = "evaluate"
-    version = 4
+    version = 5
     Params = EvaluateParams
     outputs = ("metrics", "curves", "groups", "comparisons")
     light = True
@@ -20,9 +20,7 @@ class Evaluate(Stage[EvaluateParams]):
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         """One shard that reads everything."""
         (shard,) = whole(recipe, inputs)
-        source = inputs["images"][0].recipe
-        root = str(source.params.get("root", "")).rstrip("/").rsplit("/", 1)[-1]
-        return [replace(shard, payload={"run": recipe, "dataset": f"{source.kind.partition('.')[2]}:{root}"})]
+        return [replace(shard, payload={"run": recipe, "dataset": inputs["images"][0].title})]
 
     def worker(self, context: Context) -> Worker:
         """Needs no set-up."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -11,9 +10,9 @@ import pyarrow.compute as pc
 from pipeline.contract.context import Context
 from pipeline.store.records import ShardResult, Task
 from schemas import TABLES
-from stages.bases.scored_tables import joined, of, origin, read_mask
+from stages.bases.scored_tables import MaskedImage, joined, masked_images, of, origin, read_mask, scored_images
 from stages.evaluate.options import EvaluateParams
-from stages.scoring.arrow_tables import TRUTH_COLUMNS, Truth, first_boxes, tallies_of, truth_of
+from stages.scoring.arrow_tables import IMAGE_COLUMNS, Truth, first_boxes, tallies_of, truth_of
 from stages.scoring.error_analysis import METRICS
 from stages.scoring.groups import ComparisonRow, GroupRow, by_class, by_size, comparison_rows, group_rows
 from stages.scoring.mask_metrics import mask_iou
@@ -43,18 +42,9 @@ _CLASS_COLUMNS = ("image_id", "split", "method", "classes")
 OF_PREDICTED = ("top1_loc", *METRICS.values())
 """What a box of the predicted class can be scored by: GT-known needs the box of the true class, Top-5 five boxes."""
 
-_IMAGE_COLUMNS = (*TRUTH_COLUMNS, "label_name", "mask_uri")
+_IMAGE_COLUMNS = (*IMAGE_COLUMNS, "label_name")
 _BOX_COLUMNS = ("image_id", "split", "method", "seed", "boxes")
 _LABEL_COLUMNS = (*_BOX_COLUMNS, "threshold", "threshold_choice")
-
-
-class _MaskedImage(TypedDict):
-    """An image with a ground-truth mask."""
-
-    image_id: str
-    mask_uri: str
-    height: int
-    width: int
 
 
 @dataclass
@@ -84,7 +74,7 @@ class EvaluateWorker:
 
     def __call__(self, task: Task) -> ShardResult:
         """The rows of all splits."""
-        images = joined(self._context, task.inputs["images"], "images", _IMAGE_COLUMNS)
+        images = scored_images(self._context, task, _IMAGE_COLUMNS)
         train = truth_of(images, "train")
         rows: dict[str, list[Mapping[str, object]]] = {name: [] for name in _Found().tables("", {})}
         for split in self._params.splits:
@@ -156,22 +146,21 @@ class EvaluateWorker:
 
     def _masks(self, task: Task, source: str, images: pa.Table) -> Iterator[MetricRow]:
         """mask_iou of pseudo masks; no row where no image has a ground-truth mask."""
-        masked = images.filter(pc.field("mask_uri").is_valid()).select(["image_id", "mask_uri", "height", "width"])
-        if not masked.num_rows:
+        masked = masked_images(images)
+        if not masked:
             return
         columns = ("image_id", "method", "seed", "threshold", "threshold_choice", "masks")
-        wanted = pc.field("image_id").isin(masked.column("image_id"))
+        wanted = pc.field("image_id").isin(pa.array([image["image_id"] for image in masked], pa.string()))
         table = joined(self._context, of(task, "labels", source), "pseudo_labels", columns, wanted)
         said = origin(table, source)
         masks = dict(zip(table.column("image_id").to_pylist(), table.column("masks").to_pylist(), strict=True))
-        ious = [self._mask_iou(row, masks.get(row["image_id"]) or []) for row in masked.to_pylist()]
+        ious = [self._mask_iou(row, masks.get(row["image_id"]) or []) for row in masked]
         subject = Subject(said.method, source, said.threshold, said.threshold_choice, said.seed)
         yield mask_row(subject, np.array(ious))
 
-    def _mask_iou(self, image: _MaskedImage, rles: Sequence[Rle]) -> float:
-        height, width = image["height"], image["width"]
-        truth = read_mask(self._context, image["image_id"], image["mask_uri"], height, width)
-        predicted = np.zeros((height, width), bool)
+    def _mask_iou(self, image: MaskedImage, rles: Sequence[Rle]) -> float:
+        truth = read_mask(self._context, image)
+        predicted = np.zeros(truth.shape, bool)
         for rle in rles:
             predicted |= decode(rle)
         return mask_iou(predicted, truth)

@@ -33,17 +33,23 @@ _LOG = logging.getLogger("weakbox.ingest")
 class CocoParams(ReaderParams):
     """Parameters of reader `coco`."""
 
-    train: str | None = option(None, "annotation file of split train: a path below the root, an absolute path or a URI")
-    val: str | None = option(None, "annotation file of split val")
-    test: str | None = option(None, "annotation file of split test")
-    train_images: str = option("", "folder below the root that the file names of split train are in")
-    val_images: str = option("", "the same for split val")
-    test_images: str = option("", "the same for split test")
+    train: str | None = option(
+        None, "annotation file of split train: a path below the root, an absolute path or a URI", by_content=True
+    )
+    val: str | None = option(None, "annotation file of split val", by_content=True)
+    test: str | None = option(None, "annotation file of split test", by_content=True)
+    train_images: str = option("", "folder below the root that the file names of split train are in", by_content=True)
+    val_images: str = option("", "the same for split val", by_content=True)
+    test_images: str = option("", "the same for split test", by_content=True)
     multi_label: Literal["skip", "largest"] = option(
-        "skip", "images of several categories: left out, or of the category with the largest total box area"
+        "skip",
+        "images of several categories: left out, or of the category with the largest total box area",
+        by_content=True,
     )
     empty_boxes: Literal["refuse", "skip"] = option(
-        "refuse", "boxes without area: an error, or left out as if not annotated (COCO 2017 has two)"
+        "refuse",
+        "boxes without area: an error, or left out as if not annotated (COCO 2017 has two)",
+        by_content=True,
     )
 
 
@@ -90,7 +96,7 @@ class CocoReader(Reader[CocoParams]):
             if path not in listed:
                 raise UsageError(f"{where}: there is no image {path!r} below the root ({split}_images: {folder!r})")
             corners = [half_open(box) for box in boxes[category]]
-            found.append(Found(path, listed[path].uri, listed[path].stamp, coco.categories[category], split, corners))
+            found.append(Found(path, path, listed[path].stamp, coco.categories[category], split, corners))
         none, several = len(coco.images) - len(coco.boxes), len(coco.boxes) - len(found)
         left_out = f"left out: {none} images without annotations, {several} of several categories (multi_label)"
         if not found:

@@ -18,7 +18,7 @@ from pipeline.base.params import option
 from pipeline.store.files import open_filesystem, retrying
 from stages.ingest.listing import ListedFile, list_files, read_text
 from stages.ingest.reader import Reader, ReaderParams
-from stages.ingest.scan import Box, Found, Scan
+from stages.ingest.scan import Box, Found, Mask, Scan
 
 _SPLITS = ("train", "val", "test")
 _MASKS = "masks"
@@ -28,7 +28,7 @@ _MASKS = "masks"
 class FolderParams(ReaderParams):
     """Parameters of reader `folder`."""
 
-    boxes: str = option("boxes.csv", "CSV of boxes below the root; may be absent")
+    boxes: str = option("boxes.csv", "CSV of boxes below the root; may be absent", by_content=True)
 
 
 class FolderReader(Reader[FolderParams]):
@@ -95,12 +95,12 @@ def _found(
     mask = listed.get(f"{_MASKS}/{file.path}.png")
     return Found(
         image_id=file.path,
-        uri=file.uri,
+        uri=file.path,
         stamp=file.stamp,
         label_name=label,
         split=split,
         boxes=None if boxes is None else boxes.get(file.path, ()),
-        mask_uri=None if mask is None else mask.uri,
+        masks=() if mask is None else (Mask(mask.path, mask.stamp),),
     )
 
 

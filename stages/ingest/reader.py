@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, Literal, TypeVar
 
 from pipeline.base.params import option
 from stages.ingest.scan import Scan
@@ -10,14 +10,22 @@ from stages.ingest.scan import Scan
 __all__ = ["Reader", "ReaderParams"]
 
 
+Rescan = bool | Literal["content"]
+
+
 @dataclass(frozen=True)
 class ReaderParams:
     """`dataset:` of a run config, without `reader`."""
 
-    root: str = option("", "folder or URI of the data")
+    root: str = option("", "folder or URI of the data; it may move", by_content=True)
     dev_fraction: float = option(0.1, "fraction of the training images held out as dev: never trained on")
     shard_size: int = option(1000, "images a shard", resource=True, at_least=1)
-    rescan: bool = option(True, "look for new images at each run; false: trust the newest listing", resource=True)
+    rescan: Rescan = option(
+        True,
+        "look for new and changed files at each run; content: read all of them, some change with size and time kept;"
+        " false: trust the newest listing",
+        resource=True,
+    )
 
 
 R = TypeVar("R", bound=ReaderParams, covariant=True)

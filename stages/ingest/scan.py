@@ -1,13 +1,14 @@
 """What a reader finds in a data set before any image is opened, and the split that every data set gets."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import pyarrow as pa
 
 from pipeline.base.errors import UsageError
+from pipeline.base.hashing import DIGITS, fingerprint
 from schemas.types import BOXES
 
 DEV_BITS = 64
@@ -19,8 +20,9 @@ CANDIDATES = pa.schema(
         ("label", pa.int32()),
         ("label_name", pa.string()),
         ("split", pa.string()),
-        ("gt_boxes", BOXES),
-        ("mask_uri", pa.string()),
+        ("boxes", BOXES),
+        ("mask_uris", pa.list_(pa.string())),
+        ("ignore_uris", pa.list_(pa.string())),
         ("fingerprint", pa.string()),
     ]
 )
@@ -28,8 +30,20 @@ CANDIDATES = pa.schema(
 Box = tuple[float, float, float, float]
 
 
+class Mask(NamedTuple):
+    """A file of a ground-truth mask. uri, stamp: as of an image."""
+
+    uri: str
+    stamp: str
+
+
 class Found(NamedTuple):
-    """One image of a data set, as its reader lists it. `boxes` are half-open pixels; None: the data has none."""
+    """One image of a data set, as its reader lists it.
+
+    uri: path below the data set's root, or the URI of one that lies elsewhere. stamp: changes when the file does.
+    boxes: ground truth, half-open pixels; None: the data has none. masks, ignores: ground truth of pixels, and regions
+    that are not scored.
+    """
 
     image_id: str
     uri: str
@@ -37,7 +51,13 @@ class Found(NamedTuple):
     label_name: str
     split: str
     boxes: Sequence[Box] | None = None
-    mask_uri: str | None = None
+    masks: Sequence[Mask] = ()
+    ignores: Sequence[Mask] = ()
+
+    @property
+    def is_annotated(self) -> bool:
+        """Whether there is ground truth of it."""
+        return bool(self.boxes or self.masks or self.ignores)
 
 
 @dataclass(frozen=True)
@@ -63,7 +83,10 @@ def is_dev(image_id: str, fraction: float) -> bool:
 
 
 class Candidate(NamedTuple):
-    """An image with its label, its final split, and a fingerprint that changes with the file or what is said of it."""
+    """An image with its label, its final split, and the fingerprint of what is said of it: id, label and split.
+
+    What its file holds is known once it is read; its stamp tells whether that was done.
+    """
 
     image: Found
     label: int
@@ -100,11 +123,12 @@ def as_table(found: Sequence[Candidate]) -> pa.Table:
             "label": label,
             "label_name": image.label_name,
             "split": split,
-            "gt_boxes": _boxes(image.boxes),
-            "mask_uri": image.mask_uri,
-            "fingerprint": fingerprint,
+            "boxes": _boxes(image.boxes),
+            "mask_uris": [mask.uri for mask in image.masks],
+            "ignore_uris": [mask.uri for mask in image.ignores],
+            "fingerprint": own,
         }
-        for image, label, split, fingerprint in found
+        for image, label, split, own in found
     ]
     return pa.Table.from_pylist(rows, schema=CANDIDATES)
 
@@ -113,6 +137,25 @@ def _boxes(boxes: Sequence[Box] | None) -> list[dict[str, float]] | None:
     return None if boxes is None else [dict(zip(("x0", "y0", "x1", "y1"), box, strict=True)) for box in boxes]
 
 
+def annotations(found: Sequence[Candidate]) -> str:
+    """The fingerprint of all that is said of the ground truth of these images; empty where nothing is."""
+    return _digest(
+        (image.image_id, image.boxes, [mask.uri for mask in image.masks], [mask.uri for mask in image.ignores])
+        for image, *_ in found
+        if image.is_annotated
+    )
+
+
+def mask_stamps(found: Sequence[Candidate]) -> str:
+    """The fingerprint of the stamps of all mask files of these images; empty where there is none."""
+    return _digest(tuple(mask) for image, *_ in found for mask in (*image.masks, *image.ignores))
+
+
+def _digest(said: Iterable[object]) -> str:
+    lines = [repr(each) for each in said]
+    return fingerprint(lines) if lines else ""
+
+
 def _fingerprint(image: Found, label: int, split: str) -> str:
-    said = (image.image_id, image.stamp, label, image.label_name, split, image.boxes, image.mask_uri is not None)
-    return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
+    said = (image.image_id, label, image.label_name, split)
+    return hashlib.sha256(repr(said).encode()).hexdigest()[:DIGITS]

@@ -1,27 +1,25 @@
-"""Stable shards of a growing data set: a row never moves to another shard; new images form new shards.
+"""Stable lists of a growing data set's rows: a row never moves to another list; new images form new lists.
 
 The lists of rows that earlier runs planned are kept in the store, in the order in which they were planned. A list all
 of whose rows are still there, unchanged, is a shard as it stands. What remains of a list that lost rows is a shard of
 its own, and so is every `size` rows that no list knows.
 """
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import pyarrow as pa
-
 from pipeline.base.hashing import fingerprint
+from pipeline.base.json_types import Json
 from pipeline.store.layout import ROWS, RecipeFolder, row_list_key
-from pipeline.store.records import Shard
-from pipeline.store.store import Store, damage_in_one_line
+from pipeline.store.sealed import seal, value_of
+from pipeline.store.store import DamagedError, Store
 from stages.ingest.scan import Candidate
 
 
 @dataclass(frozen=True)
 class RowList:
-    """The fingerprints of one shard's rows; `key` identifies the shard."""
+    """The fingerprints of one shard's rows; `key` identifies the list, whatever the files of its images hold."""
 
     key: str
     fingerprints: tuple[str, ...]
@@ -59,16 +57,20 @@ def assign(recipe: str, current: Sequence[str], known: Sequence[RowList], size: 
 
 def load_lists(store: Store, recipe: RecipeFolder) -> list[RowList]:
     """The lists that earlier runs planned, in planning order. Raises DamagedError."""
-    folder = recipe.area(ROWS)
-    names = store.files.names(folder)
-    found = store.files.get_many([f"{folder}/{name}" for name in names])
-    return [_row_list(path, found[path]) for path in (f"{folder}/{name}" for name in names) if path in found]
+    lists = []
+    for _, found in sorted(store.read_each(recipe.area(ROWS), row_list).items()):
+        if isinstance(found, DamagedError):
+            raise found
+        lists.append(found)
+    return lists
 
 
-def _row_list(path: str, data: bytes) -> RowList:
-    with damage_in_one_line(path):
-        entry = json.loads(data)
-        return RowList(str(entry["key"]), tuple(map(str, entry["fingerprints"])))
+def row_list(path: str, said: Mapping[str, Json]) -> RowList:
+    """The list at `path`. Raises ValueError for anything else."""
+    rows = RowList(value_of(said, "key", str), tuple(map(str, value_of(said, "fingerprints", list))))
+    if row_list_key(path.rsplit("/", 1)[-1])[1] != rows.key:
+        raise ValueError(f"it holds the rows of {rows.key}")
+    return rows
 
 
 def save_lists(store: Store, recipe: RecipeFolder, lists: Sequence[RowList]) -> None:
@@ -77,7 +79,7 @@ def save_lists(store: Store, recipe: RecipeFolder, lists: Sequence[RowList]) -> 
     number, known = max((own for own, _ in kept), default=-1) + 1, {key for _, key in kept}
     for rows in lists:
         if rows.key not in known:
-            body = json.dumps({"key": rows.key, "fingerprints": rows.fingerprints}).encode()
+            body = seal({"key": rows.key, "fingerprints": rows.fingerprints})
             store.files.put_if_absent(recipe.row_list(number, rows.key), body)
             number += 1
 
@@ -96,10 +98,3 @@ def label_counts(rows: Sequence[Candidate]) -> dict[str, dict[str, int]]:
     for (split, label_name), images in sorted(counted.items()):
         counts.setdefault(split, {})[label_name] = images
     return counts
-
-
-def rows_of(shard: Shard) -> pa.Table:
-    """The rows that a listed shard carries. Raises TypeError for one that was planned without a listing."""
-    if not isinstance(shard.payload, pa.Table):
-        raise TypeError(f"shard {shard.key} was not listed: it carries no rows")
-    return shard.payload

@@ -104,7 +104,7 @@ def _train(root: str, listed: dict[str, ListedFile]) -> Iterator[Found]:
             lines = _lines(root, f"train/{wnid}/{wnid}_boxes.txt", listed, 5)
             boxes[wnid] = {name: _box(corners) for name, *corners in lines}
         box = boxes[wnid].get(parts[3])
-        yield Found(path, file.uri, file.stamp, wnid, "train", () if box is None else (box,))
+        yield Found(path, path, file.stamp, wnid, "train", () if box is None else (box,))
 
 
 def _val(root: str, listed: dict[str, ListedFile]) -> Iterator[Found]:
@@ -114,7 +114,7 @@ def _val(root: str, listed: dict[str, ListedFile]) -> Iterator[Found]:
         file = listed.get(f"val/images/{name}")
         if file is None:
             raise UsageError(f"dataset: val/val_annotations.txt names {name}, which is not in val/images")
-        yield Found(file.path, file.uri, file.stamp, wnid, "val", (_box(corners),))
+        yield Found(file.path, file.path, file.stamp, wnid, "val", (_box(corners),))
 
 
 def _lines(root: str, path: str, listed: dict[str, ListedFile], columns: int) -> Iterator[list[str]]:

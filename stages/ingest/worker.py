@@ -2,13 +2,17 @@
 
 import hashlib
 
+from pipeline.base.hashing import fingerprint
 from pipeline.contract.context import Context
 from pipeline.store.records import ImageName, ShardResult, Task, quarantined
 from schemas import TABLES
-from stages.ingest.sharding import rows_of
 from stages.vision.images import ImageError, decode
 
 __all__ = ["IngestWorker"]
+
+_COLUMNS = ["image_id", "uri", "label", "label_name", "split"]
+_IDENTITY = ("image_id", "content_hash", "label", "label_name", "split")
+"""What an image is. Where it lies does not matter."""
 
 
 class IngestWorker:
@@ -21,7 +25,7 @@ class IngestWorker:
     def __call__(self, task: Task) -> ShardResult:
         """The rows of a shard; an image that cannot be decoded is quarantined with its reason."""
         good, bad = [], []
-        for row in rows_of(task.shard).drop_columns(["fingerprint"]).to_pylist():
+        for row in task.shard.listed.select(_COLUMNS).to_pylist():
             data = self._context.read(row["uri"])
             content_hash = hashlib.sha256(data).hexdigest()
             try:
@@ -31,4 +35,6 @@ class IngestWorker:
                 bad.append(quarantined(self._stage, name, str(error)))
                 continue
             good.append({**row, "content_hash": content_hash, "width": width, "height": height})
-        return ShardResult({"images": TABLES["images"].from_rows(good)}, quarantine=bad)
+        known = [[row[name] for name in _IDENTITY] for row in good]
+        identity = fingerprint([known, [row["image_id"] for row in bad]])
+        return ShardResult({"images": TABLES["images"].from_rows(good)}, quarantine=bad, identity=identity)

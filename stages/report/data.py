@@ -34,7 +34,7 @@ WORST = 12
 
 _BOXES = {"labels": ("pseudo", "pseudo_labels", "flag"), "predictions": ("predicted", "predictions", "classes")}
 _MAP_COLUMNS = ("image_id", "label", "method", "height", "width", "map", "flag")
-_IMAGE_COLUMNS = ("image_id", "uri", "offset", "length", "width", "height", "label", "label_name", "gt_boxes")
+_IMAGE_COLUMNS = ("image_id", "uri", "offset", "length", "width", "height", "label", "label_name", "content_hash")
 
 
 class Tables(Protocol):
@@ -158,7 +158,12 @@ class _Grid:
     def cards(self, split: str, worst_of: Source | None, samples: int) -> tuple[tuple[Card, ...], tuple[Card, ...]]:
         """The cards of the grid and of the worst cases of a source."""
         of_split = pc.field("split") == split
-        images = {row["image_id"]: row for _, row in self.tables.rows("images", "images", _IMAGE_COLUMNS, of_split)}
+        known = self.tables.rows("truth", "truth", ("image_id", "boxes"), None)
+        true_boxes = {row["image_id"]: row["boxes"] for _, row in known}
+        images = {
+            row["image_id"]: {**row, "gt_boxes": true_boxes.get(row["image_id"])}
+            for _, row in self.tables.rows("images", "images", _IMAGE_COLUMNS, of_split)
+        }
         rows = self.found[worst_of] if worst_of is not None else {}
         ious = {i: gallery.top_iou(row, images[i]["gt_boxes"]) for i, row in rows.items() if i in images}
         chosen = gallery.by_hash(images, samples)

@@ -12,6 +12,7 @@ class ReportParams:
     """What the page shows."""
 
     images: str = reads("images", "ingest", "stage that lists the images")
+    truth: str = reads("truth", "truth", "their ground truth")
     metrics: str = reads("metrics", "evaluate", "stage whose metrics and threshold curves are shown")
     maps: tuple[str, ...] = reads("score_maps", (), "stages whose score maps are shown as heat maps")
     labels: tuple[str, ...] = reads("pseudo_labels", (), "stages whose pseudo boxes are shown")

@@ -14,7 +14,7 @@ class Report(Stage[ReportParams]):
     """Writes `report.html`."""
 
     kind = "report"
-    version = 2
+    version = 3
     Params = ReportParams
     outputs = ()
     light = True

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow.compute as pc
 
-from pipeline.contract.context import Context
+from pipeline.contract.context import ChangedError, Context
 from pipeline.store import layout
 from pipeline.store.records import ImageName, QuarantineRow, ShardResult, Task, quarantined
 from stages.report.data import Row, gather
@@ -16,6 +16,7 @@ from stages.vision.images import ImageError, decode
 __all__ = ["PAGE", "ReportWorker"]
 
 PAGE = layout.REPORT
+_UNREAD = "could not be read for this page: {}"
 
 
 class ReportWorker:
@@ -42,6 +43,8 @@ class _TaskTables:
         self._inputs = task.inputs
         self._context = context
         self.bad: list[QuarantineRow] = []
+        self._unreachable: str | None = None
+        """Why no image can be read: the storage is not waited for again."""
 
     def rows(
         self, slot: str, table: str, columns: Sequence[str] | None, where: pc.Expression | None
@@ -53,12 +56,19 @@ class _TaskTables:
         ]
 
     def image(self, row: Row) -> np.ndarray | None:
-        try:
-            return decode(self._context.read(row["uri"], row["offset"], row["length"]))
-        except ImageError as error:
-            name: ImageName = {"image_id": row["image_id"], "uri": row["uri"], "content_hash": row.get("content_hash")}
-            self.bad.append(quarantined(self._stage, name, str(error)))
-            return None
+        reason = self._unreachable
+        if reason is None:
+            try:
+                return decode(self._context.read(row["uri"], row["offset"], row["length"], row["content_hash"]))
+            except (ImageError, ChangedError) as error:
+                reason = str(error)
+            except FileNotFoundError:
+                reason = _UNREAD.format("it is not there")
+            except OSError as error:
+                reason = self._unreachable = _UNREAD.format(error.strerror or type(error).__name__)
+        name: ImageName = {"image_id": row["image_id"], "uri": row["uri"], "content_hash": row["content_hash"]}
+        self.bad.append(quarantined(self._stage, name, reason))
+        return None
 
     def refused(self) -> list[Row]:
         dones = {(done.stage, done.key): done for dones in self._inputs.values() for done in dones}

@@ -28,14 +28,18 @@ class Truth:
         return [rows.get(image_id, missing) for image_id in self.image_ids]
 
 
-TRUTH_COLUMNS = ("image_id", "width", "height", "label", "split", "gt_boxes")
+IMAGE_COLUMNS = ("image_id", "width", "height", "label", "split")
+"""What scoring needs of table images."""
+
+TRUTH_COLUMNS = ("boxes", "mask_uris", "mask_hashes")
+"""What it needs of table truth, by image id."""
 
 
 def truth_of(images: pa.Table, split: str) -> Truth:
-    """Ground truth of a split from the images table."""
-    chosen = images.filter((pc.field("split") == split) & (pc.list_value_length(pc.field("gt_boxes")) > 0))
+    """Ground truth of a split, from a table with `IMAGE_COLUMNS` and the boxes of `TRUTH_COLUMNS`."""
+    chosen = images.filter((pc.field("split") == split) & (pc.list_value_length(pc.field("boxes")) > 0))
     chosen = chosen.take(pc.sort_indices(chosen, [("image_id", "ascending")]))
-    boxes = [[corners(box) for box in row] for row in chosen.column("gt_boxes").to_pylist()]
+    boxes = [[corners(box) for box in row] for row in chosen.column("boxes").to_pylist()]
     sizes = np.stack([chosen.column(name).to_numpy() for name in ("width", "height")], axis=1).astype(np.float64)
     labels = chosen.column("label").to_numpy().astype(np.int64)
     return Truth(tuple(chosen.column("image_id").to_pylist()), sizes, labels, from_lists(boxes))

@@ -16,4 +16,5 @@ class SweepParams(BoxRuleParams):
     """Parameters of `sweep`; the box rule is that of `boxes`."""
 
     images: str = reads("images", "ingest", "the images")
+    truth: str = reads("truth", "truth", "their ground truth")
     maps: str = reads("score_maps", "cam", "the score maps that are counted")

@@ -3,7 +3,7 @@
 from pipeline.contract.context import Context
 from pipeline.contract.stage import Stage, Worker
 from pipeline.store.records import Inputs, Shard, ShardRef, Upstream, shard_key
-from stages.bases.refinement import images_behind
+from stages.bases.refinement import images_behind, made_of
 from stages.sweep.options import COUNTED, SweepParams
 
 
@@ -11,15 +11,15 @@ class Sweep(Stage[SweepParams]):
     """Counts, over all thresholds, how many images of dev, val and test a score map localises, and their pixels."""
 
     kind = "sweep"
-    version = 3
+    version = 4
     Params = SweepParams
     outputs = ("counts",)
 
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         """One shard for each shard of score maps that holds images of dev, val or test."""
-        (maps,), (images,) = inputs["maps"], inputs["images"]
+        (maps,), (images,), (truth,) = inputs["maps"], inputs["images"], inputs["truth"]
         return [
-            _shard(recipe, shard, ref, images)
+            _shard(recipe, shard, ref, images, truth)
             for shard, ref in zip(maps.shards, maps.refs(), strict=True)
             if any(split in shard.labels for split in COUNTED)
         ]
@@ -31,7 +31,8 @@ class Sweep(Stage[SweepParams]):
         return SweepWorker(self.params, context)
 
 
-def _shard(recipe: str, maps: Shard, ref: ShardRef, images: Upstream) -> Shard:
-    """It reads the images that the maps were made from, where that is known."""
-    refs = {"maps": (ref,), "images": images_behind(maps, images) or images.refs()}
+def _shard(recipe: str, maps: Shard, ref: ShardRef, images: Upstream, truth: Upstream) -> Shard:
+    """It reads the images that the maps were made from, where that is known, and what is annotated of them."""
+    behind = images_behind(maps, images) or images.refs()
+    refs = {"maps": (ref,), "images": behind, "truth": made_of(behind, truth)}
     return Shard(key=shard_key(recipe, refs), inputs=refs, labels=maps.labels)

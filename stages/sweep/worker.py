@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 from pipeline.contract.context import Context
 from pipeline.store.records import ShardResult, Task
 from schemas import TABLES
-from stages.bases.scored_tables import joined, read_mask
-from stages.scoring.arrow_tables import TRUTH_COLUMNS, truth_of
+from stages.bases.scored_tables import joined, masked_images, read_mask, scored_images
+from stages.scoring.arrow_tables import IMAGE_COLUMNS, truth_of
 from stages.scoring.ragged import IntArray
 from stages.scoring.tally import Tally, contour_tallies, fixed_tallies, mask_tallies, merge
 from stages.sweep.options import COUNTED, SweepParams
@@ -23,7 +23,7 @@ CHOSEN_ON = "dev"
 NO_MAP = np.zeros((1, 1), np.float16)
 """Stands, where pixels are counted, for the map of an image that a stage refused."""
 
-_IMAGE_COLUMNS = (*TRUTH_COLUMNS, "mask_uri", "label_name")
+_IMAGE_COLUMNS = (*IMAGE_COLUMNS, "label_name")
 _MAP_COLUMNS = ("image_id", "split", "method", "seed", "height", "width", "map")
 
 
@@ -76,7 +76,7 @@ class SweepWorker:
 
     def _images(self, task: Task) -> pa.Table:
         """The images whose maps should be in this shard: of its classes, in the shards that its maps were made from."""
-        images = joined(self._context, task.inputs["images"], "images", _IMAGE_COLUMNS, pc.field("split").isin(COUNTED))
+        images = scored_images(self._context, task, _IMAGE_COLUMNS, pc.field("split").isin(COUNTED))
         if not task.shard.labels:
             return images
         classes = {name for of_split in task.shard.labels.values() for name in of_split}
@@ -89,8 +89,6 @@ class SweepWorker:
         if split == CHOSEN_ON:
             yield from fixed_tallies(maps, truth.boxes, truth.sizes, self._rule)
         yield from contour_tallies(maps, truth.boxes, truth.sizes)
-        masked = images.filter(pc.field("mask_uri").is_valid()).to_pylist()
-        masks = (
-            read_mask(self._context, row["image_id"], row["mask_uri"], row["height"], row["width"]) for row in masked
-        )
+        masked = masked_images(images)
+        masks = (read_mask(self._context, image) for image in masked)
         yield from mask_tallies((by_id.get(row["image_id"], NO_MAP) for row in masked), masks)

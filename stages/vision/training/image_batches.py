@@ -65,9 +65,12 @@ class TrainingImages(Generic[Image]):
             yield to_batch(list(images.numpy())), targets
 
     def load(self, index: int, epoch: int) -> tuple[np.ndarray, Target]:
-        """One augmented image and its target."""
+        """One augmented image and its target. Raises: ValueError that names an image which is not what was listed."""
         row = self.rows[index]
-        image = decode(self.read(row["uri"], row["offset"], row["length"]))
+        try:
+            image = decode(self.read(row["uri"], row["offset"], row["length"], row["content_hash"]))
+        except ValueError as error:
+            raise ValueError(f"image {row['image_id']}: {error}") from error
         return self.augment(image, row, generator_of(self.seed, epoch, row["image_id"]))
 
 

@@ -1,0 +1,68 @@
+"""The command `verify`: whether what a run root holds is sound, and what to do where it is not."""
+
+from collections.abc import Collection
+
+import click
+
+from jobs.options import set_option, target_argument
+from jobs.target import open_target, root_of
+from pipeline.base.errors import StageFailed, UsageError
+from pipeline.store.store import DamagedError, Store
+
+
+@click.command()
+@target_argument
+@set_option
+@click.option(
+    "--repair", is_flag=True, help="Say what would make it sound: bad objects move to damaged/, a run remakes them."
+)
+@click.option("--yes", is_flag=True, help="With --repair: do it.")
+@click.option("--all", "everything", is_flag=True, help="With --repair --yes: whatever speaks against it.")
+def verify(target: str, changes: tuple[str, ...], repair: bool, yes: bool, everything: bool) -> None:
+    """Check every object and file of a run root: checksums, presence, rows, schema, unique ids.
+
+    With --repair, say which of them would move to damaged/ so that the next run makes them again; with --yes, move
+    them. Nothing is deleted. Trained models, many shards at once, and a root on which a run is at work want --all too.
+    """
+    from pipeline.upkeep.repair import carry_out, plan_repair
+    from pipeline.upkeep.verify import verify as verify_store
+
+    if (yes and not repair) or (everything and not yes):
+        raise UsageError("verify: --yes belongs to --repair, and --all to --repair --yes")
+    store, stages = _opened(target, changes)
+    found = verify_store(store, stages)
+    for line in found.damage:
+        click.echo(line, err=True)
+    click.echo(f"{found.stages} stages, {found.files} files, {found.rows} rows checked: {len(found.damage)} damaged")
+    if not found.damage:
+        return
+    if not repair:
+        click.echo("weakbox verify --repair shows what would make it sound", err=True)
+        raise click.exceptions.Exit(1)
+    planned = plan_repair(store, found.damage)
+    for path in planned.moves:
+        click.echo(f"{'moves' if yes else 'would move'} to damaged/: {path}")
+    for path in planned.manifests:
+        click.echo(f"{'written' if yes else 'would be written'} from a set that holds it: {path}")
+    for left in planned.left:
+        click.echo(f"left as it is, --force its stage: {left}")
+    for stage, shards in sorted(planned.again.items()):
+        click.echo(f"the next run computes again: {shards} shards of {stage}")
+    refused = planned.refused
+    if yes and refused and not everything:
+        raise StageFailed(f"nothing was moved: {'; '.join(refused)}; --all does it all the same")
+    if yes:
+        click.echo(f"moved to {store.files.root}/{carry_out(store, planned)}")
+    else:
+        click.echo("--yes does it" + (f", with --all only: {'; '.join(refused)}" if refused else ""))
+    if planned.left or not yes:
+        raise click.exceptions.Exit(1)
+
+
+def _opened(target: str, changes: tuple[str, ...]) -> tuple[Store, Collection[str]]:
+    """The store, and the stages of its config; none where the very objects that lead to them are damaged."""
+    try:
+        opened = open_target(target, changes)
+    except DamagedError:
+        return Store(root_of(target, changes)), ()
+    return opened.store, opened.stages

@@ -1,0 +1,14 @@
+"""What a config may say of stage `truth`: nothing, every data set has one."""
+
+from dataclasses import dataclass
+
+from pipeline.base.params import reads
+
+__all__ = ["TruthParams"]
+
+
+@dataclass(frozen=True)
+class TruthParams:
+    """Parameters of `truth`."""
+
+    images: str = reads("images", "ingest", "stage that listed the data set with its annotations")

@@ -1,0 +1,54 @@
+"""Stage `truth`: the annotations that a data set's reader found -> table truth. Only what scores or shows reads it."""
+
+from pipeline.contract.context import Context
+from pipeline.contract.stage import Stage, Worker
+from pipeline.store.records import Inputs, Shard, ShardRef, shard_key
+from stages.truth.options import TruthParams
+
+_SAID = ("annotations", "masks")
+"""Arguments that shards of images have of their ground truth."""
+
+
+class Truth(Stage[TruthParams]):
+    """Boxes, masks and ignored regions of the annotated images, hashed by themselves: adding them trains nothing again.
+
+    A shard is that of the images beside it, left out where none is annotated. Masks are known by their content, which
+    is read, boxes by the listing.
+    """
+
+    kind = "truth"
+    version = 1
+    Params = TruthParams
+    outputs = ("truth",)
+    by_content = True
+    reads_listing = True
+
+    def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
+        """One shard for each shard of images of which some are annotated."""
+        (images,) = inputs["images"]
+        shards = (
+            _shard(recipe, shard, ref) for shard, ref in zip(images.shards, images.refs(), strict=True) if _said(shard)
+        )
+        return list(shards)
+
+    def worker(self, context: Context) -> Worker:
+        """Reads masks."""
+        from stages.truth.worker import TruthWorker
+
+        return TruthWorker(context)
+
+
+def _said(images: Shard) -> dict[str, str]:
+    return {name: str(images.args[name]) for name in _SAID if images.args.get(name)}
+
+
+def _shard(recipe: str, images: Shard, ref: ShardRef) -> Shard:
+    refs, said = {"images": (ref,)}, _said(images)
+    return Shard(
+        shard_key(recipe, refs, said),
+        refs,
+        said,
+        labels=images.labels,
+        payload=images.payload,
+        identity="" if "masks" in said else said["annotations"],
+    )
