@@ -30,7 +30,7 @@ IMAGES = TableSpec(
     ("image_id",),
     (
         _IMAGE_ID,
-        Column("uri", _S, "where the bytes are: path below the data set's root, or a URI", check=empty_text),
+        Column("uri", _S, "where the bytes are: dataset://<stage>/<path below its root>, or a URI", check=empty_text),
         Column("offset", _L, "first byte inside an archive; null for a file of its own", nullable=True),
         Column("length", _L, "bytes inside an archive; null for a file of its own", nullable=True),
         Column("row", _L, "row inside a Parquet file; null elsewhere", nullable=True),

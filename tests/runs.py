@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.target import Target, open_store
+from pipeline.base.dataset_uri import split_dataset_uri
 from pipeline.config.run_config import parse_config
 from pipeline.planning.plan import make_plan
 from pipeline.running.in_process import InProcessRunner
@@ -83,6 +84,26 @@ def dones(target: Target, stage: str) -> list[Done]:
 def rows(target: Target, stage: str, table: str) -> list[dict[str, Any]]:
     """All rows of a table of a finished stage."""
     return [row for done in dones(target, stage) for row in target.store.table(done, table).to_pylist()]
+
+
+def images(target: Target, split: str | None = None) -> dict[str, dict[str, Any]]:
+    """The images by id, each with its ground-truth boxes (None without) and the files of image and masks."""
+    truth = {row["image_id"]: row for row in rows(target, "truth", "truth")}
+    found = {}
+    for row in rows(target, "ingest", "images"):
+        if split in (None, row["split"]):
+            known = truth.get(row["image_id"], {"boxes": None, "mask_uris": []})
+            masks = [path_of(target, uri) for uri in known["mask_uris"]]
+            file = path_of(target, row["uri"])
+            found[row["image_id"]] = {**row, "gt_boxes": known["boxes"], "file": file, "masks": masks}
+    return found
+
+
+def path_of(target: Target, uri: str) -> Path:
+    """Where a file of the data set is."""
+    named = split_dataset_uri(uri)
+    assert named is not None, uri
+    return Path(target.config.dataset["root"]) / named[1]
 
 
 def rewrite_boxes(data: Path, change: Callable[[dict[str, str]], Iterable[dict[str, str]]]) -> None:

@@ -100,7 +100,7 @@ def mistake(params: Parameters) -> str | None:
         if value is None:
             continue
         for part in value if isinstance(value, tuple) else (value,):
-            if field.name in choices and part not in choices[field.name]:
+            if isinstance(part, str) and part not in choices.get(field.name, (part,)):
                 return not_a_choice(field.name, choices[field.name], part)
         if least is not None and not value >= least:  # NaN is not
             return f"{field.name} must be at least {least:g}, not {value:g}"

@@ -46,7 +46,7 @@ class Context(Protocol):
     def read(
         self, uri: str, offset: int | None = None, length: int | None = None, content_hash: str | None = None
     ) -> bytes:
-        """Read the bytes of an image: a URI, or a path below the data set's root.
+        """Read the bytes of an image.
 
         Storage errors are retried, then raised; they are never quarantined.
 

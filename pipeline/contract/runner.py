@@ -1,6 +1,6 @@
 """What a runner does: the shards of one stage, wherever its processes are."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,7 +15,7 @@ OnDone = Callable[[Done], None]
 
 @dataclass(frozen=True)
 class Job:
-    """The shards of one stage that are to be computed, and where. recipe: its id. data_root: where the data set is."""
+    """The shards of one stage that are to be computed, and where. recipe: its id. roots: as in `LocalContext`."""
 
     stage: AnyStage
     recipe: str
@@ -23,7 +23,7 @@ class Job:
     store: Store
     resources: StageResources
     stop: StopSignal = field(default_factory=StopSignal)
-    data_root: str = ""
+    roots: Mapping[str, str] = field(default_factory=dict)
 
 
 class Runner(Protocol):

@@ -1,7 +1,7 @@
 """The actor of the pool: one process, one stage's worker at a time."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import ray
@@ -55,11 +55,11 @@ class Actor(Protocol):
 class PoolActor:
     """Lives in its own process; holds one stage's worker at a time, set up once."""
 
-    def __init__(self, store: Store, data_root: str, resources: StageResources) -> None:
+    def __init__(self, store: Store, roots: Mapping[str, str], resources: StageResources) -> None:
         threads = max(1, int(resources.cpus))
         set_threads(threads)
         device = pick_device(resources.gpus)
-        self._context = LocalContext(store, data_root=data_root, device=device, threads=threads)
+        self._context = LocalContext(store, roots=roots, device=device, threads=threads)
         self._worker: ShardWorker | None = None
 
     def load(self, stage: AnyStage) -> str:
@@ -91,7 +91,7 @@ class PoolActor:
         return self._worker
 
 
-def start_actor(store: Store, data_root: str, resources: StageResources) -> Actor:
+def start_actor(store: Store, roots: Mapping[str, str], resources: StageResources) -> Actor:
     """A new pool actor. Its death is seen by the pool, which replaces it; Ray neither restarts nor retries."""
     remote = ray.remote(PoolActor).options(
         num_cpus=resources.cpus,
@@ -102,7 +102,7 @@ def start_actor(store: Store, data_root: str, resources: StageResources) -> Acto
         max_restarts=0,
         max_task_retries=0,
     )
-    actor: Actor = remote.remote(store, data_root, resources)  # type: ignore[assignment]  # Ray types no method of a handle
+    actor: Actor = remote.remote(store, roots, resources)  # type: ignore[assignment]  # Ray types no method of a handle
     return actor
 
 

@@ -119,7 +119,7 @@ class Pool:
 
     def add(self) -> None:
         """Start one more actor."""
-        member = Member(start_actor(self._job.store, self._job.data_root, self._job.resources))
+        member = Member(start_actor(self._job.store, self._job.roots, self._job.resources))
         self.members.append(member)
         self._load(member)
 

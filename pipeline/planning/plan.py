@@ -20,14 +20,14 @@ shards to be computed get what their workers read."""
 
 AFTER_LISTING = "known once the data set is listed"
 AFTER = "known after {}"
+"""Of stages that read what is still to be found: of the shards that plan shows, some may turn out to be done."""
 
 
 @dataclass(frozen=True)
 class PlannedStage:
     """One stage with its recipe, shards, what is committed of them, and why the rest is to run.
 
-    known: False where the shards cannot be known, because the data set was never listed, or because their keys are made
-    of what another stage has still to find; there are none then.
+    known: False where the shards cannot be known, because the data set was never listed; there are none then.
     """
 
     stage: AnyStage
@@ -82,9 +82,10 @@ class Planner:
         self._store = store
         self._listing = listing
         self._anew = anew
-        self._source: SourceStage[Parameters] | None = None
-        self._unknown: dict[str, str] = {}
-        """Stage -> why the keys of its readers are not known."""
+        self._sources: dict[str, SourceStage[Parameters]] = {}
+        self._unknown: set[str] = set()
+        self._open: dict[str, str] = {}
+        """Stage -> why the keys of its readers are not final."""
 
     def plan_all(self, stages: Mapping[str, AnyStage]) -> dict[str, PlannedStage]:
         """Plan every stage in topological order. Raises UsageError as `check_inputs` and `plan` do."""
@@ -94,14 +95,12 @@ class Planner:
     def plan(self, stage: AnyStage) -> PlannedStage:
         """Plan a stage on the stages passed so far, and pass it. Raises UsageError for inputs that do not fit."""
         recipe = self.walk.recipe(stage)
-        if (unknown := self._unknown_input(stage)) is not None:
-            return self._not_known(stage, recipe, unknown)
-        shards = self._source_shards(stage, recipe) if isinstance(stage, SourceStage) else self.walk.plan(stage, recipe)
+        shards = self._shards(stage, recipe)
         if shards is None:
-            return self._not_known(stage, recipe, AFTER_LISTING)
+            self._unknown.add(stage.name)
+            return PlannedStage(stage, self.walk.step(stage, recipe, ()), {}, AFTER_LISTING, known=False)
         planned = self.committed(stage, self.walk.step(stage, recipe, shards))
-        if stage.reads_listing and planned.missing and self._listing == "needed" and not self.listings:
-            self._list_again()
+        if stage.reads_listing and planned.missing and self._listing == "needed" and self._list_inputs(stage):
             planned = self.committed(stage, self.walk.step(stage, recipe, self.walk.plan(stage, recipe)))
         return planned
 
@@ -109,33 +108,39 @@ class Planner:
         """A planned stage with what is committed of it now."""
         recipe, shards = upstream.recipe, upstream.shards
         done = self._store.done(stage.name, recipe.id, [shard.key for shard in shards])
-        why = "" if len(done) == len(shards) else why_to_run(stage.name, recipe, shards, len(done), self._store)
-        return PlannedStage(stage, self.settle(stage, upstream, done), done, why)
+        upstream = self.settle(stage, upstream, done)
+        if len(done) == len(shards):
+            return PlannedStage(stage, upstream, done)
+        why = why_to_run(stage.name, recipe, shards, len(done), self._store)
+        after = self._open.get(stage.name) if not stage.by_content else None
+        return PlannedStage(stage, upstream, done, f"{why}; {after}" if after else why)
 
     def settle(self, stage: AnyStage, upstream: Upstream, done: Mapping[str, Done]) -> Upstream:
-        """Pass a stage with the identities that its committed shards have; its readers can be planned by them."""
+        """Pass a stage with the identities that its committed shards have: keys of its readers are made of them."""
+        self._open.pop(stage.name, None)
+        open_inputs = [self._open[name] for name in self._input_names(stage) if name in self._open]
+        if open_inputs:
+            self._open[stage.name] = open_inputs[0]
         if not stage.by_content:
             return upstream
         shards = [
             replace(shard, identity=done[shard.key].identity) if shard.key in done else shard
             for shard in upstream.shards
         ]
-        self._unknown.pop(stage.name, None)
         if not all(shard.identity for shard in shards):
-            self._unknown[stage.name] = AFTER.format(stage.name)
+            self._open[stage.name] = AFTER.format(stage.name)
         return self.walk.step(stage, upstream.recipe, shards)
 
-    def _unknown_input(self, stage: AnyStage) -> str | None:
-        """Why a stage cannot be planned yet; None where it can."""
-        names = (upstream.name for ups in self.walk.inputs(stage).values() for upstream in ups)
-        return next((self._unknown[name] for name in names if name in self._unknown), None)
+    def _input_names(self, stage: AnyStage) -> list[str]:
+        return [upstream.name for upstreams in self.walk.inputs(stage).values() for upstream in upstreams]
 
-    def _not_known(self, stage: AnyStage, recipe: Recipe, why: str) -> PlannedStage:
-        self._unknown[stage.name] = why
-        return PlannedStage(stage, self.walk.step(stage, recipe, ()), {}, why, known=False)
+    def _shards(self, stage: AnyStage, recipe: Recipe) -> list[Shard] | None:
+        if isinstance(stage, SourceStage):
+            return self._source_shards(stage, recipe)
+        return None if self._unknown & set(self._input_names(stage)) else self.walk.plan(stage, recipe)
 
     def _source_shards(self, source: SourceStage[Parameters], recipe: Recipe) -> list[Shard] | None:
-        self._source = source
+        self._sources[source.name] = source
         known = source.known_shards(recipe.id, self._store)
         if self._listing == "never" or (known is not None and not self._relists(source, recipe, known)):
             return known
@@ -152,13 +157,16 @@ class Planner:
         self.listings.append(DataListing(source.name, images, time.monotonic() - started))
         return shards
 
-    def _list_again(self) -> None:
-        """List the data set that was trusted so far: a stage needs rows of its shards."""
-        if self._source is not None:
-            passed = self.walk.passed[self._source.name]
-            listed = {shard.key: shard.payload for shard in self._listed(self._source, passed.recipe.id)}
-            shards = [replace(shard, payload=listed.get(shard.key)) for shard in passed.shards]
-            self.walk.step(self._source, passed.recipe, shards)
+    def _list_inputs(self, stage: AnyStage) -> bool:
+        """List those data sets of a stage that were trusted so far; whether there were any."""
+        listed = {listing.stage for listing in self.listings}
+        trusted = (self._sources.keys() & set(self._input_names(stage))) - listed
+        for source in map(self._sources.__getitem__, sorted(trusted)):
+            passed = self.walk.passed[source.name]
+            payloads = {shard.key: shard.payload for shard in self._listed(source, passed.recipe.id)}
+            shards = [replace(shard, payload=payloads.get(shard.key)) for shard in passed.shards]
+            self.walk.step(source, passed.recipe, shards)
+        return bool(trusted)
 
     def _relists(self, source: SourceStage[Parameters], recipe: Recipe, known: Sequence[Shard]) -> bool:
         """A trusted listing says nothing of the rows that workers read, so what is to be computed must be listed."""

@@ -15,7 +15,7 @@ def why_to_run(stage: str, recipe: Recipe, shards: Sequence[Shard], done: int, s
     if newest is None or (newest.recipe == recipe.id and newest.name == set_id(shard.key for shard in shards)):
         return f"{len(shards) - done} of {len(shards)} shards are missing" if done else "never completed"
     if newest.recipe == recipe.id:
-        return _what_changed(newest, shards)
+        return f"{_what_changed(newest, shards)}{_share(len(shards) - done, len(shards))}"
     before = store.recipe(stage, newest.recipe)
     return "another recipe" if before is None else "; ".join(differences(before, recipe)) or "another recipe"
 
@@ -25,13 +25,15 @@ def _what_changed(before: CompleteSet, shards: Sequence[Shard]) -> str:
     slots = {slot for shard in shards for slot in shard.inputs}
     was, now = _read(before.shards), _read(shards)
     changed = [slot for slot in sorted(slots) if was.get(slot) != now.get(slot)]
-    new = {shard.key for shard in shards} - before.dones.keys()
-    said = f"{len(new)} of {len(shards)} shards" if new else f"{len(before.entries)} shards -> {len(shards)}"
     if changed:
-        return f"input {', '.join(changed)} changed ({said})"
+        return f"input {', '.join(changed)} changed"
     old = {str(value) for shard in before.shards for value in shard.args.items()}
     names = sorted({name for shard in shards for name, value in shard.args.items() if str((name, value)) not in old})
-    return f"{', '.join(names) if slots and names else 'the data set'} changed ({said})"
+    return f"{', '.join(names) if slots and names else 'the data set'} changed"
+
+
+def _share(missing: int, shards: int) -> str:
+    return f" ({missing} of {shards} shards)" if shards > 1 else ""
 
 
 def _read(shards: Sequence[Shard]) -> dict[str, set[str]]:

@@ -19,7 +19,7 @@ class InProcessRunner:
         threads = max(1, int(job.resources.cpus)) if job.resources.cpus else self._threads
         set_threads(threads)
         device = pick_device(job.resources.gpus)
-        context = LocalContext(job.store, data_root=job.data_root, device=device, threads=threads)
+        context = LocalContext(job.store, roots=job.roots, device=device, threads=threads)
         if isinstance(job.stage, TrainStage):
             for task in job.tasks:
                 save_minutes = job.resources.save_minutes

@@ -69,7 +69,7 @@ class Run:
         self._progress = progress
         self._options = options
         self._planner = Planner(store, options.listing, options.force)
-        self._data_root = next((stage.root for stage in stages.values() if isinstance(stage, SourceStage)), "")
+        self._roots = {name: stage.root for name, stage in stages.items() if isinstance(stage, SourceStage)}
         self._done: dict[str, Mapping[str, Done]] = {}
         self._timeline = threading.Lock()
         self.computed: dict[str, int] = {}
@@ -170,7 +170,7 @@ class Run:
                 bar.advance(entry.ok + entry.quarantined, entry.quarantined)
                 self._check_quarantine(planned, done)
 
-            job = Job(stage, recipe.id, tasks, self._store, resources, self._options.stop, self._data_root)
+            job = Job(stage, recipe.id, tasks, self._store, resources, self._options.stop, self._roots)
             moment, clock = timeline.now(), time.monotonic()
             try:
                 runner.run(job, on_done)

@@ -48,7 +48,7 @@ class InProcessTrainContext(LocalContext):
         curves: str | None = None,
         save_minutes: float = SAVE_MINUTES,
     ) -> None:
-        super().__init__(context.store, data_root=context.data_root, device=context.device, threads=context.threads)
+        super().__init__(context.store, roots=context.roots, device=context.device, threads=context.threads)
         self._path = path
         self._stop = stop or StopSignal()
         self._curves = curves

@@ -37,7 +37,7 @@ class Conservation:
             expected = self._rows_in(shard) if shard.key in planned or not reads else None
             if expected is not None and done.ok + done.quarantined not in expected:
                 said = f"{done.ok} out and {done.quarantined} quarantined"
-                damage.append(f"{stage.name}: shard {shard.key}: {expected[-1]} rows in, {said}")
+                damage.append(f"shard {shard.key}: {expected[-1]} rows in, {said}")
         self._pass(stage, complete, shards)
         return damage
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.base.check_clock import CHECKS
+from pipeline.base.dataset_uri import split_dataset_uri
 from pipeline.base.phase_clock import READ, PhaseClock
 from pipeline.contract.context import ChangedError
 from pipeline.store.files import open_filesystem, retrying
@@ -22,12 +23,14 @@ from pipeline.store.store import Store
 class LocalContext:
     """The Context of one process. `threads` is set for torch and OpenCV, which would otherwise take every core.
 
-    data_root: where the data set is now; images that lie below it are named by their paths there.
+    roots: source stage -> where its data set is now (pipeline.base.dataset_uri).
     """
 
-    def __init__(self, store: Store, *, data_root: str = "", device: str = "cpu", threads: int = 1) -> None:
+    def __init__(
+        self, store: Store, *, roots: Mapping[str, str] | None = None, device: str = "cpu", threads: int = 1
+    ) -> None:
         self.store = store
-        self.data_root = data_root
+        self.roots = roots or {}
         self.device = device
         self.threads = threads
         self.clock = PhaseClock()
@@ -72,11 +75,15 @@ class LocalContext:
         return data
 
     def _place(self, uri: str) -> str:
-        """Where a URI is now."""
-        if "://" in uri or uri.startswith("/"):
+        """Where a URI is now. Raises UnsafePathError for a path that leaves its data set."""
+        named = split_dataset_uri(uri)
+        if named is None:
             return uri
-        check_below(uri)
-        return f"{self.data_root.rstrip('/')}/{uri}"
+        stage, path = named
+        if stage not in self.roots:
+            raise FileNotFoundError(f"{uri}: this run has no data set {stage!r}")
+        check_below(path)
+        return f"{self.roots[stage].rstrip('/')}/{path}"
 
     def _read(self, uri: str, offset: int | None, length: int | None) -> bytes:
         protocol = uri.split("://", 1)[0] if "://" in uri else "file"

@@ -7,6 +7,7 @@ from pipeline.contract.context import Context
 from pipeline.contract.stage import Stage, Worker, all_refs
 from pipeline.store.records import Inputs, Shard, Upstream, shard_key
 from stages.bases.box_rule_options import rule_columns
+from stages.bases.scored_inputs import check_truth
 from stages.calibrate.options import CalibrateParams
 from stages.scoring.cuts.cut_counts import MAX_BOX_ACC_V2_IOUS
 
@@ -15,7 +16,7 @@ class Calibrate(Stage[CalibrateParams]):
     """Chooses, on dev alone, the threshold at which the box rule that was counted is best (frame image, relative)."""
 
     kind = "calibrate"
-    version = 4
+    version = 3
     Params = CalibrateParams
     outputs = ("thresholds",)
     light = True
@@ -25,6 +26,10 @@ class Calibrate(Stage[CalibrateParams]):
         super().check()
         if self.params.iou not in MAX_BOX_ACC_V2_IOUS:
             raise UsageError(f"stage {self.name}: iou must be one of {', '.join(map(str, MAX_BOX_ACC_V2_IOUS))}")
+
+    def check_inputs(self, inputs: Inputs) -> None:
+        """Refuse the ground truth of other images."""
+        check_truth(self.name, inputs)
 
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         """One shard, which reads those shards that hold images of dev: others cannot change the choice."""

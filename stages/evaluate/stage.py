@@ -5,6 +5,7 @@ from dataclasses import replace
 from pipeline.contract.context import Context
 from pipeline.contract.stage import Stage, Worker, whole
 from pipeline.store.records import Inputs, Shard
+from stages.bases.scored_inputs import check_truth
 from stages.evaluate.options import EvaluateParams
 
 
@@ -12,10 +13,14 @@ class Evaluate(Stage[EvaluateParams]):
     """Every metric of every method, with protocol, threshold and interval; never without the trivial predictors."""
 
     kind = "evaluate"
-    version = 5
+    version = 4
     Params = EvaluateParams
     outputs = ("metrics", "curves", "groups", "comparisons")
     light = True
+
+    def check_inputs(self, inputs: Inputs) -> None:
+        """Refuse the ground truth of other images."""
+        check_truth(self.name, inputs)
 
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         """One shard that reads everything."""

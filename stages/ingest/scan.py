@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from pipeline.base.dataset_uri import dataset_uri
 from pipeline.base.errors import UsageError
 from pipeline.base.hashing import DIGITS, fingerprint
 from schemas.types import BOXES
@@ -114,18 +115,21 @@ def candidates(scan: Scan, dev_fraction: float) -> list[Candidate]:
     return found
 
 
-def as_table(found: Sequence[Candidate]) -> pa.Table:
-    """What a worker reads of candidates, schema `CANDIDATES`. The first table made of Python objects loads pandas."""
+def as_table(found: Sequence[Candidate], stage: str) -> pa.Table:
+    """What a worker reads of candidates that a stage lists, schema `CANDIDATES`.
+
+    The first table made of Python objects loads pandas.
+    """
     rows = [
         {
             "image_id": image.image_id,
-            "uri": image.uri,
+            "uri": dataset_uri(stage, image.uri),
             "label": label,
             "label_name": image.label_name,
             "split": split,
             "boxes": _boxes(image.boxes),
-            "mask_uris": [mask.uri for mask in image.masks],
-            "ignore_uris": [mask.uri for mask in image.ignores],
+            "mask_uris": [dataset_uri(stage, mask.uri) for mask in image.masks],
+            "ignore_uris": [dataset_uri(stage, mask.uri) for mask in image.ignores],
             "fingerprint": own,
         }
         for image, label, split, own in found

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from pipeline.base.dataset_uri import dataset_uri
 from pipeline.base.errors import UsageError
 from pipeline.base.hashing import fingerprint
 from pipeline.base.params import mistake
@@ -87,7 +88,7 @@ class Ingest(SourceStage[ReaderParams]):
         self._replaced = load_replaced(store, folder)
         if self.params.rescan == "content":
             self._replaced = {**self._replaced, **self._found_replaced(store, folder, parts)}
-        return [_shard(rows, part, self._replaced, payloads) for rows, part in parts]
+        return [self._shard(rows, part, payloads) for rows, part in parts]
 
     def known_shards(self, recipe: str, store: Store) -> list[Shard] | None:
         """The shards of the newest listing."""
@@ -108,26 +109,25 @@ class Ingest(SourceStage[ReaderParams]):
 
         return IngestWorker(self.name, context)
 
+    def _shard(self, rows: RowList, part: Sequence[Candidate], payload: bool) -> Shard:
+        return Shard(
+            _key(rows, part, self._replaced),
+            args={LIST: rows.key, ANNOTATIONS: annotations(part), MASKS: mask_stamps(part)},
+            rows=len(part),
+            labels=label_counts(part),
+            payload=as_table(part, self.name) if payload else None,
+        )
+
     def _found_replaced(
         self, store: Store, folder: RecipeFolder, parts: Sequence[tuple[RowList, Sequence[Candidate]]]
     ) -> dict[str, str]:
         """The images of committed shards whose files hold something else now."""
         keys = {_key(rows, part, self._replaced): part for rows, part in parts}
-        read = LocalContext(store, data_root=self.root).read
+        read = LocalContext(store, roots={self.name: self.root}).read
         found: dict[str, str] = {}
         for key, done in store.done(*folder, list(keys)).items():
-            found |= find_replaced(store, done, keys[key], read)
+            found |= find_replaced(store, done, keys[key], lambda uri: read(dataset_uri(self.name, uri)))
         return found
-
-
-def _shard(rows: RowList, part: Sequence[Candidate], replaced: Replaced, payload: bool) -> Shard:
-    return Shard(
-        _key(rows, part, replaced),
-        args={LIST: rows.key, ANNOTATIONS: annotations(part), MASKS: mask_stamps(part)},
-        rows=len(part),
-        labels=label_counts(part),
-        payload=as_table(part) if payload else None,
-    )
 
 
 def _key(rows: RowList, part: Sequence[Candidate], replaced: Mapping[str, str]) -> str:

@@ -4,6 +4,7 @@ from pipeline.contract.context import Context
 from pipeline.contract.stage import Stage, Worker
 from pipeline.store.records import Inputs, Shard, ShardRef, Upstream, shard_key
 from stages.bases.refinement import images_behind, made_of
+from stages.bases.scored_inputs import check_truth
 from stages.sweep.options import COUNTED, SweepParams
 
 
@@ -11,9 +12,13 @@ class Sweep(Stage[SweepParams]):
     """Counts, over all thresholds, how many images of dev, val and test a score map localises, and their pixels."""
 
     kind = "sweep"
-    version = 4
+    version = 3
     Params = SweepParams
     outputs = ("counts",)
+
+    def check_inputs(self, inputs: Inputs) -> None:
+        """Refuse the ground truth of other images."""
+        check_truth(self.name, inputs)
 
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         """One shard for each shard of score maps that holds images of dev, val or test."""

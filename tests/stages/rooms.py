@@ -41,7 +41,7 @@ PINNED = Path(__file__).with_name("room_outputs.json")
 SIDE = 32
 SPLITS = ("train", "train", "train", "train", "dev", "test")
 RULE = {"components": "largest", "min_area": 0.0, "enlargement": "bilinear"}
-PATHS = {"uri", "mask_uri", "weights_hash"}
+PATHS = {"uri", "weights_hash"}
 
 
 def outputs() -> dict[str, dict[str, Any]]:
@@ -58,6 +58,7 @@ class _Rooms:
         self.images = write_images(folder / "data")
         self.inputs = {
             "images": self._given("images", {"images": images_table(self.images)}),
+            "truth": self._given("truth", {"truth": truth_table()}),
             "model": self._given("model", {}, classifier()),
             "transformer": self._given("transformer", {}, classifier("vit_tiny_p8")),
             "cam_maps": self._given("cam_maps", {"score_maps": maps_table()}),
@@ -69,6 +70,7 @@ class _Rooms:
     def outputs(self) -> dict[str, dict[str, Any]]:
         given = self.inputs
         seen = {"images": given["images"], "model": given["model"]}
+        known = {"images": given["images"], "truth": given["truth"]}
         tiny = {"epochs": 2, "batch_size": 2, "learning_rate": 0.01}
         sets = {"epochs": 2, "classes": 2, "learning_rate": 0.001}
         on_maps = {"images": given["images"], "maps": given["cam_maps"], "seeds": ()}
@@ -78,10 +80,8 @@ class _Rooms:
             "cam": self._run("cam", {}, seen),
             "gradcam": self._run("gradcam", {}, seen),
             "ddt": self._run("ddt", {}, seen, args={"label_name": "cat"}),
-            "sweep": self._run("sweep", {"maps": "cam_maps"}, {"images": given["images"], "maps": given["cam_maps"]}),
-            "calibrate": self._run(
-                "calibrate", {}, {"images": given["images"], "counts": given["counts"]}, payload=RULE
-            ),
+            "sweep": self._run("sweep", {"maps": "cam_maps"}, {**known, "maps": given["cam_maps"]}),
+            "calibrate": self._run("calibrate", {}, {**known, "counts": given["counts"]}, payload=RULE),
             "boxes": self._run("boxes", {"threshold": 0.5}, {"maps": given["cam_maps"], "thresholds": ()}),
             "psol": self._run("psol", tiny, {**seen, "labels": given["labels"]}),
             "i2c": self._run("i2c", {**sets, "set_size": 2, "warm_up": 1}, seen),
@@ -102,7 +102,7 @@ class _Rooms:
                 "evaluate",
                 {"classes": "classes", "labels": ("labels",), "counts": ("counts",), "splits": ("dev", "test")},
                 {
-                    "images": given["images"],
+                    **known,
                     "classes": given["classes"],
                     "labels": given["labels"],
                     "predictions": (),
@@ -151,7 +151,8 @@ class _Rooms:
 
     def _compute(self, stage: AnyStage, task: Task) -> Done:
         found: list[Done] = []
-        InProcessRunner().run(Job(stage, "r", [task], self.store, StageResources()), found.append)
+        roots = {"ingest": str(self.folder / "data")}
+        InProcessRunner().run(Job(stage, "r", [task], self.store, StageResources(), roots=roots), found.append)
         return found[0]
 
     def _summary(self, done: Done) -> dict[str, Any]:
@@ -237,12 +238,26 @@ def rows() -> list[dict[str, Any]]:
 
 
 def images_table(paths: list[Path]) -> Any:
-    sizes = {"width": SIDE, "height": SIDE, "content_hash": "0"}
     return TABLES["images"].from_rows(
         [
-            {**row, **sizes, "uri": str(path), "label_name": ("cat", "dog")[row["label"]], "gt_boxes": [box(number)]}
-            for number, (row, path) in enumerate(zip(rows(), paths, strict=True))
+            {
+                **row,
+                "width": SIDE,
+                "height": SIDE,
+                "content_hash": hashlib.sha256(path.read_bytes()).hexdigest(),
+                "uri": str(path),
+                "label_name": ("cat", "dog")[row["label"]],
+            }
+            for row, path in zip(rows(), paths, strict=True)
         ]
+    )
+
+
+def truth_table() -> Any:
+    """A box of each image."""
+    empty: dict[str, list[str]] = {"mask_uris": [], "mask_hashes": [], "ignore_uris": [], "ignore_hashes": []}
+    return TABLES["truth"].from_rows(
+        [{"image_id": row["image_id"], "boxes": [box(number)], **empty} for number, row in enumerate(rows())]
     )
 
 

@@ -124,9 +124,9 @@ def test_growth_runs_new_shards_and_whole_table_consumers(store):
     """Breaks when adding rows runs an old shard again, or leaves the total as it was."""
     run(store, stages(source={"rows": 8}))
     assert to_run(stages(source={"rows": 10}), store) == {
-        "source": (1, "1 of 3 shards are missing"),
-        "each": (1, "1 of 3 shards are missing"),
-        "total": (1, "its inputs grew"),
+        "source": (1, "the data set changed (1 of 3 shards)"),
+        "each": (1, "input numbers changed (1 of 3 shards)"),
+        "total": (1, "input numbers changed"),
     }
 
 

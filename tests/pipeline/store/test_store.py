@@ -1,5 +1,6 @@
+import hashlib
 import itertools
-import json
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,6 +9,7 @@ import pytest
 from pipeline.base.errors import StageFailed
 from pipeline.store.files import Files
 from pipeline.store.records import QuarantineRow, Shard, ShardResult
+from pipeline.store.sealed import unseal
 from pipeline.store.store import DamagedError, Store
 from pipeline.upkeep.verify import verify
 from schemas import SchemaError
@@ -207,9 +209,11 @@ def test_a_newer_schema_version_is_refused(store):
     newer = numbers(0, 3).replace_schema_metadata({b"weakbox.table": b"training", b"weakbox.schema_version": b"99"})
     buffer = pa.BufferOutputStream()
     pq.write_table(newer, buffer)
-    store.files.put(done.tables["training"].file, buffer.getvalue().to_pybytes())
+    data = buffer.getvalue().to_pybytes()
+    store.files.put(done.tables["training"].file, data)
+    entry = replace(done.tables["training"], sha256=hashlib.sha256(data).hexdigest())
     with pytest.raises(SchemaError, match="version 99"):
-        store.table(done, "training")
+        store.table(replace(done, tables={"training": entry}), "training")
 
 
 def test_missing_and_damaged_files_are_named(store):
@@ -220,16 +224,16 @@ def test_missing_and_damaged_files_are_named(store):
         store.blob(done, "model.bin")
     store.files.remove(done.blobs["model.bin"].file)
     store.files.remove(done.tables["training"].file)
-    with pytest.raises(DamagedError, match="--force s"):
+    with pytest.raises(DamagedError, match="model.bin is missing; `weakbox verify --repair`"):
         store.blob(done, "model.bin")
-    with pytest.raises(DamagedError, match="--force s"):
+    with pytest.raises(DamagedError, match="training.parquet is missing; `weakbox verify --repair`"):
         store.table(done, "training")
 
 
 def test_the_manifest_says_what_it_names(store):
     """Breaks when file, rows, bytes, checksum or schema version of a part is no longer in the manifest."""
     done = store.commit("s", "r", "k", result())
-    on_disk = json.loads(store.files.get("s/r/done/k.json"))
+    on_disk = unseal(store.files.get("s/r/done/k.json"))
     entry = on_disk["tables"]["training"]
     assert set(entry) == {"file", "bytes", "sha256", "rows", "schema"}
     assert (entry["rows"], entry["schema"]) == (3, SPEC.version)

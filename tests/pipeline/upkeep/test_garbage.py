@@ -1,4 +1,3 @@
-import json
 import os
 import time
 import uuid
@@ -41,7 +40,7 @@ def commit(store, key):
 def complete(store, *keys):
     """A stage of these shards, with its recipe, as a run leaves it."""
     done = {key: commit(store, key) for key in keys}
-    store.files.put(FOLDER.recipe_file, json.dumps(Recipe(STAGE, 1, {}).ingredients()).encode())
+    store.write(FOLDER.recipe_file, Recipe(STAGE, 1, {}).ingredients())
     store.commit_set(STAGE, RECIPE, [Shard(key) for key in keys], done)
     return done
 

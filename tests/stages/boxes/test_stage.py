@@ -123,7 +123,7 @@ def test_a_chosen_threshold_is_as_good_on_dev_as_it_says(run_copy, rule):
     runs.execute(target)
     (chosen,) = runs.rows(target, "chosen", "thresholds")
     assert {name: chosen[name] for name in rule} == rule
-    truth = {row["image_id"]: row["gt_boxes"] for row in runs.rows(target, "ingest", "images") if row["split"] == "dev"}
+    truth = {image_id: row["gt_boxes"] for image_id, row in runs.images(target, "dev").items()}
     found = {row["image_id"]: row["boxes"] for row in runs.rows(target, "boxes", "pseudo_labels")}
     best = [iou(corners(found[image_id]), corners(boxes)).max() for image_id, boxes in truth.items()]
     assert chosen["n"] == len(best)

@@ -17,10 +17,9 @@ def test_a_map_is_that_of_the_images_own_class(finished_run):
     (done,) = runs.dones(finished_run, "classify")
     store = finished_run.store
     network = plain_network(read_card(store.blob(done, CARD)), store.blob(done, WEIGHTS))
-    images = {row["image_id"]: row for row in runs.rows(finished_run, "ingest", "images")}
+    images = runs.images(finished_run)
     for row in runs.rows(finished_run, "cam", "score_maps")[::7]:
-        with open(images[row["image_id"]]["uri"], "rb") as file:
-            pixels = to_batch([decode(file.read())])
+        pixels = to_batch([decode(images[row["image_id"]]["file"].read_bytes())])
         with torch.inference_mode():
             features = network.features(pixels)
             expected = class_activation_maps(features, network.classifier.weight, torch.tensor([row["label"]]))[0]
@@ -71,7 +70,7 @@ def test_forms_classes_and_precisions(variants, finished_run):
     simplified, predicted, half = (by_image(variants, name) for name in ("simplified", "predicted", "half"))
     (done,) = runs.dones(variants, "classify")
     network = plain_network(read_card(variants.store.blob(done, CARD)), variants.store.blob(done, WEIGHTS))
-    images = by_image(variants, "ingest", "images")
+    images = runs.images(variants)
     for image_id, row in plain.items():
         difference = np.array(simplified[image_id]["map"], np.float32) - np.array(row["map"], np.float32)
         np.testing.assert_allclose(difference, network.classifier.bias[row["label"]].item(), atol=4e-3)
@@ -80,8 +79,7 @@ def test_forms_classes_and_precisions(variants, finished_run):
         same = predicted[image_id]["label"] == row["label"]
         assert (predicted[image_id]["map"] == row["map"]) == same
     for image_id in list(plain)[::9]:
-        with open(images[image_id]["uri"], "rb") as file:
-            pixels = to_batch([decode(file.read())])
+        pixels = to_batch([decode(images[image_id]["file"].read_bytes())])
         with torch.inference_mode():
             with torch.autocast("cpu", torch.bfloat16):
                 features = network.features(pixels)

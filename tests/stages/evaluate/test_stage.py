@@ -29,7 +29,7 @@ def iou(one, other) -> float:
 
 def test_numbers_agree_with_a_count_by_hand(finished_run):
     """Breaks when a metric joins the wrong rows: another split, another image's box or class."""
-    truth = {row["image_id"]: row for row in runs.rows(finished_run, "ingest", "images") if row["split"] == "test"}
+    truth = runs.images(finished_run, "test")
     ranked = {row["image_id"]: row["classes"] for row in runs.rows(finished_run, "classes", "predictions")}
     right = [ranked[image_id][0] == row["label"] for image_id, row in truth.items()]
     assert metric(finished_run, metric="cls_top1") == pytest.approx(100 * sum(right) / len(right))
@@ -81,11 +81,12 @@ def test_errors_groups_and_comparisons_agree_with_the_metrics(finished_run):
 def test_masks_are_scored_against_the_files(finished_run, demo_data, monkeypatch):
     """Breaks when a mask of another image, or of another size, is compared; demo images have exact masks."""
     monkeypatch.chdir(demo_data.parent)
-    test = {row["image_id"]: row for row in runs.rows(finished_run, "ingest", "images") if row["split"] == "test"}
+    test = runs.images(finished_run, "test")
     ious = []
     for row in runs.rows(finished_run, "boxes_cam", "pseudo_labels"):
         if row["image_id"] in test:
-            truth = np.asarray(Image.open(test[row["image_id"]]["mask_uri"]).convert("L")) > 128
+            (mask,) = test[row["image_id"]]["masks"]
+            truth = np.asarray(Image.open(mask).convert("L")) > 128
             (rle,) = row["masks"]
             found = coco.decode({**rle, "counts": rle["counts"].encode()}).astype(bool)
             ious.append((truth & found).sum() / (truth | found).sum())
@@ -127,8 +128,8 @@ def test_swept_numbers_are_oracle_and_have_their_curves(finished_run):
 def test_an_image_without_a_map_counts_against_its_method(run_copy, finished_run):
     """Breaks when a method that refuses hard images gets better pixel metrics by it."""
     target = runs.target_of(run_copy)
-    image = next(row for row in runs.rows(target, "ingest", "images") if row["split"] == "test")
-    path = runs.Path(image["uri"])
+    image = next(iter(runs.images(target, "test").values()))
+    path = image["file"]
     good, times = path.read_bytes(), path.stat()
     try:
         path.write_bytes(good[: len(good) // 2])

@@ -29,7 +29,7 @@ def test_class_folders_alone_are_training_images(tmp_path):
         ("cat/a.jpg", "cat", "train"), ("dog/deep/b.png", "dog", "train"),
     ]  # fmt: skip
     assert found.classes == ["cat", "dog"]
-    assert all(image.boxes is None and image.mask_uri is None for image in found.images)
+    assert all(image.boxes is None and image.masks == () for image in found.images)
 
 
 def test_split_folders_above_class_folders(tmp_path):
@@ -87,7 +87,7 @@ def test_masks_are_found_and_are_no_class(tmp_path):
     """Breaks when masks become images of a class called masks."""
     found = scan(make(tmp_path, "cat/a.jpg", "cat/b.jpg", "masks/cat/a.jpg.png"))
     assert found.classes == ["cat"]
-    assert [image.mask_uri for image in found.images] == [str(tmp_path / "masks/cat/a.jpg.png"), None]
+    assert [[mask.uri for mask in image.masks] for image in found.images] == [["masks/cat/a.jpg.png"], []]
 
 
 def test_hidden_files_and_folders_are_left_out(tmp_path):
@@ -133,8 +133,7 @@ def test_a_remote_folder_reads_the_same():
     assert [(i.image_id, i.split, list(i.boxes or ())) for i in found.images] == [
         ("train/cat/a.jpg", "train", []), ("val/dog/b.jpg", "val", [(1, 2, 3, 4)]),
     ]  # fmt: skip
-    assert str(found.images[1].mask_uri).endswith("folder-reader/masks/val/dog/b.jpg.png")
-    assert str(found.images[1].mask_uri).startswith("memory://")
+    assert [mask.uri for mask in found.images[1].masks] == ["masks/val/dog/b.jpg.png"]
     with pytest.raises(UsageError, match="no such folder"):
         scan(FolderParams(root="memory://nowhere-at-all"))
 

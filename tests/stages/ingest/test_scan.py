@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.base.errors import UsageError
-from stages.ingest.scan import Found, Scan, candidates, is_dev
+from stages.ingest.scan import Found, Mask, Scan, annotations, candidates, is_dev, mask_stamps
 
-IMAGE = Found("cat/a.jpg", "/data/cat/a.jpg", "10-99", "cat", "train", [(0, 0, 5, 5)], "/data/masks/cat/a.jpg.png")
+MASK = Mask("masks/cat/a.jpg.png", "3-7")
+IMAGE = Found("cat/a.jpg", "cat/a.jpg", "10-99", "cat", "train", [(0, 0, 5, 5)], (MASK,))
 
 
 @given(st.text(), st.floats(0, 1), st.floats(0, 1))
@@ -51,27 +52,52 @@ def test_labels_are_positions_of_sorted_names():
 @pytest.mark.parametrize(
     "change",
     [
-        {"stamp": "10-100"},
+        {"image_id": "cat/0.jpg"},
         {"label_name": "dog"},
         {"split": "test"},
-        {"boxes": [(0, 0, 5, 6)]},
-        {"boxes": None},
-        {"mask_uri": None},
     ],
 )
-def test_what_changes_a_row_changes_its_fingerprint(change):
-    """Breaks when a replaced file, label, split, box or mask keeps the old results."""
+def test_what_is_said_of_an_image_is_in_its_fingerprint(change):
+    """Breaks when another label or split keeps the old results."""
     other = IMAGE._replace(image_id="cat/b.jpg", label_name="dog")
     before = candidates(Scan.of([IMAGE, other]), 0.0)[0].fingerprint
     after = candidates(Scan.of([IMAGE._replace(**change), other]), 0.0)[0].fingerprint
     assert before != after
 
 
-def test_where_the_data_lies_is_not_in_the_fingerprint():
-    """Breaks when the same files under another path are other images."""
-    moved = IMAGE._replace(uri="s3://b/cat/a.jpg", mask_uri="s3://b/m.png")
-    (one,), (other,) = (candidates(Scan.of([image]), 0.0) for image in (IMAGE, moved))
+@pytest.mark.parametrize(
+    "change",
+    [{"uri": "s3://b/cat/a.jpg"}, {"stamp": "10-100"}, {"boxes": [(0, 0, 5, 6)]}, {"boxes": None}, {"masks": ()}],
+)
+def test_place_file_and_ground_truth_are_not_in_the_fingerprint(change):
+    """Breaks when the same image is another one once it moved, was copied, or got a box."""
+    (one,), (other,) = (candidates(Scan.of([image]), 0.0) for image in (IMAGE, IMAGE._replace(**change)))
     assert one.fingerprint == other.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("change", "said", "stamps"),
+    [
+        ({"boxes": [(0, 0, 5, 6)]}, True, False),
+        ({"boxes": None}, True, False),
+        ({"masks": ()}, True, True),
+        ({"masks": (MASK._replace(stamp="4-7"),)}, False, True),
+        ({"ignores": (MASK,)}, True, True),
+        ({"stamp": "10-100"}, False, False),
+        ({"label_name": "dog"}, False, False),
+    ],
+)
+def test_ground_truth_has_fingerprints_of_its_own(change, said, stamps):
+    """Breaks when a changed box or mask goes unseen, or a changed image touches the ground truth."""
+    one, other = (candidates(Scan.of([image]), 0.0) for image in (IMAGE, IMAGE._replace(**change)))
+    assert (annotations(one) != annotations(other)) == said
+    assert (mask_stamps(one) != mask_stamps(other)) == stamps
+
+
+def test_images_without_ground_truth_have_no_fingerprint_of_it():
+    """Breaks when a shard of truth is made where nothing is annotated."""
+    bare = candidates(Scan.of([IMAGE._replace(boxes=(), masks=())]), 0.0)
+    assert (annotations(bare), mask_stamps(bare)) == ("", "")
 
 
 def test_an_id_twice_and_no_images_are_refused():

@@ -256,8 +256,9 @@ def test_other_classes_need_no_training(run_copy, tmp_path):
     run_copy["stages"] = {
         **{name: runs.STAGES[name] for name in names},
         "other": {"stage": "ingest.folder", "root": str(tmp_path / "other")},
+        "boxes_of_other": {"stage": "truth", "images": "other"},
         "transfer": {"stage": "localize", "images": "other", "model": "psol"},
-        "evaluate": {"images": "other", "predictions": ["transfer"], "splits": ["test"]},
+        "evaluate": {"images": "other", "truth": "boxes_of_other", "predictions": ["transfer"], "splits": ["test"]},
     }
     target = runs.target_of(run_copy)
     computed = runs.execute(target)
@@ -291,9 +292,17 @@ def test_joint_is_evaluated_by_its_own_classes_or_another_s(run_copy):
     shutil.copytree("data", "known")
     runs.rewrite_boxes(Path("known"), found_or_not)
     known = {"stage": "ingest.folder", "root": "known", "dev_fraction": runs.DEV_FRACTION}
-    scored = {"stage": "evaluate", "images": "known", "predictions": ["both"], "splits": ["test"]}
+    truth = {"stage": "truth", "images": "known"}
+    scored = {
+        "stage": "evaluate",
+        "images": "known",
+        "truth": "boxes_of_known",
+        "predictions": ["both"],
+        "splits": ["test"],
+    }
     run_copy["stages"] |= {
         "known": known,
+        "boxes_of_known": truth,
         "own": {**scored, "classes": "both"},
         "others": {**scored, "classes": "classes"},
     }

@@ -1,5 +1,6 @@
 """A small finished run with every kind of table, and its report: what the tests of this folder look at."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ LEVELS: dict[str, dict[str, Any]] = {
 CLASSES = ("<b>&", "cat", "zebra")
 SIZE = 96
 KEY = "0" * 16
+NO_MASKS: dict[str, list[str]] = {"mask_uris": [], "mask_hashes": [], "ignore_uris": [], "ignore_hashes": []}
 BAD: QuarantineRow = {
     "image_id": "test/broken.jpg", "uri": "u", "stage": "ingest", "reason": "truncated: <i>", "content_hash": None,
 }  # fmt: skip
@@ -46,6 +48,9 @@ def build(root: Path, images: int = 30) -> Store:
     )
     classified = {"classes": [1, 0, 2], "class_scores": [0.7, 0.2, 0.1]}
     _commit(store, "ingest", {"images": rows}, quarantine=[BAD])
+    _commit(
+        store, "truth", {"truth": [{**NO_MASKS, "image_id": row["image_id"], "boxes": row["gt_boxes"]} for row in rows]}
+    )
     for method, boxes in (("cam", cam), ("ddt", ddt)):
         _commit(store, method, {"score_maps": [_map(row, method) for row in rows]})
         _commit(store, f"{method}_boxes", {"pseudo_labels": [_pseudo(row) for row in boxes]})
@@ -166,7 +171,8 @@ def _image(root: Path, number: int) -> dict[str, Any]:
     label = number % len(CLASSES)
     return {
         "image_id": f"{split}/{number}.jpg", "uri": str(path), "width": width, "height": height, "label": label,
-        "label_name": CLASSES[label], "split": split, "content_hash": "", "gt_boxes": [dict(corners)],
+        "label_name": CLASSES[label], "split": split, "content_hash": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "gt_boxes": [dict(corners)],
     }  # fmt: skip
 
 

@@ -29,7 +29,7 @@ def rows(tmp_path):
 
 
 def place(rank=0, world_size=1):
-    return SimpleNamespace(rank=rank, world_size=world_size, read=lambda uri, offset, length: Path(uri).read_bytes())
+    return SimpleNamespace(rank=rank, world_size=world_size, read=lambda uri, *_: Path(uri).read_bytes())
 
 
 def shown(image, row, generator):
@@ -72,7 +72,7 @@ def test_an_epoch_goes_on_at_any_batch(rows, kind, processes):
     """Breaks when a resumed epoch sees other batches than the rest of the whole one, or reads those before again."""
     read: list[str] = []
 
-    def noted(uri, offset, length):
+    def noted(uri, *_):
         read.append(uri)
         return Path(uri).read_bytes()
 
