@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobs import stopping
+from pipeline.base.credentials import has_credentials, redacted
 from pipeline.base.errors import UsageError
-from pipeline.config.run_config import RunConfig, load_config, parse_config
+from pipeline.config.places import absolute
+from pipeline.config.run_config import RunConfig, load_config, parse_remembered
 from pipeline.contract.runner import Runner
 from pipeline.contract.stage import AnyStage
 from pipeline.running.progress import make_progress
@@ -47,7 +49,7 @@ class Target:
 
 
 def open_target(target: str, changes: Sequence[str] = ()) -> Target:
-    """Open a config file (ends in .yaml or .yml, or is a file) or the run root that an earlier run made.
+    """Open a config file (ends in .yaml or .yml, or is no folder) or the run root that an earlier run made.
 
     Raises:
         UsageError: neither of the two, a bad config, or a run root of another layout.
@@ -74,7 +76,7 @@ def open_store(root: str) -> Store:
 
 def remember(target: Target) -> None:
     """Keep layout and config in the run root, so that the root is a TARGET. Raises UsageError where that fails."""
-    body = json.dumps(target.config.model_dump(mode="json"), indent=1).encode()
+    body = json.dumps(target.config.remembered, indent=1).encode()
     try:
         target.store.files.put_if_absent(layout.MARKER, json.dumps({"layout": layout.VERSION}).encode())
         target.store.files.put(layout.CONFIG, body)
@@ -116,13 +118,26 @@ def _not_a_folder(path: str) -> str | None:
 
 
 def _config(target: str, changes: Sequence[str]) -> RunConfig:
-    if os.path.isfile(target) or target.endswith((".yaml", ".yml")):
+    if target.endswith((".yaml", ".yml")) or (os.path.exists(target) and not os.path.isdir(target)):
         return load_config(target, changes)
-    store = open_store(target)
+    root = _root(target)
+    store = open_store(root)
     try:
         data = json.loads(store.files.get(layout.CONFIG))
     except FileNotFoundError as error:
         raise UsageError(f"{target}: neither a config file nor the root of a run") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{target}: {layout.CONFIG} is damaged: {error}") from error
-    return parse_config({**data, "run_root": target}, changes, where=target)
+    if not isinstance(data, dict):
+        raise UsageError(f"{target}: {layout.CONFIG} is damaged: it is no mapping")
+    return parse_remembered({**data, "run_root": root}, changes, where=f"{target}: {layout.CONFIG}")
+
+
+def _root(target: str) -> str:
+    """The run root that TARGET names. Raises UsageError for one with credentials, or in the home of nobody."""
+    if has_credentials(target):
+        raise UsageError(f"{redacted(target)}: leave credentials to the storage's own (environment, configuration)")
+    try:
+        return absolute(target)
+    except ValueError as error:
+        raise UsageError(f"{target}: {error}") from error

@@ -177,7 +177,7 @@ def test_a_missing_file_is_one_line(tmp_path):
         ("stages.l={stage: localize, splits: [tset]}", "splits must be one of .*not 'tset'"),
         ("stages.e={stage: evaluate, splits: [tset]}", "splits must be one of .*not 'tset'"),
         ("stages.p={stage: psol, pooling: 0}", "pooling must be at least 1"),
-        ("stages.p={stage: psol, clip_norm: .nan}", "clip_norm must be at least 0"),
+        ("stages.p={stage: psol, clip_norm: .nan}", "clip_norm: nan is no number"),
         ("stages.n={stage: ncut, input_size: 0}", "input_size must be at least 1"),
         ("stages.p={stage: psol, schedule: linear}", "schedule must be one of"),
         ("dataset.dev_fraction=1.5", "dev_fraction"),
