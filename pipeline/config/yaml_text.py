@@ -17,6 +17,7 @@ from pipeline.config.plain_data import DEPTH, VALUES
 BYTES = 256 * 1024
 """The longest file that is read."""
 ALIASES = 1000
+_LONGEST_LINE = 300
 
 _TAG = "tag:yaml.org,2002:"
 _MERGE = f"{_TAG}merge"
@@ -41,7 +42,7 @@ def read_file(path: str) -> Json:
     except OSError as error:
         raise UsageError(f"config {path}: {error.strerror}") from error
     except ValueError as error:
-        raise UsageError(f"config {path}: {error}") from error
+        raise UsageError(f"config {path}: {str(error)[:_LONGEST_LINE]}") from error
 
 
 def read_value(text: str) -> Json:
@@ -135,10 +136,12 @@ class _Loader(yaml.SafeLoader):
     def _scalar(self, node: yaml.ScalarNode) -> Json:
         if node.tag == f"{_TAG}int" and _OTHER_BASE_OF_1_1.fullmatch(node.value):
             raise _wrong(node, f"{node.value} is octal or sexagesimal to YAML: write it in tens, or quote a text")
+        if node.tag not in (f"{_TAG}str", self.resolve(yaml.ScalarNode, node.value, (True, False))):  # !!int x
+            raise _wrong(node, f"{node.value!r} is no {node.tag.removeprefix(_TAG)}")
         try:
             value: Json = self.construct_object(node)
-        except (ValueError, KeyError) as error:  # explicit tags: !!int x
-            raise _wrong(node, f"{node.value!r} is no {node.tag.replace(_TAG, '')}") from error
+        except ValueError as error:
+            raise _wrong(node, " ".join(str(error).split())) from error
         return value
 
     def _mapping(self, node: yaml.MappingNode) -> dict[str, Json]:

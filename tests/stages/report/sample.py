@@ -37,15 +37,16 @@ RECIPES = {
 }
 
 
-def build(root: Path, images: int = 30) -> Store:
-    """Make image files and commit the tables of a run over them below `root`."""
+def build(root: Path, images: int = 30, truth: bool = True) -> Store:
+    """Make image files and commit the tables of a run over them below `root`; truth: with ground-truth boxes."""
     store = Store(str(root / "run"))
     rows = [_image(root, number) for number in range(images)]
     cam, ddt, psol = (
         [_boxes(row, method, error) for row in rows] for method, error in (("cam", 14), ("ddt", 7), ("psol", 4))
     )
     classified = {"classes": [1, 0, 2], "class_scores": [0.7, 0.2, 0.1]}
-    _commit(store, "ingest", {"images": rows}, quarantine=[BAD])
+    listed = rows if truth else [{**row, "gt_boxes": None} for row in rows]
+    _commit(store, "ingest", {"images": listed}, quarantine=[BAD])
     for method, boxes in (("cam", cam), ("ddt", ddt)):
         _commit(store, method, {"score_maps": [_map(row, method) for row in rows]})
         _commit(store, f"{method}_boxes", {"pseudo_labels": [_pseudo(row) for row in boxes]})
