@@ -1,7 +1,7 @@
 """YAML as a config is written in it: one document of texts, numbers, true or false, null, lists and mappings.
 
-Stricter than YAML 1.1 and PyYAML: a key is a text and stands once in its mapping, dates are texts, octal and sexagesimal
-numbers are refused, and 1e-3 is a number. What a small file can blow up to is limited (see `plain_data`).
+Stricter than YAML 1.1 and PyYAML: a key is a text and stands once in its mapping, dates are texts, octal and
+sexagesimal numbers are refused, and 1e-3 is a number. What a small file can blow up to is limited (see `plain_data`).
 """
 
 import os
