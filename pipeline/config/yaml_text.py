@@ -107,8 +107,8 @@ class _Loader(yaml.SafeLoader):
         self._aliases += self.check_event(yaml.AliasEvent)
         self._depth += 1
         if self._values > VALUES or self._depth > DEPTH or self._aliases > ALIASES:
-            line = self.peek_event().start_mark.line + 1
-            raise ValueError(f"line {line}: more than {VALUES} values, {ALIASES} aliases or {DEPTH} levels")
+            line = f"after line {parent.start_mark.line + 1}: " if parent else ""
+            raise ValueError(f"{line}more than {VALUES} values, {ALIASES} aliases or {DEPTH} levels")
         try:
             return super().compose_node(parent, index)
         finally:
@@ -136,7 +136,7 @@ class _Loader(yaml.SafeLoader):
     def _scalar(self, node: yaml.ScalarNode) -> Json:
         if node.tag == f"{_TAG}int" and _OTHER_BASE_OF_1_1.fullmatch(node.value):
             raise _wrong(node, f"{node.value} is octal or sexagesimal to YAML: write it in tens, or quote a text")
-        if node.tag not in (f"{_TAG}str", self.resolve(yaml.ScalarNode, node.value, (True, False))):  # !!int x
+        if node.tag != f"{_TAG}str" and not _reads_as(node.tag, node.value):  # !!int x
             raise _wrong(node, f"{node.value!r} is no {node.tag.removeprefix(_TAG)}")
         try:
             value: Json = self.construct_object(node)
@@ -175,6 +175,12 @@ class _Loader(yaml.SafeLoader):
                 raise _wrong(node, "<< takes a mapping, or a list of them")
             merged = {**mapping, **merged}
         return merged
+
+
+def _reads_as(tag: str, text: str) -> bool:
+    """Whether YAML gives a plain text this tag."""
+    rules = _Loader.yaml_implicit_resolvers.get(text[:1], [])
+    return any(tag == own and pattern.match(text) for own, pattern in rules)
 
 
 def _wrong(node: yaml.Node, what: str) -> ValueError:

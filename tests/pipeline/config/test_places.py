@@ -9,7 +9,7 @@ from pipeline.config.run_config import parse_config
 def places(run_root, data_root):
     config = parse_config({"run_root": run_root, "dataset": {"reader": "folder", "root": data_root}})
     assert config.remembered["run_root"] == config.run_root
-    assert config.remembered["dataset"]["root"] == config.dataset["root"]
+    assert config.remembered["dataset"] == config.dataset
     return config.run_root, config.dataset["root"]
 
 

@@ -1,10 +1,11 @@
 import json
 import os
+from typing import Any
 
 import pytest
 
 from pipeline.base.errors import UsageError
-from pipeline.config.run_config import load_config, parse_config, parse_remembered
+from pipeline.config.run_config import RunConfig, load_config, parse_config, parse_remembered
 from stages import catalog
 
 CONFIG = """
@@ -30,20 +31,26 @@ def config(tmp_path, monkeypatch):
     return "c.yaml"
 
 
-def kept(config):
+def params_of(config: RunConfig, stage: str) -> Any:
+    """The parameters of one of its stages."""
+    return dict(config.stage_objects(catalog))[stage].params
+
+
+def kept(config: RunConfig) -> dict[str, Any]:
     """What a run root keeps of it, as it comes back from there."""
-    return json.loads(json.dumps(config.remembered))
+    stored: dict[str, Any] = json.loads(json.dumps(config.remembered))
+    return stored
 
 
 def test_a_variable_is_a_number_where_a_number_is_wanted(config, monkeypatch):
     """Breaks when strict types refuse what only a variable can say, or 2017 is no name of a folder any more."""
     read = load_config(config)
-    params = read.stage_objects(catalog)["classify"].params
+    params = params_of(read, "classify")
     assert (params.epochs, params.weights, params.learning_rate) == (4, "/models/net.pth", 0.01)
     assert (read.resources.actors, read.resources.labels, read.max_quarantined) == (3, {"zone": "7a"}, 0.5)
     monkeypatch.setenv("WB_MODELS", "2017")
     changes = ["dataset={reader: coco, root: d, train: 'a', train_images: '${WB_MODELS}'}", "stages={}"]
-    assert load_config(config, changes).stage_objects(catalog)["ingest"].params.train_images == "2017"
+    assert params_of(load_config(config, changes), "ingest").train_images == "2017"
     monkeypatch.setenv("WB_EPOCHS", "many")
     with pytest.raises(UsageError, match="stage classify: epochs"):
         load_config(config).stage_objects(catalog)
@@ -60,7 +67,7 @@ def test_a_root_keeps_the_texts_and_what_they_meant(config, monkeypatch, tmp_pat
         monkeypatch.setenv(name, "0.9")
     monkeypatch.delenv("WB_RUNS")
     again = parse_remembered(stored)
-    params = again.stage_objects(catalog)["classify"].params
+    params = params_of(again, "classify")
     assert (params.epochs, params.weights, again.max_quarantined) == (4, "/models/net.pth", 0.5)
     assert kept(again) == stored
 
@@ -68,12 +75,13 @@ def test_a_root_keeps_the_texts_and_what_they_meant(config, monkeypatch, tmp_pat
 def test_a_strangers_root_gets_nothing_of_the_environment(monkeypatch):
     """Breaks when the config.json of a root that someone else made pulls values out of the reader's environment."""
     monkeypatch.setenv("WB_PRIVATE", "mine")
-    stored = {"run_root": "/r", "dataset": {"reader": "folder", "root": "/d"}, "stages": {"report": {}}}
-    for change in (
+    stored: dict[str, Any] = {"run_root": "/r", "dataset": {"reader": "folder", "root": "/d"}, "stages": {"report": {}}}
+    changes: list[dict[str, Any]] = [
         {"stages": {"report": {"title": "${WB_PRIVATE}"}}},
         {"dataset": {"reader": "folder", "root": "/d/${WB_PRIVATE}"}},
         {"resources": {"labels": {"a": "${WB_PRIVATE}"}}},
-    ):
+    ]
+    for change in changes:
         with pytest.raises(
             UsageError, match=r"it needs the variable WB_PRIVATE.*: run the config file instead"
         ) as caught:
@@ -92,12 +100,12 @@ def test_set_on_a_root_names_variables_of_this_environment(config, monkeypatch):
     monkeypatch.setenv("WB_NEW", "5")
     change = ["stages.cam={input_size: '${WB_NEW}'}"]
     again = parse_remembered(stored, change)
-    assert again.stage_objects(catalog)["cam"].params.input_size == 5
+    assert params_of(again, "cam").input_size == 5
     assert kept(again)["variables"] == {"WB_EPOCHS": "4", "WB_NEW": "5"}
     monkeypatch.setenv("WB_EPOCHS", "6")
     with pytest.raises(UsageError, match="WB_EPOCHS is '6' here and was '4'"):
         parse_remembered(stored, ["stages.classify.epochs=${WB_EPOCHS}"])
-    assert parse_remembered(stored, ["stages.classify.epochs=6"]).stages["classify"]["epochs"] == 6
+    assert params_of(parse_remembered(stored, ["stages.classify.epochs=6"]), "classify").epochs == 6
 
 
 def test_a_variable_that_set_replaces_need_not_be_there(config, monkeypatch):

@@ -1,6 +1,7 @@
 import json
 import os
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -133,7 +134,8 @@ def test_bombs_are_refused_at_once(tmp_path, text):
 
 def test_depth_and_values_are_limited_in_data_that_is_no_yaml():
     """Breaks when the config.json of a run root, or a --set, is walked without limits."""
-    deep = inner = {}
+    deep: dict[str, Any] = {}
+    inner = deep
     for _ in range(5000):
         inner["a"] = inner = {}
     with pytest.raises(UsageError, match="levels"):
