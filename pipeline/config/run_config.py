@@ -285,7 +285,8 @@ def _first_error(error: ValidationError, model: type[BaseModel] | None) -> str:
     if first["type"] == "extra_forbidden" and model is not None:
         known = _known_keys(model, first["loc"])
         return f"unknown key {path!r}{nearest(str(first['loc'][-1]), known)}"
-    return f"{path}: {first['msg']}"
+    said = first["input"]
+    return f"{path}: {first['msg']}" + (f", not {said!r}" if isinstance(said, (str, int, float)) else "")
 
 
 def _known_keys(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:

@@ -97,6 +97,19 @@ def test_a_wrong_type_is_one_line_that_names_the_key(change):
     assert key in str(caught.value) or "counts" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "key", ["stages.classify.epochs", "stages.classify.learning_rate", "resources.cpus", "max_quarantined"]
+)
+@pytest.mark.parametrize(
+    ("value", "shown"), [("true", "True"), ("'0.3'", "'0.3'"), ("yes", "True"), ("[1]", ""), ("{a: 1}", "")]
+)
+def test_what_is_no_number_stays_none(key, value, shown):
+    """Breaks when true counts as 1 or a quoted text as its number: a slip in a config would change results."""
+    with pytest.raises(UsageError, match=key.split(".")[-1]) as caught:
+        stages_of(f"{key}={value}")
+    assert str(caught.value).endswith(f"not {shown}" if shown else "")
+
+
 def test_numbers_as_yaml_reads_them():
     """Breaks when 1e-3, which YAML takes for text, is no learning rate; 1 and 1.0 are the same recipe."""
     assert stages_of("stages.classify.learning_rate=1e-3")["classify"].params.learning_rate == 0.001
