@@ -12,6 +12,7 @@ from jobs import foreign, inspection, logs, results, soundness, stopping, submit
 from jobs.options import SUBMISSION, set_option, target_argument
 from jobs.run_state import RunState, put_state
 from jobs.target import open_target, remember
+from pipeline.base.credentials import redacted
 from pipeline.base.errors import Stopped, UsageError, WeakboxError
 from pipeline.running.run import RunOptions
 
@@ -20,10 +21,10 @@ _LOG = structlog.get_logger("weakbox")
 _EXAMPLES = """
 \b
 Examples:
-  weakbox plan jobs/configs/demo.yaml
-  weakbox run jobs/configs/demo.yaml --set run_root=s3://bucket/demo
-  weakbox run jobs/configs/demo.yaml --only evaluate
-  weakbox metrics jobs/configs/demo.yaml --json -
+  weakbox plan my.yaml
+  weakbox run my.yaml --set run_root=s3://bucket/demo
+  weakbox run my.yaml --only evaluate
+  weakbox metrics my.yaml --json -
   weakbox export runs/demo --labels boxes_cam --out coco/
   weakbox status runs/demo
   weakbox submit my.yaml --address http://head:8265 --set run_root=s3://bucket/run
@@ -130,7 +131,7 @@ def _say(error: Exception, debug: bool) -> None:
     if debug:
         traceback.print_exc()
     name = "" if isinstance(error, WeakboxError) else f"{type(error).__name__}: "
-    click.echo(f"weakbox: error: {name}{' '.join(str(error).split())}", err=True)
+    click.echo(f"weakbox: error: {name}{redacted(' '.join(str(error).split()))}", err=True)
 
 
 if __name__ == "__main__":

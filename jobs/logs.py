@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import structlog
 
+from pipeline.base.credentials import redacted
+
 LEVELS = ("debug", "info", "warning", "error")
 FORMS: dict[str, Callable[[], structlog.typing.Processor]] = {
     "console": structlog.dev.ConsoleRenderer,
@@ -21,6 +23,7 @@ def configure(level: str = "info", form: str = "auto") -> None:
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
+            _without_credentials,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if form == "console" else "iso", utc=False),
             FORMS[form](),
         ],
@@ -28,3 +31,8 @@ def configure(level: str = "info", form: str = "auto") -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+def _without_credentials(_: object, __: str, said: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """What is logged, without the credentials of URIs."""
+    return {key: redacted(value) if isinstance(value, str) else value for key, value in said.items()}

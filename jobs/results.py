@@ -60,7 +60,14 @@ def report(target: str, changes: tuple[str, ...], out: str | None) -> None:
 @click.command()
 @target_argument
 @set_option
-@click.option("--format", "form", default="coco", show_default=True, help="Format of the data set.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(catalog.export_formats()),
+    default="coco",
+    show_default=True,
+    help="Format of the data set.",
+)
 @click.option("--labels", metavar="STAGE", help="Export the pseudo labels of this stage.")
 @click.option("--predictions", metavar="STAGE", help="Export the predictions of this stage.")
 @click.option("--out", required=True, metavar="FOLDER", help="Where the files go.")

@@ -15,8 +15,12 @@ import structlog
 
 from jobs import job_server, output, upload
 from jobs.options import SUBMISSION, set_option
+from jobs.target import open_store
 from pipeline.base.errors import Stopped, UsageError
+from pipeline.config.places import absolute
 from pipeline.config.run_config import RunConfig, load_config
+from pipeline.store import uploads
+from stages import catalog
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -52,7 +56,11 @@ address_option = click.option(
     metavar="NAME[=VALUE]",
     help="Variable of the job and its workers; without a value, as it is here.",
 )
-@click.option("--working-dir", metavar="DIR", help="Folder to upload, with CONFIG in it.  [default: the current one]")
+@click.option(
+    "--working-dir",
+    metavar="DIR",
+    help="Source of weakbox to upload and run, CONFIG in it.  [default: the current folder, where it is one]",
+)
 @click.option("--submission-id", metavar="ID", help="Name of the job, unique on the cluster.")
 @click.option("--detach", is_flag=True, help="Do not wait for the job.")
 def submit(
@@ -66,26 +74,25 @@ def submit(
     submission_id: str | None,
     detach: bool,
 ) -> None:
-    """Run CONFIG on a Ray cluster: upload the working folder, follow the log, exit with the run's own code.
+    """Run CONFIG on a Ray cluster: upload it, follow the log, exit with the run's own code.
 
-    The submission id is all that goes to stdout. The uploaded source runs, or the weakbox of the cluster where the
-    folder holds none, with the first `python` on the job's PATH: --env 'PATH=/opt/venv/bin:${PATH}' names another. A
-    relative run_root is taken from the current folder, which the cluster must see: a URI is better. Ctrl-C detaches,
-    the job goes on.
+    The submission id is all that goes to stdout. The weakbox of the cluster runs, with the first `python` on the job's
+    PATH: --env 'PATH=/opt/venv/bin:${PATH}' names another. In a checkout of weakbox, the whole folder is uploaded and
+    that weakbox runs. Weights files of this machine are copied to the run root. A relative run_root or dataset.root is
+    taken from the current folder, which the cluster must see: a URI is better. Ctrl-C detaches, the job goes on.
     """
-    folder, inside = upload.locate(config, working_dir)
     environment = parse_variables(assignments)
     settled = _load(config, changes, environment)
     name = submission_id or f"weakbox-{re.sub(r'[^A-Za-z0-9_-]+', '_', Path(config).stem)}-{uuid.uuid4().hex[:8]}"
     if not _NAME.fullmatch(name):
         raise UsageError(f"--submission-id {name!r}: expected letters, digits, dots, - and _")
-    with job_server.client_of(address) as client:
+    with upload.packaged(config, working_dir) as package, job_server.client_of(address) as client:
         client.submit_job(
-            entrypoint=entrypoint(inside, (*changes, f"run_root={json.dumps(settled.run_root)}"), only, force),
+            entrypoint=entrypoint(package, (*changes, *places(settled), *weights(settled)), only, force),
             submission_id=name,
-            metadata={job_server.CONFIG: inside},
+            metadata={job_server.CONFIG: package.config},
             runtime_env={
-                "working_dir": str(folder),
+                "working_dir": str(package.folder),
                 "excludes": list(upload.EXCLUDES),
                 "env_vars": {
                     SUBMISSION: name,
@@ -126,13 +133,43 @@ def jobs(address: str, json_file: str | None, logs: str | None, follow: str | No
     raise click.exceptions.Exit(code)
 
 
-def entrypoint(config: str, changes: Sequence[str], only: str | None, force: Sequence[str]) -> str:
-    """The shell command of the job. A module, not the console script: an image without weakbox has only the upload."""
-    words = ["python", "-m", "jobs.cli", "run", config, "--address", "auto"]
+def entrypoint(package: upload.Package, changes: Sequence[str], only: str | None, force: Sequence[str]) -> str:
+    """The shell command of the job. A module, not the console script: an image without weakbox has only the upload.
+
+    -P: only a source that was uploaded to be run may hide the installed one.
+    """
+    words = ["python", *([] if package.is_source else ["-P"]), "-m", "jobs.cli"]
+    words += ["run", package.config, "--address", "auto"]
     words += [word for change in changes for word in ("--set", change)]
     words += ["--only", only] if only else []
     words += [word for stage in force for word in ("--force", stage)]
     return shlex.join(words)
+
+
+def places(config: RunConfig) -> list[str]:
+    """`--set` changes that say where run and data are: relative places would be lost with the job's own folder."""
+    root = config.dataset.get("root")
+    return [_change("run_root", config.run_root)] + ([_change("dataset.root", root)] if root else [])
+
+
+def weights(config: RunConfig) -> list[str]:
+    """Copy the files of this machine that stages name to the run root; returns `--set` changes that name the copies.
+
+    Raises: UsageError for a bad stage, or a run root that cannot be opened.
+    """
+    changes = []
+    for name, stage in config.stage_objects(catalog).items():
+        for parameter, file in stage.files().items():
+            path = absolute(file)
+            if os.path.isfile(path):
+                place = uploads.put(open_store(config.run_root).files, path)
+                changes.append(_change(f"stages.{name}.{parameter}", place))
+                _LOG.info("copied", file=file, to=place)
+    return changes
+
+
+def _change(path: str, value: str) -> str:
+    return f"{path}={json.dumps(value, ensure_ascii=False)}"
 
 
 def parse_variables(assignments: Sequence[str]) -> dict[str, str]:
@@ -150,10 +187,7 @@ def parse_variables(assignments: Sequence[str]) -> dict[str, str]:
 
 
 def _load(config: str, changes: Sequence[str], environment: Mapping[str, str]) -> RunConfig:
-    """The config as it reads here. Raises UsageError for a bad one, which then need not travel first.
-
-    Its run root goes along, absolute: a relative one would be lost with the job's copy of the working folder.
-    """
+    """The config as it reads here. Raises UsageError for a bad one, which then need not travel first."""
     with job_server.variables(environment):
         return load_config(config, changes)
 

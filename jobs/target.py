@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jobs import stopping
+from pipeline.base.credentials import has_credentials, redacted
 from pipeline.base.errors import UsageError
-from pipeline.config.run_config import RunConfig, load_config, parse_config
+from pipeline.config.places import absolute
+from pipeline.config.run_config import RunConfig, load_config, parse_remembered
 from pipeline.contract.runner import Runner
 from pipeline.contract.stage import AnyStage
 from pipeline.running.progress import make_progress
@@ -49,7 +51,7 @@ class Target:
 
 
 def open_target(target: str, changes: Sequence[str] = ()) -> Target:
-    """Open a config file (ends in .yaml or .yml, or is a file) or the run root that an earlier run made.
+    """Open a config file (ends in .yaml or .yml, or is no folder) or the run root that an earlier run made.
 
     Raises:
         UsageError: neither of the two, a bad config, or a run root of another layout.
@@ -60,7 +62,7 @@ def open_target(target: str, changes: Sequence[str] = ()) -> Target:
 
 def root_of(target: str, changes: Sequence[str] = ()) -> str:
     """The run root that a target names, whatever state it is in. Raises UsageError for a bad config."""
-    return load_config(target, changes).run_root if _is_config(target) else target
+    return load_config(target, changes).run_root if _is_config(target) else _root(target)
 
 
 def open_store(root: str) -> Store:
@@ -83,7 +85,7 @@ def remember(target: Target) -> None:
     """Keep layout and config in the run root, so that the root is a TARGET. Raises UsageError where that fails."""
     try:
         target.store.files.put_if_absent(layout.MARKER, seal({"layout": layout.VERSION}))
-        target.store.write(layout.CONFIG, target.config.model_dump(mode="json"))
+        target.store.write(layout.CONFIG, target.config.remembered)
     except OSError as error:
         raise UsageError(f"run_root {target.config.run_root}: {error.strerror or error}") from error
 
@@ -124,13 +126,24 @@ def _not_a_folder(path: str) -> str | None:
 
 
 def _is_config(target: str) -> bool:
-    return os.path.isfile(target) or target.endswith((".yaml", ".yml"))
+    return target.endswith((".yaml", ".yml")) or (os.path.exists(target) and not os.path.isdir(target))
 
 
 def _config(target: str, changes: Sequence[str]) -> RunConfig:
     if _is_config(target):
         return load_config(target, changes)
-    data = open_store(target).read(layout.CONFIG, dict)
+    root = _root(target)
+    data = open_store(root).read(layout.CONFIG, dict)
     if data is None:
         raise UsageError(f"{target}: neither a config file nor the root of a run")
-    return parse_config({**data, "run_root": target}, changes, where=target)
+    return parse_remembered({**data, "run_root": root}, changes, where=f"{target}: {layout.CONFIG}")
+
+
+def _root(target: str) -> str:
+    """The run root that TARGET names. Raises UsageError for one with credentials, or in the home of nobody."""
+    if has_credentials(target):
+        raise UsageError(f"{redacted(target)}: leave credentials to the storage's own (environment, configuration)")
+    try:
+        return absolute(target)
+    except ValueError as error:
+        raise UsageError(f"{target}: {error}") from error

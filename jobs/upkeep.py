@@ -21,6 +21,8 @@ from pipeline.upkeep import garbage
 from pipeline.upkeep.dependents import Dependents, find_dependents, forget
 
 _HOUR = 3600.0
+_NAMED = 20
+"""Images that are named for each reason; --json names all."""
 
 
 @click.command()
@@ -72,7 +74,10 @@ def gc(
 @set_option
 @click.option("--stage", "only", multiple=True, metavar="STAGE", help="Only images that this stage quarantined.")
 @click.option("--yes", is_flag=True, help="Forget those shards, so that the next run computes them again.")
-def retry_quarantine(target: str, changes: tuple[str, ...], only: tuple[str, ...], yes: bool) -> None:
+@click.option("--json", "json_file", metavar="FILE", help="Write every image with its reason as JSON; - is stdout.")
+def retry_quarantine(
+    target: str, changes: tuple[str, ...], only: tuple[str, ...], yes: bool, json_file: str | None
+) -> None:
     """List quarantined images and all that was made without them; with --yes, make the next run try again.
 
     For images that were mended where they lie. Not while a run is at work: it would commit what it read before.
@@ -89,15 +94,23 @@ def retry_quarantine(target: str, changes: tuple[str, ...], only: tuple[str, ...
     dependents = find_dependents(
         opened.store, planned, {name: {done.key for done in dones} for name, dones in refused.items()}
     )
-    if refused:
-        rows = [(name, len(dones), *_reasons(opened.store, dones)) for name, dones in refused.items()]
-        output.table(("stage", "shards", "images", "why"), rows)
-        click.echo()
-        output.table(("to be computed again", "shards"), [(each.title, each.done) for each in dependents if each.done])
-    for line in (*_planned_anew(opened.store, planned, only), *_kept(planned, dependents)):
-        click.echo(line)
+    images = {name: _images(opened.store, dones) for name, dones in refused.items()}
+    lines = (*_planned_anew(opened.store, planned, only), *_kept(planned, dependents))
     if yes:
         forget(opened.store, dependents)
+    if json_file:
+        rows = [{"stage": name, **image} for name, found in images.items() for image in found]
+        output.write_json(json_file, {"forgotten": yes, "images": rows, "notes": lines})
+        return
+    if refused:
+        counts = [(name, len(refused[name]), len(found), _counted(found)) for name, found in images.items()]
+        output.table(("stage", "shards", "images", "why"), counts)
+        click.echo()
+        click.echo("\n".join(line for name, found in images.items() for line in _named(name, found)))
+        click.echo()
+        output.table(("to be computed again", "shards"), [(each.title, each.done) for each in dependents if each.done])
+    for line in lines:
+        click.echo(line)
     waiting = sum(len(stage.missing) for stage in planned.values())
     if refused and not yes:
         click.echo("--yes forgets these shards, so that the next run computes them again")
@@ -111,11 +124,25 @@ def _refused(dones: Iterable[Done]) -> list[Done]:
     return [done for done in dones if done.quarantined]
 
 
-def _reasons(store: Store, dones: Sequence[Done]) -> tuple[int, str]:
-    """How many images, and how often each reason."""
-    tables = [store.table(done, "quarantine", ["reason"]) for done in dones]
-    reasons = Counter(reason for table in tables for reason in table.column("reason").to_pylist())
-    return reasons.total(), ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
+def _images(store: Store, dones: Sequence[Done]) -> list[dict[str, str]]:
+    """The quarantined images of these shards: image_id and reason."""
+    return [row for done in dones for row in store.table(done, "quarantine", ["image_id", "reason"]).to_pylist()]
+
+
+def _counted(images: Sequence[Mapping[str, str]]) -> str:
+    """How often each reason."""
+    reasons = Counter(image["reason"] for image in images)
+    return ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
+
+
+def _named(stage: str, images: Sequence[Mapping[str, str]]) -> list[str]:
+    """The images of a stage, reason by reason; of many the first in the order of their names."""
+    lines = []
+    for reason, _ in Counter(image["reason"] for image in images).most_common():
+        names = sorted(image["image_id"] for image in images if image["reason"] == reason)
+        rest = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
+        lines += [f"{stage}: {reason}:", *(f"  {name}" for name in [*names[:_NAMED], *rest])]
+    return lines
 
 
 def _planned_anew(store: Store, planned: Mapping[str, PlannedStage], only: Sequence[str]) -> list[str]:

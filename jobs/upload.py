@@ -1,8 +1,13 @@
-"""What a submitted job takes along: the working folder, as far as Ray packs it."""
+"""What a submitted job takes along: its config; and where the working folder is weakbox's own source, all of it."""
 
 import logging
+import shutil
+import tempfile
+import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.base.errors import UsageError, WeakboxError
 
@@ -12,29 +17,61 @@ EXCLUDES = (".git", ".venv", "venv", "__pycache__", ".*_cache", ".hypothesis", "
 LIMIT = 100 * 2**20
 """Bytes. Ray's job server takes no larger package; text, which packs well, is not given more."""
 
+_SOURCE = ("jobs/cli.py", "pipeline", "schemas", "stages/catalog.py")
 _QUIET = logging.getLogger(__name__)
 _Rule = Callable[[Path], bool]
 _OfExcludes = Callable[[Path, list[str]], _Rule]
 _OfIgnoreFiles = Callable[[Path, bool, logging.Logger], list[_Rule]]
 
 
-def locate(config: str, working_dir: str | None) -> tuple[Path, str]:
-    """The working folder (the current one unless given) and the config's path in it.
+class Package(NamedTuple):
+    """What is uploaded. config: its path in the folder. is_source: whether the folder's own weakbox runs."""
+
+    folder: Path
+    config: str
+    is_source: bool
+
+
+@contextmanager
+def packaged(config: str, working_dir: str | None) -> Iterator[Package]:
+    """Inside, what is to be uploaded lies in one folder.
+
+    The working folder (the current one unless given) is uploaded where it is weakbox's source: what is developed runs.
+    Any other folder stays: what is in it, a package `jobs` perhaps, would come before the cluster's own.
 
     Raises:
-        UsageError: no such config or folder, the config lies outside of it or is not packed, or more than 100 MiB are.
+        UsageError: no such folder; of the source, the config lies outside or is not packed, or more than
+            100 MiB are.
     """
     folder, file = Path(working_dir or ".").resolve(), Path(config)
-    if not file.is_file():
-        raise UsageError(f"config {config}: no such file")
     if not folder.is_dir():
         raise UsageError(f"--working-dir {working_dir}: no such folder")
+    if is_source(folder):
+        yield Package(folder, _inside(folder, file, config), True)
+        return
+    with tempfile.TemporaryDirectory(prefix="weakbox-submit-") as alone:
+        shutil.copyfile(file, Path(alone) / file.name)
+        yield Package(Path(alone), file.name, False)
+
+
+def is_source(folder: Path) -> bool:
+    """Whether a folder is a checkout of weakbox: its project file says so, and its packages lie in it."""
+    try:
+        project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8")).get("project")
+    except (OSError, ValueError):
+        return False
+    named = isinstance(project, dict) and project.get("name") == "weakbox"
+    return named and all((folder / path).exists() for path in _SOURCE)
+
+
+def _inside(folder: Path, file: Path, config: str) -> str:
+    """The config's path in the folder. Raises UsageError as `packaged`."""
     file = file.parent.resolve() / file.name
     if not file.is_relative_to(folder):
         raise UsageError(f"config {config} is outside of the working folder {folder}: --working-dir names another")
     if file not in _measured(folder):
         raise UsageError(f"config {config} would not be uploaded: .gitignore, .rayignore or a default leaves it out")
-    return folder, file.relative_to(folder).as_posix()
+    return file.relative_to(folder).as_posix()
 
 
 def packed(folder: Path) -> Iterator[Path]:

@@ -1,6 +1,5 @@
 """What all tests share: a Ray of their own on this machine, and the folder of real data sets."""
 
-import contextlib
 import os
 import shutil
 import tempfile
@@ -77,15 +76,14 @@ def demo_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def finished_run(demo_data: Path) -> Target:
     """A finished in-process run of every stage on `demo_data`. Read only: see `run_copy`."""
-    target = runs.target_of(runs.config("data", demo_data.parent / "run"))
-    with contextlib.chdir(demo_data.parent):
-        runs.execute(target)
+    target = runs.target_of(runs.config(demo_data, demo_data.parent / "run"))
+    runs.execute(target)
     return target
 
 
 @pytest.fixture
 def run_copy(finished_run: Target, demo_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The config of a copy of the finished run and its data, to be changed; a relative data root keeps the recipes."""
+    """The config of a copy of the finished run and its data, to be changed; where the data lies is in no recipe."""
     shutil.copytree(demo_data.parent, tmp_path / "copy", dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path / "copy")
-    return runs.config("data", tmp_path / "copy" / "run")
+    return runs.config(tmp_path / "copy" / "data", tmp_path / "copy" / "run")

@@ -81,6 +81,17 @@ def choices_of(params_type: type[Parameters]) -> Mapping[str, tuple[str, ...]]:
     return {name: texts for name, texts in found.items() if texts}
 
 
+@cache
+def takes_text(params_type: type[Parameters]) -> frozenset[str]:
+    """The parameters that may be a text, or hold one."""
+    hints = typing.get_type_hints(params_type)
+    return frozenset(field.name for field in dataclasses.fields(params_type) if _may_be_text(hints[field.name]))
+
+
+def _may_be_text(hint: object) -> bool:
+    return hint is str or any(isinstance(part, str) or _may_be_text(part) for part in typing.get_args(hint))
+
+
 def _literals(hint: object) -> Iterator[str]:
     """The texts of a Literal, also inside a union or a tuple."""
     origin = typing.get_origin(hint)

@@ -1,29 +1,34 @@
 """The run config: a YAML file, `--set` changes, strict types; it becomes stage objects by way of a catalog."""
 
 import dataclasses
+import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationError
 
+from pipeline.base.credentials import has_credentials, redacted
 from pipeline.base.errors import UsageError
 from pipeline.base.json_types import Json
-from pipeline.base.params import Parameters, choices_of, input_tables, not_a_choice
+from pipeline.base.params import Parameters, choices_of, input_tables, not_a_choice, takes_text
 from pipeline.base.suggestions import nearest
+from pipeline.config import plain_data
+from pipeline.config.places import absolute, check_apart
 from pipeline.config.refinements import REFINE, with_refinements
+from pipeline.config.variables import Variables, as_numbers, names_in
+from pipeline.config.yaml_text import read_file, read_value
 from pipeline.contract.resources import SAVE_MINUTES, Resources, StageResources
 from pipeline.contract.stage import AnyStage
-from pipeline.store.layout import DAMAGED
+from pipeline.store.layout import DAMAGED, UPLOADS
 
 P = TypeVar("P", bound=Parameters)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_VARIABLE = re.compile(r"\$\{(?P<name>\w+)(:-(?P<default>[^}]*))?\}")
 INGEST, TRUTH = "ingest", "truth"
 """The stages that every data set has, whatever the config names."""
-_RESERVED = (INGEST, TRUTH, DAMAGED)
+_RESERVED = (INGEST, TRUTH, DAMAGED, UPLOADS)
+_VARIABLES = "variables"
 
 
 class Catalog(Protocol):
@@ -43,7 +48,7 @@ class Catalog(Protocol):
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class PoolConfig(_Strict):
@@ -88,6 +93,16 @@ class RunConfig(_Strict):
     stages: dict[str, dict[str, Any] | None] = {}
     resources: ResourcesConfig = ResourcesConfig()
     max_quarantined: float = Field(0.01, ge=0, le=1, description="stop a stage that quarantines a larger fraction")
+    _remembered: dict[str, Json] = PrivateAttr(default_factory=dict)
+
+    @property
+    def remembered(self) -> Mapping[str, Json]:
+        """What a run root keeps of this config, for `parse_remembered`.
+
+        It is the config as it was written: variables unexpanded, their values beside it under `variables`; but the
+        places of run and data set are absolute.
+        """
+        return self._remembered
 
     def stage_objects(self, catalog: Catalog) -> dict[str, AnyStage]:
         """The stages of this run, the data set's ingest stage first, each refinement after the stage it refines.
@@ -131,62 +146,104 @@ def load_config(path: str, changes: Sequence[str] = ()) -> RunConfig:
     Raises:
         UsageError: unreadable file, bad YAML, unknown key (the nearest known one is named), wrong type.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            data = yaml.safe_load(file)
-    except OSError as error:
-        raise UsageError(f"config {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"config {path}: no YAML: {' '.join(str(error).split())}") from error
+    data = read_file(path)
     if not isinstance(data, dict):
         raise UsageError(f"config {path}: a mapping with run_root, dataset and stages was expected")
     return parse_config(data, changes, where=path)
 
 
 def parse_config(data: Mapping[str, Json], changes: Sequence[str] = (), where: str = "config") -> RunConfig:
-    """A RunConfig from plain data. Relative local run roots are taken from the current folder."""
-    merged: dict[str, Json] = dict(data)
+    """A RunConfig from plain data; `${NAME}` is a variable of the environment. Raises UsageError as `load_config`."""
+    return _parsed(data, changes, Variables(os.environ, where, "the environment has no variable {name}"), where)
+
+
+def parse_remembered(data: Mapping[str, Json], changes: Sequence[str] = (), where: str = "config") -> RunConfig:
+    """A RunConfig from what a run root remembers (`RunConfig.remembered`).
+
+    Its variables have the values that they had then, never those of the environment: the root may be a stranger's.
+
+    Raises: UsageError as `load_config`, and for a variable whose value was not kept.
+    """
+    kept = data.get(_VARIABLES, {})
+    if not isinstance(kept, Mapping) or not all(isinstance(value, str) for value in kept.values()):
+        raise UsageError(f"{where}: {_VARIABLES} must be a mapping of texts")
+    values = {name: str(value) for name, value in kept.items()}
+    for name in sorted(names_in(changes)):
+        here = os.environ.get(name, "")
+        if values.setdefault(name, here) != here:
+            raise UsageError(f"--set: {name} is {here!r} here and was {values[name]!r} in {where}: write the value")
+    absent = "it needs the variable {name}, whose value was not kept: run the config file instead"
+    rest = {key: value for key, value in data.items() if key != _VARIABLES}
+    return _parsed(rest, changes, Variables(values, where, absent), where)
+
+
+def _parsed(data: Mapping[str, Json], changes: Sequence[str], variables: Variables, where: str) -> RunConfig:
+    written: dict[str, Json] = dict(data)
     for change in changes:
-        merged = _changed(merged, change)
+        written = _changed(written, change, change.partition("=")[0].split("."))
+    plain_data.check(written, where)
+    written = _with_places(written, lambda place, path: _remembered_place(place, path, variables, where))
+    variables.used.clear()
+    read = variables.expanded(written)
+    config = _validated_run(read, where)
+    kept = {_VARIABLES: variables.used} if variables.used else {}
+    config._remembered = {**written, **kept}
+    return config
+
+
+def _with_places(data: Mapping[str, Json], settle: Callable[[str, str], str]) -> dict[str, Json]:
+    """The config with `run_root` and `dataset.root` as `settle` makes them of a text and its path."""
+    settled = dict(data)
+    if isinstance(root := settled.get("run_root"), str) and root:
+        settled["run_root"] = settle(root, "run_root")
+    dataset = settled.get("dataset")
+    if isinstance(dataset, Mapping) and isinstance(root := dataset.get("root"), str) and root:
+        settled["dataset"] = {**dataset, "root": settle(root, "dataset.root")}
+    return settled
+
+
+def _remembered_place(place: str, path: str, variables: Variables, where: str) -> str:
     try:
-        config = RunConfig.model_validate(_expanded(merged))
+        return absolute(str(variables.expanded(place, path)))
+    except ValueError as error:
+        raise UsageError(f"{where}: {path}: {error}") from error
+
+
+def _validated_run(data: Json, where: str) -> RunConfig:
+    """The checked config. Raises UsageError."""
+    for path, value in plain_data.each(data, where):
+        if isinstance(value, str) and has_credentials(value):
+            raise UsageError(
+                f"{where}: {path}: {redacted(value)} holds credentials, and a run root keeps what its config says:"
+                " leave them to the storage's own (environment variables, configuration files)"
+            )
+    texts = ("run_root", "dataset", "stages")
+    items = data.items() if isinstance(data, Mapping) else ()
+    try:
+        config = RunConfig.model_validate({key: item if key in texts else as_numbers(item) for key, item in items})
     except ValidationError as error:
         raise UsageError(f"{where}: {_first_error(error, RunConfig)}") from error
-    root = config.run_root if "://" in config.run_root else os.path.abspath(config.run_root)
-    return config.model_copy(update={"run_root": root})
+    if isinstance(root := config.dataset.get("root"), str) and root:
+        check_apart(config.run_root, root)
+    return config
 
 
-def _expanded(value: Json) -> Json:
-    """Replace `${NAME}` and `${NAME:-default}` in every text by the environment's value."""
-    if isinstance(value, Mapping):
-        return {key: _expanded(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_expanded(item) for item in value]
-    return _VARIABLE.sub(_variable, value) if isinstance(value, str) else value
-
-
-def _variable(match: re.Match[str]) -> str:
-    name, default = match["name"], match["default"]
-    if name not in os.environ and default is None:
-        raise UsageError(f"config: the environment has no variable {name}")
-    return os.environ.get(name) or default or ""
-
-
-def _changed(data: Mapping[str, Json], change: str) -> dict[str, Json]:
-    path, separator, text = change.partition("=")
-    if not separator or not path:
-        raise UsageError(f"--set {change!r}: expected a.b=value")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"--set {change!r}: the value is no YAML") from error
-    first, _, rest = path.partition(".")
+def _changed(data: Mapping[str, Json], change: str, path: Sequence[str]) -> dict[str, Json]:
+    """The config with the value of a `--set` at a path."""
+    if "=" not in change or not path[0]:
+        raise UsageError(f"--set {redacted(change)!r}: expected a.b=value")
+    if len(path) > plain_data.DEPTH:
+        raise UsageError(f"--set {change[:60]}...: more than {plain_data.DEPTH} levels")
+    first, *rest = path
     if not rest:
-        return {**data, first: value}
+        try:
+            return {**data, first: read_value(change.partition("=")[2])}
+        except ValueError as error:
+            raise UsageError(f"--set {redacted(change)!r}: {error}") from error
     below = data.get(first) or {}
     if not isinstance(below, Mapping):
-        raise UsageError(f"--set {change!r}: {first} is no mapping")
-    return {**data, first: _changed(below, f"{rest}={text}")}
+        raise UsageError(f"--set {redacted(change)!r}: {first} is no mapping")
+    return {**data, first: _changed(below, change, rest)}
 
 
 def make_stage(name: str, kind: Json, entry: Mapping[str, Json], catalog: Catalog) -> AnyStage:
@@ -208,9 +265,14 @@ def make_stage(name: str, kind: Json, entry: Mapping[str, Json], catalog: Catalo
 
 
 def _validated(params_type: type[P], entry: Mapping[str, Json], where: str) -> P:
-    """The parameters of an entry. Raises UsageError for a value of another type than the parameter's."""
+    """The parameters of an entry. Raises UsageError for a value of another type than the parameter's.
+
+    Strict: true and "0.3" are no numbers. They are checked as JSON, in which a list may stand for a tuple.
+    """
+    texts = takes_text(params_type)
+    typed = {name: value if name in texts else as_numbers(value) for name, value in entry.items()}
     try:
-        return TypeAdapter(params_type).validate_python(entry)
+        return TypeAdapter(params_type).validate_json(json.dumps(typed), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else ""
@@ -226,7 +288,8 @@ def _first_error(error: ValidationError, model: type[BaseModel] | None) -> str:
     if first["type"] == "extra_forbidden" and model is not None:
         known = _known_keys(model, first["loc"])
         return f"unknown key {path!r}{nearest(str(first['loc'][-1]), known)}"
-    return f"{path}: {first['msg']}"
+    said = first["input"]
+    return f"{path}: {first['msg']}" + (f", not {said!r}" if isinstance(said, (str, int, float)) else "")
 
 
 def _known_keys(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:

@@ -64,6 +64,10 @@ class Stage(ABC, Generic[P]):
         """What besides parameters and inputs changes results, e.g. the hash of a weights file."""
         return {}
 
+    def files(self) -> Mapping[str, str]:
+        """Parameters that name a file: parameter -> path or URI. Its content is an ingredient, its place is none."""
+        return {}
+
     def check(self) -> None:
         """Refuse bad parameters before anything runs. Raises UsageError with one line that names the parameter."""
         if wrong := mistake(self.params):

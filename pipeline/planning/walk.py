@@ -33,7 +33,9 @@ class Walk:
     def recipe(self, stage: AnyStage) -> Recipe:
         """What the stage's recipe is made of on these inputs."""
         inputs = {slot: tuple((up.name, up.recipe.id) for up in ups) for slot, ups in self.inputs(stage).items() if ups}
-        params = json.loads(canonical(numeric(stage.params)))
+        files = stage.files()
+        counted = {name: value for name, value in numeric(stage.params).items() if name not in files}
+        params = json.loads(canonical(counted))
         return Recipe(stage.kind, stage.version, params, inputs, stage.ingredients())
 
     def plan(self, stage: AnyStage, recipe: Recipe) -> list[Shard]:

@@ -7,7 +7,6 @@ writes; an exception inside an open output stream commits a truncated object on 
 import contextlib
 import os
 import random
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +30,8 @@ ATTEMPTS = 5
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 10.0
 """Seconds, the first doubling with each attempt; jitter takes any part of them."""
 _STAGED = ".staged-"
+_MODE = 0o666
+"""Of a new file on this disk, before the umask: who may read a run is the user's own choice."""
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 """What file systems call the time of the last write."""
 _REMOVED_AT_ONCE = 16
@@ -274,7 +275,8 @@ class Files:
     def _staged(self, path: str, data: bytes) -> Iterator[str]:
         folder = os.path.dirname(self._own(path))
         os.makedirs(folder, exist_ok=True)
-        handle, staged = tempfile.mkstemp(dir=folder, prefix=_STAGED)
+        staged = f"{folder}/{_STAGED}{uuid.uuid4().hex}"
+        handle = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)

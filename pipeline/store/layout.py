@@ -3,6 +3,7 @@
 layout.json                                       the version of what is written here
 config.json, status.json, timeline.json           the newest run: its config, how it ended, when each stage ran
 report.html                                       a copy of the newest report
+uploads/<sha256>-<name>                           files that a submitted config named, by their content
 <stage>/newest.json                               which set a run completed last
 <stage>/<recipe>/recipe.json                      what the recipe is made of
 <stage>/<recipe>/parts/<key>-<attempt>.<table>.parquet    tables; garbage until a manifest names them
@@ -34,18 +35,31 @@ STATUS = "status.json"
 TIMELINE = "timeline.json"
 REPORT = "report.html"
 
+UPLOADS = "uploads"
 PARTS, BLOBS, MANIFESTS, SETS, ROWS = "parts", "blobs", "done", "sets", "rows"
 TRAININGS, PROGRESS, EVENT_FILES, RAY_TRAIN = "train", "progress", "tensorboard", "ray_train"
 RECIPE, LISTING = "recipe.json", "listing.json"
 DAMAGED = "damaged"
 """Recipes, sets and shards have names of hexadecimal digits, and no stage has this one: what lies here is no stage."""
 
+_UPLOAD = re.compile(rf"/{UPLOADS}/(?P<sha256>[0-9a-f]{{64}})-[^/]+")
 _FINGERPRINT = re.compile(rf"[0-9a-f]{{{DIGITS}}}")
 
 
 def newest(stage: str) -> str:
     """Which set of a stage a run completed last."""
     return f"{stage}/newest.json"
+
+
+def upload(sha256: str, name: str) -> str:
+    """A file from the machine that submitted a run, by its content and its own name."""
+    return f"{UPLOADS}/{sha256}-{name}"
+
+
+def upload_sha256(place: str) -> str | None:
+    """The content of what lies at a path or URI, where that is a place for uploads; None elsewhere."""
+    found = _UPLOAD.search(place)
+    return found["sha256"] if found and found.end() == len(place) else None
 
 
 def is_recipe(name: str) -> bool:

@@ -12,6 +12,7 @@ from pipeline.base.json_types import Json
 from pipeline.contract.context import TrainContext
 from pipeline.contract.stage import TrainStage, whole
 from pipeline.store.files import open_filesystem, retrying
+from pipeline.store.layout import upload_sha256
 from pipeline.store.records import Inputs, Shard, ShardResult, Task, shard_key
 from stages.classify.options import ClassifyParams
 from stages.vision.backbones.registry import backbone, input_size
@@ -41,6 +42,10 @@ class Classify(TrainStage[ClassifyParams]):
         """A network of timm needs timm, which also judges its name. Raises UsageError."""
         self.checked(partial(input_size, self.params.backbone))
 
+    def files(self) -> Mapping[str, str]:
+        """The weights, where they are a file."""
+        return {"weights": self.params.weights} if is_file(self.params.weights) else {}
+
     def ingredients(self) -> Mapping[str, Json]:
         """The content of a weights file, and which network the backbone's name stands for."""
         file = _content_of(self.params.weights) if is_file(self.params.weights) else None
@@ -65,7 +70,9 @@ class Classify(TrainStage[ClassifyParams]):
 
 
 def _content_of(source: str) -> Json:
-    """SHA-256 of a local file; size and tag of a remote one, which is not fetched; None for one that is missing."""
+    """SHA-256 of a local or submitted file; size and tag of any other, which is not fetched; None for a missing one."""
+    if sha256 := upload_sha256(source):
+        return sha256
     filesystem, path = open_filesystem(source)
     if isinstance(filesystem, LocalFileSystem):
         if not os.path.isfile(path):

@@ -11,6 +11,7 @@ from torch import nn
 from pipeline.base.errors import UsageError
 from pipeline.contract.context import TrainContext
 from pipeline.store.records import Done, ShardResult, Task
+from pipeline.store.uploads import fetched
 from pipeline.training.loop import Batch, Training, train
 from schemas import TABLES
 from stages.classify.augment import Augmentation, augment
@@ -63,8 +64,8 @@ class ClassifyTrainer:
             if start:
                 loaded = self._started(network, classes, start[0], context)
             else:
-                loaded = load_weights(network, params.weights, keep_head=params.keep_head)
-        except (WeightsError, ModuleNotFoundError) as error:
+                loaded = load_weights(network, fetched(params.weights), keep_head=params.keep_head)
+        except (WeightsError, ModuleNotFoundError, FileNotFoundError) as error:
             raise UsageError(f"stage {self.stage}: {error}") from error
         source = params.start or params.weights
         if loaded.fresh:

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-import tempfile
+import uuid
 from dataclasses import dataclass
 
 from pipeline.base.params import option
@@ -43,10 +43,10 @@ class DemoReader(Reader[DemoParams]):
         params = self.params
         parent = os.path.dirname(os.path.abspath(params.root))
         os.makedirs(parent, exist_ok=True)
-        staged = tempfile.mkdtemp(dir=parent, prefix=".compose-")
+        staged = os.path.join(parent, f".compose-{uuid.uuid4().hex}")
+        os.mkdir(staged)
         try:
             compose(staged, train=params.train, test=params.test, seed=params.seed)
-            os.chmod(staged, 0o755)  # mkdtemp makes it private
             os.rename(staged, params.root)
         except OSError:
             if not _is_composed(params):

@@ -85,6 +85,11 @@ class Page:
     stages: tuple[StageInfo, ...]
     versions: tuple[tuple[str, str], ...]
 
+    @property
+    def shows_truth(self) -> bool:
+        """Whether an image on the page has ground-truth boxes."""
+        return any(card.true_boxes for card in (*self.samples, *self.worst))
+
 
 def gather(tables: Tables, ingredients: Mapping[str, Mapping[str, Any]], *, samples: int, title: str | None) -> Page:
     """Read what the page shows.

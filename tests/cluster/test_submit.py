@@ -53,9 +53,11 @@ def folder(tmp_path, demo_data):
 
 @pytest.fixture
 def stub(folder):
-    """The working folder with a source of its own, which must win over the installed one."""
-    (folder / "jobs").mkdir()
-    (folder / "jobs" / "__init__.py").touch()
+    """The working folder as a checkout of weakbox, which must win over the installed one."""
+    for path in ("jobs/__init__.py", "jobs/cli.py", "pipeline/x", "schemas/x", "stages/catalog.py"):
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).touch()
+    (folder / "pyproject.toml").write_text('[project]\nname = "weakbox"\n')
     (folder / "jobs" / "cli.py").write_text(STUB)
     (folder / "data").mkdir()
     (folder / "data" / "large").touch()
@@ -99,7 +101,11 @@ def outcome(folder):
 
 
 def test_a_run_is_uploaded_followed_and_its_exit_code_kept(url, folder):
-    """Breaks when the job does not find its config or Ray, a stage cannot be rerun, or an exit code becomes 1."""
+    """Breaks when the job does not find its config or Ray, packages of the folder hide those of the cluster, a stage
+    cannot be rerun, or an exit code becomes 1."""
+    for name in ("jobs", "pipeline", "stages", "schemas"):
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").touch()
     submit = ("submit", "tiny run.yaml", "--address", url)
     code, first, err = weakbox(folder, *submit)
     assert code == 0, err
@@ -148,8 +154,10 @@ def test_the_uploaded_source_runs_detached(url, stub):
     code, out, _ = weakbox(stub, "jobs", "--address", url, "--logs", name)
     assert code == 0
     said = next(line for line in out.splitlines() if line.startswith("started "))
-    given = ["run", "tiny run.yaml", "--address", "auto", *changes, "--set", 'run_root="s3://bucket/run"']
-    assert json.loads(said.removeprefix("started ")) == [given, "dark blue", ["jobs", "tiny run.yaml"]]
+    places = ("--set", 'run_root="s3://bucket/run"', "--set", "dataset.root=\"/my $HOME/'photographs'\"")
+    given = ["run", "tiny run.yaml", "--address", "auto", *changes, *places]
+    packed = ["jobs", "pipeline", "pyproject.toml", "schemas", "stages", "tiny run.yaml"]
+    assert json.loads(said.removeprefix("started ")) == [given, "dark blue", packed]
 
 
 def test_a_lost_connection_is_survived(url, stub):

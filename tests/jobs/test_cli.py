@@ -140,6 +140,7 @@ def one_line(err: str) -> str:
         (("rum", "CONFIG"), "rum"),
         (("metrics", "CONFIG", "--set", "run_root=fresh"), "no evaluate stage is complete"),
         (("export", "CONFIG", "--labels", "boxes_cat", "--out", "x"), "did you mean 'boxes_cam'"),
+        (("export", "CONFIG", "--labels", "boxes_cam", "--out", "x", "--format", "koko"), "'koko' is not 'coco'"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_2(weakbox, config, arguments, words):
@@ -213,7 +214,7 @@ def test_the_verbs_and_options_are_frozen():
         "metrics": ["--json", "--set", "--show", "--split"],
         "verify": ["--set"],
         "gc": ["--json", "--older-than", "--recipes", "--set", "--yes"],
-        "retry-quarantine": ["--set", "--stage", "--yes"],
+        "retry-quarantine": ["--json", "--set", "--stage", "--yes"],
         "submit": [
             "--address",
             "--detach",

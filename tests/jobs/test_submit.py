@@ -1,14 +1,19 @@
 import contextlib
+import hashlib
 import http.server
 import shlex
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from jobs import cli, job_server, submit, upload
 from pipeline.base.errors import WeakboxError
+from pipeline.config.run_config import load_config
+from pipeline.planning.walk import check_inputs
+from stages import catalog
 
 pytest.importorskip("ray")
 NOBODY = "http://127.0.0.1:1"
@@ -25,6 +30,19 @@ def commands(monkeypatch, tmp_path):
     monkeypatch.chdir(folder)
     (folder / "run.yaml").write_text("run_root: runs/a\ndataset: {reader: folder, root: /photographs}\n")
     return folder
+
+
+@pytest.fixture
+def source(commands):
+    """The current folder, made to look like a checkout of weakbox."""
+    for path in SOURCE:
+        (commands / path).parent.mkdir(exist_ok=True)
+        (commands / path).touch()
+    (commands / "pyproject.toml").write_text('[project]\nname = "weakbox"\n')
+    return commands
+
+
+SOURCE = ("pyproject.toml", "jobs/cli.py", "pipeline/__init__.py", "schemas/__init__.py", "stages/catalog.py")
 
 
 def refused(weakbox, *arguments):
@@ -64,14 +82,15 @@ def test_the_option_wins_over_the_environment(weakbox, monkeypatch):
     assert "http://127.0.0.1:3" in refused(weakbox, "jobs")
 
 
-def test_bad_input_is_one_line_before_anything_is_sent(weakbox, commands):
+def test_bad_input_is_one_line_before_anything_is_sent(weakbox, source):
     """Breaks when a mistake that shows here is found only on the cluster, or by a traceback."""
-    (commands / "sub").mkdir()
-    (commands / ".gitignore").write_text("*.secret.yaml\n")
-    (commands / "my.secret.yaml").write_text((commands / "run.yaml").read_text())
+    (source / "sub").mkdir()
+    (source / ".gitignore").write_text("*.secret.yaml\n")
+    for path in ("my.secret.yaml", "../run.yaml"):
+        (source / path).write_text((source / "run.yaml").read_text())
     cases = {
-        "config none.yaml: no such file": ["none.yaml"],
-        "run.yaml is outside of the working folder": ["run.yaml", "--working-dir", "sub"],
+        "config none.yaml: No such file": ["none.yaml"],
+        "run.yaml is outside of the working folder": ["sub/../../run.yaml"],
         "--working-dir none: no such folder": ["run.yaml", "--working-dir", "none"],
         "my.secret.yaml would not be uploaded": ["my.secret.yaml"],
         "--env 'A-B=1'": ["run.yaml", "--env", "A-B=1"],
@@ -87,14 +106,14 @@ def test_bad_input_is_one_line_before_anything_is_sent(weakbox, commands):
     assert "exclude each other" in refused(weakbox, "jobs", "--address", NOBODY, "--logs", "a", "--stop", "b")
 
 
-def test_a_folder_above_the_limit_names_what_is_large(weakbox, commands):
+def test_a_source_above_the_limit_names_what_is_large(weakbox, source):
     """Breaks when 100 MiB travel before the server refuses them, or the user is left to search for the culprit."""
-    (commands / "weights").mkdir()
-    with open(commands / "weights" / "large.bin", "wb") as file:
+    (source / "weights").mkdir()
+    with open(source / "weights" / "large.bin", "wb") as file:
         file.truncate(upload.LIMIT + 1)
     line = refused(weakbox, "submit", "run.yaml", "--address", NOBODY)
     assert "more than 100 MiB, most of it in weights" in line
-    (commands / ".rayignore").write_text("*.bin\n")
+    (source / ".rayignore").write_text("*.bin\n")
     assert "no answer" in refused(weakbox, "submit", "run.yaml", "--address", NOBODY)
 
 
@@ -116,23 +135,88 @@ def test_what_is_left_behind(commands):
     assert packed == {*kept, ".gitignore", "stages/.rayignore"}
 
 
-def test_the_config_is_found_from_the_working_folder(commands, monkeypatch):
+def test_the_config_is_found_in_the_source(source, monkeypatch):
     """Breaks when the job looks for the config at a path of the submitting machine."""
-    (commands / "configs").mkdir()
-    (commands / "configs" / "my run.yaml").touch()
-    assert upload.locate("configs/my run.yaml", None) == (commands.resolve(), "configs/my run.yaml")
-    assert upload.locate(str(commands / "run.yaml"), None) == (commands.resolve(), "run.yaml")
-    monkeypatch.chdir(commands / "configs")
-    assert upload.locate("../run.yaml", "..") == (commands.resolve(), "run.yaml")
+    (source / "configs").mkdir()
+    (source / "configs" / "my run.yaml").touch()
+
+    def found(config, working_dir=None):
+        with upload.packaged(config, working_dir) as package:
+            return package
+
+    assert found("configs/my run.yaml") == (source.resolve(), "configs/my run.yaml", True)
+    assert found(str(source / "run.yaml")) == (source.resolve(), "run.yaml", True)
+    monkeypatch.chdir(source / "configs")
+    assert found("../run.yaml", "..") == (source.resolve(), "run.yaml", True)
+
+
+def test_a_folder_that_is_not_the_source_stays(commands):
+    """Breaks when a folder's own jobs/ or pipeline/ hides the weakbox of the cluster, or private files travel."""
+    (commands / "jobs").mkdir()
+    (commands / "jobs" / "cli.py").touch()
+    (commands / "private.txt").touch()
+    (commands / "sub").mkdir()
+    for config, working_dir in (("run.yaml", None), ("sub/../run.yaml", "sub")):
+        with upload.packaged(config, working_dir) as package:
+            assert [file.name for file in package.folder.iterdir()] == ["run.yaml"]
+            assert (package.folder / package.config).read_text() == (commands / "run.yaml").read_text()
+            assert not package.is_source
+        assert not package.folder.exists()
+
+
+@pytest.mark.parametrize("missing", SOURCE)
+def test_what_is_our_source(source, missing):
+    """Breaks when any folder with a jobs/ or a pyproject.toml counts as a checkout of weakbox."""
+    assert upload.is_source(source)
+    assert upload.is_source(Path(upload.__file__).parents[1])
+    (source / missing).unlink()
+    if missing.endswith("__init__.py"):
+        (source / missing).parent.rmdir()
+    assert not upload.is_source(source)
+
+
+@pytest.mark.parametrize("text", ["[project]\nname = 'other'\n", "name = 'weakbox'\n", "project = 7\n", "[", "\x00"])
+def test_another_project_is_not_our_source(source, text):
+    """Breaks when a project that only looks like weakbox is uploaded, or a broken file gives a traceback."""
+    (source / "pyproject.toml").write_text(text)
+    assert not upload.is_source(source)
 
 
 def test_the_entrypoint_keeps_every_argument_whole():
-    """Breaks when the shell of the job splits or expands a path or a value."""
+    """Breaks when the job's shell splits or expands a value, or its folder hides the installed weakbox."""
     changes = ("dataset.root=/my photographs", "stages.cam={a: [1, 2]}", "a.b=$HOME 'x' \"y\"")
-    line = submit.entrypoint("my configs/a.yaml", changes, "boxes cam", ("cam", "d;dt"))
-    words = ["python", "-m", "jobs.cli", "run", "my configs/a.yaml", "--address", "auto"]
-    words += [word for change in changes for word in ("--set", change)]
-    assert shlex.split(line) == [*words, "--only", "boxes cam", "--force", "cam", "--force", "d;dt"]
+    for is_source, flags in ((True, []), (False, ["-P"])):
+        package = upload.Package(Path("/x"), "my configs/a.yaml", is_source)
+        line = submit.entrypoint(package, changes, "boxes cam", ("cam", "d;dt"))
+        words = ["python", *flags, "-m", "jobs.cli", "run", "my configs/a.yaml", "--address", "auto"]
+        words += [word for change in changes for word in ("--set", change)]
+        assert shlex.split(line) == [*words, "--only", "boxes cam", "--force", "cam", "--force", "d;dt"]
+
+
+def test_places_go_along_whatever_they_are_called(commands):
+    """Breaks when a relative place is looked for in the job's folder, or a name loses a letter on the way."""
+    config = load_config("run.yaml", ["run_root=läufe/\N{CAMERA}'s", "dataset.root=bilder"])
+    again = load_config("run.yaml", submit.places(config))
+    assert again.run_root == config.run_root == f"{commands}/läufe/\N{CAMERA}'s"
+    assert again.dataset["root"] == f"{commands}/bilder"
+
+
+def test_weights_of_this_machine_go_to_the_run_root(commands):
+    """Breaks when nodes look for a file of the submitting machine, it travels twice, or the recipe is another."""
+    (commands / "my net.pth").write_bytes(b"weights")
+    changes = ["stages={classify: {weights: my net.pth}, other: {stage: classify, weights: /no/such.pth}, cam: {}}"]
+    config = load_config("run.yaml", changes)
+    sent = submit.weights(config)
+    digest = hashlib.sha256(b"weights").hexdigest()
+    place = f"{config.run_root}/uploads/{digest}-my net.pth"
+    assert sent == [f'stages.classify.weights="{place}"']
+    assert Path(place).read_bytes() == b"weights"
+    written = Path(place).stat().st_ino
+    assert submit.weights(config) == sent
+    assert Path(place).stat().st_ino == written
+    there = load_config("run.yaml", [*changes, *sent])
+    assert check_inputs(there.stage_objects(catalog)) == check_inputs(config.stage_objects(catalog))
+    assert dict(there.stage_objects(catalog))["classify"].files() == {"weights": place}
 
 
 def test_variables_with_and_without_a_value(monkeypatch):

@@ -120,6 +120,11 @@ def test_an_image_that_was_broken_after_ingest(reference):
     code, said = call(upkeep.retry_quarantine, "config.yaml")
     assert code == 0
     assert "not an image (1)" in said
+    assert f"cam: not an image:\n  {image['image_id']}\n" in said
+    with structlog.testing.capture_logs():  # of the listing
+        code, said = call(upkeep.retry_quarantine, "config.yaml", "--json", "-")
+    reason = {"image_id": image["image_id"], "reason": "not an image"}
+    assert (code, json.loads(said)["images"]) == (0, [{"stage": name, **reason} for name in ("cam", "ddt")])
     assert runs.missing(target) == {}, "looking changes nothing"
 
     code, said = call(upkeep.retry_quarantine, "config.yaml", "--yes")
@@ -200,6 +205,14 @@ def test_a_mended_file_of_another_age(finished_run, demo_data, tmp_path, monkeyp
     ]
     assert images[0] == images[1]
     assert verify(target.store, target.stages).damage == []
+
+
+def test_of_many_images_the_first_are_named():
+    """Breaks when thousands of names bury what to do, or reasons are mixed."""
+    images = [{"image_id": f"{number:03d}.jpg", "reason": "torn"} for number in reversed(range(25))]
+    lines = upkeep._named("cam", [*images, {"image_id": "x.jpg", "reason": "no image"}])
+    names = [f"  {number:03d}.jpg" for number in range(20)]
+    assert lines == ["cam: torn:", *names, "  and 5 more", "cam: no image:", "  x.jpg"]
 
 
 def test_a_run_without_quarantine_has_nothing_to_retry(run_copy):

@@ -97,6 +97,19 @@ def test_a_wrong_type_is_one_line_that_names_the_key(change):
     assert key in str(caught.value) or "counts" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "key", ["stages.classify.epochs", "stages.classify.learning_rate", "resources.cpus", "max_quarantined"]
+)
+@pytest.mark.parametrize(
+    ("value", "shown"), [("true", "True"), ("'0.3'", "'0.3'"), ("yes", "True"), ("[1]", ""), ("{a: 1}", "")]
+)
+def test_what_is_no_number_stays_none(key, value, shown):
+    """Breaks when true counts as 1 or a quoted text as its number: a slip in a config would change results."""
+    with pytest.raises(UsageError, match=key.split(".")[-1]) as caught:
+        stages_of(f"{key}={value}")
+    assert str(caught.value).endswith(f"not {shown}" if shown else "")
+
+
 def test_numbers_as_yaml_reads_them():
     """Breaks when 1e-3, which YAML takes for text, is no learning rate; 1 and 1.0 are the same recipe."""
     assert stages_of("stages.classify.learning_rate=1e-3")["classify"].params.learning_rate == 0.001
@@ -177,7 +190,7 @@ def test_a_missing_file_is_one_line(tmp_path):
         ("stages.l={stage: localize, splits: [tset]}", "splits must be one of .*not 'tset'"),
         ("stages.e={stage: evaluate, splits: [tset]}", "splits must be one of .*not 'tset'"),
         ("stages.p={stage: psol, pooling: 0}", "pooling must be at least 1"),
-        ("stages.p={stage: psol, clip_norm: .nan}", "clip_norm must be at least 0"),
+        ("stages.p={stage: psol, clip_norm: .nan}", "clip_norm: nan is no number"),
         ("stages.n={stage: ncut, input_size: 0}", "input_size must be at least 1"),
         ("stages.p={stage: psol, schedule: linear}", "schedule must be one of"),
         ("dataset.dev_fraction=1.5", "dev_fraction"),

@@ -134,3 +134,19 @@ def test_storage_errors_are_tried_again_and_hopeless_ones_are_not(monkeypatch):
         with pytest.raises(error):
             retrying(hopeless)
         assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("umask", "file", "folder"), [(0o022, 0o644, 0o755), (0o027, 0o640, 0o750), (0o077, 0o600, 0o700)]
+)
+def test_who_may_read_a_run_says_the_umask(tmp_path, umask, file, folder):
+    """Breaks when files of a local run root are their owner's alone, whatever the umask, or folders are not."""
+    before = os.umask(umask)
+    try:
+        files = Files(str(tmp_path / "root"))
+        files.put("a/b/put", b"x")
+        files.put_if_absent("a/created", b"x")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert modes == {"root": folder, "a": folder, "b": folder, "put": file, "created": file}

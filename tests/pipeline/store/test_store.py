@@ -1,6 +1,7 @@
 import hashlib
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -233,7 +234,7 @@ def test_missing_and_damaged_files_are_named(store):
 def test_the_manifest_says_what_it_names(store):
     """Breaks when file, rows, bytes, checksum or schema version of a part is no longer in the manifest."""
     done = store.commit("s", "r", "k", result())
-    on_disk = unseal(store.files.get("s/r/done/k.json"))
+    on_disk: Any = unseal(store.files.get("s/r/done/k.json"))
     entry = on_disk["tables"]["training"]
     assert set(entry) == {"file", "bytes", "sha256", "rows", "schema"}
     assert (entry["rows"], entry["schema"]) == (3, SPEC.version)

@@ -39,8 +39,8 @@ RECIPES = {
 }
 
 
-def build(root: Path, images: int = 30) -> Store:
-    """Make image files and commit the tables of a run over them below `root`."""
+def build(root: Path, images: int = 30, truth: bool = True) -> Store:
+    """Make image files and commit the tables of a run over them below `root`; truth: with ground-truth boxes."""
     store = Store(str(root / "run"))
     rows = [_image(root, number) for number in range(images)]
     cam, ddt, psol = (
@@ -48,9 +48,8 @@ def build(root: Path, images: int = 30) -> Store:
     )
     classified = {"classes": [1, 0, 2], "class_scores": [0.7, 0.2, 0.1]}
     _commit(store, "ingest", {"images": rows}, quarantine=[BAD])
-    _commit(
-        store, "truth", {"truth": [{**NO_MASKS, "image_id": row["image_id"], "boxes": row["gt_boxes"]} for row in rows]}
-    )
+    known = [{**NO_MASKS, "image_id": row["image_id"], "boxes": row["gt_boxes"]} for row in rows if truth]
+    _commit(store, "truth", {"truth": known})
     for method, boxes in (("cam", cam), ("ddt", ddt)):
         _commit(store, method, {"score_maps": [_map(row, method) for row in rows]})
         _commit(store, f"{method}_boxes", {"pseudo_labels": [_pseudo(row) for row in boxes]})

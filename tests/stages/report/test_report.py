@@ -158,3 +158,11 @@ def test_a_negative_number_of_samples_is_refused() -> None:
     """Breaks when it is found only after the run has computed everything else."""
     with pytest.raises(UsageError, match="samples"):
         Report("report", ReportParams(samples=-1)).check()
+
+
+def test_the_legend_names_ground_truth_only_where_there_is_some(page: str, tmp_path: Path) -> None:
+    """Breaks when a data set without boxes has a tick that hides and shows nothing."""
+    without = report(build(tmp_path, images=4, truth=False)).decode()
+    assert 'id="show-layer-truth"' in page
+    assert 'id="show-layer-truth"' not in without
+    assert 'id="show-layer-0"' in without

@@ -1,0 +1,39 @@
+"""Where a run and its data set lie: places are remembered so that they mean the same from every folder."""
+
+import os
+
+from pipeline.base.errors import UsageError
+
+_LOCAL = ("file://", "local://")
+
+
+def absolute(place: str) -> str:
+    """A place as it is remembered: a local one, with or without `file://`, as an absolute path, `~` expanded.
+
+    Raises: ValueError for the home of a user who is not there.
+    """
+    scheme = next((scheme for scheme in _LOCAL if place.startswith(scheme)), "")
+    if "://" in place and not scheme:
+        return place
+    path = os.path.expanduser(place.removeprefix(scheme))
+    if path.startswith("~"):
+        raise ValueError(f"there is no user {path.split('/')[0].removeprefix('~')!r}: ./~ is a folder of this name")
+    return os.path.abspath(path)
+
+
+def check_apart(run_root: str, data_root: str) -> None:
+    """Refuse a run root inside of the data, or data inside of the run root: its own files would be read as images.
+
+    Raises: UsageError, one line.
+    """
+    run, data = _resolved(run_root), _resolved(data_root)
+    if f"{run}/".startswith(f"{data}/") or f"{data}/".startswith(f"{run}/"):
+        raise UsageError(
+            f"run_root {run_root} and dataset.root {data_root} lie inside each other: the run's own files would be read"
+            " as images; choose a run_root beside the data"
+        )
+
+
+def _resolved(place: str) -> str:
+    """The place that links lead to, without a slash at its end."""
+    return (place if "://" in place else os.path.realpath(place)).rstrip("/")

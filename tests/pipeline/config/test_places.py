@@ -1,0 +1,66 @@
+import os
+
+import pytest
+
+from pipeline.base.errors import UsageError
+from pipeline.config.run_config import parse_config
+
+
+def places(run_root, data_root):
+    config = parse_config({"run_root": run_root, "dataset": {"reader": "folder", "root": data_root}})
+    assert config.remembered["run_root"] == config.run_root
+    assert config.remembered["dataset"] == config.dataset
+    return config.run_root, config.dataset["root"]
+
+
+def test_places_mean_the_same_from_every_folder(monkeypatch, tmp_path):
+    """Breaks when ~ becomes a folder of that name, or a relative place is remembered as it was written."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    home, here = str(tmp_path / "home"), str(tmp_path)
+    assert places("~/runs/x", "photos") == (f"{home}/runs/x", f"{here}/photos")
+    assert places("~", "./a/../b/") == (home, f"{here}/b")
+    assert places("file:///r/x", "file://~/d") == ("/r/x", f"{home}/d")
+    assert places("./~/x", "local:///d") == (f"{here}/~/x", "/d")
+    assert places("s3://b/~/x", "memory://d") == ("s3://b/~/x", "memory://d")
+    assert places("~root/x", "d")[0] == f"{os.path.expanduser('~root')}/x"
+    with pytest.raises(UsageError, match="run_root: there is no user 'nobody-of-this-name'"):
+        places("~nobody-of-this-name/x", "d")
+
+
+@pytest.mark.parametrize(
+    ("run_root", "data_root"),
+    [
+        *(
+            ("data/run", "data"),
+            ("data", "data/images"),
+            ("data", "data"),
+            ("linked/run", "data"),
+            ("data/run", "linked"),
+        ),
+        *(
+            ("data/", "./data"),
+            ("s3://b/data/run", "s3://b/data"),
+            ("s3://b/d", "s3://b/d/"),
+            ("x", "/"),
+            ("file://data", "data/x"),
+        ),
+    ],
+)
+def test_a_run_does_not_read_its_own_files(monkeypatch, tmp_path, run_root, data_root):
+    """Breaks when parts of the run are listed as images of the data set, by way of links too."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "linked").symlink_to("data")
+    with pytest.raises(UsageError, match="lie inside each other.*choose a run_root beside the data"):
+        places(run_root, data_root)
+
+
+@pytest.mark.parametrize(
+    ("run_root", "data_root"),
+    [("data_run", "data"), ("a/run", "a/data"), ("s3://b/data-run", "s3://b/data"), ("s3://b/x", "b/x")],
+)
+def test_places_beside_each_other_are_fine(monkeypatch, tmp_path, run_root, data_root):
+    """Breaks when a common beginning of two names is taken for a folder."""
+    monkeypatch.chdir(tmp_path)
+    places(run_root, data_root)
