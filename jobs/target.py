@@ -110,10 +110,10 @@ def _check_layout(store: Store) -> None:
 
 
 def _layout(store: Store, data: bytes) -> str:
-    """The layout that a marker says: those of older versions have no checksum. Raises DamagedError."""
+    """The layout that a marker says; those of older versions have no checksum. Raises DamagedError."""
     with contextlib.suppress(ValueError, RecursionError):
         older = json.loads(data)
-        if isinstance(older, dict) and isinstance(older.get("layout"), int) and older["layout"] < layout.VERSION:
+        if isinstance(older, dict) and isinstance(older.get("layout"), int):
             return str(older["layout"])
     return str(store.read(layout.MARKER, lambda said: value_of(said, "layout", int)))
 

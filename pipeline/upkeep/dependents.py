@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pipeline.planning.plan import PlannedStage
 from pipeline.planning.walk import Walk
 from pipeline.store.layout import TRAININGS, RecipeFolder, is_recipe
-from pipeline.store.records import Recipe
+from pipeline.store.records import Recipe, Shard
 from pipeline.store.store import DamagedError, Store
 
 
@@ -41,12 +41,17 @@ def find_dependents(
         touched = {each.stage for each in found} & {up.name for ups in inputs.values() for up in ups}
         shards = walk.plan(stage.stage, stage.recipe) if touched else stage.shards
         own = retried.get(name, set())
-        renamed = [replace(shard, key=f"{shard.key}-again") if shard.key in own else shard for shard in shards]
+        renamed = [_renamed(shard) if shard.key in own else shard for shard in shards]
         walk.step(stage.stage, stage.recipe, renamed)
         keys = frozenset(stage.keys) - {shard.key for shard in renamed}
         if keys:
             found.append(Dependents(name, stage.recipe.id, keys, len(keys & stage.done.keys())))
     return [*_unplanned(store, planned, found), *reversed(found)]
+
+
+def _renamed(shard: Shard) -> Shard:
+    """The shard as if it had become another one: its readers' keys then show that they depend on it."""
+    return replace(shard, key=f"{shard.key}-again", identity=f"{shard.identity}-again")
 
 
 def forget(store: Store, dependents: Iterable[Dependents]) -> None:

@@ -138,7 +138,7 @@ def one_line(err: str) -> str:
         (("run", "CONFIG", "--fast"), "No such option"),
         (("run",), "Missing argument"),
         (("rum", "CONFIG"), "rum"),
-        (("metrics", "CONFIG", "--set", "run_root=fresh"), "no evaluate stage is complete"),
+        (("metrics", "CONFIG", "--set", "run_root=fresh"), "stage evaluate was not run with this config"),
         (("export", "CONFIG", "--labels", "boxes_cat", "--out", "x"), "did you mean 'boxes_cam'"),
         (("export", "CONFIG", "--labels", "boxes_cam", "--out", "x", "--format", "koko"), "'koko' is not 'coco'"),
     ],
@@ -212,7 +212,7 @@ def test_the_verbs_and_options_are_frozen():
         "status": ["--set"],
         "report": ["--out", "--set"],
         "metrics": ["--json", "--set", "--show", "--split"],
-        "verify": ["--set"],
+        "verify": ["--all", "--repair", "--set", "--yes"],
         "gc": ["--json", "--older-than", "--recipes", "--set", "--yes"],
         "retry-quarantine": ["--json", "--set", "--stage", "--yes"],
         "submit": [

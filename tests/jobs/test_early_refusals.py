@@ -1,6 +1,5 @@
 """What is wrong is said before anything is computed, and nothing is lost by it."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,8 +7,10 @@ import yaml
 
 from jobs.target import open_store, open_target, remember
 from pipeline.base.errors import UsageError
+from pipeline.store import layout
 from pipeline.store.files import Files
 from pipeline.store.layout import RecipeFolder
+from pipeline.store.sealed import unseal
 from tests import runs
 
 
@@ -96,7 +97,7 @@ def test_a_run_that_begins_meanwhile_has_no_other_layout(run_copy, tmp_path, mon
 
     monkeypatch.setattr(Files, "get_many", after_another_began)
     open_store(root)
-    assert json.loads((tmp_path / "fresh" / "layout.json").read_text()) == {"layout": 2}
+    assert unseal((tmp_path / "fresh" / "layout.json").read_bytes()) == {"layout": layout.VERSION}
 
 
 def test_damaged_weights_are_one_line(run_copy, monkeypatch):

@@ -11,6 +11,7 @@ import yaml
 
 from jobs.target import open_target, remember
 from pipeline.store import layout
+from pipeline.store.sealed import seal
 from stages.ingest.folder import FolderReader
 from tests import runs
 
@@ -109,7 +110,7 @@ def test_the_data_set_is_listed_once_a_command(run_copy, monkeypatch):
 VERBS = ("plan", "run", "status", "metrics", "report", "export", "verify", "gc", "retry-quarantine")
 
 
-@pytest.mark.parametrize("marker", [None, b'{"layout": 99}', b"{"])
+@pytest.mark.parametrize("marker", [None, b'{"layout": 99}', b'{"layout": 2}', seal({"layout": 4}), b"{"])
 def test_a_root_of_another_layout_is_refused_by_every_verb(marker, weakbox, config, tmp_path, run_copy):
     """Breaks when a run root of another version is misread, or when its refusal does not say what to do."""
     path = Path(run_copy["run_root"]) / layout.MARKER  # beside config.json
@@ -122,6 +123,11 @@ def test_a_root_of_another_layout_is_refused_by_every_verb(marker, weakbox, conf
         options = ["--out", str(tmp_path / "out"), "--labels", "boxes_cam"] if verb == "export" else []
         for target in (str(config), run_copy["run_root"]):
             code, _, err = weakbox(verb, target, *options)
+            assert files_below(tmp_path) == before, verb
+            if marker == b"{":
+                assert code == 1, (verb, err)
+                assert "layout.json is damaged" in err
+                assert "weakbox verify --repair" in err
+                continue
             assert (code, err.count("\n")) == (2, 1), (verb, err)
             assert "choose a new run_root, or use the weakbox that wrote it" in err
-            assert files_below(tmp_path) == before, verb

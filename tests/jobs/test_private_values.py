@@ -3,9 +3,12 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+
+from pipeline.store.sealed import seal, unseal
 
 SECRET = "s3cr3t-of-the-reader"
 
@@ -57,7 +60,7 @@ def test_no_secret_of_the_environment_is_kept_or_shown(weakbox, written, changes
 def test_a_root_means_what_it_meant_when_it_ran(weakbox, written, monkeypatch, demo_data, tmp_path):
     """Breaks when a root is read with other values than it ran with, needs them again, or is relative to a folder."""
     assert weakbox("run", "--in-process", written())[0] == 0
-    kept = json.loads(Path("run/config.json").read_text())
+    kept: Any = unseal(Path("run/config.json").read_bytes())
     assert (kept["dataset"]["shard_size"], kept["variables"]) == ("${WB_SIZE}", {"WB_SIZE": "30"})
     assert (kept["run_root"], kept["dataset"]["root"]) == (str(tmp_path / "run"), str(demo_data))
     monkeypatch.chdir("/")
@@ -73,9 +76,9 @@ def test_a_hostile_root_gets_nothing(weakbox, written, tmp_path):
     """Breaks when the config.json of someone else's root pulls the reader's environment into files or messages."""
     assert weakbox("run", "--in-process", written())[0] == 0
     path = Path("run/config.json")
-    kept = json.loads(path.read_text())
+    kept: Any = unseal(path.read_bytes())
     for text in ("${WB_PRIVATE}", "${WB_TOKEN}", "${HOME}"):
-        path.write_text(json.dumps({**kept, "stages": {"report": {"title": text}}}))
+        path.write_bytes(seal({**kept, "stages": {"report": {"title": text}}}))
         for verb in (("run", "--in-process"), ("status",), ("report",)):
             code, out, err = weakbox(*verb, "run")
             assert code == 2, err

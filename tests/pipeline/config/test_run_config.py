@@ -31,7 +31,7 @@ def test_a_config_becomes_stages():
     config = parse_config(CONFIG)
     stages = stages_in(config)
     assert {name: stage.kind for name, stage in stages.items()} == {
-        "ingest": "ingest.folder", "classify": "classify", "cam": "cam", "maps2": "cam",
+        "ingest": "ingest.folder", "truth": "truth", "classify": "classify", "cam": "cam", "maps2": "cam",
     }  # fmt: skip
     assert stages["classify"].params.epochs == 3
     assert stages["maps2"].params.input_size == 32
@@ -211,9 +211,10 @@ def test_refine_is_written_out_as_stages():
     """Breaks when a refinement reads other maps than those before it, loses its parameters, or comes out of order."""
     steps = ["arm", {"sgrm": {"iterations": 50, "preset": "ilsvrc"}}, {"scg": None}]
     stages = refined(ddt={}, cam={"refine": steps, "input_size": 32}, boxes={"maps": "cam_arm_sgrm", "threshold": 0.5})
-    assert list(stages) == ["ingest", "ddt", "cam", "cam_arm", "cam_arm_sgrm", "cam_arm_sgrm_scg", "boxes"]
-    assert [stages[name].kind for name in list(stages)[3:6]] == ["arm", "sgrm", "scg"]
-    assert [stages[name].params.maps for name in list(stages)[3:6]] == ["cam", "cam_arm", "cam_arm_sgrm"]
+    refinements = ["cam_arm", "cam_arm_sgrm", "cam_arm_sgrm_scg"]
+    assert list(stages) == ["ingest", "truth", "ddt", "cam", *refinements, "boxes"]
+    assert [stages[name].kind for name in refinements] == ["arm", "sgrm", "scg"]
+    assert [stages[name].params.maps for name in refinements] == ["cam", "cam_arm", "cam_arm_sgrm"]
     assert stages["cam"].params.input_size == 32
     assert (stages["cam_arm_sgrm"].params.iterations, stages["cam_arm_sgrm"].params.preset) == (50, "ilsvrc")
     assert stages["cam_arm"].params == ArmStageParams(maps="cam")
