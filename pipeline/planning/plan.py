@@ -112,15 +112,11 @@ class Planner:
         if len(done) == len(shards):
             return PlannedStage(stage, upstream, done)
         why = why_to_run(stage.name, recipe, shards, len(done), self._store)
-        after = self._open.get(stage.name) if not stage.by_content else None
-        return PlannedStage(stage, upstream, done, f"{why}; {after}" if after else why)
+        return PlannedStage(stage, upstream, done, "; ".join(filter(None, (why, self._open_input(stage)))))
 
     def settle(self, stage: AnyStage, upstream: Upstream, done: Mapping[str, Done]) -> Upstream:
         """Pass a stage with the identities that its committed shards have: keys of its readers are made of them."""
-        self._open.pop(stage.name, None)
-        open_inputs = [self._open[name] for name in self._input_names(stage) if name in self._open]
-        if open_inputs:
-            self._open[stage.name] = open_inputs[0]
+        self._open[stage.name] = self._open_input(stage)
         if not stage.by_content:
             return upstream
         shards = [
@@ -130,6 +126,10 @@ class Planner:
         if not all(shard.identity for shard in shards):
             self._open[stage.name] = AFTER.format(stage.name)
         return self.walk.step(stage, upstream.recipe, shards)
+
+    def _open_input(self, stage: AnyStage) -> str:
+        """Why the keys of a stage are not final; empty where they are."""
+        return next(filter(None, (self._open.get(name) for name in self._input_names(stage))), "")
 
     def _input_names(self, stage: AnyStage) -> list[str]:
         return [upstream.name for upstreams in self.walk.inputs(stage).values() for upstream in upstreams]

@@ -22,14 +22,13 @@ def why_to_run(stage: str, recipe: Recipe, shards: Sequence[Shard], done: int, s
 
 def _what_changed(before: CompleteSet, shards: Sequence[Shard]) -> str:
     """What tells the shards of one recipe from those of its newest set: inputs by slot, arguments, or the data set."""
-    slots = {slot for shard in shards for slot in shard.inputs}
     was, now = _read(before.shards), _read(shards)
-    changed = [slot for slot in sorted(slots) if was.get(slot) != now.get(slot)]
+    changed = [slot for slot in sorted(was) if was[slot] != now.get(slot)]
     if changed:
         return f"input {', '.join(changed)} changed"
     old = {str(value) for shard in before.shards for value in shard.args.items()}
     names = sorted({name for shard in shards for name, value in shard.args.items() if str((name, value)) not in old})
-    return f"{', '.join(names) if slots and names else 'the data set'} changed"
+    return f"{', '.join(names) if now and names else 'the data set'} changed"
 
 
 def _share(missing: int, shards: int) -> str:
