@@ -14,7 +14,7 @@ import yaml
 
 from pipeline.base.hashing import fingerprint
 from pipeline.config.run_config import parse_config
-from pipeline.planning.plan import PlannedStage, Planner
+from pipeline.planning.plan import Planner
 from pipeline.planning.walk import Walk
 from pipeline.store import layout
 from pipeline.store.layout import RecipeFolder
@@ -59,9 +59,10 @@ class CompleteRun:
     def _build(self) -> None:
         self._list()
         planner = Planner(self._store, "never")
-        self._finish(planner.plan(self._stages["ingest"]), map(_images, self.ranges))
-        self._finish(planner.plan(self._stages["classify"]), [_model()])
-        self._finish(planner.plan(self._stages["cam"]), map(_maps, self.ranges))
+        self._finish(planner, "ingest", map(_images, self.ranges))
+        self._finish(planner, "truth", ())
+        self._finish(planner, "classify", [_model()])
+        self._finish(planner, "cam", map(_maps, self.ranges))
 
     def _list(self) -> None:
         """Keep the listing of `ingest`, as if it had found the images in a folder."""
@@ -72,13 +73,15 @@ class CompleteRun:
         ]
         self._store.keep_listing("ingest", recipe, shards)
 
-    def _finish(self, planned: PlannedStage, results: Iterable[ShardResult]) -> None:
+    def _finish(self, planner: Planner, stage: str, results: Iterable[ShardResult]) -> None:
+        planned = planner.plan(self._stages[stage])
         done = {
             shard.key: self._store.commit(planned.name, planned.recipe.id, shard.key, result)
             for shard, result in zip(planned.shards, results, strict=True)
         }
         self._store.keep_recipe(planned.name, planned.recipe)
-        self._store.commit_set(planned.name, planned.recipe.id, planned.shards, done)
+        shards = planner.settle(planned.stage, planned.upstream, done).shards
+        self._store.commit_set(planned.name, planned.recipe.id, shards, done)
 
 
 def _labels(rows: range) -> np.ndarray:
@@ -107,7 +110,7 @@ def _images(rows: range) -> ShardResult:
         "label_name": [name.split("/")[0] for name in shared["image_id"]],
         "content_hash": [f"{number:064x}" for number in rows],
     }
-    return ShardResult({"images": _table(TABLES["images"], columns, len(rows))})
+    return ShardResult({"images": _table(TABLES["images"], columns, len(rows))}, identity=fingerprint([rows.start]))
 
 
 def _maps(rows: range) -> ShardResult:

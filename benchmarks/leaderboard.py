@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from jobs.results import metric_rows
 from jobs.target import Target, open_target
 from stages.evaluate.options import EvaluateParams
-from stages.scoring.arrow_tables import TRUTH_COLUMNS, truth_of
+from stages.scoring.arrow_tables import IMAGE_COLUMNS, TRUTH_COLUMNS, truth_of, with_truth
 from stages.scoring.bootstrap import float_mean_interval
 from stages.scoring.cuts.contours_opencv import quantize
 from stages.scoring.cuts.cut_counts import count_cuts
@@ -74,15 +74,16 @@ def leaderboard(targets: Sequence[Target], split: str) -> dict[str, Entry]:
             name = source if source in maps else behind.get(source, source)
             board.setdefault(name, Entry()).values.setdefault(row["metric"], []).append(row["value"])
         for swept in sweeps:
-            correct = correct_at_best(target, swept.images, swept.maps, split)
+            correct = correct_at_best(target, swept, split)
             board.setdefault(swept.maps, Entry()).correct.append(correct)
     return board
 
 
-def correct_at_best(target: Target, images: str, maps: str, split: str) -> Correct:
+def correct_at_best(target: Target, swept: SweepParams, split: str) -> Correct:
     """Whether each image of the split, by id, is right at IoU 0.5 under the threshold best for all, (N,) bool."""
-    truth = truth_of(_table(target, images, "images", TRUTH_COLUMNS), split)
-    table = _table(target, maps, "score_maps", _MAP_COLUMNS, pc.field("split") == split)
+    images = _table(target, swept.images, "images", IMAGE_COLUMNS)
+    truth = truth_of(with_truth(images, _table(target, swept.truth, "truth", TRUTH_COLUMNS)), split)
+    table = _table(target, swept.maps, "score_maps", _MAP_COLUMNS, pc.field("split") == split)
     by_id = dict(zip(table.column("image_id").to_pylist(), map_arrays(table), strict=True))
     found = [by_id[image_id] for image_id in truth.image_ids]
     pixels = np.stack([quantize(evaluator_score_map(score_map)) for score_map in found])

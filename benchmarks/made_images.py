@@ -1,5 +1,6 @@
 """Images made from numbers alone, for machines that have no data: a bright textured disc on a smooth background."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,7 @@ class _Painter:
 
     def _row(self, number: int) -> dict[str, object]:
         file = Path(self._params.root) / f"{number % FILES}.jpg"
-        image, (x0, y0, x1, y1) = paint(number % FILES)
+        image, _ = paint(number % FILES)
         if not file.exists():
             file.write_bytes(cv2.imencode(".jpg", image)[1].tobytes())
         label = number % CLASSES
@@ -74,8 +75,7 @@ class _Painter:
             "label": label,
             "label_name": f"class{label}",
             "split": "train",
-            "content_hash": "",
-            "gt_boxes": [{"x0": x0, "y0": y0, "x1": x1, "y1": y1}],
+            "content_hash": hashlib.sha256(file.read_bytes()).hexdigest(),
         }
 
 
@@ -113,13 +113,14 @@ class _Copier:
 
 
 def _pseudo_label(row: Mapping[str, Any]) -> dict[str, Any]:
+    _, corners = paint(int(row["image_id"]) % FILES)
     return {
         **{name: row[name] for name in ("image_id", "label", "split")},
         "method": "known",
         "source": "boxes",
         "image_height": row["height"],
         "image_width": row["width"],
-        "boxes": [{**row["gt_boxes"][0], "score": 1.0}],
+        "boxes": [{**dict(zip(("x0", "y0", "x1", "y1"), corners, strict=True)), "score": 1.0}],
         "masks": [],
         "area_fraction": 0.0,
         "components": 1,

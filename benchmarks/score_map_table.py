@@ -74,7 +74,8 @@ def _tasks(metadata: MetadataFolder, store: Store) -> Iterator[Task]:
         key = f"{start:016d}"
         images = store.commit("ingest", "made", key, ShardResult({"images": _images(metadata, part)}))
         maps = store.commit("cam", "made", key, ShardResult({"score_maps": _maps(metadata, part, generator)}))
-        yield Task(Shard(key), {"images": (images,), "maps": (maps,)})
+        truth = store.commit("truth", "made", key, ShardResult({"truth": _boxes(metadata, part)}))
+        yield Task(Shard(key), {"images": (images,), "truth": (truth,), "maps": (maps,)})
 
 
 def _images(metadata: MetadataFolder, part: range) -> pa.Table:
@@ -90,7 +91,21 @@ def _images(metadata: MetadataFolder, part: range) -> pa.Table:
                 "label_name": str(truth.labels[index]),
                 "split": "val",
                 "content_hash": "0",
-                "gt_boxes": [dict(zip(("x0", "y0", "x1", "y1"), box, strict=True)) for box in truth.boxes.of(index)],
+            }
+            for index in part
+        ]
+    )
+
+
+def _boxes(metadata: MetadataFolder, part: range) -> pa.Table:
+    truth = metadata.truth
+    empty: dict[str, list[str]] = {"mask_uris": [], "mask_hashes": [], "ignore_uris": [], "ignore_hashes": []}
+    return TABLES["truth"].from_rows(
+        [
+            {
+                "image_id": truth.image_ids[index],
+                "boxes": [dict(zip(("x0", "y0", "x1", "y1"), box, strict=True)) for box in truth.boxes.of(index)],
+                **empty,
             }
             for index in part
         ]

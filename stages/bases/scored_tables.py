@@ -11,7 +11,7 @@ from pipeline.base.errors import UsageError
 from pipeline.contract.context import ChangedError, Context
 from pipeline.store.records import Done, Task
 from schemas import TABLES
-from stages.scoring.arrow_tables import TRUTH_COLUMNS
+from stages.scoring.arrow_tables import TRUTH_COLUMNS, with_truth
 from stages.scoring.ragged import BoolArray
 from stages.vision.images import ImageError, decode
 
@@ -36,12 +36,7 @@ def scored_images(
 ) -> pa.Table:
     """The images that a task reads, by their ids, with the columns of their ground truth; null where there is none."""
     images = joined(context, task.inputs["images"], "images", tuple(columns), filters)
-    images = images.take(pc.sort_indices(images, [("image_id", "ascending")]))
-    truth = joined(context, task.inputs["truth"], "truth", ("image_id", *TRUTH_COLUMNS))
-    place = pc.index_in(images.column("image_id"), truth.column("image_id"))
-    for name in TRUTH_COLUMNS:
-        images = images.append_column(name, truth.column(name).take(place))
-    return images
+    return with_truth(images, joined(context, task.inputs["truth"], "truth", TRUTH_COLUMNS))
 
 
 def of(task: Task, slot: str, source: str) -> tuple[Done, ...]:

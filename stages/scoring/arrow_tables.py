@@ -31,12 +31,21 @@ class Truth:
 IMAGE_COLUMNS = ("image_id", "width", "height", "label", "split")
 """What scoring needs of table images."""
 
-TRUTH_COLUMNS = ("boxes", "mask_uris", "mask_hashes")
-"""What it needs of table truth, by image id."""
+TRUTH_COLUMNS = ("image_id", "boxes", "mask_uris", "mask_hashes")
+"""What it needs of table truth."""
+
+
+def with_truth(images: pa.Table, truth: pa.Table) -> pa.Table:
+    """Rows of table images in the order of their ids, with the other columns of `truth`; null where there is none."""
+    images = images.take(pc.sort_indices(images, [("image_id", "ascending")]))
+    place = pc.index_in(images.column("image_id"), truth.column("image_id"))
+    for name in truth.column_names[1:]:
+        images = images.append_column(name, truth.column(name).take(place))
+    return images
 
 
 def truth_of(images: pa.Table, split: str) -> Truth:
-    """Ground truth of a split, from a table with `IMAGE_COLUMNS` and the boxes of `TRUTH_COLUMNS`."""
+    """Ground truth of a split, from a table with `IMAGE_COLUMNS` and the boxes of `with_truth`."""
     chosen = images.filter((pc.field("split") == split) & (pc.list_value_length(pc.field("boxes")) > 0))
     chosen = chosen.take(pc.sort_indices(chosen, [("image_id", "ascending")]))
     boxes = [[corners(box) for box in row] for row in chosen.column("boxes").to_pylist()]
