@@ -34,8 +34,16 @@ from tests.cluster import mini
 from tests.cluster.mini import Command
 from tests.equality import assert_runs_equal
 
-SIGNALS = ("driver_killed", "driver_terminated", "driver_interrupted")
-PROCESSES = ("actor_killed", "actor_paused", "train_worker_killed", "raylet_killed")
+SIGNALS = ("driver_killed", "driver_terminated", "driver_interrupted", "driver_paused")
+PROCESSES = (
+    "actor_killed",
+    "actor_paused",
+    "train_worker_killed",
+    "raylet_killed",
+    "raylet_paused",
+    "gcs_killed",
+    "gcs_paused",
+)
 TWIN = "second_run"
 FAULTS_A_RUN = 4
 MOST_STARTS = 12
@@ -75,9 +83,10 @@ class ChaosRun:
     def _placed(self, kind: str, stage: str) -> str:
         """Kill what is there: trainings have workers, the other stages actors."""
         trains = stage in ("classify", "psol")
-        if kind == "train_worker_killed" and not trains:
-            return "actor_killed"
-        return "train_worker_killed" if kind in ("actor_killed", "actor_paused") and trains else kind
+        component, _, what = kind.rpartition("_")
+        if component in ("actor", "train_worker"):
+            return f"{'train_worker' if trains else 'actor'}_{what}"
+        return kind
 
     def execute(self, reference: Store) -> Outcome:
         """Run to the end, whatever it takes, and compare."""
@@ -136,8 +145,8 @@ class ChaosRun:
             done = faults.signals(kind, command)
         elif kind in PROCESSES:
             done = faults.processes(kind, command, self._chance)
-            if done and kind == "raylet_killed":
-                faults.wait_for_driver(command, 120)
+            if done and kind.startswith(("raylet", "gcs")):
+                faults.wait_for_driver(command, 180)
         elif kind == TWIN:
             twins.append(self._start())
             self.outcome.starts -= 1

@@ -12,43 +12,45 @@ import psutil
 from benchmarks.chaos.flaky_s3 import FlakyS3
 from tests.cluster.mini import Command
 
-PAUSE = (2.0, 12.0)
-"""Seconds for which a process stands still."""
+PAUSE = 60.0
+"""Seconds for which a process stands still: longer than Ray waits for a sign of life of its own processes."""
+
+_NAMES = {
+    "actor": "ray::PoolActor",
+    "train_worker": "ray::RayTrainWorker",
+    "raylet": "raylet",
+    "gcs": "gcs_server",
+}
 
 Start = Callable[[], Command]
 
 
 def signals(kind: str, command: Command) -> bool:
-    """The driver is killed (as by the kernel), ended (as by a scheduler) or interrupted (as by a person)."""
+    """The driver is killed (as by the kernel), ended (as by a scheduler), interrupted (as by a person) or paused."""
+    if command.process.poll() is not None:
+        return False
+    if kind == "driver_paused":
+        return _pause(psutil.Process(command.process.pid))
     number = {
         "driver_killed": signal.SIGKILL,
         "driver_terminated": signal.SIGTERM,
         "driver_interrupted": signal.SIGINT,
     }[kind]
-    if command.process.poll() is not None:
-        return False
     command.process.send_signal(number)
     return command.wait(300) != 0
 
 
 def processes(kind: str, command: Command, chance: random.Random) -> bool:
     """A process that the run started dies, or stands still for a while."""
-    name = {
-        "actor_killed": "ray::PoolActor",
-        "actor_paused": "ray::PoolActor",
-        "train_worker_killed": "ray::RayTrainWorker",
-        "raylet_killed": "raylet",
-    }[kind]
-    found = [process for process in command.processes() if _name(process).startswith(name)]
+    component, _, what = kind.rpartition("_")
+    found = [process for process in command.processes() if _name(process).startswith(_NAMES[component])]
     if not found:
         return False
     victim = chance.choice(sorted(found, key=lambda process: process.pid))
+    if what == "paused":
+        return _pause(victim)
     try:
-        if kind == "actor_paused":
-            victim.suspend()
-            threading.Timer(chance.uniform(*PAUSE), _resume, (victim,)).start()
-        else:
-            victim.kill()
+        victim.kill()
     except psutil.NoSuchProcess:
         return False
     return True
@@ -76,6 +78,17 @@ def _name(process: psutil.Process) -> str:
         return ""
     first = line[0] if line else ""
     return first if first.startswith("ray::") else first.rsplit("/", 1)[-1]
+
+
+def _pause(process: psutil.Process) -> bool:
+    try:
+        process.suspend()
+    except psutil.NoSuchProcess:
+        return False
+    timer = threading.Timer(PAUSE, _resume, (process,))
+    timer.daemon = True
+    timer.start()
+    return True
 
 
 def _resume(process: psutil.Process) -> None:
