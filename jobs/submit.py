@@ -14,6 +14,7 @@ import click
 import structlog
 
 from jobs import job_server, output, upload
+from jobs.environment import variables
 from jobs.options import SUBMISSION, set_option
 from pipeline.base.errors import Stopped, UsageError
 from pipeline.config.run_config import RunConfig, load_config
@@ -154,7 +155,7 @@ def _load(config: str, changes: Sequence[str], environment: Mapping[str, str]) -
 
     Its run root goes along, absolute: a relative one would be lost with the job's copy of the working folder.
     """
-    with job_server.variables(environment):
+    with variables(environment):
         return load_config(config, changes)
 
 
