@@ -1,7 +1,8 @@
 """Where everything lies below a run root: the one place that spells its paths, and reads them.
 
 layout.json                                       the version of what is written here
-config.json, status.json, timeline.json           the newest run: its config, how it ended, when each stage ran
+config.json, timeline.json                        the newest run: its config, when each stage ran
+_runs/<id>.json                                   one run: who it is, when it was seen last, how it ended
 report.html                                       a copy of the newest report
 <stage>/newest.json                               which set a run completed last
 <stage>/<recipe>/recipe.json                      what the recipe is made of
@@ -26,15 +27,20 @@ VERSION = 2
 
 MARKER = "layout.json"
 CONFIG = "config.json"
-STATUS = "status.json"
 TIMELINE = "timeline.json"
 REPORT = "report.html"
+RUNS = "_runs"
 
 PARTS, BLOBS, MANIFESTS, SETS, ROWS = "parts", "blobs", "done", "sets", "rows"
 TRAININGS, PROGRESS, EVENT_FILES, RAY_TRAIN = "train", "progress", "tensorboard", "ray_train"
 RECIPE, LISTING = "recipe.json", "listing.json"
 
 _RECIPE_NAME = re.compile(rf"[0-9a-f]{{{DIGITS}}}")
+
+
+def run_record(name: str) -> str:
+    """What a run says of itself; ids sort in the order in which runs began. No stage is called `_runs`."""
+    return f"{RUNS}/{name}.json"
 
 
 def newest(stage: str) -> str:
