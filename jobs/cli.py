@@ -1,6 +1,5 @@
 """The `weakbox` command, and its verb `run`."""
 
-import contextlib
 import os
 import sys
 import traceback
@@ -10,11 +9,12 @@ import structlog
 
 from jobs import foreign, inspection, logs, results, soundness, stopping, submit, upkeep
 from jobs.options import SUBMISSION, set_option, target_argument
-from jobs.run_state import RunState, put_state
 from jobs.target import open_target, remember
 from pipeline.base.credentials import redacted
 from pipeline.base.errors import Stopped, UsageError, WeakboxError
+from pipeline.running.heartbeat import Heartbeat
 from pipeline.running.run import RunOptions
+from pipeline.store.run_records import new_record
 
 _LOG = structlog.get_logger("weakbox")
 
@@ -67,18 +67,15 @@ def run(
     if in_process and address:
         raise UsageError("--in-process and --address exclude each other")
     remember(opened)
-    submission = os.environ.get(SUBMISSION)
-    state: RunState = {"state": "running", "exit_code": None, "error": None, "submission": submission}
-    put_state(opened.store, state)
+    heartbeat = Heartbeat(opened.store, new_record(target, os.environ.get(SUBMISSION)))
+    heartbeat.start()
     try:
         computed = opened.execute(address, in_process, RunOptions(only, force, opened.config.max_quarantined))
-        put_state(opened.store, {**state, "state": "done", "exit_code": 0, "computed": computed})
     except BaseException as error:
         code = error.exit_code if isinstance(error, WeakboxError) else 3 if isinstance(error, KeyboardInterrupt) else 1
-        ended: RunState = {**state, "state": "stopped" if code == 3 else "failed", "exit_code": code}
-        with contextlib.suppress(OSError):  # a full disk has its own error already
-            put_state(opened.store, {**ended, "error": str(error)})
+        heartbeat.end("stopped" if code == 3 else "failed", code, error=str(error))
         raise
+    heartbeat.end("done", 0, computed=computed)
     report = results.publish_report(opened)
     if not computed:
         _LOG.info("nothing to do: the run is complete", run_root=opened.config.run_root)

@@ -4,7 +4,7 @@ import click
 
 from jobs import output
 from jobs.options import set_option, target_argument
-from jobs.run_state import get_state, plan_row, training_progress
+from jobs.run_state import plan_row, run_lines, training_progress
 from jobs.target import Target, open_target
 from pipeline.planning.plan import PlannedStage, Planner, make_plan
 from pipeline.running import timeline
@@ -33,7 +33,7 @@ def plan(target: str, changes: tuple[str, ...], json_file: str | None) -> None:
 @target_argument
 @set_option
 def status(target: str, changes: tuple[str, ...]) -> None:
-    """Show how far each stage is, when it ran, what its workers' time went into, and how the last run ended.
+    """Show how far each stage is, when it ran, what its workers' time went into, and how the last run is or ended.
 
     The bottleneck is the phase (read, decode, forward, post, write) that took most of the workers' time; idle is the
     share that they waited for work. The data set is not looked at: plan does that.
@@ -43,9 +43,8 @@ def status(target: str, changes: tuple[str, ...]) -> None:
     planned = make_plan(opened.stages, opened.store, "never")
     names = ("stage", "shards", "rows", "quarantined", "started", "seconds", "worker seconds", "bottleneck")
     output.table(names, [_status_row(opened, stage, times.get(stage.name)) for stage in planned.values()])
-    last = get_state(opened.store)
-    if last:
-        click.echo(f"last run: {last['state']}" + (f": {last['error']}" if last.get("error") else ""))
+    for line in run_lines(opened.store):
+        click.echo(line)
 
 
 def _status_row(opened: Target, stage: PlannedStage, time: StageTime | None) -> list[object]:

@@ -1,16 +1,16 @@
 """The job server of a Ray cluster: reaching it, following one job, listing those of weakbox."""
 
 import logging
-import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, TypedDict
 
 import click
 
+from jobs.environment import variables
 from pipeline.base.errors import Stopped, UsageError, WeakboxError
 
 if TYPE_CHECKING:
@@ -75,18 +75,6 @@ def client_of(address: str) -> Iterator["JobSubmissionClient"]:
         raise (UsageError if wrong else WeakboxError)(f"{address}: {_last_line(str(error))}") from error
     finally:
         logging.disable(logging.NOTSET)
-
-
-@contextmanager
-def variables(assigned: Mapping[str, str]) -> Iterator[None]:
-    """Inside, the environment of this process has these variables too."""
-    before = dict(os.environ)
-    os.environ.update(assigned)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def follow(client: "JobSubmissionClient", submission: str) -> "JobDetails":

@@ -2,63 +2,44 @@
 
 import contextlib
 import logging
-import os
+import shutil
 import signal
+import socket
+import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
-import ray
 import structlog
 
-from pipeline.contract.runner import Job, OnDone
-from pipeline.on_ray.runner import RayRunner
+from jobs import local_ray
+from pipeline.base.errors import UsageError
+from pipeline.contract.runner import Job, OnDone, Runner
 
 _LOG = structlog.get_logger("weakbox.ray")
-
-_LOCAL = {
-    "RAY_AUTH_MODE": "disabled",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    "RAY_TRAIN_METRICS_ENABLED": "0",
-    "RAY_worker_niceness": "0",
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "GOMP_SPINCOUNT": "0",
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_TRIM_THRESHOLD_": "4294967296",
-    "MALLOC_MMAP_THRESHOLD_": "4294967296",
-}
-"""Settings of a Ray that lives as long as one command on one machine. Its workers are the command: they run as it does,
-not at Ray's own niceness of 15, which starves them beside anything else that computes. Threads that wait for each other
-sleep: spinning made a training with two threads four times slower as soon as another process wanted the processors.
-glibc keeps freed memory: giving each feature map back to the kernel and faulting its pages in again was more than half
-of MobileNetV2's forward pass (12 instead of 26 to 30 ms an image)."""
+_ANSWER_SECONDS = 10.0
+_QUIET: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
 
 
 class RaySession:
     """A RayRunner with its cluster: joins `address`, or starts a local Ray that ends with the command.
 
-    A local Ray never joins a cluster that happens to run on the machine, and needs no login: it ends with us.
-    placement: seconds to wait for a node that a stage's actors fit on; a local Ray gets no other node.
+    A local Ray never joins a cluster that happens to run on the machine, and nobody else can join it: see
+    `jobs.local_ray`. placement: seconds to wait for a node that a stage's actors fit on; a local Ray gets no other.
+
+    Raises:
+        WeakboxError: a local Ray does not start.
+        UsageError: there is no cluster at `address`, or it refuses us.
     """
 
     side_by_side = True
 
     def __init__(self, address: str | None, num_cpus: int | None, placement: float = 0.0) -> None:
-        self._started = not ray.is_initialized()
-        if self._started and address is None:
-            for name, value in _LOCAL.items():
-                os.environ.setdefault(name, value)
-        if self._started:
-            with _own_sigterm():
-                ray.init(
-                    address=address or "local",
-                    num_cpus=num_cpus if address is None else None,
-                    include_dashboard=False if address is None else None,
-                    logging_level=logging.WARNING,
-                    log_to_driver=False,
-                )
-            _LOG.info("ray is up", cpus=ray.cluster_resources().get("CPU"), address=address or "local")
-        self._runner = RayRunner(placement if address else 0.0)
+        with contextlib.ExitStack() as opened:
+            if not _is_up():
+                opened.enter_context(_local(num_cpus) if address is None else _joined(address))
+            self._runner: Runner = _make_runner(placement if address else 0.0)
+            self._opened = opened.pop_all()
 
     def run(self, job: Job, on_done: OnDone) -> None:
         """Run one stage."""
@@ -66,9 +47,82 @@ class RaySession:
 
     def close(self) -> None:
         """End the pool, and Ray itself if it was started here."""
-        self._runner.close()
-        if self._started:
+        with self._opened:
+            self._runner.close()
+
+
+def _is_up() -> bool:
+    """Whether this process is part of a Ray already; asks without importing it."""
+    ray = sys.modules.get("ray")
+    return ray is not None and ray.is_initialized()
+
+
+def _make_runner(placement: float) -> Runner:
+    from pipeline.on_ray.runner import RayRunner
+
+    return RayRunner(placement)
+
+
+@contextlib.contextmanager
+def _local(num_cpus: int | None) -> Iterator[None]:
+    """A Ray of our own. Its folder stays where Ray's processes did not start: it holds their logs."""
+    with local_ray.environment() as folder:
+        import ray
+
+        try:
+            with _own_sigterm():
+                ray.init(address="local", num_cpus=num_cpus, include_dashboard=False, **_QUIET)
+        except OSError as error:  # found before any process was started
+            shutil.rmtree(folder, ignore_errors=True)
+            raise local_ray.cannot_start(str(error), "set RAY_TMPDIR to a short path on a disk with room") from error
+        except Exception as error:
+            remedy = f"its logs are in {folder}/ray; free memory, or raise the limits of processes and open files"
+            raise local_ray.cannot_start(_first_sentence(error), remedy) from error
+        try:
+            _LOG.info("ray is up", cpus=ray.cluster_resources().get("CPU"), address="local")
+            yield
+        finally:
             ray.shutdown()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _joined(address: str) -> Iterator[None]:
+    """A driver of somebody's cluster, with the login that the environment holds."""
+    _check_answers(address)
+    local_ray.read_again()
+    import ray
+
+    try:
+        with _own_sigterm():
+            ray.init(address=address, **_QUIET)
+    except (ConnectionError, RuntimeError) as error:
+        raise UsageError(
+            f"--address {address}: no Ray cluster answers, or it refuses the login (RAY_AUTH_MODE, RAY_AUTH_TOKEN):"
+            f" {_first_sentence(error)}"
+        ) from error
+    try:
+        _LOG.info("ray is up", cpus=ray.cluster_resources().get("CPU"), address=address)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Ray tries for many minutes. Raises UsageError for HOST:PORT or ray://HOST:PORT where nobody listens."""
+    host, _, port = address.rpartition("//")[2].rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(f"--address {address}: nobody answers there: {error}") from error
+
+
+def _first_sentence(error: BaseException) -> str:
+    """What went wrong, without the traceback that some of Ray's messages carry."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line.partition(". ")[0].rstrip(".")
 
 
 @contextlib.contextmanager

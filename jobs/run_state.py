@@ -1,38 +1,32 @@
-"""How the newest run of a root ended, and how far its trainings are: small JSON objects for people to look at."""
+"""How the runs of a root are or ended, and how far its trainings are, for people to look at."""
 
-import json
-from typing import Literal, TypedDict
+from collections.abc import Mapping
+
+import click
 
 from pipeline.base.json_types import Json
 from pipeline.contract.stage import TrainStage
 from pipeline.planning.plan import PlannedStage
-from pipeline.store import layout
+from pipeline.store import run_records
 from pipeline.store.layout import RecipeFolder
-from pipeline.store.store import Store
+from pipeline.store.run_records import Seen
+from pipeline.store.sealed import value_of
+from pipeline.store.store import DamagedError, Store
 
 
-class RunState(TypedDict, total=False):
-    """computed: shards by stage. submission: id of the job that ran it, where it was submitted."""
-
-    state: Literal["running", "done", "stopped", "failed"]
-    exit_code: int | None
-    error: str | None
-    computed: dict[str, int]
-    submission: str | None
+def run_lines(store: Store) -> list[str]:
+    """How the newest run is or ended, which others are at work or fell silent, and which records are damaged."""
+    seen, damaged = run_records.runs(store)
+    lines = [f"last run: {_said(run)}" for run in seen[:1]]
+    lines += [f"another run: {_said(run)}" for run in seen[1:] if run.life in ("alive", "silent")]
+    return lines + [f"{path} is damaged: nothing is known of that run" for path in damaged]
 
 
-def put_state(store: Store, state: RunState) -> None:
-    """Write the state of the run to its root, over the one before."""
-    store.files.put(layout.STATUS, json.dumps(state, indent=1).encode())
-
-
-def get_state(store: Store) -> RunState | None:
-    """The state of the newest run; None before the first."""
-    data = store.files.get_many([layout.STATUS]).get(layout.STATUS)
-    if data is None:
-        return None
-    state: RunState = json.loads(data)
-    return state
+def warn_of_live_runs(store: Store) -> None:
+    """Say on stderr that a run is at work, before a command that it should not meet."""
+    for record in run_records.live_runs(store):
+        where = f"pid {record.process.pid} on {record.host}, since {record.started}"
+        click.echo(f"weakbox: warning: a run is at work here ({where}): it may lose what it does now", err=True)
 
 
 def training_progress(store: Store, stage: PlannedStage) -> str:
@@ -40,11 +34,18 @@ def training_progress(store: Store, stage: PlannedStage) -> str:
     if not isinstance(stage.stage, TrainStage):
         return ""
     folder = RecipeFolder(stage.name, stage.recipe.id)
-    paths = [folder.progress(shard.key) for shard in stage.missing]
-    for data in store.files.get_many(paths).values():
-        said: dict[str, float] = json.loads(data)
-        return f"epoch {said['epoch']:g} of {said['epochs']:g}, loss {said['loss']:.4g}"
+    for shard in stage.missing:
+        try:
+            said = store.read(folder.progress(shard.key), _numbers)
+        except DamagedError as error:
+            return f"{error.path} is damaged"
+        if said:
+            return f"epoch {said['epoch']:g} of {said['epochs']:g}, loss {said['loss']:.4g}"
     return ""
+
+
+def _numbers(said: Mapping[str, Json]) -> dict[str, float]:
+    return {name: value_of(said, name, float) for name in ("epoch", "epochs", "loss")}
 
 
 def plan_row(stage: PlannedStage) -> dict[str, Json]:
@@ -58,3 +59,22 @@ def plan_row(stage: PlannedStage) -> dict[str, Json]:
         "shards": len(stage.shards) if stage.known else None,
         "why": stage.why,
     }
+
+
+def _said(run: Seen) -> str:
+    record = run.record
+    if run.life == "ended":
+        return record.state + (f": {record.error}" if record.error else "")
+    process = f"pid {record.process.pid} on {record.host}"
+    if run.life == "alive":
+        return f"running (last seen {_duration(run.silence)} ago, {process})"
+    died = "died" if run.life == "dead" else "died?"
+    return f"{died} (last seen {record.last_seen}, {_duration(run.silence)} ago, {process})"
+
+
+def _duration(seconds: float) -> str:
+    """A time for people: seconds up to two minutes, then minutes, hours and days."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

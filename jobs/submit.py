@@ -14,6 +14,7 @@ import click
 import structlog
 
 from jobs import job_server, output, upload
+from jobs.environment import variables
 from jobs.options import SUBMISSION, set_option
 from jobs.target import open_store
 from pipeline.base.errors import Stopped, UsageError
@@ -188,7 +189,7 @@ def parse_variables(assignments: Sequence[str]) -> dict[str, str]:
 
 def _load(config: str, changes: Sequence[str], environment: Mapping[str, str]) -> RunConfig:
     """The config as it reads here. Raises UsageError for a bad one, which then need not travel first."""
-    with job_server.variables(environment):
+    with variables(environment):
         return load_config(config, changes)
 
 

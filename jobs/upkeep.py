@@ -8,6 +8,7 @@ import click
 
 from jobs import output
 from jobs.options import set_option, target_argument
+from jobs.run_state import warn_of_live_runs
 from jobs.target import open_target
 from pipeline.base.errors import UsageError
 from pipeline.base.json_types import Json
@@ -63,6 +64,8 @@ def gc(
     elif found.old:
         output.table(("stage", "what", "files", "size"), _sums(found.old))
     if yes:
+        if recipes or not older_than:
+            warn_of_live_runs(opened.store)
         garbage.remove(opened.store, found.old)
     if not json_file:
         what = f"{_sum(found.old)}{' removed' if yes else ': --yes removes them'}" if found.old else "nothing to remove"
@@ -97,6 +100,7 @@ def retry_quarantine(
     images = {name: _images(opened.store, dones) for name, dones in refused.items()}
     lines = (*_planned_anew(opened.store, planned, only), *_kept(planned, dependents))
     if yes:
+        warn_of_live_runs(opened.store)
         forget(opened.store, dependents)
     if json_file:
         rows = [{"stage": name, **image} for name, found in images.items() for image in found]

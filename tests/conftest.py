@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from jobs.local_ray import private_variables
 from jobs.target import Target
 from tests import runs
 
@@ -19,22 +20,37 @@ settings.load_profile("weakbox")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+_ENVIRONMENT = pytest.MonkeyPatch()
+
+
+def pytest_configure() -> None:
+    """Let in nobody to any Ray of this session, those of sub-processes too, and keep it away from other clusters.
+
+    Before any test module imports Ray, which reads these variables then.
+    """
+    _ENVIRONMENT.delenv("RAY_ADDRESS", raising=False)
+    _ENVIRONMENT.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    _ENVIRONMENT.setenv("RAY_worker_niceness", "0")
+    _ENVIRONMENT.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    for name, value in private_variables().items():
+        _ENVIRONMENT.setenv(name, value)
+
+
+def pytest_unconfigure() -> None:
+    """The environment as it was."""
+    _ENVIRONMENT.undo()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def private_ray_environment() -> Iterator[Path]:
-    """Keep every Ray of this session, those of sub-processes too, away from other clusters on the machine.
+    """Yields the private folder of this session's Rays.
 
-    Yields the private folder of its sessions. It lies directly under /tmp because Ray puts sockets some 60 characters
-    below it and the kernel limits a socket's path to 107. Authentication is set explicitly: some releases turn it on
-    by default for local clusters.
+    It lies directly under /tmp because Ray puts sockets some 70 characters below it and the kernel limits a socket's
+    path to 107.
     """
     folder = Path(tempfile.mkdtemp(prefix="wb-", dir="/tmp"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("RAY_ADDRESS", raising=False)
         patch.setenv("RAY_TMPDIR", str(folder))
-        patch.setenv("RAY_AUTH_MODE", "disabled")
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_worker_niceness", "0")
-        patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         yield folder
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -194,7 +194,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed of the first run")
     wanted = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so would runs
-    os.environ.update(RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0", RAY_worker_niceness="0")
+    os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_worker_niceness="0")
     with tempfile.TemporaryDirectory(prefix="weakbox-chaos-") as name, _bucket() as s3:
         folder = Path(name)
         data = folder / "data"

@@ -27,6 +27,7 @@ from pipeline.base.stop_signal import StopSignal
 from pipeline.contract.context import Checkpoint
 from pipeline.contract.resources import StageResources
 from pipeline.contract.stage import TrainStage
+from pipeline.on_ray.process_group import torch_config
 from pipeline.store.layout import RAY_TRAIN, RecipeFolder
 from pipeline.store.records import Done, Task
 from pipeline.store.store import Store
@@ -103,6 +104,7 @@ def fit_on_ray(
     trainer = TorchTrainer(
         _train_worker,
         train_loop_config={_JOB: job},
+        torch_config=torch_config(),
         scaling_config=scaling(resources),
         run_config=RunConfig(
             name=f"{key}-{uuid.uuid4().hex[:8]}",  # its own: Ray Train is not to resume anything

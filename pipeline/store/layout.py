@@ -1,7 +1,8 @@
 """Where everything lies below a run root: the one place that spells its paths, and reads them.
 
 layout.json                                       the version of what is written here
-config.json, status.json, timeline.json           the newest run: its config, how it ended, when each stage ran
+config.json, timeline.json                        the newest run: its config, when each stage ran
+_runs/<id>.json                                   one run: who it is, when it was seen last, how it ended
 report.html                                       a copy of the newest report
 uploads/<sha256>-<name>                           files that a submitted config named, by their content
 <stage>/newest.json                               which set a run completed last
@@ -31,9 +32,9 @@ VERSION = 3
 
 MARKER = "layout.json"
 CONFIG = "config.json"
-STATUS = "status.json"
 TIMELINE = "timeline.json"
 REPORT = "report.html"
+RUNS = "_runs"
 
 UPLOADS = "uploads"
 PARTS, BLOBS, MANIFESTS, SETS, ROWS = "parts", "blobs", "done", "sets", "rows"
@@ -44,6 +45,11 @@ DAMAGED = "damaged"
 
 _UPLOAD = re.compile(rf"/{UPLOADS}/(?P<sha256>[0-9a-f]{{64}})-[^/]+")
 _FINGERPRINT = re.compile(rf"[0-9a-f]{{{DIGITS}}}")
+
+
+def run_record(name: str) -> str:
+    """What a run says of itself; ids sort in the order in which runs began. No stage is called `_runs`."""
+    return f"{RUNS}/{name}.json"
 
 
 def newest(stage: str) -> str:

@@ -1,7 +1,9 @@
 """A training without Ray: one rank in this process, checkpoints in the store. The loop is `pipeline.training.loop`."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+
+import structlog
 
 from pipeline.base.params import Parameters
 from pipeline.base.stop_signal import StopSignal
@@ -13,6 +15,8 @@ from pipeline.store.records import Done, Task
 from pipeline.training.checkpoint import dump_checkpoint, load_checkpoint, read_checkpoint, show_curves
 from pipeline.worker.local_context import LocalContext
 
+_LOG = structlog.get_logger("weakbox.train")
+
 
 def fit_in_process(
     stage: TrainStage[Parameters],
@@ -22,10 +26,19 @@ def fit_in_process(
     stop: StopSignal | None = None,
     save_minutes: float = SAVE_MINUTES,
 ) -> Done:
-    """Train one shard here and commit the model. Raises Stopped after the checkpoint that follows a stop signal."""
+    """Train one shard here and commit the model. Raises Stopped after the checkpoint that follows a stop signal.
+
+    At each checkpoint, how far it is goes to the log and to the store, as on Ray.
+    """
     started = time.perf_counter()
     folder, key = RecipeFolder(stage.name, recipe), task.shard.key
-    train_context = InProcessTrainContext(context, folder.checkpoint(key), stop, folder.event_files(key), save_minutes)
+
+    def say(progress: Mapping[str, float]) -> None:
+        context.store.write(folder.progress(key), progress)
+        _LOG.info("training", stage=stage.name, **progress)
+
+    curves = folder.event_files(key)
+    train_context = InProcessTrainContext(context, folder.checkpoint(key), stop, curves, save_minutes, say)
     result = stage.fit(task, train_context)
     seconds = time.perf_counter() - started
     return context.store.commit(stage.name, recipe, key, result, seconds=seconds)
@@ -34,7 +47,8 @@ def fit_in_process(
 class InProcessTrainContext(LocalContext):
     """The TrainContext of a single rank; its checkpoint is one object that each later one replaces.
 
-    path, curves: where the checkpoint is, and the folder of TensorBoard's files (None: none are written).
+    path, curves: where the checkpoint is, and the folder of TensorBoard's files (None: none are written). say: told at
+    each checkpoint how far the training is.
     """
 
     rank = 0
@@ -47,12 +61,14 @@ class InProcessTrainContext(LocalContext):
         stop: StopSignal | None = None,
         curves: str | None = None,
         save_minutes: float = SAVE_MINUTES,
+        say: Callable[[Mapping[str, float]], None] | None = None,
     ) -> None:
         super().__init__(context.store, roots=context.roots, device=context.device, threads=context.threads)
         self._path = path
         self._stop = stop or StopSignal()
         self._curves = curves
         self._save_minutes = save_minutes
+        self._say = say
 
     @property
     def save_seconds(self) -> float:
@@ -70,5 +86,7 @@ class InProcessTrainContext(LocalContext):
         """Replace the checkpoint; the last one is followed by the commit, not by the end."""
         self.store.files.put(self._path, dump_checkpoint(state))
         show_curves(self, self._curves, state)
+        if self._say is not None:
+            self._say(progress)
         if progress["epoch"] < progress["epochs"]:
             self._stop.check()

@@ -66,7 +66,7 @@ def find_garbage(store: Store, older_than: float, planned: Mapping[str, Recipe] 
     if not recipes:
         return found
     clock = store.files.now()
-    for stage, names in {"": [], layout.UPLOADS: [], **recipes}.items():
+    for stage, names in {"": [], layout.UPLOADS: [], layout.RUNS: [], **recipes}.items():
         garbage = [Garbage(stage, "", STAGED, [file for file in store.files.listing(stage, depth=1) if file.staged])]
         for recipe in names:
             try:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from jobs.ray_session import _LOCAL
+from jobs.local_ray import TUNED
 from pipeline.config.run_config import ResourcesConfig
 from tests.docker import image
 from tests.docker.image import FOLDER, REPOSITORY, pinned
 
-WORKERS = {name: value for name, value in _LOCAL.items() if re.match(r"MALLOC_|OMP_|GOMP_", name)}
+WORKERS = {name: value for name, value in TUNED.items() if re.match(r"MALLOC_|OMP_|GOMP_", name)}
 """What the workers of a cluster must find in their environment."""
 DRAIN, STOP = "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "RAY_JOB_STOP_WAIT_TIME_S"
 
@@ -96,10 +96,15 @@ def test_the_user_is_not_root_and_comes_last() -> None:
 
 
 def test_the_image_sets_what_a_local_ray_sets() -> None:
-    """Breaks when jobs.ray_session changes a setting of workers and the nodes of a cluster keep the old one."""
-    shared = {name: value for name, value in image.environment().items() if name in _LOCAL}
-    assert shared.keys() >= {*WORKERS, "RAY_AUTH_MODE"}
-    assert shared == {name: _LOCAL[name] for name in shared}
+    """Breaks when jobs.local_ray changes a setting of workers and the nodes of a cluster keep the old one."""
+    shared = {name: value for name, value in image.environment().items() if name in TUNED}
+    assert shared.keys() >= {*WORKERS}
+    assert shared == {name: TUNED[name] for name in shared}
+
+
+def test_a_node_without_a_token_does_not_start_open() -> None:
+    """Breaks when a head of the image, started with no settings, lets everybody run code on it."""
+    assert image.environment()["RAY_AUTH_MODE"] == "token"
 
 
 def test_the_gpu_image_asks_for_a_driver_of_torchs_cuda() -> None:

@@ -121,7 +121,7 @@ def test_what_is_left_behind(commands):
     """Breaks when runs, data, environments, caches, or what an ignore file names in any folder, are uploaded."""
     kept = ["run.yaml", "stages/data/loader.py", "stages/kept.tmp"]
     left = [
-        *(".git/config", ".venv/bin/python", "runs/a/status.json", "data/1.jpg", ".mypy_cache/a.json"),
+        *(".git/config", ".venv/bin/python", "runs/a/timeline.json", "data/1.jpg", ".mypy_cache/a.json"),
         *("stages/__pycache__/a.pyc", "weakbox.egg-info/PKG-INFO", "notes.tmp", "stages/big.bin"),
     ]
     for path in (*kept, *left):

@@ -102,7 +102,7 @@ def test_row_lists_sort_as_they_were_planned(folder, key, numbers):
     [
         layout.MARKER,
         layout.CONFIG,
-        layout.STATUS,
+        layout.run_record("20261126T120000-0123456789abcdef"),
         layout.TIMELINE,
         layout.REPORT,
         layout.newest("stage"),

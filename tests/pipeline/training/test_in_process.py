@@ -1,6 +1,9 @@
 import pytest
+import structlog
 
 from pipeline.planning.plan import make_plan
+from pipeline.store.layout import RecipeFolder
+from pipeline.store.sealed import unseal
 from tests.pipeline.fakes import STEPS, run, stages
 
 
@@ -30,3 +33,15 @@ def test_another_recipe_starts_from_its_own_beginning(store, log):
     log.computed.clear()
     run(store, stages(fit={"kind": "fit", "epochs": 2, "rate": 0.05}))
     assert [key for stage, key in log.computed if stage == "epoch"] == ["0", "1"]
+
+
+def test_a_training_says_how_far_it_is(store):
+    """Breaks when a training without Ray is silent for hours, in the log or in `status`."""
+    chosen = stages(fit={"kind": "fit", "epochs": 2})
+    with structlog.testing.capture_logs() as logs:
+        run(store, chosen)
+    said = [line for line in logs if line["event"] == "training"]
+    assert [(line["stage"], line["epoch"], line["epochs"]) for line in said] == [("fit", 1, 2), ("fit", 2, 2)]
+    planned = make_plan(chosen, store)["fit"]
+    path = RecipeFolder("fit", planned.recipe.id).progress(planned.keys[0])
+    assert unseal(store.files.get(path))["epoch"] == 2
