@@ -1,4 +1,6 @@
 import dataclasses
+import math
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -94,9 +96,6 @@ BOX = {"x0": 1.0, "y0": 2.0, "x1": 3.0, "y1": 4.0}
 @pytest.mark.parametrize(
     ("column", "value"),
     [
-        ("gt_boxes", [BOX, {**BOX, "x1": 0.5}]),
-        ("gt_boxes", [{**BOX, "y0": float("nan")}]),
-        ("gt_boxes", [{**BOX, "x1": float("inf")}]),
         ("split", "validation"),
         ("width", 0),
         ("label", -1),
@@ -104,15 +103,27 @@ BOX = {"x0": 1.0, "y0": 2.0, "x1": 3.0, "y1": 4.0}
     ],
 )
 def test_impossible_values_of_the_images_table_are_refused(column, value):
-    """Breaks when a turned box, an unknown split or an empty id gets past the commit of `ingest`."""
+    """Breaks when an unknown split, a size of nothing or an empty id gets past the commit of `ingest`."""
     row = {
         "image_id": "a", "uri": "/a", "width": 5, "height": 5, "label": 0, "label_name": "x", "split": "train",
-        "content_hash": "0", "gt_boxes": [BOX],
+        "content_hash": "0",
     }  # fmt: skip
-    good = [{**row, "image_id": "b", "gt_boxes": None}, {**row, "image_id": "c", "gt_boxes": []}, row]
+    good = [{**row, "image_id": "b"}, {**row, "image_id": "c", "split": "dev"}, row]
     validate(TABLES["images"].from_rows(good), TABLES["images"])
     with pytest.raises(SchemaError, match=rf"images.*{column}.*row 3"):
         validate(TABLES["images"].from_rows([*good, {**row, "image_id": "d", column: value}]), TABLES["images"])
+
+
+@pytest.mark.parametrize("boxes", [[BOX, {**BOX, "x1": 0.5}], [{**BOX, "y0": float("nan")}], [{**BOX, "x1": math.inf}]])
+def test_impossible_boxes_of_the_truth_table_are_refused(boxes):
+    """Breaks when a turned box, or one without an end, gets past the commit of `truth`."""
+    row: dict[str, Any] = {
+        "image_id": "a", "boxes": [BOX], "mask_uris": [], "mask_hashes": [], "ignore_uris": [], "ignore_hashes": [],
+    }  # fmt: skip
+    good = [{**row, "image_id": "b", "boxes": None}, {**row, "image_id": "c", "boxes": []}, row]
+    validate(TABLES["truth"].from_rows(good), TABLES["truth"])
+    with pytest.raises(SchemaError, match=r"truth.*boxes.*row 3"):
+        validate(TABLES["truth"].from_rows([*good, {**row, "image_id": "d", "boxes": boxes}]), TABLES["truth"])
 
 
 def test_half_precision_maps_keep_their_bits():
