@@ -27,6 +27,7 @@ from pipeline.base.stop_signal import StopSignal
 from pipeline.contract.context import Checkpoint
 from pipeline.contract.resources import StageResources
 from pipeline.contract.stage import TrainStage
+from pipeline.on_ray.stop_flag import StopFlag
 from pipeline.store.layout import RAY_TRAIN, RecipeFolder
 from pipeline.store.records import Done, Task
 from pipeline.store.store import Store
@@ -48,27 +49,39 @@ class _TrainingJob:
     recipe: str
     task: Task
     store: Store
-    threads: int
-    save_minutes: float
+    resources: StageResources
+
+    @property
+    def threads(self) -> int:
+        """Threads of a worker."""
+        return max(1, int(self.resources.cpus))
 
 
 class RayTrainContext(LocalContext):
-    """The TrainContext of one Ray Train worker. folder, key: of the training that it computes."""
+    """The TrainContext of one Ray Train worker."""
 
-    def __init__(self, store: Store, threads: int, folder: RecipeFolder, key: str, save_minutes: float) -> None:
-        super().__init__(store, device=get_device().type, threads=threads)
+    def __init__(self, job: _TrainingJob) -> None:
+        super().__init__(job.store, device=get_device().type, threads=job.threads)
         train = ray.train.get_context()
         self.rank = train.get_world_rank()
         self.world_size = train.get_world_size()
-        self.save_seconds = 60 * save_minutes
-        self._folder, self._key = folder, key
+        self.micro_batch = job.resources.micro_batch
+        self._save_seconds = 60 * job.resources.save_minutes
+        self._folder, self._key = RecipeFolder(job.stage.name, job.recipe), job.task.shard.key
+        self._stop = StopFlag(job.store, self._folder.stop(self._key))
+
+    @property
+    def save_seconds(self) -> float:
+        """Seconds between two checkpoints; of rank 0, none once the driver asked for one."""
+        return 0.0 if self._stop.raised else self._save_seconds
 
     def load(self) -> Checkpoint | None:
         """The newest checkpoint, or None. Rank 0 reads it for all: a second run may replace it at any moment."""
-        data = [read_checkpoint(self.store, self._folder.checkpoint(self._key)) if self.rank == 0 else None]
+        path = self._folder.checkpoint(self._key)
+        data = [read_checkpoint(self.store, path) if self.rank == 0 else None]
         if self.world_size > 1:
             torch.distributed.broadcast_object_list(data, src=0)
-        state = None if data[0] is None else load_checkpoint(data[0])
+        state = None if data[0] is None else load_checkpoint(data[0], self.store.files.full(path))
         if self.rank == 0:
             show_curves(self, self._folder.event_files(self._key), state)
             self.store.files.put(self._folder.begun(self._key), b"")
@@ -80,6 +93,7 @@ class RayTrainContext(LocalContext):
             self.store.files.put(self._folder.checkpoint(self._key), dump_checkpoint(state))
             show_curves(self, self._folder.event_files(self._key), state)
             self.store.files.put(self._folder.progress(self._key), json.dumps(dict(progress)).encode())
+            self._stop.answer()
         ray.train.report(dict(progress))
 
 
@@ -95,11 +109,12 @@ def fit_on_ray(
 
     Raises:
         StageFailed: the training failed for good; the line holds the cause.
-        Stopped: a checkpoint was made after the stop signal, or no worker had begun.
+        Stopped: a checkpoint was made after the stop signal, or no worker had begun. The workers are told of the signal
+            and save within seconds; they end with the driver's process.
     """
     filesystem, base, local = store.files.filesystem
     folder, key = RecipeFolder(stage.name, recipe), task.shard.key
-    job = _TrainingJob(stage, recipe, task, store, max(1, int(resources.cpus)), resources.save_minutes)
+    job = _TrainingJob(stage, recipe, task, store, resources)
     trainer = TorchTrainer(
         _train_worker,
         train_loop_config={_JOB: job},
@@ -111,7 +126,7 @@ def fit_on_ray(
             failure_config=FailureConfig(max_failures=_FAILURES),
         ),
     )
-    for path in (folder.refused(key), folder.begun(key)):
+    for path in (folder.refused(key), folder.begun(key), folder.stop(key)):
         store.files.remove(path)
     _fit(trainer, folder, key, store, stop)
     done = store.done(stage.name, recipe, [key])
@@ -132,12 +147,13 @@ def _train_worker(config: dict[str, _TrainingJob]) -> None:
     started, job = time.perf_counter(), config[_JOB]
     stage, recipe, task, store = job.stage, job.recipe, job.task, job.store
     set_threads(job.threads)
-    folder, key = RecipeFolder(stage.name, recipe), task.shard.key
-    context = RayTrainContext(store, job.threads, folder, key, job.save_minutes)
+    key = task.shard.key
+    context = RayTrainContext(job)
     try:
         result = stage.fit(task, context)
     except WeakboxError as error:  # trying again cannot mend it, so Ray must not see a failure
-        store.files.put(folder.refused(key), json.dumps([error.exit_code, str(error)]).encode())
+        refused = RecipeFolder(stage.name, recipe).refused(key)
+        store.files.put(refused, json.dumps([error.exit_code, str(error)]).encode())
         return
     if context.rank == 0:
         store.commit(stage.name, recipe, key, result, seconds=time.perf_counter() - started)
@@ -157,7 +173,7 @@ def _fit(trainer: TorchTrainer, folder: RecipeFolder, key: str, store: Store, st
         except Exception as error:
             failed.append(error)
 
-    said = store.files.get_many([path]).get(path)
+    told, said = False, store.files.get_many([path]).get(path)
     fitting = threading.Thread(target=run, daemon=True)
     fitting.start()
     while fitting.is_alive():
@@ -169,8 +185,11 @@ def _fit(trainer: TorchTrainer, folder: RecipeFolder, key: str, store: Store, st
             _LOG.info("training", stage=stage, **progress)
             if progress["epoch"] < progress["epochs"]:
                 stop.check()
-        if stop.requested and not store.files.exists(folder.begun(key)):
-            stop.check()  # it waits for machines, or its workers start: there is nothing to be kept
+        if stop.requested and not told:
+            if not store.files.exists(folder.begun(key)):
+                stop.check()  # it waits for machines, or its workers start: there is nothing to be kept
+            store.files.put(folder.stop(key), b"")
+            told = True
     if failed:
         raise _cause(failed[0], stage) from failed[0]
 

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from pipeline.base.params import Parameters
 from pipeline.base.stop_signal import StopSignal
 from pipeline.contract.context import Checkpoint
-from pipeline.contract.resources import SAVE_MINUTES
+from pipeline.contract.resources import StageResources
 from pipeline.contract.stage import TrainStage
 from pipeline.store.layout import RecipeFolder
 from pipeline.store.records import Done, Task
 from pipeline.training.checkpoint import dump_checkpoint, load_checkpoint, read_checkpoint, show_curves
 from pipeline.worker.local_context import LocalContext
+
+ONE_WORKER = StageResources(actors=1)
 
 
 def fit_in_process(
@@ -20,12 +22,12 @@ def fit_in_process(
     task: Task,
     context: LocalContext,
     stop: StopSignal | None = None,
-    save_minutes: float = SAVE_MINUTES,
+    resources: StageResources = ONE_WORKER,
 ) -> Done:
     """Train one shard here and commit the model. Raises Stopped after the checkpoint that follows a stop signal."""
     started = time.perf_counter()
     folder, key = RecipeFolder(stage.name, recipe), task.shard.key
-    train_context = InProcessTrainContext(context, folder.checkpoint(key), stop, folder.event_files(key), save_minutes)
+    train_context = InProcessTrainContext(context, folder.checkpoint(key), stop, folder.event_files(key), resources)
     result = stage.fit(task, train_context)
     seconds = time.perf_counter() - started
     return context.store.commit(stage.name, recipe, key, result, seconds=seconds)
@@ -34,7 +36,8 @@ def fit_in_process(
 class InProcessTrainContext(LocalContext):
     """The TrainContext of a single rank; its checkpoint is one object that each later one replaces.
 
-    path, curves: where the checkpoint is, and the folder of TensorBoard's files (None: none are written).
+    path, curves: where the checkpoint is, and the folder of TensorBoard's files (None: none are written). resources: of
+    which the time between checkpoints and the micro batch count.
     """
 
     rank = 0
@@ -46,13 +49,14 @@ class InProcessTrainContext(LocalContext):
         path: str,
         stop: StopSignal | None = None,
         curves: str | None = None,
-        save_minutes: float = SAVE_MINUTES,
+        resources: StageResources = ONE_WORKER,
     ) -> None:
         super().__init__(context.store, device=context.device, threads=context.threads)
         self._path = path
         self._stop = stop or StopSignal()
         self._curves = curves
-        self._save_minutes = save_minutes
+        self._save_minutes = resources.save_minutes
+        self.micro_batch = resources.micro_batch
 
     @property
     def save_seconds(self) -> float:
@@ -62,7 +66,7 @@ class InProcessTrainContext(LocalContext):
     def load(self) -> Checkpoint | None:
         """The newest checkpoint, or None."""
         data = read_checkpoint(self.store, self._path)
-        state = None if data is None else load_checkpoint(data)
+        state = None if data is None else load_checkpoint(data, self.store.files.full(self._path))
         show_curves(self, self._curves, state)
         return state
 

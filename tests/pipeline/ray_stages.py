@@ -159,7 +159,8 @@ class Fragile(TrainStage[FragileParams]):
         return [Shard(shard_key(recipe, {}))]
 
     def fit(self, task: Any, context: Any) -> ShardResult:
-        training = fakes.line_training(self.params.epochs, poison=self.params.poison)
+        place = {"rank": context.rank, "ranks": context.world_size}
+        training = fakes.line_training(self.params.epochs, poison=self.params.poison, **place)
         batches = training.batches
 
         def fragile(epoch: int, start: int) -> Any:

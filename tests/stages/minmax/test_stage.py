@@ -101,7 +101,9 @@ def test_more_workers_than_classes_are_one_clear_line(made):
     """Breaks when a class would have to be split over workers."""
     context = made.context()
     context.world_size = 3
-    with pytest.raises(UsageError, match="stage minmax: 2 classes cannot be shared out to 3 workers"):
+    with pytest.raises(
+        UsageError, match="stage minmax: a step of 2 class sets of 2 images cannot be shared out to 3 workers"
+    ):
         made.fit("minmax", context, **TINY)
 
 

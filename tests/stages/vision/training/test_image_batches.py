@@ -14,8 +14,8 @@ from stages.vision.training.parameters import Chosen
 from stages.vision.training.setup import (
     class_balanced_batches,
     set_up,
+    shuffled_batches,
     starting_classifier,
-    training_images,
     training_rows,
 )
 from tests.stages import rooms
@@ -28,8 +28,12 @@ def rows(tmp_path):
     return training_rows([rooms.images_table(rooms.write_images(tmp_path))])
 
 
-def place(rank=0, world_size=1):
-    return SimpleNamespace(rank=rank, world_size=world_size, read=lambda uri, offset, length: Path(uri).read_bytes())
+def place(rank=0, world_size=1, micro_batch=None):
+    return SimpleNamespace(rank=rank, world_size=world_size, micro_batch=micro_batch, read=read)
+
+
+def read(uri, offset, length):
+    return Path(uri).read_bytes()
 
 
 def shown(image, row, generator):
@@ -60,7 +64,7 @@ def test_class_sets_stand_side_by_side(rows, processes):
 
 def test_an_image_looks_as_it_does_in_a_plain_training(rows):
     """Breaks when the augmentation depends on the place in a batch, and not on seed, epoch and image alone."""
-    plain = training_images(rows, shown, 2, CHOSEN, place())
+    plain = shuffled_batches(rows, shown, 2, CHOSEN, place())
     sets = class_balanced_batches(rows, shown, (2, 2), CHOSEN, place())
     assert looks(plain) == looks(sets)
     assert len(set(looks(sets).values())) == 4
@@ -77,8 +81,8 @@ def test_an_epoch_goes_on_at_any_batch(rows, kind, processes):
         return Path(uri).read_bytes()
 
     chosen = replace(CHOSEN, processes=processes)
-    here = SimpleNamespace(rank=0, world_size=1, read=noted)
-    made = training_images(rows, shown, 1, chosen, here), class_balanced_batches(rows, shown, (1, 1), chosen, here)
+    here = SimpleNamespace(rank=0, world_size=1, micro_batch=None, read=noted)
+    made = shuffled_batches(rows, shown, 1, chosen, here), class_balanced_batches(rows, shown, (1, 1), chosen, here)
     batches = made[kind == "sets"]
     whole = list(batches(1))
     assert len(whole) == 4
@@ -110,7 +114,7 @@ def test_ranks_hold_different_classes(rows):
 def test_the_schedule_is_as_long_as_the_training(rows):
     """Breaks when steps are counted for one epoch, or for the images instead of the batches."""
     weight = torch.nn.Parameter(torch.ones(1))
-    batches = training_images(rows, shown, 2, CHOSEN, place())
+    batches = shuffled_batches(rows, shown, 2, CHOSEN, place())
     made = set_up(batches, [{"params": [weight], "lr": 1.0, "weight_decay": 0.0}], CHOSEN, (0.5,))
     rates = []
     for _ in range(CHOSEN.epochs * batches.batches_an_epoch):
