@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow.fs as pafs
 import ray.train
@@ -21,9 +21,9 @@ import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device
 
-from pipeline.base.errors import StageFailed, UsageError, WeakboxError
+from pipeline.base.errors import StageFailed, Stopped, UsageError, WeakboxError
 from pipeline.base.params import Parameters
-from pipeline.base.stop_signal import StopSignal
+from pipeline.base.stop_signal import STOPPED, StopSignal
 from pipeline.contract.context import Checkpoint
 from pipeline.contract.resources import StageResources
 from pipeline.contract.stage import TrainStage
@@ -35,6 +35,7 @@ from pipeline.training.checkpoint import dump_checkpoint, load_checkpoint, read_
 from pipeline.worker.device import set_threads
 from pipeline.worker.local_context import LocalContext
 
+T = TypeVar("T")
 _LOG = structlog.get_logger("weakbox.train")
 _FAILURES = 3
 _PROGRESS_SECONDS = 2.0
@@ -72,29 +73,38 @@ class RayTrainContext(LocalContext):
 
     @property
     def save_seconds(self) -> float:
-        """Seconds between two checkpoints; of rank 0, none once the driver asked for one."""
+        """Seconds between two checkpoints; none are waited for once the driver asked for the end. Rank 0's counts."""
         return 0.0 if self._stop.raised else self._save_seconds
 
     def load(self) -> Checkpoint | None:
         """The newest checkpoint, or None. Rank 0 reads it for all: a second run may replace it at any moment."""
         path = self._folder.checkpoint(self._key)
-        data = [read_checkpoint(self.store, path) if self.rank == 0 else None]
-        if self.world_size > 1:
-            torch.distributed.broadcast_object_list(data, src=0)
-        state = None if data[0] is None else load_checkpoint(data[0], self.store.files.full(path))
+        data = self._of_first(read_checkpoint(self.store, path) if self.rank == 0 else None)
+        state = None if data is None else load_checkpoint(data, self.store.files.full(path))
         if self.rank == 0:
             show_curves(self, self._folder.event_files(self._key), state)
             self.store.files.put(self._folder.begun(self._key), b"")
         return state
 
     def save(self, state: Checkpoint, progress: Mapping[str, float]) -> None:
-        """Rank 0 replaces the checkpoint; then report to Ray Train, which is a barrier for all ranks."""
+        """Rank 0 replaces the checkpoint; then report to Ray Train, which is a barrier for all ranks.
+
+        Raises Stopped on all ranks if the driver asked for the end, but after the last checkpoint.
+        """
         if self.rank == 0:
             self.store.files.put(self._folder.checkpoint(self._key), dump_checkpoint(state))
             show_curves(self, self._folder.event_files(self._key), state)
             self.store.files.put(self._folder.progress(self._key), json.dumps(dict(progress)).encode())
-            self._stop.answer()
         ray.train.report(dict(progress))
+        if progress["epoch"] < progress["epochs"] and self._of_first(self.rank == 0 and self._stop.raised):
+            raise Stopped(STOPPED)
+
+    def _of_first(self, value: T) -> T:
+        """What rank 0 holds."""
+        held = [value]
+        if self.world_size > 1:
+            torch.distributed.broadcast_object_list(held, src=0)
+        return held[0]
 
 
 def fit_on_ray(
@@ -109,8 +119,7 @@ def fit_on_ray(
 
     Raises:
         StageFailed: the training failed for good; the line holds the cause.
-        Stopped: a checkpoint was made after the stop signal, or no worker had begun. The workers are told of the signal
-            and save within seconds; they end with the driver's process.
+        Stopped: the workers heard of the stop signal, saved and ended, all within seconds; or none had begun.
     """
     filesystem, base, local = store.files.filesystem
     folder, key = RecipeFolder(stage.name, recipe), task.shard.key
@@ -131,6 +140,7 @@ def fit_on_ray(
     _fit(trainer, folder, key, store, stop)
     done = store.done(stage.name, recipe, [key])
     if key not in done:
+        stop.check()
         raise _refusal(store, folder.refused(key), stage.name)
     return done[key]
 
@@ -151,6 +161,8 @@ def _train_worker(config: dict[str, _TrainingJob]) -> None:
     context = RayTrainContext(job)
     try:
         result = stage.fit(task, context)
+    except Stopped:
+        return
     except WeakboxError as error:  # trying again cannot mend it, so Ray must not see a failure
         refused = RecipeFolder(stage.name, recipe).refused(key)
         store.files.put(refused, json.dumps([error.exit_code, str(error)]).encode())
@@ -181,10 +193,7 @@ def _fit(trainer: TorchTrainer, folder: RecipeFolder, key: str, store: Store, st
         now = store.files.get_many([path]).get(path)
         if now is not None and now != said:
             said = now
-            progress = json.loads(now)
-            _LOG.info("training", stage=stage, **progress)
-            if progress["epoch"] < progress["epochs"]:
-                stop.check()
+            _LOG.info("training", stage=stage, **json.loads(now))
         if stop.requested and not told:
             if not store.files.exists(folder.begun(key)):
                 stop.check()  # it waits for machines, or its workers start: there is nothing to be kept

@@ -114,7 +114,7 @@ class RecipeFolder(NamedTuple):
         return f"{self.training(key)}/refused.json"
 
     def stop(self, key: str) -> str:
-        """Where a driver asks a training's workers to save what they have and expect their end."""
+        """Where a driver asks a training's workers to save what they have and to end."""
         return f"{self.training(key)}/stop"
 
     def progress(self, key: str) -> str:

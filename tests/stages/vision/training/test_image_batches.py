@@ -102,6 +102,27 @@ def looks(batches):
     return {number: float(image[0, 0, 0]) for image, number in pairs}
 
 
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 9])
+def test_a_step_holds_the_same_images_for_any_number_of_workers(rows, batch_size):
+    """Breaks when the batch size is that of each worker, or a step's images depend on their number."""
+    whole = shuffled_batches(rows, shown, batch_size, CHOSEN, place())
+    assert whole.images == min(batch_size, 4)
+    for ranks in range(1, whole.images + 1):
+        shares = [shuffled_batches(rows, shown, batch_size, CHOSEN, place(rank, ranks)) for rank in range(ranks)]
+        assert {share.batches_an_epoch for share in shares} == {whole.batches_an_epoch}
+        steps = zip(whole(2), *(share(2) for share in shares), strict=True)
+        for (images, numbers), *parts in steps:
+            assert torch.equal(torch.cat([part[0] for part in parts]), images)
+            assert torch.cat([part[1] for part in parts]).tolist() == numbers.tolist()
+
+
+def test_what_stays_together_needs_enough_images(rows):
+    """Breaks when a step of no image is planned."""
+    assert shuffled_batches(rows, shown, 3, CHOSEN, place(), together=2).images == 2
+    with pytest.raises(ValueError, match="a step needs at least 2 images"):
+        shuffled_batches(rows[:1], shown, 4, CHOSEN, place(), together=2)
+
+
 def test_ranks_hold_different_classes(rows):
     """Breaks when a class is split over ranks, whose pairs would then talk to nobody."""
     labels = []
