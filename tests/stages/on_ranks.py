@@ -74,7 +74,7 @@ class Ranks:
             self.kept = dump_checkpoint(state) if len(self.losses) == CUT else self.kept
 
 
-def rows() -> list[dict[str, Any]]:
+def rows() -> list[Any]:
     """Training images, as the trainers know them."""
     box = np.array([4.0, 6.0, 25.0, 28.0], np.float32)
     return [
@@ -94,7 +94,7 @@ def training_of(name: str, context: Any) -> Training:
     network.double()
     for module in training.network.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.eval().train = lambda mode=True, module=module: module  # type: ignore[assignment,misc]
+            module.eval().train = lambda mode=True, module=module: module  # type: ignore[method-assign]
     single = training.batches
 
     def double(epoch: int, start: int) -> Iterator[tuple[torch.Tensor, ...]]:
@@ -117,10 +117,10 @@ def _training(stage: Any, network: LocalizerNetwork, context: Any) -> Training:
     return made
 
 
-def run(name: str, context: Ranks) -> dict[str, Any]:
+def run(name: str, context: Any) -> dict[str, Any]:
     """Train; returns the sum of losses after each step, the log, the weights, and the checkpoint of step CUT."""
     training = training_of(name, context)
-    log = train(training, context)  # type: ignore[arg-type]
+    log = train(training, context)
     said = [[epoch.loss, epoch.images, epoch.learning_rate] for epoch in log]
     weights = {key: value.clone() for key, value in training.network.state_dict().items()}
     return {"losses": context.losses, "log": said, "weights": weights, "kept": context.kept}

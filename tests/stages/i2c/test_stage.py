@@ -56,7 +56,12 @@ def test_seeds_are_drawn_anew_for_each_step(made):
     """Breaks when every step chooses seeds by the same random numbers."""
     training = made.training("i2c", localizers.network(), **{**TINY, "classes": 1})
     found, rand = [], training.network.rand
-    training.network.rand = lambda *shape: found.append(rand(*shape)) or found[-1]
+
+    def noted(*shape):
+        found.append(rand(*shape))
+        return found[-1]
+
+    training.network.rand = noted
     train(training, made.context())
     assert len({drawn.numpy().tobytes() for drawn in found}) == len(found) == 6
 
