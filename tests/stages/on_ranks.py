@@ -94,7 +94,7 @@ def training_of(name: str, context: Any) -> Training:
     network.double()
     for module in training.network.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.eval().train = lambda mode=True, module=module: module  # type: ignore[method-assign]
+            module.eval().train = lambda mode=True, module=module: module  # type: ignore[method-assign,misc]
     single = training.batches
 
     def double(epoch: int, start: int) -> Iterator[tuple[torch.Tensor, ...]]:
