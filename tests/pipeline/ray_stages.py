@@ -185,7 +185,7 @@ MINMAX: dict[str, Any] = {"epochs": 3, "classes": 2, "set_size": 2, "learning_ra
 class MortalMinmax(Minmax):
     """A real localizer; each batch is noted with a digest of its pixels, and one of them ends or stops the process.
 
-    fault: kill or hang; at: epoch, batch and rank whose first try it befalls. Or slow: two seconds a batch.
+    fault: kill or hang; at: epoch, batch and rank whose first try it befalls. Or slow: five seconds a batch.
     """
 
     def __init__(self, notes: str, fault: str = "", at: tuple[int, int, int] = (1, 1, 0)) -> None:
@@ -211,7 +211,7 @@ class _MortalTrainer(MinmaxTrainer):
                 if note(self.notes, name) == 1 and (epoch, number, context.rank) == self.at:
                     self._go_wrong()
                 if self.fault == "slow":
-                    time.sleep(2)
+                    time.sleep(5)
                 yield batch
 
         training.batches = watched

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from pipeline.worker.device import set_threads
-from tests.stages.on_ranks import CUT, STEPS, TRAININGS, Ranks, micro_batch_of, run
+from stages.vision.backbones.build import build
+from tests.stages.on_ranks import CLASSES, CUT, STEPS, TRAININGS, Ranks, micro_batch_of, run
 
 ROOT = Path(__file__).resolve().parents[2]
 WAYS = {"two": 2, "two in micro batches": 2, "two after one": 2, "four": 4}
@@ -76,3 +78,15 @@ def test_the_losses_are_not_all_alike(alone):
     for found in alone.values():
         assert len(set(found["losses"])) == STEPS
     assert len({tuple(found["losses"]) for found in alone.values()}) == len(TRAININGS)
+
+
+def test_synchronised_statistics_keep_weights_and_modules():
+    """Breaks when torch's SyncBatchNorm, which GPUs get, leaves optimizers or losses with what it has replaced."""
+    network = build("smallnet", CLASSES)
+    features, parameters, names = network.features, list(network.parameters()), list(network.state_dict())
+    converted = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    assert converted is network
+    assert network.features is features
+    assert any(isinstance(module, nn.SyncBatchNorm) for module in features.modules())
+    assert all(one is other for one, other in zip(network.parameters(), parameters, strict=True))
+    assert list(network.state_dict()) == names

@@ -134,15 +134,14 @@ def test_a_stopped_training_saves_at_once_and_is_continued_by_another_number_of_
     assert wait_for(lambda: taken(tmp_path / "notes"))
     asked = time.monotonic()
     job.stop.request()
-    running.join(60)
+    running.join(90)
     ((moment, error),) = ended
     assert isinstance(error, Stopped)
-    assert moment - asked < 20
+    assert moment - asked < 60
     folder = RecipeFolder("minmax", "r")
     state = load_checkpoint(job.store.files.get(folder.checkpoint("k")), "state.pt")
-    steps = 3 * len(state["log"]) + state["running"]["steps"]
-    assert 1 <= steps < 9
-    assert len(state["log"]) == 0 or state["running"]["steps"], "saved inside an epoch"
+    steps = state["running"]["steps"]
+    assert (state["log"], 1 <= steps < 3) == ([], True), "inside the first epoch"
     before = taken(tmp_path / "notes")
     assert len(before) == workers * steps, "no step was taken that was not saved"
     again = replace(job, stage=ray_stages.MortalMinmax(str(tmp_path / "notes")), stop=StopSignal())
