@@ -19,7 +19,8 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.busy import busy_seconds
 from benchmarks.figures import Measured
 from benchmarks.pairs import REPEATS, interleaved
-from pipeline.training.loop import Batch, Training, train
+from pipeline.training.loop import Training, train
+from pipeline.training.step import Batch
 from stages.i2c.options import I2cParams
 from stages.i2c.trainer import I2cTrainer
 from stages.minmax.options import MinmaxParams
@@ -144,7 +145,7 @@ class _Repeated:
 def _place(device: str) -> Any:
     """A training context without a store: one rank, no checkpoints."""
     nothing: dict[str, Any] = {"read": None, "load": lambda: None, "save": lambda state, progress: None}
-    return SimpleNamespace(rank=0, world_size=1, device=device, save_seconds=float("inf"), **nothing)
+    return SimpleNamespace(rank=0, world_size=1, micro_batch=None, device=device, save_seconds=float("inf"), **nothing)
 
 
 def _wait(device: str) -> None:

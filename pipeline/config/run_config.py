@@ -64,10 +64,23 @@ class PoolConfig(_Strict):
         SAVE_MINUTES, ge=0, description="minutes between two checkpoints inside an epoch of a training"
     )
 
+    micro_batch: int | None = Field(
+        None,
+        ge=1,
+        description="most images that a worker of a training computes at once; null: its whole share of a step",
+    )
+
     def build(self) -> StageResources:
         """The same as the record that runners take."""
         return StageResources(
-            self.actors, self.cpus, self.gpus, self.memory, self.custom, self.labels, self.save_minutes
+            self.actors,
+            self.cpus,
+            self.gpus,
+            self.memory,
+            self.custom,
+            self.labels,
+            self.save_minutes,
+            self.micro_batch,
         )
 
 

@@ -55,13 +55,12 @@ class Context(Protocol):
 
 
 class Running(TypedDict):
-    """The running epoch of a checkpoint: sums of its losses, steps and images so far, and the number of ranks."""
+    """The running epoch of a checkpoint: sums of its losses, steps and images so far, over all ranks."""
 
     total: float
     further: float
     steps: int
     images: int
-    ranks: int
 
 
 class StepState(TypedDict):
@@ -72,7 +71,7 @@ class StepState(TypedDict):
 
 
 class Checkpoint(StepState):
-    """The state of a training: tensors and plain values.
+    """The state of a training: tensors and plain values, whatever the number of its workers.
 
     network: its state dict. further: of the steps besides the first. log: [epoch, loss, images, learning rate] of each
     finished epoch. points: (step, seconds since 1970, curve, value) since the checkpoint before.
@@ -95,6 +94,10 @@ class TrainContext(Context, Protocol):
     @property
     def world_size(self) -> int:
         """How many workers there are."""
+
+    @property
+    def micro_batch(self) -> int | None:
+        """The most images that a worker puts through the network at once; None: its whole share of a step."""
 
     @property
     def save_seconds(self) -> float:

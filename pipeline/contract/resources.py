@@ -12,6 +12,8 @@ class StageResources:
 
     gpus: fractions share a GPU. memory: bytes. custom: Ray's custom resources. labels: Ray node labels that a node must
     have, label -> value. save_minutes: a training is checkpointed so often inside an epoch, and at the end of each.
+    micro_batch: the most images that a worker of a training puts through the network at once; it adds up the gradients
+    of several until its share of the step is done. None: its whole share at once.
     """
 
     actors: int | None = None
@@ -21,6 +23,7 @@ class StageResources:
     custom: Mapping[str, float] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     save_minutes: float = SAVE_MINUTES
+    micro_batch: int | None = None
 
     def shape(self) -> "StageResources":
         """What one actor takes, whatever their number."""

@@ -43,7 +43,7 @@ class RayRunner:
             self._pool.await_place(job)
             with contextlib.nullcontext() if self._grows else self._admission.admitted(job.resources, job.stop):
                 for task in job.tasks:
-                    on_done(fit_on_ray(job.stage, job.recipe, task, job.store, job.resources, job.stop))
+                    on_done(fit_on_ray(job.stage, job, task))
             return
         Dispatcher(job, self._pool, on_done, self._stall).run()
 

@@ -6,13 +6,12 @@ kill at the wrong moment would end a training for good. Rank 0 commits the model
 dies afterwards loses nothing.
 """
 
-import json
 import threading
 import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow.fs as pafs
 import ray.train
@@ -21,13 +20,15 @@ import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device
 
-from pipeline.base.errors import StageFailed, UsageError, WeakboxError
+from pipeline.base.errors import StageFailed, Stopped, UsageError, WeakboxError
 from pipeline.base.params import Parameters
-from pipeline.base.stop_signal import StopSignal
+from pipeline.base.stop_signal import STOPPED, StopSignal
 from pipeline.contract.context import Checkpoint
 from pipeline.contract.resources import StageResources
+from pipeline.contract.runner import Job
 from pipeline.contract.stage import TrainStage
 from pipeline.on_ray.process_group import torch_config
+from pipeline.on_ray.stop_flag import StopFlag
 from pipeline.store.layout import RAY_TRAIN, RecipeFolder
 from pipeline.store.records import Done, Task
 from pipeline.store.store import Store
@@ -35,6 +36,7 @@ from pipeline.training.checkpoint import dump_checkpoint, load_checkpoint, read_
 from pipeline.worker.device import set_threads
 from pipeline.worker.local_context import LocalContext
 
+T = TypeVar("T")
 _LOG = structlog.get_logger("weakbox.train")
 _FAILURES = 3
 _PROGRESS_SECONDS = 2.0
@@ -49,63 +51,79 @@ class _TrainingJob:
     recipe: str
     task: Task
     store: Store
-    threads: int
-    save_minutes: float
+    resources: StageResources
+    roots: Mapping[str, str]
+
+    @property
+    def threads(self) -> int:
+        """Threads of a worker."""
+        return max(1, int(self.resources.cpus))
 
 
 class RayTrainContext(LocalContext):
-    """The TrainContext of one Ray Train worker. folder, key: of the training that it computes."""
+    """The TrainContext of one Ray Train worker."""
 
-    def __init__(self, store: Store, threads: int, folder: RecipeFolder, key: str, save_minutes: float) -> None:
-        super().__init__(store, device=get_device().type, threads=threads)
+    def __init__(self, job: _TrainingJob) -> None:
+        super().__init__(job.store, roots=job.roots, device=get_device().type, threads=job.threads)
         train = ray.train.get_context()
         self.rank = train.get_world_rank()
         self.world_size = train.get_world_size()
-        self.save_seconds = 60 * save_minutes
-        self._folder, self._key = folder, key
+        self.micro_batch = job.resources.micro_batch
+        self._save_seconds = 60 * job.resources.save_minutes
+        self._folder, self._key = RecipeFolder(job.stage.name, job.recipe), job.task.shard.key
+        self._stop = StopFlag(job.store, self._folder.stop(self._key))
+
+    @property
+    def save_seconds(self) -> float:
+        """Seconds between two checkpoints; none are waited for once the driver asked for the end. Rank 0's counts."""
+        return 0.0 if self._stop.raised else self._save_seconds
 
     def load(self) -> Checkpoint | None:
         """The newest checkpoint, or None. Rank 0 reads it for all: a second run may replace it at any moment."""
-        data = [read_checkpoint(self.store, self._folder.checkpoint(self._key)) if self.rank == 0 else None]
-        if self.world_size > 1:
-            torch.distributed.broadcast_object_list(data, src=0)
-        state = None if data[0] is None else load_checkpoint(data[0])
+        path = self._folder.checkpoint(self._key)
+        data = self._of_first(read_checkpoint(self.store, path) if self.rank == 0 else None)
+        state = None if data is None else load_checkpoint(data, self.store.files.full(path))
         if self.rank == 0:
             show_curves(self, self._folder.event_files(self._key), state)
             self.store.files.put(self._folder.begun(self._key), b"")
         return state
 
     def save(self, state: Checkpoint, progress: Mapping[str, float]) -> None:
-        """Rank 0 replaces the checkpoint; then report to Ray Train, which is a barrier for all ranks."""
+        """Rank 0 replaces the checkpoint; then report to Ray Train, which is a barrier for all ranks.
+
+        Raises Stopped on all ranks if the driver asked for the end, but after the last checkpoint.
+        """
         if self.rank == 0:
             self.store.files.put(self._folder.checkpoint(self._key), dump_checkpoint(state))
             show_curves(self, self._folder.event_files(self._key), state)
-            self.store.files.put(self._folder.progress(self._key), json.dumps(dict(progress)).encode())
+            self.store.write(self._folder.progress(self._key), progress)
         ray.train.report(dict(progress))
+        if progress["epoch"] < progress["epochs"] and self._of_first(self.rank == 0 and self._stop.raised):
+            raise Stopped(STOPPED)
+
+    def _of_first(self, value: T) -> T:
+        """What rank 0 holds."""
+        held = [value]
+        if self.world_size > 1:
+            torch.distributed.broadcast_object_list(held, src=0)
+        return held[0]
 
 
-def fit_on_ray(
-    stage: TrainStage[Parameters],
-    recipe: str,
-    task: Task,
-    store: Store,
-    resources: StageResources,
-    stop: StopSignal,
-) -> Done:
-    """Train one shard on Ray Train workers and return its manifest.
+def fit_on_ray(stage: TrainStage[Parameters], job: Job, task: Task) -> Done:
+    """Train one shard of a job, whose stage is `stage`, on Ray Train workers and return its manifest.
 
     Raises:
         StageFailed: the training failed for good; the line holds the cause.
-        Stopped: a checkpoint was made after the stop signal, or no worker had begun.
+        Stopped: the workers heard of the stop signal, saved and ended, all within seconds; or none had begun.
     """
-    filesystem, base, local = store.files.filesystem
-    folder, key = RecipeFolder(stage.name, recipe), task.shard.key
-    job = _TrainingJob(stage, recipe, task, store, max(1, int(resources.cpus)), resources.save_minutes)
+    store, filesystem, base, local = job.store, *job.store.files.filesystem
+    folder, key = RecipeFolder(stage.name, job.recipe), task.shard.key
+    training = _TrainingJob(stage, job.recipe, task, store, job.resources, job.roots)
     trainer = TorchTrainer(
         _train_worker,
-        train_loop_config={_JOB: job},
+        train_loop_config={_JOB: training},
         torch_config=torch_config(),
-        scaling_config=scaling(resources),
+        scaling_config=scaling(job.resources),
         run_config=RunConfig(
             name=f"{key}-{uuid.uuid4().hex[:8]}",  # its own: Ray Train is not to resume anything
             storage_path=f"{base}/{folder.area(RAY_TRAIN)}",
@@ -113,11 +131,12 @@ def fit_on_ray(
             failure_config=FailureConfig(max_failures=_FAILURES),
         ),
     )
-    for path in (folder.refused(key), folder.begun(key)):
+    for path in (folder.refused(key), folder.begun(key), folder.stop(key)):
         store.files.remove(path)
-    _fit(trainer, folder, key, store, stop)
-    done = store.done(stage.name, recipe, [key])
+    _fit(trainer, folder, key, store, job.stop)
+    done = store.done(stage.name, job.recipe, [key])
     if key not in done:
+        job.stop.check()
         raise _refusal(store, folder.refused(key), stage.name)
     return done[key]
 
@@ -134,12 +153,15 @@ def _train_worker(config: dict[str, _TrainingJob]) -> None:
     started, job = time.perf_counter(), config[_JOB]
     stage, recipe, task, store = job.stage, job.recipe, job.task, job.store
     set_threads(job.threads)
-    folder, key = RecipeFolder(stage.name, recipe), task.shard.key
-    context = RayTrainContext(store, job.threads, folder, key, job.save_minutes)
+    key = task.shard.key
+    context = RayTrainContext(job)
     try:
         result = stage.fit(task, context)
+    except Stopped:
+        return
     except WeakboxError as error:  # trying again cannot mend it, so Ray must not see a failure
-        store.files.put(folder.refused(key), json.dumps([error.exit_code, str(error)]).encode())
+        refused = RecipeFolder(stage.name, recipe).refused(key)
+        store.write(refused, {"exit_code": error.exit_code, "error": str(error)})
         return
     if context.rank == 0:
         store.commit(stage.name, recipe, key, result, seconds=time.perf_counter() - started)
@@ -159,31 +181,31 @@ def _fit(trainer: TorchTrainer, folder: RecipeFolder, key: str, store: Store, st
         except Exception as error:
             failed.append(error)
 
-    said = store.files.get_many([path]).get(path)
+    told, said = False, store.read(path, dict)
     fitting = threading.Thread(target=run, daemon=True)
     fitting.start()
     while fitting.is_alive():
         fitting.join(_PROGRESS_SECONDS)
-        now = store.files.get_many([path]).get(path)
+        now = store.read(path, dict)
         if now is not None and now != said:
             said = now
-            progress = json.loads(now)
-            _LOG.info("training", stage=stage, **progress)
-            if progress["epoch"] < progress["epochs"]:
-                stop.check()
-        if stop.requested and not store.files.exists(folder.begun(key)):
-            stop.check()  # it waits for machines, or its workers start: there is nothing to be kept
+            _LOG.info("training", stage=stage, **now)
+        if stop.requested and not told:
+            if not store.files.exists(folder.begun(key)):
+                stop.check()  # it waits for machines, or its workers start: there is nothing to be kept
+            store.files.put(folder.stop(key), b"")
+            told = True
     if failed:
         raise _cause(failed[0], stage) from failed[0]
 
 
 def _refusal(store: Store, path: str, stage: str) -> WeakboxError:
     """Why a worker gave up, as it wrote it down."""
-    said = store.files.get_many([path]).get(path)
+    said = store.read(path, dict)
     if said is None:
         return StageFailed(f"{stage}: the training ended without a model")
-    code, message = json.loads(said)
-    return UsageError(message) if code == UsageError.exit_code else StageFailed(message)
+    kind = UsageError if said.get("exit_code") == UsageError.exit_code else StageFailed
+    return kind(str(said.get("error")))
 
 
 def _cause(error: Exception, stage: str) -> WeakboxError:

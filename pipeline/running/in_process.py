@@ -22,8 +22,7 @@ class InProcessRunner:
         context = LocalContext(job.store, roots=job.roots, device=device, threads=threads)
         if isinstance(job.stage, TrainStage):
             for task in job.tasks:
-                save_minutes = job.resources.save_minutes
-                on_done(fit_in_process(job.stage, job.recipe, task, context, job.stop, save_minutes))
+                on_done(fit_in_process(job.stage, job.recipe, task, context, job.stop, job.resources))
             return
         worker = ShardWorker(job.stage, context)
         for task in job.tasks:

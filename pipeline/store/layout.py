@@ -144,6 +144,10 @@ class RecipeFolder(NamedTuple):
         """Where a training's worker says why it gave up for good."""
         return f"{self.training(key)}/refused.json"
 
+    def stop(self, key: str) -> str:
+        """Where a driver asks a training's workers to save what they have and to end."""
+        return f"{self.training(key)}/stop"
+
     def progress(self, key: str) -> str:
         """Where a training says how far it is: a small JSON object that each checkpoint replaces."""
         return f"{self.path}/{PROGRESS}/{key}.json"

@@ -1,10 +1,17 @@
-"""Checkpoints of trainings in the store: bytes and back, and the curves that go with them."""
+"""Checkpoints of trainings in the store: bytes and back, with a checksum, and the curves that go with them."""
 
+import hashlib
 import io
+import pickle
 
+from pipeline.base.errors import StageFailed
 from pipeline.contract.context import Checkpoint
 from pipeline.store.store import Store
 from pipeline.worker.local_context import LocalContext
+
+_HEADER = b"weakbox checkpoint 1\n"
+"""Followed by the sha256 digest of all that comes after it. The number rises with the form of a checkpoint."""
+_BODY = len(_HEADER) + hashlib.sha256().digest_size
 
 
 def read_checkpoint(store: Store, path: str) -> bytes | None:
@@ -31,12 +38,23 @@ def dump_checkpoint(state: Checkpoint) -> bytes:
 
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    return buffer.getvalue()
+    body = buffer.getvalue()
+    return _HEADER + hashlib.sha256(body).digest() + body
 
 
-def load_checkpoint(data: bytes) -> Checkpoint:
-    """A checkpoint from bytes; refuses anything but tensors and plain values."""
+def load_checkpoint(data: bytes, path: str) -> Checkpoint:
+    """A checkpoint from bytes. Raises StageFailed, which names `path`, for any other bytes than `dump_checkpoint`'s."""
     import torch
 
-    state: Checkpoint = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    body = data[_BODY:]
+    if data[:_BODY] != _HEADER + hashlib.sha256(body).digest():
+        raise _unusable(path, "is damaged, or was not written by this version of weakbox")
+    try:
+        state: Checkpoint = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise _unusable(path, "holds more than numbers") from error
     return state
+
+
+def _unusable(path: str, why: str) -> StageFailed:
+    return StageFailed(f"the checkpoint {path} {why}: remove it, and the training begins anew")

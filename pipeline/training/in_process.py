@@ -8,7 +8,7 @@ import structlog
 from pipeline.base.params import Parameters
 from pipeline.base.stop_signal import StopSignal
 from pipeline.contract.context import Checkpoint
-from pipeline.contract.resources import SAVE_MINUTES
+from pipeline.contract.resources import StageResources
 from pipeline.contract.stage import TrainStage
 from pipeline.store.layout import RecipeFolder
 from pipeline.store.records import Done, Task
@@ -16,6 +16,7 @@ from pipeline.training.checkpoint import dump_checkpoint, load_checkpoint, read_
 from pipeline.worker.local_context import LocalContext
 
 _LOG = structlog.get_logger("weakbox.train")
+ONE_WORKER = StageResources(actors=1)
 
 
 def fit_in_process(
@@ -24,7 +25,7 @@ def fit_in_process(
     task: Task,
     context: LocalContext,
     stop: StopSignal | None = None,
-    save_minutes: float = SAVE_MINUTES,
+    resources: StageResources = ONE_WORKER,
 ) -> Done:
     """Train one shard here and commit the model. Raises Stopped after the checkpoint that follows a stop signal.
 
@@ -38,7 +39,7 @@ def fit_in_process(
         _LOG.info("training", stage=stage.name, **progress)
 
     curves = folder.event_files(key)
-    train_context = InProcessTrainContext(context, folder.checkpoint(key), stop, curves, save_minutes, say)
+    train_context = InProcessTrainContext(context, folder.checkpoint(key), stop, curves, resources, say)
     result = stage.fit(task, train_context)
     seconds = time.perf_counter() - started
     return context.store.commit(stage.name, recipe, key, result, seconds=seconds)
@@ -47,8 +48,8 @@ def fit_in_process(
 class InProcessTrainContext(LocalContext):
     """The TrainContext of a single rank; its checkpoint is one object that each later one replaces.
 
-    path, curves: where the checkpoint is, and the folder of TensorBoard's files (None: none are written). say: told at
-    each checkpoint how far the training is.
+    path, curves: where the checkpoint is, and the folder of TensorBoard's files (None: none are written). resources: of
+    which the time between checkpoints and the micro batch count. say: told at each checkpoint how far the training is.
     """
 
     rank = 0
@@ -60,14 +61,15 @@ class InProcessTrainContext(LocalContext):
         path: str,
         stop: StopSignal | None = None,
         curves: str | None = None,
-        save_minutes: float = SAVE_MINUTES,
+        resources: StageResources = ONE_WORKER,
         say: Callable[[Mapping[str, float]], None] | None = None,
     ) -> None:
         super().__init__(context.store, roots=context.roots, device=context.device, threads=context.threads)
         self._path = path
         self._stop = stop or StopSignal()
         self._curves = curves
-        self._save_minutes = save_minutes
+        self._save_minutes = resources.save_minutes
+        self.micro_batch = resources.micro_batch
         self._say = say
 
     @property
@@ -78,7 +80,7 @@ class InProcessTrainContext(LocalContext):
     def load(self) -> Checkpoint | None:
         """The newest checkpoint, or None."""
         data = read_checkpoint(self.store, self._path)
-        state = None if data is None else load_checkpoint(data)
+        state = None if data is None else load_checkpoint(data, self.store.files.full(self._path))
         show_curves(self, self._curves, state)
         return state
 

@@ -1,7 +1,14 @@
 """The epoch loop that every training shares: seeded, checkpointed, resumed at the step after its last checkpoint.
 
-A resumed training reaches the same weights as an uninterrupted one (one worker, CPU): all randomness of a step comes
-from (seed, epoch, step, rank), and the checkpoint holds network, optimizer, schedule and what the epoch has summed up.
+A step is defined by the images of all ranks together. Each rank takes its share, in micro batches if need be, and what
+they add up to is the step of a single rank with all images at once, up to the rounding of sums. Two things see less
+than the whole step. Dropout inside a network draws by rank and micro batch. Batch normalisation sees one micro batch,
+on CUDA devices those of all ranks together (SyncBatchNorm, which CPUs do not have); its running statistics are rank
+0's.
+
+A resumed training reaches the same weights as an uninterrupted one (CPU, as many ranks): all randomness of a step comes
+from (seed, epoch, step), that of dropout from the rank too, and the checkpoint holds network, optimizer, schedule and
+what the epoch has summed up. None of it depends on the number of ranks, so another number may go on.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -11,14 +18,13 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from pipeline.base.errors import StageFailed, UsageError
+from pipeline.base.errors import StageFailed
 from pipeline.base.hashing import seed_from
 from pipeline.contract.context import Checkpoint, StepState, TrainContext
 from pipeline.training.checkpoint_timer import CheckpointTimer
+from pipeline.training.draws import StepDraws
+from pipeline.training.step import Batch, Loss, Share, Step, take_step
 from pipeline.training.tensorboard import Curves, Point
-
-Batch = tuple[torch.Tensor, ...]
-Loss = Callable[[nn.Module, Batch], torch.Tensor]
 
 
 class DivergedError(StageFailed, FloatingPointError):
@@ -35,33 +41,24 @@ class Epoch:
     learning_rate: float
 
 
-@dataclass(frozen=True)
-class Step:
-    """One optimizer step on a batch.
-
-    loss: (network, batch on the device) -> scalar loss. optimizer, schedule: the schedule steps once a batch.
-    """
-
-    loss: Loss
-    optimizer: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.LRScheduler
-
-
 @dataclass
 class Training:
     """What one training is made of.
 
     network: trained in place, on its device already; its buffers are in the checkpoint too.
-    loss: (network, batch on the device) -> scalar loss.
-    batches: (epoch, n) -> this rank's batches of the epoch without the first n, which need not be made; every rank gets
-    the same number of them.
+    loss: (network, micro batch on the device) -> scalar loss, a mean over the images, or over class sets of one size.
+    batches: (epoch, n) -> this rank's shares of the epoch's steps without the first n, which need not be made; every
+    rank gets the same number of them.
     optimizer, schedule: the schedule steps once a batch.
+    images: of one step, all ranks together.
+    micro_batches: which of these each of this rank's micro batches holds, one behind the other.
     precision: float32, or bfloat16 for autocast.
     further: more steps on each batch, after that of `loss`. With several workers, their losses get the network without
-    its wrapper, and their gradients are averaged.
+    its wrapper, and their gradients are added up.
     begin: called with the number of each epoch, from 0, before its batches are made.
+    end_step: called on all ranks alike when all kinds of steps on a batch were taken.
     clip_norm: the largest norm of an optimizer's gradients together, in all kinds of steps; None: any.
-    generators: what the losses draw from besides torch's own random numbers; reseeded like these for each step.
+    draws: what the losses draw from besides torch's own random numbers; seeded by the loop.
     """
 
     network: nn.Module
@@ -71,16 +68,22 @@ class Training:
     schedule: torch.optim.lr_scheduler.LRScheduler
     epochs: int
     seed: int
+    images: int
+    micro_batches: Sequence[slice]
     precision: str = "float32"
     further: Sequence[Step] = ()
     begin: Callable[[int], None] | None = None
+    end_step: Callable[[], None] | None = None
     clip_norm: float | None = None
-    generators: Sequence[torch.Generator] = ()
+    draws: StepDraws | None = None
 
 
 @dataclass
 class _Progress:
-    """How far a training is. total, further: sums of the running epoch's losses (float64, on the device)."""
+    """How far a training is. total, further: sums of the running epoch's losses (float64, on the device).
+
+    Sums and images are those of all ranks.
+    """
 
     total: torch.Tensor
     further: torch.Tensor
@@ -108,7 +111,7 @@ def train(training: Training, context: TrainContext) -> list[Epoch]:
 
     Raises:
         DivergedError: the loss is no longer finite; the line names the epoch.
-        UsageError: the checkpoint is of another number of workers.
+        StageFailed: the checkpoint is damaged.
     """
     return _Loop(training, context).run()
 
@@ -116,12 +119,16 @@ def train(training: Training, context: TrainContext) -> list[Epoch]:
 class _Loop:
     def __init__(self, training: Training, context: TrainContext) -> None:
         self._training, self._context = training, context
+        self._share = Share(training.images, tuple(training.micro_batches), context.world_size)
+        if context.world_size > 1 and context.device == "cuda":
+            training.network = nn.SyncBatchNorm.convert_sync_batchnorm(training.network)
         self._progress = _restore(training, context)
-        several = context.world_size > 1
-        self._network = DistributedDataParallel(training.network) if several else training.network
-        self._first = Step(training.loss, training.optimizer, training.schedule)
+        network = training.network
+        self._network = DistributedDataParallel(network) if context.world_size > 1 else network
+        first = Step(training.loss, training.optimizer, training.schedule)
+        self._kinds = [(first, self._network), *((step, network) for step in training.further)]
         self._timer = CheckpointTimer(context)
-        self._curves = Curves(context.world_size)
+        self._curves = Curves()
 
     def run(self) -> list[Epoch]:
         log = self._progress.log
@@ -139,21 +146,12 @@ class _Loop:
         self._curves.begin(progress.total, progress.images)
         for batch in training.batches(epoch, progress.steps):
             self._seed("step", epoch, progress.steps)
-            self._steps_on(tuple(part.to(self._context.device, non_blocking=True) for part in batch))
+            self._steps_on(tuple(part.to(self._context.device, non_blocking=True) for part in batch), epoch)
             self._curves.step(self._steps, progress.total, progress.images, training.optimizer)
             if self._timer.due():
-                self._agree()
                 self._save({"loss": progress.mean, "steps": progress.steps})
-        self._agree()
         self._curves.epoch(self._steps, progress.total, progress.images, training.optimizer)
         progress.end_epoch(float(training.optimizer.param_groups[0]["lr"]))
-
-    def _agree(self) -> None:
-        """Let all ranks give up when the loss of one is not finite: its gradients have spoiled the weights of all."""
-        if self._context.world_size > 1:
-            bad = (~torch.isfinite(self._progress.total + self._progress.further)).double()
-            distributed.all_reduce(bad)
-            self._progress.further += torch.where(bad > 0, torch.nan, 0.0)
 
     @property
     def _steps(self) -> int:
@@ -161,60 +159,44 @@ class _Loop:
         return int(self._training.schedule.last_epoch)
 
     def _seed(self, *place: object) -> None:
-        """Let all random numbers that follow depend on seed, place and rank alone."""
-        parts = (self._training.seed, *place, self._context.rank)
-        torch.default_generator.manual_seed(seed_from(*parts))  # without a GPU torch.manual_seed takes 70 times as long
+        """Let torch's random numbers that follow depend on seed, place and rank alone."""
+        seed = seed_from(self._training.seed, *place, self._context.rank)
+        torch.default_generator.manual_seed(seed)  # without a GPU torch.manual_seed takes 70 times as long
         if self._context.device == "cuda":
-            torch.cuda.manual_seed(seed_from(*parts))
-        for number, generator in enumerate(self._training.generators):
-            generator.manual_seed(seed_from(*parts, number))
+            torch.cuda.manual_seed(seed)
 
-    def _steps_on(self, batch: Batch) -> None:
-        """Take all kinds of steps on one batch."""
+    def _steps_on(self, batch: Batch, epoch: int) -> None:
+        """Take all kinds of steps on this rank's share of a batch."""
         training, progress = self._training, self._progress
-        progress.total += _take_step(self._first, self._network, batch, training) * len(batch[0])
-        for step in training.further:
-            several = self._network is not training.network
-            progress.further += _take_step(step, training.network, batch, training, average=several)
-        progress.images += len(batch[0])
+        losses = torch.stack([self._step(number, batch, epoch) for number in range(len(self._kinds))])
+        if self._share.ranks > 1:
+            distributed.all_reduce(losses)  # a loss that is not finite on one rank makes all ranks give up
+        if training.end_step is not None:
+            training.end_step()
+        progress.total += losses[0] * training.images
+        progress.further += losses[1:].sum()
+        progress.images += training.images
         progress.steps += 1
 
+    def _step(self, number: int, batch: Batch, epoch: int) -> torch.Tensor:
+        """Take one kind of step; each micro batch draws what it draws for the whole step from the same seed."""
+        training, (step, network) = self._training, self._kinds[number]
+        seed = seed_from(training.seed, "draws", epoch, self._progress.steps, number)
+
+        def begin(part: slice) -> None:
+            if training.draws is not None:
+                training.draws.begin(seed, part, training.images)
+
+        bfloat16 = training.precision == "bfloat16"
+        return take_step(step, network, batch, self._share, begin, bfloat16=bfloat16, clip_norm=training.clip_norm)
+
     def _save(self, said: dict[str, float]) -> None:
-        state = _checkpoint(self._training, self._progress, self._context.world_size, self._curves.taken())
+        state = _checkpoint(self._training, self._progress, self._curves.taken())
         self._context.save(state, {"epoch": len(self._progress.log), "epochs": self._training.epochs, **said})
         self._timer.saved()
 
 
-def _take_step(
-    step: Step, network: nn.Module, batch: Batch, training: Training, *, average: bool = False
-) -> torch.Tensor:
-    """Take one optimizer step; returns its loss as float64, on the device: reading it would make a GPU wait."""
-    with torch.autocast(batch[0].device.type, dtype=torch.bfloat16, enabled=training.precision == "bfloat16"):
-        loss = step.loss(network, batch)
-    step.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    if average:
-        _average_gradients(step.optimizer)
-    if training.clip_norm is not None:
-        nn.utils.clip_grad_norm_(_parameters(step.optimizer), training.clip_norm)
-    step.optimizer.step()
-    step.schedule.step()
-    return loss.detach().double()
-
-
-def _average_gradients(optimizer: torch.optim.Optimizer) -> None:
-    """Replace the gradients of an optimizer's parameters by their means over all workers."""
-    for parameter in _parameters(optimizer):
-        if parameter.grad is not None:
-            distributed.all_reduce(parameter.grad)
-            parameter.grad /= distributed.get_world_size()
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
-
-
-def _checkpoint(training: Training, progress: _Progress, ranks: int, points: list[Point]) -> Checkpoint:
+def _checkpoint(training: Training, progress: _Progress, points: list[Point]) -> Checkpoint:
     return {
         "network": training.network.state_dict(),
         **_step_state(training),
@@ -225,7 +207,6 @@ def _checkpoint(training: Training, progress: _Progress, ranks: int, points: lis
             "further": float(progress.further),
             "steps": progress.steps,
             "images": progress.images,
-            "ranks": ranks,
         },
         "points": points,
     }
@@ -241,12 +222,6 @@ def _restore(training: Training, context: TrainContext) -> _Progress:
     state = context.load()
     if state is None:
         return progress
-    ranks = state["running"]["ranks"]
-    if ranks != context.world_size:
-        raise UsageError(
-            f"this training was begun by {ranks} workers, not {context.world_size}, and its schedule counts their"
-            " steps: set their number back, or compute the stage again with --force"
-        )
     training.network.load_state_dict(state["network"])
     training.optimizer.load_state_dict(state["optimizer"])
     training.schedule.load_state_dict(state["schedule"])

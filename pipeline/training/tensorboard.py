@@ -21,7 +21,7 @@ EVERY = 50
 
 
 class _Mark(NamedTuple):
-    """A moment of an epoch. total: sum of the losses of its images so far."""
+    """A moment of an epoch. total: sum of the losses of its images so far, those of all ranks."""
 
     seconds: float
     total: torch.Tensor
@@ -29,13 +29,9 @@ class _Mark(NamedTuple):
 
 
 class Curves:
-    """The points since the last checkpoint.
+    """The points since the last checkpoint. Losses and images are those of all ranks together."""
 
-    world_size: images of all ranks are counted, taken to be as many as those of this one. The loss is this rank's.
-    """
-
-    def __init__(self, world_size: int) -> None:
-        self._world_size = world_size
+    def __init__(self) -> None:
         self._points: list[tuple[int, float, str, Any]] = []
 
     def begin(self, total: torch.Tensor, images: int) -> None:
@@ -61,8 +57,8 @@ class Curves:
         return points
 
     def _pace(self, since: _Mark, images: int) -> dict[str, float]:
-        """Images of all ranks a second; nothing where none was seen, as when the last step alone was resumed."""
-        seen, seconds = (images - since.images) * self._world_size, time.monotonic() - since.seconds
+        """Images a second; nothing where none was seen, as when the last step alone was resumed."""
+        seen, seconds = images - since.images, time.monotonic() - since.seconds
         return {"images_per_second": seen / max(seconds, 1e-9)} if seen else {}
 
     def _add(self, step: int, kind: str, values: Mapping[str, Any]) -> None:

@@ -26,7 +26,7 @@ class ClassifyParams:
     )
     input_size: int | None = option(None, "side of the network input, pixels; null: the backbone's own", at_least=1)
     epochs: int = option(10, "passes over the training images; 0 takes the weights as they are", at_least=0)
-    batch_size: int = option(64, "images in one step and worker", at_least=1)
+    batch_size: int = option(64, "images in one step, all workers together", at_least=1)
     learning_rate: float = option(0.1, "peak learning rate")
     head_rate: float = option(1.0, "factor on the learning rate of the classifier layer and the head's convolutions")
     weight_decay: float = option(5e-4, "weight decay")

@@ -27,7 +27,7 @@ class Classify(TrainStage[ClassifyParams]):
     """Cross-entropy training of any network of the table."""
 
     kind = "classify"
-    version = 2
+    version = 3
     Params = ClassifyParams
     outputs = ("training",)
 

@@ -12,7 +12,8 @@ from pipeline.base.errors import UsageError
 from pipeline.contract.context import TrainContext
 from pipeline.store.records import Done, ShardResult, Task
 from pipeline.store.uploads import fetched
-from pipeline.training.loop import Batch, Training, train
+from pipeline.training.loop import Epoch, Training, train
+from pipeline.training.step import Batch
 from schemas import TABLES
 from stages.classify.augment import Augmentation, augment
 from stages.classify.options import ClassifyParams
@@ -25,8 +26,9 @@ from stages.vision.image_rows import IMAGE_COLUMNS, ImageRow, by_id
 from stages.vision.memory_format import channels_last
 from stages.vision.model_card import CARD, WEIGHTS, ModelCard, read_card
 from stages.vision.models import read_weights, to_blobs
+from stages.vision.tensor_normalisation import at_least_float32
 from stages.vision.training.optimisers import groups
-from stages.vision.training.setup import set_up, training_images
+from stages.vision.training.setup import set_up, shuffled_batches
 
 __all__ = ["ClassifyTrainer", "class_names"]
 
@@ -51,10 +53,18 @@ class ClassifyTrainer:
             raise UsageError(f"stage {self.stage}: no image is of split train")
         network = channels_last(self._network(classes, task.inputs.get("start", ()), context), context.device)
         size = params.input_size or input_size(params.backbone)
-        log = train(self.training(network, trained, size, context), context) if params.epochs else []
+        log = self._train(network, trained, size, context) if params.epochs else []
         card = ModelCard("classify", params.backbone, tuple(classes), size, params.seed)
         table = TABLES["training"].from_rows([asdict(epoch) for epoch in log])
         return ShardResult({"training": table}, to_blobs(network, card))
+
+    def _train(self, network: LocalizerNetwork, rows: list[ImageRow], size: int, context: TrainContext) -> list[Epoch]:
+        """Train the network in place; returns the log."""
+        try:
+            training = self.training(network, rows, size, context)
+        except ValueError as error:
+            raise UsageError(f"stage {self.stage}: {error}") from error
+        return train(training, context)
 
     def _network(self, classes: list[str], start: tuple[Done, ...], context: TrainContext) -> LocalizerNetwork:
         """The network to begin with; what it did not find and what it left unused is logged."""
@@ -90,7 +100,7 @@ class ClassifyTrainer:
         return load_state(network, state, f"of {self.params.start!r}", self.params.keep_head or (same and fits))
 
     def training(self, network: LocalizerNetwork, rows: list[ImageRow], size: int, context: TrainContext) -> Training:
-        """What trains the network in place; size: side of its input, pixels."""
+        """What trains the network in place; size: side of its input, pixels. Raises ValueError as `divide`."""
         params = self.params
         change = Augmentation(size, params.min_crop, params.flip, params.jitter)
 
@@ -104,10 +114,10 @@ class ClassifyTrainer:
 
         def loss(network: nn.Module, batch: Batch) -> torch.Tensor:
             images, labels = batch
-            value: torch.Tensor = criterion(network(images).float(), labels)
+            value: torch.Tensor = criterion(at_least_float32(network(images)), labels)
             return value
 
-        batches = training_images(rows, prepared, params.batch_size, params.chosen, context)
+        batches = shuffled_batches(rows, prepared, params.batch_size, params.chosen, context)
         return Training(network, loss, **vars(set_up(batches, rates, params.chosen)))
 
 

@@ -12,7 +12,7 @@ __all__ = ["ClassCentres"]
 
 
 class ClassCentres(nn.Module):
-    """A centre w for every class, drawn towards the mean a of its seed vectors in each batch that shows the class.
+    """A centre w for every class, drawn towards the mean a of its seed vectors in each step that shows the class.
 
     ``w <- (1 - eta) w + eta a`` with ``eta = exp(-alpha t)`` after t updates of that class (eq. 3 and 4): the first
     update replaces the random centre, later ones move it less and less. Centres and counters are buffers: they are in
@@ -43,11 +43,10 @@ class ClassCentres(nn.Module):
         self.skip_unseen = skip_unseen
         self.register_buffer("centres", torch.randn(num_classes, dimension, generator=generator))
         self.register_buffer("counts", torch.zeros(num_classes, dtype=torch.int64))
+        self._seen: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def forward(self, vectors: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """L_gc of a batch against the centres as they were; in training mode they are updated afterwards.
-
-        Call it once a step, on all ranks alike: the update is made from the sums of all ranks, and leaves them equal.
+        """L_gc of a micro batch against the centres as they are; in training mode it is kept for `update`.
 
         vectors: ``(B, K, D)`` seed vectors; labels: ``(B,)``. Returns: a scalar; no gradient reaches the centres.
         """
@@ -55,11 +54,19 @@ class ClassCentres(nn.Module):
         compared = self.counts > 0 if self.skip_unseen else torch.ones_like(self.counts, dtype=torch.bool)
         loss = global_consistency(sums, counts, self.centres, compared, self.distance)
         if self.training:
-            self._update(*_over_ranks(sums.detach(), counts))
+            before = self._seen or (torch.zeros_like(sums), torch.zeros_like(counts))
+            self._seen = before[0] + sums.detach(), before[1] + counts
         return loss
 
-    def _update(self, sums: torch.Tensor, counts: torch.Tensor) -> None:
-        """Move the centres of the classes that the batch holds."""
+    def update(self) -> None:
+        """Move the centres of the classes that a step held, at its end: those of all micro batches and ranks.
+
+        All ranks call it alike, after as many micro batches each or none, and end with equal centres.
+        """
+        if self._seen is None:
+            return
+        sums, counts = _over_ranks(*self._seen)
+        self._seen = None
         present = counts > 0
         means = sums / counts.clamp(min=1).unsqueeze(1)
         rate = torch.exp(-self.decay * self.counts).to(means.dtype).unsqueeze(1)

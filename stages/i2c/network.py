@@ -1,5 +1,6 @@
 """A classifier whose images talk to each other while it trains (Zhang et al., ECCV 2020, section 3)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -31,11 +32,12 @@ class Seeding:
 class I2cNetwork(nn.Module):
     """A classifier and the memory of class centres: logits and the two consistency losses of a batch of pairs.
 
-    The state dict is a checkpoint's: classifier, centres and counters. Seeds are drawn by a generator of their own, so
-    that the network's own random numbers (dropout, stochastic depth) are those of a plain training.
+    The state dict is a checkpoint's: classifier, centres and counters.
 
     network: trained in place. distance: of the stochastic consistency. rate: of dropout before each convolution of the
-    head and before the classifier; the classifier by itself is unchanged.
+    head and before the classifier; the classifier by itself is unchanged. rand: draws the seeds, see `object_seeds`; a
+    source of its own leaves the network's random numbers (dropout, stochastic depth) those of a plain training.
+    communicates: without communication both losses are 0.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class I2cNetwork(nn.Module):
         seeding: Seeding,
         distance: Distance = "euclidean",
         rate: float = 0.0,
+        rand: Callable[[int, int], torch.Tensor] = torch.rand,
     ) -> None:
         super().__init__()
         self.network = network
@@ -52,16 +55,11 @@ class I2cNetwork(nn.Module):
         self.seeding = seeding
         self.distance: Distance = distance
         self.rate = rate
+        self.rand = rand
         self.communicates = True
-        self.generator = torch.Generator()
-
-    def begin(self, seed: int, communicates: bool) -> None:
-        """Start an epoch: its seeds are drawn from `seed` on; without communication both losses are 0."""
-        self.generator.manual_seed(seed)
-        self.communicates = communicates
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Logits ``(B, C)``, L_sc and L_gc; the centres are updated as `ClassCentres` does.
+        """Logits ``(B, C)``, L_sc and L_gc; the centres keep what they see until `ClassCentres.update`.
 
         images: ``(B, 3, S, S)`` normalised; those at 2i and 2i + 1 are a pair. labels: ``(B,)``.
         """
@@ -73,7 +71,7 @@ class I2cNetwork(nn.Module):
             return logits, nothing, nothing
         maps = label_maps(class_features.detach(), self.network.classifier.weight.detach(), labels)
         region = object_region(maps, self.seeding.threshold)
-        seeds = object_seeds(region, self.seeding.number, self.seeding.rule, self.generator)
+        seeds = object_seeds(region, self.seeding.number, self.seeding.rule, self.rand)
         vectors = seed_vectors(features, seeds)
         return logits, stochastic_consistency(vectors, self.distance), self.centres(vectors, labels)
 

@@ -13,7 +13,7 @@ __all__ = ["I2cParams"]
 class I2cParams(FineTuningParams):
     """Parameters of `i2c`."""
 
-    classes: int = option(40, "classes in one step and worker; fewer where the data have fewer", at_least=1)
+    classes: int = option(40, "classes in one step, all workers together; fewer where the data have fewer", at_least=1)
     set_size: int = option(2, "images of each class in a step: an even number, for they talk in pairs", at_least=2)
     seeds: int = option(3, "K: object seeds of an image", at_least=1)
     region_threshold: float = option(0.7, "delta: seeds come from where the min-maxed map exceeds it", at_least=0)

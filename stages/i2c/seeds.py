@@ -4,6 +4,8 @@ Zhang et al., "Inter-Image Communication for Weakly Supervised Localization", EC
 waits for the device: regions of any size are handled by one sort over the positions of each map.
 """
 
+from collections.abc import Callable
+
 import torch
 
 from stages.i2c.parameters import SEED_RULES, SeedRule
@@ -28,15 +30,17 @@ def object_region(maps: torch.Tensor, threshold: float = 0.7) -> torch.Tensor:
 
 
 def object_seeds(
-    region: torch.Tensor, number: int = 3, rule: SeedRule = "random", generator: torch.Generator | None = None
+    region: torch.Tensor,
+    number: int = 3,
+    rule: SeedRule = "random",
+    rand: Callable[[int, int], torch.Tensor] = torch.rand,
 ) -> torch.Tensor:
     """Choose K positions of each image's object region; a region with fewer is gone through again in the same order.
 
     random: each set of K positions is equally likely (the paper). raster: the first K row by row, which is what the
     released code does and how the published numbers came about.
 
-    region: ``(B, h, w)`` bool with at least one position an image. generator: of `random`; the numbers are drawn on its
-    device, so one on the processor gives the same seeds everywhere.
+    region: ``(B, h, w)`` bool with at least one position an image. rand: (B, h w) -> uniform numbers, for `random`.
     Returns: ``(B, K)`` int64 into the flattened ``h w`` grid. Raises: ValueError for an unknown rule or ``K < 1``.
     """
     if rule not in SEED_RULES or number < 1:
@@ -44,8 +48,7 @@ def object_seeds(
     inside = region.flatten(1)
     positions = inside.shape[1]
     if rule == "random":
-        source = "cpu" if generator is None else generator.device
-        keys = torch.rand(inside.shape, generator=generator, device=source).to(inside.device)
+        keys = rand(*inside.shape).to(inside.device)
     else:
         keys = torch.arange(positions, 0, -1, device=inside.device, dtype=torch.float32).expand_as(inside)
     order = keys.masked_fill(~inside, -1).topk(min(number, positions), dim=1).indices

@@ -9,7 +9,7 @@ class I2c(LocalizerStage[I2cParams]):
     """Inter-image communication: training with stochastic and global consistency beside cross-entropy."""
 
     kind = "i2c"
-    version = 2
+    version = 3
     Params = I2cParams
 
     def check(self) -> None:

@@ -6,13 +6,16 @@ from torch import nn
 
 from pipeline.base.hashing import seed_from
 from pipeline.contract.context import TrainContext
-from pipeline.training.loop import Batch, Training
+from pipeline.training.draws import StepDraws
+from pipeline.training.loop import Training
+from pipeline.training.step import Batch
 from stages.bases.localizer_trainer import PlainLocalizerTrainer
 from stages.i2c.centres import ClassCentres
 from stages.i2c.network import I2cNetwork, Seeding
 from stages.i2c.options import I2cParams
 from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.image_rows import ImageRow
+from stages.vision.tensor_normalisation import at_least_float32
 from stages.vision.training.optimisers import groups_of_four
 from stages.vision.training.setup import class_balanced_batches, set_up
 from stages.vision.training.views import View, random_view
@@ -35,18 +38,19 @@ class I2cTrainer(PlainLocalizerTrainer[I2cParams]):
         def loss(network: nn.Module, batch: Batch) -> torch.Tensor:
             images, labels = batch
             logits, stochastic, common = network(images, labels)
-            entropy = nn.functional.cross_entropy(logits.float(), labels)
+            entropy = nn.functional.cross_entropy(at_least_float32(logits), labels)
             return entropy + params.stochastic_weight * stochastic + params.global_weight * common
 
         def begin(epoch: int) -> None:
-            together.begin(seed_from(params.seed, "seeds", epoch, context.rank), epoch >= params.warm_up)
+            together.communicates = epoch >= params.warm_up
 
-        together = self._together(network).to(context.device)
+        draws = StepDraws()
+        together = self._together(network, draws).to(context.device)
         batches = class_balanced_batches(rows, prepared, (params.classes, params.set_size), chosen, context)
         made = set_up(batches, groups_of_four(*network.trained_parameters(), params.rates), chosen, params.drops)
-        return Training(together, loss, **vars(made), begin=begin, generators=(together.generator,))
+        return Training(together, loss, **vars(made), begin=begin, end_step=together.centres.update, draws=draws)
 
-    def _together(self, network: LocalizerNetwork) -> I2cNetwork:
+    def _together(self, network: LocalizerNetwork, draws: StepDraws) -> I2cNetwork:
         """The network and its class centres."""
         params = self.params
         centres = ClassCentres(
@@ -58,4 +62,4 @@ class I2cTrainer(PlainLocalizerTrainer[I2cParams]):
             torch.Generator().manual_seed(seed_from(params.seed, "centres")),
         )
         seeding = Seeding(params.seeds, params.region_threshold, params.seed_rule)
-        return I2cNetwork(network, centres, seeding, params.distance, params.dropout)
+        return I2cNetwork(network, centres, seeding, params.distance, params.dropout, draws.rand)

@@ -15,7 +15,9 @@ class MinmaxParams(FineTuningParams):
 
     preset: Preset = option("mobilenet_v2", "the paper's backbone whose values stand for null below")
     classes: int | None = option(
-        None, "N: classes in one step and worker; fewer where the data have fewer; null: the preset's", at_least=1
+        None,
+        "N: classes in one step, all workers together; fewer where the data have fewer; null: the preset's",
+        at_least=1,
     )
     set_size: int = option(5, "S: images of each class in a step; those of smaller classes are repeated", at_least=2)
     common_weight: float | None = option(None, "lambda1, of the common region; null: the preset's", at_least=0)

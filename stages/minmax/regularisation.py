@@ -51,7 +51,7 @@ def stage_two(
     The backbone is in eval mode for both of its passes, whatever it was in, and left as it was. The first pass, without
     gradient, gives the features for the maps and the descriptors of whole images; only the second is differentiated.
 
-    backbone: images -> features ``(B, K, h, w)``, not wrapped for several workers: average the weight's gradient there.
+    backbone: images -> features ``(B, K, h, w)``, not wrapped for several workers: add up the weight's gradients there.
     images: ``(N S, 3, H, W)`` normalised, the S = `set_size` images of a class side by side; labels: ``(N S,)``.
     weight: the linear classifier's ``(C, K)``. scale: see `full_region`.
     """

@@ -5,13 +5,15 @@ import torch
 from torch import nn
 
 from pipeline.contract.context import TrainContext
-from pipeline.training.loop import Batch, Step, Training
+from pipeline.training.loop import Training
+from pipeline.training.step import Batch, Step
 from stages.bases.localizer_trainer import PlainLocalizerTrainer
 from stages.minmax.options import MinmaxParams
 from stages.minmax.parameters import TRAININGS
 from stages.minmax.regularisation import stage_two
 from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.image_rows import ImageRow
+from stages.vision.tensor_normalisation import at_least_float32
 from stages.vision.training.optimisers import groups_of_four, schedule, sgd
 from stages.vision.training.setup import class_balanced_batches, set_up
 from stages.vision.training.views import View, random_view
@@ -35,7 +37,7 @@ class MinmaxTrainer(PlainLocalizerTrainer[MinmaxParams]):
 
         def loss(network: nn.Module, batch: Batch) -> torch.Tensor:
             images, labels = batch
-            return nn.functional.cross_entropy(network(images).float(), labels)
+            return nn.functional.cross_entropy(at_least_float32(network(images)), labels)
 
         batches = class_balanced_batches(rows, prepared, (classes, params.set_size), chosen, context)
         made = set_up(batches, groups_of_four(*network.trained_parameters(), params.rates), chosen, params.drops)

@@ -3,7 +3,7 @@
 Choe and Shim, "Attention-based Dropout Layer for Weakly Supervised Object Localization", CVPR 2019, section 3.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,14 +34,13 @@ def importance_map(attention: torch.Tensor) -> torch.Tensor:
     return attention.sigmoid()
 
 
-def attention_dropout(features: torch.Tensor, rate: float, threshold: float) -> torch.Tensor:
-    """Features times the drop mask, or times the importance map: one choice for a batch.
+def attention_dropout(features: torch.Tensor, drops: bool, threshold: float) -> torch.Tensor:
+    """Features times the drop mask, or times the importance map.
 
-    rate: probability of the drop mask. features: ``(B, K, h, w)``. Returns: the same shape and type.
+    drops: the mask, one choice for a batch. features: ``(B, K, h, w)``. Returns: the same shape and type.
     """
     attention = self_attention(features)
-    drops = torch.rand((), device=features.device) < rate
-    chosen = torch.where(drops, drop_mask(attention, threshold), importance_map(attention))
+    chosen = drop_mask(attention, threshold) if drops else importance_map(attention)
     return features * chosen.to(features.dtype)
 
 
@@ -51,14 +50,23 @@ class AttentionDropoutNetwork(nn.Module):
     The layer has no parameters and stays in the network no longer than a forward pass.
 
     network: trained in place. paths: module paths inside it, each of which gives one map ``(B, K, h, w)``.
+    rate: probability of the drop mask. draw: gives a uniform number, for one layer in one batch.
     """
 
-    def __init__(self, network: nn.Module, paths: Sequence[str], rate: float, threshold: float) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        paths: Sequence[str],
+        rate: float,
+        threshold: float,
+        draw: Callable[[], float],
+    ) -> None:
         super().__init__()
         self.network = network
         self.paths = tuple(paths)
         self.rate = rate
         self.threshold = threshold
+        self.draw = draw
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits ``(B, C)`` of normalised images ``(B, 3, S, S)``."""
@@ -70,7 +78,7 @@ class AttentionDropoutNetwork(nn.Module):
     @contextmanager
     def _dropping(self) -> Iterator[None]:
         def drop(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> torch.Tensor:
-            return attention_dropout(output, self.rate, self.threshold)
+            return attention_dropout(output, self.draw() < self.rate, self.threshold)
 
         handles = [self.network.get_submodule(path).register_forward_hook(drop) for path in self.paths]
         try:

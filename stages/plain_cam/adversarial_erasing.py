@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from stages.plain_cam.two_branches import TwoBranchNetwork
+from stages.vision.tensor_normalisation import at_least_float32
 
 __all__ = ["ErasingNetwork", "two_branch_loss"]
 
@@ -30,4 +31,4 @@ class ErasingNetwork(nn.Module):
 
 def two_branch_loss(first: torch.Tensor, second: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """The sum of both branches' cross-entropies; logits: ``(B, C)``; labels: ``(B,)`` int64."""
-    return cross_entropy(first.float(), labels) + cross_entropy(second.float(), labels)
+    return cross_entropy(at_least_float32(first), labels) + cross_entropy(at_least_float32(second), labels)

@@ -7,10 +7,14 @@ section 3.1.
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-__all__ = ["Mixed", "mix", "mixed_cross_entropy", "random_box"]
+__all__ = ["Box", "Mixed", "draw_box", "mix", "mixed_cross_entropy", "random_box"]
+
+Box = tuple[slice, slice]
+"""Rows and columns of a box, pixels."""
 
 
 @dataclass(frozen=True)
@@ -27,37 +31,52 @@ class Mixed:
     kept: float
 
 
-def mix(images: torch.Tensor, labels: torch.Tensor, beta: float = 1.0, probability: float = 1.0) -> Mixed:
-    """Paste one box, the same for the whole batch, from the images in a random order into the images.
+def mix(images: torch.Tensor, labels: torch.Tensor, box: Box | None) -> Mixed:
+    """Paste a box from each image's neighbour into the image: those at 2i and 2i + 1 exchange their boxes.
 
-    images: ``(B, 3, H, W)``; labels: ``(B,)`` int64. beta: lambda is drawn from Beta(beta, beta); 1 is uniform.
-    probability: of a batch being mixed at all.
+    Images come in a random order, so a neighbour is any other image; pairs never part, however a batch is divided over
+    workers and micro batches. The released code takes the images of the batch in another random order.
+
+    images: ``(B, 3, H, W)``, B even; labels: ``(B,)`` int64. box: the same for all images of a step; None: no mixing.
     """
-    if float(torch.rand(())) >= probability:
+    if box is None:
         return Mixed(images, labels, labels, 1.0)
-    share = float(torch.distributions.Beta(beta, beta).sample())
     height, width = images.shape[-2:]
-    rows, columns = random_box(height, width, share)
-    order = torch.randperm(len(images), device=images.device)
+    rows, columns = box
     mixed = images.clone()
-    mixed[:, :, rows, columns] = images[:, :, rows, columns][order]
+    mixed[:, :, rows, columns] = _neighbours(images[:, :, rows, columns])
     area = (rows.stop - rows.start) * (columns.stop - columns.start)
-    return Mixed(mixed, labels, labels[order], 1 - area / (height * width))
+    return Mixed(mixed, labels, _neighbours(labels), 1 - area / (height * width))
 
 
-def random_box(height: int, width: int, share: float) -> tuple[slice, slice]:
+def _neighbours(values: torch.Tensor) -> torch.Tensor:
+    """For each of ``(B, ...)`` the other one of its pair."""
+    return values.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
+
+
+def draw_box(size: int, beta: float, probability: float, generator: np.random.Generator) -> Box | None:
+    """The box of one step, in images of `size` pixels a side.
+
+    beta: lambda is drawn from Beta(beta, beta); 1 is uniform. probability: of images being mixed at all; else None.
+    """
+    if generator.random() >= probability:
+        return None
+    return random_box(size, size, float(generator.beta(beta, beta)), generator)
+
+
+def random_box(height: int, width: int, kept: float, generator: np.random.Generator) -> Box:
     """Rows and columns of a box with the image's aspect ratio, clipped to the image (eq. 2).
 
-    Its centre is uniform over the pixels, and its area at most ``1 - share`` of the image: less where it is clipped.
-    share: lambda as drawn, in [0, 1].
+    Its centre is uniform over the pixels, and its area at most ``1 - kept`` of the image: less where it is clipped.
+    kept: lambda as drawn, in [0, 1].
     """
-    side = math.sqrt(1 - share)
-    return _span(height, side), _span(width, side)
+    side = math.sqrt(1 - kept)
+    return _span(height, side, generator), _span(width, side, generator)
 
 
-def _span(length: int, side: float) -> slice:
+def _span(length: int, side: float, generator: np.random.Generator) -> slice:
     half = int(length * side) // 2
-    centre = int(torch.randint(length, ()))
+    centre = int(generator.integers(length))
     return slice(max(0, centre - half), min(length, centre + half))
 
 

@@ -10,7 +10,7 @@ from stages.plain_cam.self_produced_guidance import guided_loss
 from stages.vision.backbones.label_maps import label_maps
 from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.backbones.taps import tapped
-from stages.vision.tensor_normalisation import min_max
+from stages.vision.tensor_normalisation import at_least_float32, min_max
 
 __all__ = ["GuidedNetwork", "tap_channels"]
 
@@ -84,6 +84,6 @@ def _convolution(channels: int, width: int) -> nn.Sequential:
 def _mean_sigmoid(deep: torch.Tensor, shallow: torch.Tensor) -> torch.Tensor:
     """The mean of both maps, on the shallower one's grid."""
     fitted = nn.functional.interpolate(
-        deep.detach().float().sigmoid().unsqueeze(1), shallow.shape[-2:], mode="bilinear", align_corners=False
+        at_least_float32(deep.detach()).sigmoid().unsqueeze(1), shallow.shape[-2:], mode="bilinear", align_corners=False
     ).squeeze(1)
-    return (fitted + shallow.detach().float().sigmoid()) / 2
+    return (fitted + at_least_float32(shallow.detach()).sigmoid()) / 2

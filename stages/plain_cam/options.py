@@ -43,7 +43,7 @@ class PlainCamParams(FineTuningParams):
         " second (of two the first) and the last of the backbone's taps, for adl the first and the last",
     )
     epochs: int = option(50, "passes over the training images", at_least=1)
-    batch_size: int = option(32, "images in one step and worker", at_least=1)
+    batch_size: int = option(32, "images in one step, all workers together", at_least=1)
     bias_rate: float = option(1.0, "factor on the learning rate of biases")
     weight_decay: float = option(1e-4, "weight decay")
     drops: tuple[float, ...] = option(
@@ -66,6 +66,8 @@ def mistake(params: PlainCamParams) -> str | None:
             return f"{field.name} must lie in [0, 1], not {value:g}"
         if field.name in _POSITIVE and value <= 0:
             return f"{field.name} must be above 0, not {value:g}"
+    if params.technique == "cutmix" and params.batch_size % 2:
+        return f"batch_size must be even for cutmix, which mixes pairs of images, not {params.batch_size}"
     if len(params.spg_high) != 3 or len(params.spg_low) != 3:
         return "spg_high and spg_low must have three values each"
     if params.taps is not None and params.technique not in _WITH_TAPS:

@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
 from stages.plain_cam.parameters import Sureness
+from stages.vision.tensor_normalisation import at_least_float32
 
 __all__ = ["IGNORED", "guidance_mask", "guided_loss", "masked_cross_entropy"]
 
@@ -32,16 +33,20 @@ def guidance_mask(guide: torch.Tensor, sureness: Sureness) -> torch.Tensor:
 
 
 def masked_cross_entropy(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """The mean binary cross-entropy over the positions of the batch that are not ignored; 0 where all are.
+    """The mean over images of the mean binary cross-entropy over an image's positions that are not ignored.
+
+    An image without any counts as 0. What an image weighs does not depend on those beside it, so a batch may be divided
+    over workers and micro batches.
 
     logits: ``(B, h, w)`` of any float type; mask: ``(B, h, w)`` of `guidance_mask`.
     """
-    counts = mask != IGNORED
-    losses = binary_cross_entropy_with_logits(logits.float(), (mask == 1).float(), reduction="none")
-    return torch.where(counts, losses, 0).sum() / counts.sum().clamp(min=1)
+    counts, values = mask != IGNORED, at_least_float32(logits)
+    losses = binary_cross_entropy_with_logits(values, (mask == 1).to(values.dtype), reduction="none")
+    return (torch.where(counts, losses, 0).sum(dim=(1, 2)) / counts.sum(dim=(1, 2)).clamp(min=1)).mean()
 
 
 def guided_loss(logits: torch.Tensor, guide: torch.Tensor, sureness: Sureness) -> torch.Tensor:
     """`masked_cross_entropy` of logits ``(B, h, w)`` under a guide ``(B, h', w')``, resampled bilinearly to them."""
-    fitted = interpolate(guide.detach().float().unsqueeze(1), logits.shape[-2:], mode="bilinear", align_corners=False)
+    grid = at_least_float32(guide.detach()).unsqueeze(1)
+    fitted = interpolate(grid, logits.shape[-2:], mode="bilinear", align_corners=False)
     return masked_cross_entropy(logits, guidance_mask(fitted.squeeze(1), sureness))

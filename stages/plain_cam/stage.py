@@ -9,7 +9,7 @@ class PlainCam(LocalizerStage[PlainCamParams]):
     """Cross-entropy with Hide-and-Seek, ACoL, SPG, ADL or CutMix; `none` is the baseline of the same budget."""
 
     kind = "plain_cam"
-    version = 1
+    version = 2
     Params = PlainCamParams
 
     def check(self) -> None:

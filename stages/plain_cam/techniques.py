@@ -9,13 +9,14 @@ from torch.nn.functional import cross_entropy
 
 from stages.plain_cam.adl import AttentionDropoutNetwork
 from stages.plain_cam.adversarial_erasing import ErasingNetwork, two_branch_loss
-from stages.plain_cam.cutmix import mix, mixed_cross_entropy
+from stages.plain_cam.cutmix import Box, mix, mixed_cross_entropy
 from stages.plain_cam.guided_network import GuidedNetwork, tap_channels
 from stages.plain_cam.hide_and_seek import hide_patches
 from stages.plain_cam.parameters import Guides
 from stages.plain_cam.two_branches import TwoBranchNetwork
 from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.memory_format import channels_last
+from stages.vision.tensor_normalisation import at_least_float32
 
 __all__ = [
     "Technique",
@@ -37,12 +38,14 @@ class Technique:
     """A training of a classifier by class labels alone.
 
     network: what trains, around the classifier. loss: (network, images (B, 3, S, S) normalised, labels (B,)) -> a
-    scalar. beside: named parameters that train with the classifier's head and are not kept.
+    scalar. beside: named parameters that train with the classifier's head and are not kept. together: so many images
+    side by side stay in one micro batch.
     """
 
     network: nn.Module
     loss: Loss
     beside: Sequence[tuple[str, nn.Parameter]] = ()
+    together: int = 1
 
 
 def no_technique(network: LocalizerNetwork) -> Technique:
@@ -50,28 +53,30 @@ def no_technique(network: LocalizerNetwork) -> Technique:
     return Technique(network, _entropy)
 
 
-def hide_and_seek(network: LocalizerNetwork, side: int, rate: float) -> Technique:
+def hide_and_seek(network: LocalizerNetwork, side: int, rate: float, rand: Callable[..., torch.Tensor]) -> Technique:
     """Cross-entropy of images with hidden patches, see `hide_patches`."""
 
     def loss(net: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return _entropy(net, hide_patches(images, side, rate), labels)
+        return _entropy(net, hide_patches(images, side, rate, rand), labels)
 
     return Technique(network, loss)
 
 
-def cutmix(network: LocalizerNetwork, beta: float, probability: float) -> Technique:
-    """Cross-entropy of mixed images and labels, see `mix`."""
+def cutmix(network: LocalizerNetwork, draw: Callable[[], Box | None]) -> Technique:
+    """Cross-entropy of mixed images and labels, see `mix`; draw: the box of a step."""
 
     def loss(net: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        mixed = mix(images, labels, beta, probability)
-        return mixed_cross_entropy(net(mixed.images).float(), mixed)
+        mixed = mix(images, labels, draw())
+        return mixed_cross_entropy(at_least_float32(net(mixed.images)), mixed)
 
-    return Technique(network, loss)
+    return Technique(network, loss, together=2)
 
 
-def adl(network: LocalizerNetwork, paths: Sequence[str], rate: float, threshold: float) -> Technique:
-    """Cross-entropy with attention-based dropout behind the modules at `paths`."""
-    return Technique(AttentionDropoutNetwork(network, paths, rate, threshold), _entropy)
+def adl(
+    network: LocalizerNetwork, paths: Sequence[str], rate: float, threshold: float, draw: Callable[[], float]
+) -> Technique:
+    """Cross-entropy with attention-based dropout behind the modules at `paths`, see `AttentionDropoutNetwork`."""
+    return Technique(AttentionDropoutNetwork(network, paths, rate, threshold, draw), _entropy)
 
 
 def acol(network: TwoBranchNetwork) -> Technique:
@@ -100,7 +105,7 @@ def self_produced_guidance(
 
     def loss(net: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         logits, guidance = net(images, labels)
-        return cross_entropy(logits.float(), labels) + guidance
+        return cross_entropy(at_least_float32(logits), labels) + guidance
 
     return Technique(guided, loss, guided.side_parameters())
 
@@ -121,4 +126,4 @@ def adl_threshold(backbone: str) -> float:
 
 
 def _entropy(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    return cross_entropy(network(images).float(), labels)
+    return cross_entropy(at_least_float32(network(images)), labels)

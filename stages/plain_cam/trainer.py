@@ -7,9 +7,12 @@ import torch
 from torch import nn
 
 from pipeline.contract.context import TrainContext
-from pipeline.training.loop import Batch, Training
+from pipeline.training.draws import StepDraws
+from pipeline.training.loop import Training
+from pipeline.training.step import Batch
 from stages.bases.localizer_trainer import LocalizerTrainer
 from stages.plain_cam import techniques
+from stages.plain_cam.cutmix import Box, draw_box
 from stages.plain_cam.hide_and_seek import patch_side
 from stages.plain_cam.options import PlainCamParams
 from stages.plain_cam.techniques import Technique
@@ -19,7 +22,7 @@ from stages.vision.backbones.registry import backbone, tap_path
 from stages.vision.image_rows import ImageRow
 from stages.vision.model_card import Said
 from stages.vision.training.optimisers import groups_of_four
-from stages.vision.training.setup import set_up, training_images
+from stages.vision.training.setup import set_up, shuffled_batches
 from stages.vision.training.views import View, random_view
 
 __all__ = ["PlainCamTrainer"]
@@ -45,7 +48,8 @@ class PlainCamTrainer(LocalizerTrainer[PlainCamParams, LocalizerNetwork]):
         """The technique's loss on random views."""
         params, chosen = self.params, self.params.chosen(self.params.epochs)
         view = View(size, params.crop, mirror=params.mirror)
-        technique = _technique(network, params, size)
+        draws = StepDraws()
+        technique = _technique(network, params, size, draws)
 
         def prepared(image: np.ndarray, row: ImageRow, generator: np.random.Generator) -> tuple[np.ndarray, int]:
             return random_view(image, view, generator), row["label"]
@@ -54,17 +58,22 @@ class PlainCamTrainer(LocalizerTrainer[PlainCamParams, LocalizerNetwork]):
             images, labels = batch
             return technique.loss(network, images, labels)
 
-        batches = training_images(rows, prepared, params.batch_size, chosen, context)
+        batches = shuffled_batches(rows, prepared, params.batch_size, chosen, context, technique.together)
         body, head = network.trained_parameters()
         groups = groups_of_four(body, [*head, *technique.beside], params.rates)
-        return Training(technique.network, loss, **vars(set_up(batches, groups, chosen, params.drops)))
+        made = set_up(batches, groups, chosen, params.drops)
+        return Training(technique.network, loss, **vars(made), draws=draws)
 
 
-def _technique(network: LocalizerNetwork, params: PlainCamParams, size: int) -> Technique:
+def _technique(network: LocalizerNetwork, params: PlainCamParams, size: int, draws: StepDraws) -> Technique:
     """The technique that the parameters name. Raises ValueError for taps that the backbone does not have."""
+
+    def box() -> Box | None:
+        return draw_box(size, params.cutmix_beta, params.cutmix_probability, draws.generator)
+
     match params.technique:
         case "has":
-            return techniques.hide_and_seek(network, patch_side(params.has_grid, size), params.has_rate)
+            return techniques.hide_and_seek(network, patch_side(params.has_grid, size), params.has_rate, draws.rand)
         case "acol":
             if not isinstance(network, TwoBranchNetwork):
                 raise TypeError("acol trains a network with two branches")
@@ -78,9 +87,9 @@ def _technique(network: LocalizerNetwork, params: PlainCamParams, size: int) -> 
             paths = _paths(network, params.taps or dict.fromkeys((known[0], known[-1])))
             usual = techniques.adl_threshold(network.backbone)
             threshold = usual if params.adl_threshold is None else params.adl_threshold
-            return techniques.adl(network, paths, params.adl_rate, threshold)
+            return techniques.adl(network, paths, params.adl_rate, threshold, lambda: draws.generator.random())
         case "cutmix":
-            return techniques.cutmix(network, params.cutmix_beta, params.cutmix_probability)
+            return techniques.cutmix(network, box)
         case _:
             return techniques.no_technique(network)
 

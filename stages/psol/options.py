@@ -43,7 +43,7 @@ class PsolParams:
         1.0, "side of the centre crop that localize shows the network, fraction of the image; the paper: 0.875"
     )
     epochs: int | None = option(None, "passes over the training images; null: the preset's", at_least=1)
-    batch_size: int | None = option(None, "images in one step and worker; null: the preset's", at_least=1)
+    batch_size: int | None = option(None, "images in one step, all workers together; null: the preset's", at_least=1)
     learning_rate: float | None = option(
         None, "peak learning rate of the network; null: the preset's, reference: 1e-3 for steps of 256 images"
     )
@@ -62,8 +62,8 @@ class PsolParams:
     seed: int = option(0, "seed of the branch's initial weights, order and augmentation")
     processes: int = option(0, "loading processes of a worker", resource=True)
 
-    def filled(self, workers: int = 1) -> FilledPsol:
-        """The training of so many workers."""
+    def filled(self) -> FilledPsol:
+        """The training, with the values of preset and variant in place of null."""
         preset = TRAININGS[self.preset]
         epochs = preset.epochs if self.epochs is None else self.epochs
         batch_size = preset.batch_size if self.batch_size is None else self.batch_size
@@ -71,7 +71,7 @@ class PsolParams:
         return FilledPsol(
             Chosen(epochs, schedule, self.seed, self.precision, self.clip_norm, self.processes),
             batch_size,
-            preset.rate(batch_size * workers) if self.learning_rate is None else self.learning_rate,
+            preset.rate(batch_size) if self.learning_rate is None else self.learning_rate,
             preset.head_rate if self.head_rate is None else self.head_rate,
             preset.weight_decay if self.weight_decay is None else self.weight_decay,
             preset.loss_weight if self.loss_weight is None else self.loss_weight,

@@ -41,7 +41,8 @@ DROPS = (1 / 3, 2 / 3)
 class PsolTraining:
     """A training of the box branch and the network below it.
 
-    learning_rate: of the network, for steps of `rate_images` images, in proportion for others; None: for any step.
+    batch_size: images in one step, all workers together. learning_rate: of the network, for steps of `rate_images`
+    images, in proportion for others; None: for any step.
     head_rate: factor for the branch. loss_weight: of the mean squared error over x, y, width and height.
     """
 

@@ -7,6 +7,7 @@ from torch import nn
 from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.boxes import clip, denormalise, xywh_to_xyxy, xyxy_to_xywh
 from stages.vision.boxes import normalise as normalise_boxes
+from stages.vision.tensor_normalisation import at_least_float32
 
 __all__ = ["BoxRegressor", "box_loss", "pixel_boxes", "regression_targets"]
 
@@ -52,11 +53,11 @@ class BoxRegressor(nn.Module):
 
 
 def box_loss(predicted: torch.Tensor, target: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
-    """Mean squared error over ``(B, 4)`` normalised ``x, y, width, height``, in float32; weights: ``(B,)`` of images.
+    """Mean squared error over ``(B, 4)`` normalised ``x, y, width, height``, float32 at least; weights: ``(B,)``.
 
     The sum of weights is not divided by: they have mean 1 over the training set, not over a batch.
     """
-    errors = (predicted.float() - target.float()).square().mean(dim=1)
+    errors = (at_least_float32(predicted) - target).square().mean(dim=1)
     return (errors if weights is None else errors * weights).mean()
 
 

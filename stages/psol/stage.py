@@ -11,7 +11,7 @@ class Psol(TrainStage[PsolParams]):
     """Box regression on pseudo labels. Ground truth is never read; flagged fallback boxes are left out."""
 
     kind = "psol"
-    version = 2
+    version = 3
     Params = PsolParams
     outputs = ("training",)
 

@@ -14,7 +14,8 @@ from torch import nn
 from pipeline.base.errors import UsageError
 from pipeline.contract.context import TrainContext
 from pipeline.store.records import ShardResult, Task
-from pipeline.training.loop import Batch, Training, train
+from pipeline.training.loop import Training, train
+from pipeline.training.step import Batch
 from schemas import TABLES
 from stages.psol.augment import augment
 from stages.psol.labels import EMPTY, FLAGGED, LABEL_COLUMNS, chosen, quality_weights
@@ -26,8 +27,9 @@ from stages.vision.inference import Classifier
 from stages.vision.memory_format import channels_last
 from stages.vision.model_card import WEIGHTS, ModelCard, Said
 from stages.vision.models import plain_network, to_blobs
+from stages.vision.tensor_normalisation import at_least_float32
 from stages.vision.training.optimisers import groups
-from stages.vision.training.setup import read_classifier_card, set_up, training_images
+from stages.vision.training.setup import read_classifier_card, set_up, shuffled_batches
 
 __all__ = ["BoxedImage", "PsolTrainer"]
 
@@ -61,7 +63,11 @@ class PsolTrainer:
             raise UsageError(f"stage {self.stage}: {error}") from error
         regressor = channels_last(regressor, context.device)
         size = params.input_size or start.card.input_size
-        log = train(self.training(regressor, rows, size, context), context)
+        try:
+            training = self.training(regressor, rows, size, context)
+        except ValueError as error:
+            raise UsageError(f"stage {self.stage}: {error}") from error
+        log = train(training, context)
         card = ModelCard(
             method="psol",
             backbone=start.card.backbone,
@@ -119,8 +125,11 @@ class PsolTrainer:
         return start
 
     def training(self, regressor: BoxRegressor, rows: list[BoxedImage], size: int, context: TrainContext) -> Training:
-        """What trains the regressor in place. An image has six targets: x, y, width, height, weight, class."""
-        params, filled = self.params, self.params.filled(context.world_size)
+        """What trains the regressor in place. An image has six targets: x, y, width, height, weight, class.
+
+        Raises: ValueError as `divide`.
+        """
+        params, filled = self.params, self.params.filled()
 
         def prepared(
             image: np.ndarray, row: BoxedImage, generator: np.random.Generator
@@ -134,7 +143,9 @@ class PsolTrainer:
             of_boxes = filled.loss_weight * box_loss(boxes, targets[:, :4], targets[:, 4])
             if logits is None:
                 return of_boxes
-            return of_boxes + params.class_weight * nn.functional.cross_entropy(logits.float(), targets[:, 5].long())
+            return of_boxes + params.class_weight * nn.functional.cross_entropy(
+                at_least_float32(logits), targets[:, 5].long()
+            )
 
         rate, decay = filled.learning_rate, filled.weight_decay
         trained = [(name, value) for name, value in regressor.network.named_parameters() if value.requires_grad]
@@ -142,5 +153,5 @@ class PsolTrainer:
             *groups(trained, rate, decay),
             *groups(regressor.branch.named_parameters(), rate * filled.head_rate, decay),
         ]
-        batches = training_images(rows, prepared, filled.batch_size, filled.chosen, context)
+        batches = shuffled_batches(rows, prepared, filled.batch_size, filled.chosen, context)
         return Training(regressor, loss, **vars(set_up(batches, rates, filled.chosen, filled.drops)))

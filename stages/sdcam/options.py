@@ -21,9 +21,9 @@ class SdcamParams(LocalizerParams):
     alpha: float = option(0.3, "weight of the student's cross-entropy; its distillation has the rest", at_least=0)
     temperature: float = option(3.0, "T, of both heads in the distillation")
     epochs: int | None = option(None, "passes over the training images; null: the preset's", at_least=1)
-    batch_size: int = option(256, "images in one step and worker", at_least=1)
+    batch_size: int = option(256, "images in one step, all workers together", at_least=1)
     learning_rate: float | None = option(
-        None, "peak rate at 256 images in a step of all workers, and in proportion to them; null: the preset's"
+        None, "peak rate at 256 images in a step, and in proportion to them; null: the preset's"
     )
     weight_decay: float | None = option(None, "weight decay, of biases too; null: the preset's", at_least=0)
     warm_up: float | None = option(

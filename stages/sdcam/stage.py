@@ -9,7 +9,7 @@ class Sdcam(LocalizerStage[SdcamParams]):
     """SD-CAM: stage `cam` takes the student's maps, stage `localize` the teacher's classes."""
 
     kind = "sdcam"
-    version = 1
+    version = 2
     Params = SdcamParams
 
     def check(self) -> None:

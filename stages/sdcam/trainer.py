@@ -9,7 +9,8 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from pipeline.contract.context import TrainContext
-from pipeline.training.loop import Batch, Training
+from pipeline.training.loop import Training
+from pipeline.training.step import Batch
 from stages.bases.localizer_trainer import LocalizerTrainer
 from stages.sdcam.distillation import sdcam_loss
 from stages.sdcam.heads import Heads
@@ -21,7 +22,7 @@ from stages.vision.image_rows import ImageRow
 from stages.vision.model_card import Said
 from stages.vision.training.optimisers import sgd
 from stages.vision.training.parameters import Chosen
-from stages.vision.training.setup import training_images
+from stages.vision.training.setup import shuffled_batches
 from stages.vision.training.views import View, random_view
 
 __all__ = ["SdcamTrainer"]
@@ -64,8 +65,8 @@ class SdcamTrainer(LocalizerTrainer[SdcamParams, TeacherStudentNetwork]):
 
         heads = Heads(network)
         chosen = Chosen(filled.epochs, "cosine", params.seed, params.precision, params.clip_norm, params.processes)
-        batches = training_images(rows, prepared, params.batch_size, chosen, context)
-        rate = filled.learning_rate * params.batch_size * context.world_size / _BATCH
+        batches = shuffled_batches(rows, prepared, params.batch_size, chosen, context)
+        rate = filled.learning_rate * params.batch_size / _BATCH
         optimizer = sgd([{"params": list(heads.parameters()), "lr": rate, "weight_decay": filled.weight_decay}])
         steps = batches.batches_an_epoch * filled.epochs
         schedule = LambdaLR(optimizer, partial(warm_up_cosine, steps=steps, warm_up=filled.warm_up))
@@ -77,6 +78,8 @@ class SdcamTrainer(LocalizerTrainer[SdcamParams, TeacherStudentNetwork]):
             schedule,
             filled.epochs,
             params.seed,
+            batches.images,
+            batches.micro_batches,
             precision=params.precision,
             clip_norm=params.clip_norm,
         )

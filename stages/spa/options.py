@@ -23,7 +23,7 @@ class SpaParams(FineTuningParams):
         None, "e0: the first epoch with that loss, from 0; null: the preset's share of the epochs", at_least=0
     )
     epochs: int | None = option(None, "passes over the training images; null: the preset's", at_least=1)
-    batch_size: int | None = option(None, "images in one step and worker; null: the preset's", at_least=1)
+    batch_size: int | None = option(None, "images in one step, all workers together; null: the preset's", at_least=1)
     drops: tuple[float, ...] | None = option(
         None, "steps: fractions of the training after which the rate falls to a tenth; null: the preset's"
     )

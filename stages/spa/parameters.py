@@ -38,6 +38,7 @@ PRESETS: Mapping[Preset, RamSettings] = {
 class SpaTraining:
     """A training with the restricted activation module.
 
+    batch_size: images in one step, all workers together: the script for ILSVRC spreads its 16 over 8 GPUs.
     drops: fractions of the epochs after which the learning rate falls to a tenth. start: fraction of the epochs after
     which the module is switched on, e0 of E.
     """

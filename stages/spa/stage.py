@@ -9,7 +9,7 @@ class Spa(LocalizerStage[SpaParams]):
     """SPA's first stage: cross-entropy and the restricted activation loss. Its second is stage `scg`."""
 
     kind = "spa"
-    version = 1
+    version = 2
     Params = SpaParams
 
     def check(self) -> None:

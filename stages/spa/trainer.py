@@ -5,15 +5,17 @@ import torch
 from torch import nn
 
 from pipeline.contract.context import TrainContext
-from pipeline.training.loop import Batch, Training
+from pipeline.training.loop import Training
+from pipeline.training.step import Batch
 from stages.bases.localizer_trainer import PlainLocalizerTrainer
 from stages.spa.network import RestrictedNetwork
 from stages.spa.options import SpaParams
 from stages.spa.ram import restricted_activation_loss
 from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.image_rows import ImageRow
+from stages.vision.tensor_normalisation import at_least_float32
 from stages.vision.training.optimisers import groups_of_four
-from stages.vision.training.setup import set_up, training_images
+from stages.vision.training.setup import set_up, shuffled_batches
 from stages.vision.training.views import View, random_view
 
 __all__ = ["SpaTrainer"]
@@ -37,7 +39,7 @@ class SpaTrainer(PlainLocalizerTrainer[SpaParams]):
         def loss(network: nn.Module, batch: Batch) -> torch.Tensor:
             images, labels = batch
             logits, maps = network(images)
-            entropy = nn.functional.cross_entropy(logits.float(), labels)
+            entropy = nn.functional.cross_entropy(at_least_float32(logits), labels)
             if maps is None:
                 return entropy
             return entropy + settings.weight * restricted_activation_loss(
@@ -47,6 +49,6 @@ class SpaTrainer(PlainLocalizerTrainer[SpaParams]):
         def begin(epoch: int) -> None:
             restricted.gives_maps = settings.weight_at(epoch) > 0
 
-        batches = training_images(rows, prepared, filled.batch_size, chosen, context)
+        batches = shuffled_batches(rows, prepared, filled.batch_size, chosen, context)
         made = set_up(batches, groups_of_four(*network.trained_parameters(), params.rates), chosen, filled.drops)
         return Training(restricted, loss, **vars(made), begin=begin)

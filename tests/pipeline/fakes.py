@@ -21,6 +21,8 @@ from schemas import TABLES
 SPEC = TABLES["training"]
 STEPS = 3
 """Of an epoch of the tiny training."""
+IMAGES = 8
+"""Of a step of it."""
 
 
 def numbers(start: int, count: int, factor: float = 1.0) -> Any:
@@ -159,8 +161,14 @@ class Fit(TrainStage[FitParams]):
         return ShardResult({"training": SPEC.from_rows([vars(epoch) for epoch in log])}, {"weight": weight})
 
 
-def line_training(epochs: int, *, rate: float = 0.1, poison: int | None = None) -> Training:
-    """A tiny regression with dropout, so that weights depend on torch's random numbers too."""
+def line_training(
+    epochs: int, *, rate: float = 0.1, poison: int | None = None, rank: int = 0, ranks: int = 1
+) -> Training:
+    """A tiny regression with dropout, so that weights depend on torch's random numbers too.
+
+    rank, ranks: whose share of each step it is.
+    """
+    share = slice(IMAGES * rank // ranks, IMAGES * (rank + 1) // ranks)
     torch.manual_seed(5)
     network = torch.nn.Linear(4, 1)
 
@@ -168,7 +176,7 @@ def line_training(epochs: int, *, rate: float = 0.1, poison: int | None = None) 
         LOG.add("epoch", str(epoch))
         for number in range(start, STEPS):
             LOG.add("step", f"{epoch}.{number}")
-            inputs = torch.randn(8, 4, generator=torch.Generator().manual_seed(STEPS * epoch + number))
+            inputs = torch.randn(IMAGES, 4, generator=torch.Generator().manual_seed(STEPS * epoch + number))[share]
             yield inputs * (float("nan") if poison == epoch else 1.0), inputs.sum(1, keepdim=True)
 
     def loss(network: torch.nn.Module, batch: Any) -> torch.Tensor:
@@ -179,7 +187,7 @@ def line_training(epochs: int, *, rate: float = 0.1, poison: int | None = None) 
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=rate, total_steps=STEPS * epochs + 1, cycle_momentum=False
     )
-    return Training(network, loss, batches, optimizer, schedule, epochs, seed=1)
+    return Training(network, loss, batches, optimizer, schedule, epochs, 1, IMAGES, (share,))
 
 
 KINDS: dict[str, type[Stage[Any]]] = {stage.kind: stage for stage in (Source, Each, Total, Fit)}
@@ -209,7 +217,7 @@ def checkpoint_of(network: Mapping[str, torch.Tensor]) -> Checkpoint:
         "schedule": {},
         "further": [],
         "log": [],
-        "running": {"total": 0.0, "further": 0.0, "steps": 0, "images": 0, "ranks": 1},
+        "running": {"total": 0.0, "further": 0.0, "steps": 0, "images": 0},
         "points": [],
     }
 

@@ -5,7 +5,7 @@ import hashlib
 import os
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +159,8 @@ class Fragile(TrainStage[FragileParams]):
         return [Shard(shard_key(recipe, {}))]
 
     def fit(self, task: Any, context: Any) -> ShardResult:
-        training = fakes.line_training(self.params.epochs, poison=self.params.poison)
+        place = {"rank": context.rank, "ranks": context.world_size}
+        training = fakes.line_training(self.params.epochs, poison=self.params.poison, **place)
         batches = training.batches
 
         def fragile(epoch: int, start: int) -> Any:
@@ -177,14 +178,14 @@ class Fragile(TrainStage[FragileParams]):
         return ShardResult({"training": fakes.SPEC.from_rows([vars(epoch) for epoch in log])}, {"weight": weight})
 
 
-MINMAX: dict[str, Any] = {"epochs": 3, "classes": 1, "set_size": 2, "learning_rate": 0.01}
-"""Six steps an epoch for one worker, three for two, on the images of `minmax_job`."""
+MINMAX: dict[str, Any] = {"epochs": 3, "classes": 2, "set_size": 2, "learning_rate": 0.01}
+"""Three steps an epoch on the images of `minmax_job`, of two class sets each: two workers can share them."""
 
 
 class MortalMinmax(Minmax):
     """A real localizer; each batch is noted with a digest of its pixels, and one of them ends or stops the process.
 
-    fault: kill or hang; at: epoch, batch and rank whose first try it befalls.
+    fault: kill or hang; at: epoch, batch and rank whose first try it befalls. Or slow: five seconds a batch.
     """
 
     def __init__(self, notes: str, fault: str = "", at: tuple[int, int, int] = (1, 1, 0)) -> None:
@@ -209,6 +210,8 @@ class _MortalTrainer(MinmaxTrainer):
                 name = f"{epoch}.{number}.{context.rank}.{digest(batch)}"
                 if note(self.notes, name) == 1 and (epoch, number, context.rank) == self.at:
                     self._go_wrong()
+                if self.fault == "slow":
+                    time.sleep(5)
                 yield batch
 
         training.batches = watched
@@ -229,9 +232,9 @@ def minmax_stage(job: Job) -> MortalMinmax:
 
 
 def minmax_job(
-    folder: Path, notes: Path, fault: str = "", at: tuple[int, int, int] = (1, 1, 0), workers: int = 1
+    folder: Path, notes: Path, fault: str = "", at: tuple[int, int, int] = (1, 1, 0), workers: int = 1, **changes: Any
 ) -> Job:
-    """The training of MortalMinmax on twelve made images, saved after each step."""
+    """The training of MortalMinmax on twelve made images, saved after each step; changes: of its resources."""
     folder.mkdir(exist_ok=True)
     made = localizers.Made(folder)
     ids = pa.chunked_array([pa.array([f"{n}-{copy}" for n in range(6)]) for copy in range(3)])
@@ -239,7 +242,7 @@ def minmax_job(
     images = made.store.commit("images", "many", "k", ShardResult({"images": table.select(made.table.column_names)}))
     notes.mkdir(exist_ok=True)
     task = Task(Shard("k"), {"images": (images,), "model": (made.model,)})
-    resources = StageResources(actors=workers, save_minutes=0)
+    resources = replace(StageResources(actors=workers, save_minutes=0), **changes)
     return Job(MortalMinmax(str(notes), fault, at), "r", [task], made.store, resources)
 
 

@@ -37,7 +37,7 @@ class Cut(InProcessTrainContext):
         self.cut_after = cut_after
 
     def load(self) -> Any:
-        return None if self.data is None else load_checkpoint(self.data)
+        return None if self.data is None else load_checkpoint(self.data, "state.pt")
 
     def save(self, state: Any, progress: Any) -> None:
         self.data = dump_checkpoint(state)
@@ -93,7 +93,7 @@ def plain(training: Training, of: LocalizerNetwork) -> Training:
     def entropy(network: nn.Module, batch: Any) -> torch.Tensor:
         return nn.functional.cross_entropy(network(batch[0]), batch[1])
 
-    names = ("batches", "optimizer", "schedule", "epochs", "seed")
+    names = ("batches", "optimizer", "schedule", "epochs", "seed", "images", "micro_batches")
     return Training(of, entropy, **{name: getattr(training, name) for name in names})
 
 

@@ -1,7 +1,7 @@
 """Class-balanced batches for training, as indices: N classes with S images each, the images of a class side by side.
 
 I2C draws pairs, MinMaxCAM sets of five. An epoch is a pure function of (seed, epoch): a resumed training sees the
-batches that an uninterrupted one would have seen, and every rank computes the same epoch and takes its share.
+batches that an uninterrupted one would have seen, and every rank computes the same epoch.
 """
 
 from collections.abc import Sequence
@@ -15,54 +15,49 @@ __all__ = ["ClassBalancedSampler"]
 
 @dataclass(frozen=True)
 class ClassBalancedSampler:
-    """This rank's batches of any epoch, as indices into `labels`.
+    """The batches of any epoch, as indices into `labels`: the images of a step, whatever the number of workers.
 
     labels: class of each image, ``(n,)`` of any sortable type, the same on every rank. classes: N, different classes in
-    one rank's batch; fewer where the data have fewer. images: S. No class is in the batches of two ranks at once.
-    Raises: ValueError for sizes below 1, a rank that does not exist, or more ranks than classes.
+    a batch; fewer where the data have fewer. images: S.
+    Raises: ValueError for sizes below 1, or without any label.
     """
 
     labels: Sequence[int] | Sequence[str] | np.ndarray
     classes: int
     images: int
     seed: int
-    rank: int = 0
-    world_size: int = 1
 
     def __post_init__(self) -> None:
         if self.classes < 1 or self.images < 1:
             raise ValueError(f"a batch needs at least one class of one image, got {self.classes} of {self.images}")
-        if not 0 <= self.rank < self.world_size:
-            raise ValueError(f"rank {self.rank} is not one of {self.world_size}")
-        found = len(self._members)
-        if found < self.world_size:
-            raise ValueError(f"{found} classes cannot be shared out to {self.world_size} workers: take fewer workers")
+        if not self._members:
+            raise ValueError("class-balanced batches need at least one image")
 
     @property
     def classes_a_batch(self) -> int:
-        """Classes in one rank's batch: N, or what the data leave for it."""
-        return min(self.classes, len(self._members) // self.world_size)
+        """Classes in a batch: N, or as many as the data have."""
+        return min(self.classes, len(self._members))
 
     @property
     def batches_an_epoch(self) -> int:
-        """Batches of one rank in one epoch: as many as use each image once on average, and at least one."""
-        return max(1, len(self.labels) // (self.classes_a_batch * self.images * self.world_size))
+        """Batches in one epoch: as many as use each image once on average, and at least one."""
+        return max(1, len(self.labels) // (self.classes_a_batch * self.images))
 
     def __call__(self, epoch: int) -> np.ndarray:
         """The epoch's batches, ``(batches, N S)`` int64; positions ``i S`` to ``i S + S - 1`` are one class.
 
-        Within an epoch, classes are used equally often, to one use, and so are the images of a class. The images of a
-        set differ where the class has S of them; else each is repeated as rarely as possible.
+        No class is in a batch twice. Within an epoch, classes are used equally often, to one use, and so are the images
+        of a class. The images of a set differ where the class has S of them; else each is repeated as rarely as
+        possible.
         """
         generator = np.random.default_rng([self.seed, epoch])
         number = self.classes_a_batch
-        drawn = _rows(len(self._members), number * self.world_size, self.batches_an_epoch, generator)
+        drawn = _rows(len(self._members), number, self.batches_an_epoch, generator)
         sets = np.empty((drawn.size, self.images), dtype=np.int64)
         places = _positions(drawn.ravel(), len(self._members))
         for images, where in zip(self._members, places, strict=True):
             sets[where] = images[_rows(len(images), self.images, len(where), generator)]
-        shares = sets.reshape(self.batches_an_epoch, self.world_size, number * self.images)
-        return np.ascontiguousarray(shares[:, self.rank])
+        return sets.reshape(self.batches_an_epoch, number * self.images)
 
     @cached_property
     def _members(self) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""Batches for training: a seeded order for each epoch, each image augmented by a generator of its own.
+"""Images for training, loaded in batches, each image augmented by a generator of its own.
 
 What an image looks like in an epoch depends on (seed, epoch, image id) alone: not on the number of workers, loading
 processes, or on where a resumed training began.
@@ -29,7 +29,7 @@ Augment = Callable[[np.ndarray, Image, np.random.Generator], tuple[np.ndarray, T
 
 @dataclass(frozen=True)
 class TrainingImages(Generic[Image]):
-    """This rank's batches of any epoch; those before the one that is asked for are neither read nor decoded.
+    """The images of a training. Only those of the batches that are asked for are read and decoded.
 
     rows: training images, the same on every rank. augment: (image (H, W, 3) uint8, row, generator) -> (input (S, S, 3)
     uint8, target as a number or array). processes: loading processes; 0 loads in the training process.
@@ -38,28 +38,13 @@ class TrainingImages(Generic[Image]):
     rows: Sequence[Image]
     read: Read
     augment: Augment[Image]
-    batch_size: int
     seed: int
-    rank: int = 0
-    world_size: int = 1
     processes: int = 0
 
-    @property
-    def batches_an_epoch(self) -> int:
-        """Batches of one rank in one epoch; every rank has the same number, and the last, smaller one is left out."""
-        return max(1, len(self.rows) // (self._batch * self.world_size))
-
-    @property
-    def _batch(self) -> int:
-        return max(1, min(self.batch_size, len(self.rows) // self.world_size))
-
-    def __call__(self, epoch: int, start: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Batches (images (B, 3, S, S) float32 normalised, targets (B, ...)) of an epoch, from batch `start` on."""
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.rows))
-        kept = order[: self.batches_an_epoch * self._batch * self.world_size]
-        mine = kept[self.rank :: self.world_size].reshape(self.batches_an_epoch, self._batch)
+    def batches(self, indices: np.ndarray, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Batches (images (B, 3, S, S) float32 normalised, targets (B, ...)) of an epoch; indices: ``(n, B)``."""
         loader = DataLoader(
-            _Batches(self, mine[start:], epoch), batch_size=None, num_workers=self.processes, persistent_workers=False
+            _Batches(self, indices, epoch), batch_size=None, num_workers=self.processes, persistent_workers=False
         )
         for images, targets in loader:
             yield to_batch(list(images.numpy())), targets

@@ -16,9 +16,11 @@ from stages.vision.precision import Precision
 from stages.vision.stream import Read
 from stages.vision.training.class_balanced_batches import ClassBalancedBatches
 from stages.vision.training.class_balanced_sampler import ClassBalancedSampler
+from stages.vision.training.division import Workers
 from stages.vision.training.image_batches import Augment, TrainingImages
 from stages.vision.training.optimisers import ParameterGroup, schedule, sgd
 from stages.vision.training.parameters import Chosen
+from stages.vision.training.shuffled_batches import ShuffledBatches
 
 __all__ = [
     "Batches",
@@ -27,24 +29,16 @@ __all__ = [
     "class_balanced_batches",
     "read_classifier_card",
     "set_up",
+    "shuffled_batches",
     "starting_classifier",
-    "training_images",
     "training_rows",
 ]
 
 Image = TypeVar("Image", bound=ImageRow)
 
 
-class Place(Protocol):
+class Place(Workers, Protocol):
     """This rank among the workers, and how it reads images."""
-
-    @property
-    def rank(self) -> int:
-        """This rank."""
-
-    @property
-    def world_size(self) -> int:
-        """How many there are."""
 
     @property
     def read(self) -> Read:
@@ -52,14 +46,22 @@ class Place(Protocol):
 
 
 class Batches(Protocol):
-    """Batches of any epoch, as many in each."""
+    """This rank's shares of any epoch's steps, as many in each epoch."""
+
+    @property
+    def images(self) -> int:
+        """Images of one step, all ranks together."""
+
+    @property
+    def micro_batches(self) -> Sequence[slice]:
+        """Which images of each step this rank's micro batches hold."""
 
     @property
     def batches_an_epoch(self) -> int:
-        """Batches of one rank in one epoch."""
+        """Steps of one epoch."""
 
     def __call__(self, epoch: int, start: int = 0) -> Iterable[tuple[torch.Tensor, ...]]:
-        """The batches of an epoch, from batch `start` on."""
+        """The shares of an epoch's steps, from step `start` on."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class SetUp:
     """What a training is made of besides network and loss, under the names of `pipeline.training.loop.Training`."""
 
     batches: Batches
+    images: int
+    micro_batches: Sequence[slice]
     optimizer: torch.optim.Optimizer
     schedule: LRScheduler
     epochs: int
@@ -75,40 +79,46 @@ class SetUp:
     clip_norm: float | None
 
 
-def training_images(
-    rows: Sequence[Image], augment: Augment[Image], batch_size: int, chosen: Chosen, place: Place
-) -> TrainingImages[Image]:
-    """This rank's images, in a random order each epoch."""
-    return TrainingImages(
-        rows,
-        place.read,
-        augment,
-        batch_size,
-        chosen.seed,
-        rank=place.rank,
-        world_size=place.world_size,
-        processes=chosen.processes,
-    )
+def shuffled_batches(
+    rows: Sequence[Image], augment: Augment[Image], batch_size: int, chosen: Chosen, place: Place, together: int = 1
+) -> ShuffledBatches[Image]:
+    """This rank's share of `batch_size` images a step, in a random order each epoch.
+
+    together: so many neighbours of that order stay in one micro batch. Raises: ValueError as `divide`.
+    """
+    return ShuffledBatches(_loaded(rows, augment, chosen, place), batch_size, place, together)
 
 
 def class_balanced_batches(
     rows: Sequence[Image], augment: Augment[Image], shape: tuple[int, int], chosen: Chosen, place: Place
 ) -> ClassBalancedBatches[Image]:
-    """This rank's images in class sets; `shape`: classes in a batch (fewer where the data have fewer), images of each.
+    """This rank's class sets; `shape`: classes in a step (fewer where the data have fewer), images of each.
 
-    Raises: ValueError for more ranks than classes.
+    Raises: ValueError as `divide`.
     """
-    labels = [row["label"] for row in rows]
-    sets = ClassBalancedSampler(labels, *shape, seed=chosen.seed, rank=place.rank, world_size=place.world_size)
-    return ClassBalancedBatches(training_images(rows, augment, shape[0] * shape[1], chosen, place), sets)
+    sets = ClassBalancedSampler([row["label"] for row in rows], *shape, seed=chosen.seed)
+    return ClassBalancedBatches(_loaded(rows, augment, chosen, place), sets, place)
+
+
+def _loaded(rows: Sequence[Image], augment: Augment[Image], chosen: Chosen, place: Place) -> TrainingImages[Image]:
+    return TrainingImages(rows, place.read, augment, chosen.seed, chosen.processes)
 
 
 def set_up(batches: Batches, groups: Sequence[ParameterGroup], chosen: Chosen, drops: Sequence[float] = ()) -> SetUp:
     """Batches with SGD over parameter groups and a schedule as long as the training; `drops` as in `schedule`."""
     optimizer = sgd(groups)
-    steps = batches.batches_an_epoch * chosen.epochs
-    planned = schedule(chosen.schedule, optimizer, steps, drops)
-    return SetUp(batches, optimizer, planned, chosen.epochs, chosen.seed, chosen.precision, chosen.clip_norm)
+    planned = schedule(chosen.schedule, optimizer, batches.batches_an_epoch * chosen.epochs, drops)
+    return SetUp(
+        batches,
+        batches.images,
+        batches.micro_batches,
+        optimizer,
+        planned,
+        chosen.epochs,
+        chosen.seed,
+        chosen.precision,
+        chosen.clip_norm,
+    )
 
 
 def training_rows(images: Iterable[pa.Table]) -> list[ImageRow]:

@@ -42,6 +42,15 @@ def test_a_config_becomes_stages():
     assert config.run_root == os.path.abspath("runs/x")
 
 
+def test_the_micro_batch_is_a_resource_of_trainings():
+    """Breaks when the setting is lost, holds for other pools, or a micro batch of no image is taken."""
+    resources = parse_config(CONFIG, ["resources.train.micro_batch=16"]).resources.resources()
+    assert resources.of("classify", train=True, light=False).micro_batch == 16
+    assert resources.of("maps2", train=False, light=False).micro_batch is None
+    with pytest.raises(UsageError, match="resources.train.micro_batch: .* greater than or equal to 1"):
+        parse_config(CONFIG, ["resources.train.micro_batch=0"])
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -1,15 +1,20 @@
 """Training on a real Ray Train: killed workers and drivers, several trainings at once, and one line when it fails."""
 
 import sys
+import threading
 import time
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from pipeline.base.errors import StageFailed
+from pipeline.base.errors import StageFailed, Stopped, UsageError
+from pipeline.base.stop_signal import StopSignal
 from pipeline.contract.resources import Resources, StageResources
 from pipeline.contract.runner import Job
 from pipeline.planning.plan import Planner, make_plan, resolve
@@ -18,8 +23,10 @@ from pipeline.running.in_process import InProcessRunner
 from pipeline.running.parallel import in_threads
 from pipeline.running.progress import NoProgress
 from pipeline.running.run import Run, RunOptions
+from pipeline.store.layout import RecipeFolder
 from pipeline.store.records import Done
 from pipeline.store.store import Store
+from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.in_process import fit_in_process
 from pipeline.worker.local_context import LocalContext
 from stages.vision.model_card import WEIGHTS
@@ -116,6 +123,61 @@ def test_a_localizer_whose_driver_is_killed_inside_an_epoch_is_finished_by_the_s
     assert Counter(taken(notes).values()) == {1: len(batches) - 1, 2: 1}
 
 
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.long)])
+def test_a_stopped_training_saves_at_once_and_is_continued_by_another_number_of_workers(whole, tmp_path, workers):
+    """Breaks when SIGTERM waits for the next checkpoint's time, a rank goes on alone, or what was saved is lost."""
+    _, batches = whole
+    job = ray_stages.minmax_job(tmp_path / "run", tmp_path / "notes", "slow", workers=workers, save_minutes=10)
+    ended: list[tuple[float, BaseException]] = []
+    running = threading.Thread(target=lambda: ended.append((time.monotonic(), stopped(job))))
+    running.start()
+    assert wait_for(lambda: taken(tmp_path / "notes"))
+    asked = time.monotonic()
+    job.stop.request()
+    running.join(90)
+    ((moment, error),) = ended
+    assert isinstance(error, Stopped)
+    assert moment - asked < 60
+    folder = RecipeFolder("minmax", "r")
+    state = load_checkpoint(job.store.files.get(folder.checkpoint("k")), "state.pt")
+    steps = state["running"]["steps"]
+    assert (state["log"], 1 <= steps < 3) == ([], True), "inside the first epoch"
+    before = taken(tmp_path / "notes")
+    assert len(before) == workers * steps, "no step was taken that was not saved"
+    again = replace(job, stage=ray_stages.MortalMinmax(str(tmp_path / "notes")), stop=StopSignal())
+    again = replace(again, resources=replace(job.resources, actors=3 - workers))
+    assert on_ray(again)
+    table = job.store.table(job.store.done("minmax", "r", ["k"])["k"], "training")
+    assert table.column("images").to_pylist() == [12] * 3
+    assert len(taken(tmp_path / "notes")) == len(before) + (3 - workers) * (len(batches) - steps)
+    assert not job.store.files.exists(folder.stop("k"))
+
+
+@pytest.mark.long
+def test_a_worker_hears_of_the_micro_batch(tmp_path):
+    """Breaks when the setting does not reach a training on Ray, or its refusal is no line of wrong usage."""
+    job = ray_stages.minmax_job(tmp_path / "run", tmp_path / "notes", micro_batch=1)
+    with pytest.raises(UsageError, match="stage minmax: a step of 2 class sets of 2 images cannot be cut at"):
+        on_ray(job)
+
+
+def stopped(job: Job) -> BaseException:
+    """How a training on Ray ends."""
+    try:
+        on_ray(job)
+    except BaseException as error:
+        return error
+    raise AssertionError("it was not stopped")
+
+
+def wait_for(happened: Callable[[], Any], within: float = 90) -> bool:
+    """Whether something happens in time."""
+    deadline = time.monotonic() + within
+    while not happened() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return bool(happened())
+
+
 @pytest.mark.long
 def test_trainings_side_by_side_overlap_and_reach_the_same_weights(tmp_path):
     """Breaks when trainings wait for each other, share random numbers or files, or one's death ends the other.
@@ -177,7 +239,9 @@ def test_two_workers_of_which_one_is_killed_take_the_same_batches(tmp_path):
     """Breaks when a rank goes on at another step than the other, or with another share of the images."""
     for rank in range(2):
         job = ray_stages.minmax_job(tmp_path / f"rank{rank}", tmp_path / "order")
-        context = SimpleNamespace(rank=rank, world_size=2, device="cpu", read=LocalContext(job.store).read)
+        context = SimpleNamespace(
+            rank=rank, world_size=2, micro_batch=None, device="cpu", read=LocalContext(job.store).read
+        )
         rows = training_rows([job.store.table(job.tasks[0].inputs["images"][0], "images")])
         batches = ray_stages.minmax_stage(job).trainer().training(localizers.network(), rows, 64, context).batches
         for epoch in range(3):

@@ -5,12 +5,15 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.base.errors import Stopped, UsageError
+from pipeline.base.errors import StageFailed, Stopped
 from pipeline.base.stop_signal import StopSignal
+from pipeline.contract.resources import StageResources
 from pipeline.store.store import Store
 from pipeline.training.checkpoint import dump_checkpoint, load_checkpoint
+from pipeline.training.draws import StepDraws
 from pipeline.training.in_process import InProcessTrainContext
-from pipeline.training.loop import Step, Training, train
+from pipeline.training.loop import Training, train
+from pipeline.training.step import Step
 from pipeline.worker.local_context import LocalContext
 from tests.pipeline.fakes import STEPS, checkpoint_of, epochs_of, line_training
 
@@ -19,14 +22,16 @@ class Memory(InProcessTrainContext):
     """A TrainContext that keeps its checkpoint as bytes, and may be cut off after some checkpoints."""
 
     def __init__(self, cut_after: int | None = None, save_minutes: float = 10.0) -> None:
-        super().__init__(LocalContext(Store("memory://epochs")), "state.pt", save_minutes=save_minutes)
+        super().__init__(
+            LocalContext(Store("memory://epochs")), "state.pt", resources=StageResources(save_minutes=save_minutes)
+        )
         self.data: bytes | None = None
         self.saved = 0
         self.progress: list = []
         self.cut_after = cut_after
 
     def load(self):
-        return None if self.data is None else load_checkpoint(self.data)
+        return None if self.data is None else load_checkpoint(self.data, "state.pt")
 
     def save(self, state, progress):
         self.data = dump_checkpoint(state)
@@ -129,33 +134,20 @@ def test_a_diverged_epoch_is_not_checkpointed_inside():
     assert memory.progress[-1]["epoch"] == 1
 
 
-def test_another_number_of_workers_is_refused():
-    """Breaks when a schedule made for one worker's steps is followed by two: it ends half-way, or rises again."""
-    memory = Memory(1, save_minutes=0)
-    with pytest.raises(KeyboardInterrupt):
-        train(line_training(1), memory)
-    state = memory.load()
-    assert state is not None
-    state["running"]["ranks"] = 2
-    memory.data, memory.cut_after = dump_checkpoint(state), None
-    with pytest.raises(UsageError, match="begun by 2 workers, not 1"):
-        train(line_training(1), memory)
-
-
 @pytest.mark.parametrize("cut_after", [1, 2, 3, 4, 5])
-def test_generators_of_a_training_go_on(cut_after):
-    """Breaks when numbers that a loss draws from a generator of its own begin anew, or are the same in each step."""
+def test_draws_of_a_training_go_on(cut_after):
+    """Breaks when numbers that a loss draws besides torch's begin anew, or are the same in each step."""
     drawn: list[float] = []
 
     def drawing(epochs):
-        training, generator = line_training(epochs), torch.Generator()
+        training, draws = line_training(epochs), StepDraws()
         plain = training.loss
 
         def loss(network, batch):
-            drawn.append(float(torch.rand((), generator=generator)))
+            drawn.append(draws.generator.random())
             return plain(network, batch) * drawn[-1]
 
-        training.loss, training.generators = loss, [generator]
+        training.loss, training.draws = loss, draws
         return training
 
     whole, memory = drawing(2), Memory(cut_after, save_minutes=0)
@@ -287,9 +279,9 @@ def test_checkpoints_hold_data_not_code():
     """Breaks when reading a checkpoint could run code that somebody put into a bucket."""
     state = checkpoint_of({"weight": torch.ones(2)})
     state["log"] = [[1, 0.5, 8, 0.1]]
-    back = load_checkpoint(dump_checkpoint(copy.deepcopy(state)))
+    back = load_checkpoint(dump_checkpoint(copy.deepcopy(state)), "state.pt")
     assert back["log"] == state["log"]
     assert torch.equal(back["network"]["weight"], torch.ones(2))
     bad: Any = {**state, "bad": Path("a")}
-    with pytest.raises(Exception, match=r"(?i)weights.?only"):
-        load_checkpoint(dump_checkpoint(bad))
+    with pytest.raises(StageFailed, match=r"the checkpoint here/state.pt holds more than numbers: remove it"):
+        load_checkpoint(dump_checkpoint(bad), "here/state.pt")

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.contract.resources import StageResources
 from pipeline.planning.plan import make_plan
 from pipeline.store.layout import RecipeFolder
 from pipeline.training import tensorboard
@@ -22,7 +23,7 @@ class Cut(InProcessTrainContext):
     """Saved after each step; the process may be killed behind a checkpoint, before or after its curves are written."""
 
     def __init__(self, store, cut_after=None):
-        super().__init__(LocalContext(store), FOLDER.checkpoint("key"), None, CURVES, 0.0)
+        super().__init__(LocalContext(store), FOLDER.checkpoint("key"), None, CURVES, StageResources(save_minutes=0))
         self.left = cut_after
 
     def save(self, state, progress):

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from pipeline.base.errors import UsageError
+from pipeline.store.records import Shard, Task
 from stages.classify.options import ClassifyParams
 from stages.classify.stage import Classify
 from stages.classify.trainer import ClassifyTrainer
@@ -13,6 +14,7 @@ from stages.vision.backbones.networks import conv_head
 from stages.vision.model_card import CARD, VERSION, WEIGHTS, ModelCard, read_card
 from stages.vision.models import to_blobs
 from tests import runs
+from tests.stages import localizers
 
 
 def model(target, stage="classify"):
@@ -199,7 +201,7 @@ def test_the_optimizer_holds_the_head_at_its_own_rate_and_nothing_frozen():
     network.features.stem.requires_grad_(False)
     chosen = trainer(learning_rate=0.01, head_rate=10.0, schedule="constant")
     rows = [{"image_id": "a", "label": 0, "uri": "a"}]
-    context = SimpleNamespace(read=None, rank=0, world_size=1)
+    context = SimpleNamespace(read=None, rank=0, world_size=1, micro_batch=None)
     rates = {
         id(parameter): group["lr"]
         for group in chosen.training(network, rows, 64, context).optimizer.param_groups
@@ -211,3 +213,13 @@ def test_the_optimizer_holds_the_head_at_its_own_rate_and_nothing_frozen():
         if not name.startswith("features.stem.")
     }
     assert rates == pytest.approx(expected)
+
+
+def test_more_workers_than_images_are_one_clear_line(tmp_path):
+    """Breaks when a worker would get no image, and the others wait for it, or the line does not name the stage."""
+    made = localizers.Made(tmp_path)
+    context = made.context()
+    context.rank, context.world_size = 1, 5
+    task = Task(Shard("k"), {"images": (made.images,)})
+    with pytest.raises(UsageError, match="stage classify: a step of 4 images cannot be shared out to 5 workers"):
+        localizers.stage_of("classify").fit(task, context)

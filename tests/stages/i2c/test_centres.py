@@ -22,6 +22,7 @@ distributed.init_process_group("gloo", init_method=f"file://{folder}/store", ran
 centres = ClassCentres(6, 8, decay=0.1, generator=torch.Generator().manual_seed(1))
 for vectors, labels in torch.load(f"{folder}/batches.pt"):
     centres(vectors.chunk(world_size)[rank], labels.chunk(world_size)[rank])
+    centres.update()
 torch.save(centres.state_dict(), f"{folder}/rank{rank}.pt")
 distributed.destroy_process_group()
 """
@@ -39,6 +40,7 @@ def shown(centres, means, label=0):
     """Show one class a batch at a time, each of one mean."""
     for mean in means:
         centres(mean.expand(2, 3, -1), torch.tensor([label, label]))
+        centres.update()
     return centres.centres[label]
 
 
@@ -76,6 +78,7 @@ def test_loss_is_taken_against_the_old_centre():
     labels = torch.tensor([0, 0])
     noise = centres.centres[0].clone()
     torch.testing.assert_close(centres(means[0].expand(2, 1, -1), labels), torch.dist(means[0], noise))
+    centres.update()
     torch.testing.assert_close(centres(means[1].expand(2, 1, -1), labels), torch.dist(means[1], means[0]))
 
 
@@ -83,6 +86,7 @@ def test_unseen_classes_are_left_out():
     """Breaks when features are pulled towards noise, or a seen class's weight depends on who else is new."""
     centres, vectors = memory(), normal(4, 2, 4)
     assert centres(vectors[:2], torch.tensor([0, 0])) == 0
+    centres.update()
     old = centres.centres[0].clone()
     both = vectors.requires_grad_()
     loss = centres(both, torch.tensor([0, 0, 1, 1]))
@@ -96,6 +100,7 @@ def test_evaluation_moves_nothing():
     centres = memory().eval()
     before = {name: value.clone() for name, value in centres.state_dict().items()}
     centres(normal(2, 3, 4), torch.tensor([1, 1]))
+    centres.update()
     assert all(torch.equal(before[name], value) for name, value in centres.state_dict().items())
 
 
@@ -103,7 +108,9 @@ def test_backward_after_the_update():
     """Breaks when the update in place overwrites what the gradient needs."""
     centres, vectors = memory(skip_unseen=False), normal(2, 1, 4).requires_grad_()
     mean, noise = vectors.detach().mean(dim=(0, 1)), centres.centres[0].clone()
-    centres(vectors, torch.tensor([0, 0])).backward()
+    loss = centres(vectors, torch.tensor([0, 0]))
+    centres.update()
+    loss.backward()
     towards = (mean - noise) / torch.dist(mean, noise) / 2
     torch.testing.assert_close(vectors.grad, towards.expand(2, 1, -1))
 
@@ -147,12 +154,14 @@ def on_two_ranks(folder, batches):
 
 
 def test_two_ranks_end_as_one(tmp_path):
-    """Breaks when ranks keep their own means or counters, or count a class that both hold twice."""
+    """Breaks when ranks or micro batches keep their own means or counters, or count a shared class twice."""
     apart = [(normal(8, 3, 8, seed=i), torch.tensor([i % 6] * 4 + [(i + 1) % 6] * 4)) for i in range(5)]
     shared = [(normal(8, 3, 8, seed=10 + i), torch.tensor([0, 0, 1, 1, 1, 1, 4, 4])) for i in range(2)]
     one = ClassCentres(6, 8, decay=0.1, generator=torch.Generator().manual_seed(1))
     for vectors, labels in apart + shared:
-        one(vectors, labels)
+        for part in range(0, len(labels), 2):
+            one(vectors[part : part + 2], labels[part : part + 2])
+        one.update()
     first, second = on_two_ranks(tmp_path, apart + shared)
     assert torch.equal(first["centres"], second["centres"])
     assert torch.equal(first["counts"], one.counts)

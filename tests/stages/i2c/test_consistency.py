@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -15,7 +17,9 @@ def normal(*shape, seed=0, dtype=torch.float32):
 
 def features_and_seeds(seed=0):
     maps = normal(4, 6, 5, seed=seed)
-    seeds = object_seeds(object_region(maps, 0.4), 3, "random", torch.Generator().manual_seed(seed))
+    seeds = object_seeds(
+        object_region(maps, 0.4), 3, "random", partial(torch.rand, generator=torch.Generator().manual_seed(seed))
+    )
     return normal(4, 8, 6, 5, seed=seed + 1).requires_grad_(), seeds
 
 
@@ -139,7 +143,7 @@ def test_without_weight_the_plain_network_trains():
         backbone = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
         head = nn.Sequential(nn.Dropout(0.5), nn.Conv2d(8, 5, 1))
         centres = ClassCentres(5, 8, generator=torch.Generator().manual_seed(1))
-        own = torch.Generator().manual_seed(2)
+        own = partial(torch.rand, generator=torch.Generator().manual_seed(2))
         network, labels = nn.ModuleList([backbone, head]), torch.tensor([3, 3, 1, 1])
         optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
         for step in range(3):

@@ -52,17 +52,18 @@ def test_warm_up_is_plain_and_ends(made):
     assert training.network.centres.counts.tolist() == [2, 2], "two of three epochs of one batch, both classes in it"
 
 
-def test_seeds_are_drawn_anew_for_each_epoch_and_rank(made):
-    """Breaks when every epoch, or every rank, chooses seeds by the same random numbers."""
-    found = set()
-    for rank in range(2):
-        context = made.context()
-        context.rank, context.world_size = rank, 2
-        training = localizers.stage_of("i2c", **TINY).trainer().training(localizers.network(), made.rows(), 64, context)
-        for epoch in range(3):
-            training.begin(epoch)
-            found.add(training.network.generator.initial_seed())
-    assert len(found) == 6
+def test_seeds_are_drawn_anew_for_each_step(made):
+    """Breaks when every step chooses seeds by the same random numbers."""
+    training = made.training("i2c", localizers.network(), **{**TINY, "classes": 1})
+    found, rand = [], training.network.rand
+
+    def noted(*shape):
+        found.append(rand(*shape))
+        return found[-1]
+
+    training.network.rand = noted
+    train(training, made.context())
+    assert len({drawn.numpy().tobytes() for drawn in found}) == len(found) == 6
 
 
 @pytest.mark.parametrize("cut_after", [1, 2])

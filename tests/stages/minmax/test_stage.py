@@ -6,6 +6,10 @@ import pytest
 import torch
 
 from pipeline.base.errors import UsageError
+from pipeline.contract.resources import StageResources
+from pipeline.contract.runner import Job
+from pipeline.running.in_process import InProcessRunner
+from pipeline.store.records import Shard, Task
 from pipeline.training.loop import train
 from stages.minmax.parameters import TRAININGS
 from stages.vision.backbones.networks import conv_head
@@ -101,8 +105,20 @@ def test_more_workers_than_classes_are_one_clear_line(made):
     """Breaks when a class would have to be split over workers."""
     context = made.context()
     context.world_size = 3
-    with pytest.raises(UsageError, match="stage minmax: 2 classes cannot be shared out to 3 workers"):
+    with pytest.raises(
+        UsageError, match="stage minmax: a step of 2 class sets of 2 images cannot be shared out to 3 workers"
+    ):
         made.fit("minmax", context, **TINY)
+
+
+def test_a_micro_batch_below_a_class_set_is_one_clear_line(made):
+    """Breaks when a class set is torn apart by a setting of the machines, or that setting does not arrive."""
+    task = Task(Shard("k"), {"images": (made.images,), "model": (made.model,)})
+    stage, resources = localizers.stage_of("minmax", **TINY), StageResources(micro_batch=1)
+    with pytest.raises(
+        UsageError, match="stage minmax: a step of 2 class sets of 2 images cannot be cut at micro_batch"
+    ):
+        InProcessRunner().run(Job(stage, "r", [task], made.store, resources), lambda done: None)
 
 
 def test_its_maps_are_evaluated_under_its_name(run_copy):

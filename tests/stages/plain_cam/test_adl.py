@@ -31,31 +31,25 @@ def test_the_importance_map_is_the_sigmoid():
     assert (gradient > 0).all()
 
 
-@pytest.mark.parametrize(("rate", "chosen"), [(1.0, "mask"), (0.0, "map")])
-def test_the_rate_is_that_of_the_drop_mask(rate, chosen):
+@pytest.mark.parametrize("drops", [True, False])
+def test_features_are_dropped_or_weighted(drops):
     """Breaks when the two choices are swapped."""
     values = features()
     attention = self_attention(values)
-    expected = values * (drop_mask(attention, 0.8) if chosen == "mask" else importance_map(attention))
-    assert torch.equal(attention_dropout(values, rate, 0.8), expected)
-
-
-def test_one_choice_for_a_batch():
-    """Breaks when the choice is made image by image, or always the same: 4 deviations are allowed."""
-    values = features()
-    mapped = values * importance_map(self_attention(values))
-    torch.manual_seed(0)
-    batches = [(attention_dropout(values, 0.75, 0.8) == mapped).flatten(1).all(dim=1) for _ in range(200)]
-    assert all(bool(same.all()) or not bool(same.any()) for same in batches)
-    share = sum(bool(same.all()) for same in batches) / 200
-    assert abs(share - 0.25) < 4 * (0.25 * 0.75 / 200) ** 0.5
+    expected = values * (drop_mask(attention, 0.8) if drops else importance_map(attention))
+    assert torch.equal(attention_dropout(values, drops, 0.8), expected)
 
 
 def test_no_gradient_passes_what_is_dropped_or_the_mask():
     """Breaks when dropped positions still learn, or the gradient is not simply the mask elsewhere."""
     values = features().requires_grad_()
-    (gradient,) = torch.autograd.grad(attention_dropout(values, 1.0, 0.6).sum(), values)
+    (gradient,) = torch.autograd.grad(attention_dropout(values, True, 0.6).sum(), values)
     assert torch.equal(gradient, drop_mask(self_attention(values), 0.6).expand_as(values))
+
+
+def always() -> float:
+    """What is drawn lies below a rate of 1."""
+    return 0.999
 
 
 @pytest.fixture
@@ -68,22 +62,22 @@ IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 def test_in_eval_mode_it_is_the_classifier_to_the_bit(network):
     """Breaks when dropout is active while maps are made."""
-    wrapped = AttentionDropoutNetwork(network, ["features.layer3", "features.layer1"], 1.0, 0.5).eval()
+    wrapped = AttentionDropoutNetwork(network, ["features.layer3", "features.layer1"], 1.0, 0.5, always).eval()
     assert torch.equal(wrapped(IMAGES), network(IMAGES))
 
 
 def test_it_works_behind_its_layers_and_nowhere_else(network):
     """Breaks when a layer is missed, or the layer's own output instead of what follows is read."""
-    wrapped = AttentionDropoutNetwork(network, ["features.layer2"], 1.0, 0.5).train()
+    wrapped = AttentionDropoutNetwork(network, ["features.layer2"], 1.0, 0.5, always).train()
     found = wrapped(IMAGES)
     below = nn.Sequential(network.features.stem, network.features.layer1, network.features.layer2)
-    dropped = attention_dropout(below(IMAGES), 1.0, 0.5)
+    dropped = attention_dropout(below(IMAGES), True, 0.5)
     torch.testing.assert_close(found, network.classifier(network.features.layer3(dropped).mean(dim=(2, 3))))
 
 
 def test_no_hook_is_left_behind_even_by_an_error(network):
     """Breaks when the kept network still drops, in training or in a later stage."""
-    wrapped = AttentionDropoutNetwork(network, ["features.layer3"], 1.0, 0.5).train()
+    wrapped = AttentionDropoutNetwork(network, ["features.layer3"], 1.0, 0.5, always).train()
     wrapped(IMAGES)
     with pytest.raises(RuntimeError):
         wrapped(IMAGES[:, :2])
@@ -95,4 +89,19 @@ def test_half_precision_is_averaged_in_float32():
     values = torch.ones(1, 2048, 2, 2, dtype=torch.bfloat16)
     values[0, 0] = 0.5
     assert self_attention(values)[0, 0, 0, 0].item() == 2047.5 / 2048
-    assert attention_dropout(values, 0.0, 0.8).dtype == torch.bfloat16
+    assert attention_dropout(values, False, 0.8).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("rate", [0.25, 0.75])
+def test_each_layer_draws_with_the_rate_of_the_drop_mask(network, rate):
+    """Breaks when the rate is that of the importance map, or both layers share one choice."""
+    numbers = [0.1, 0.5]
+    wrapped = AttentionDropoutNetwork(
+        network, ["features.layer1", "features.layer3"], rate, 0.5, iter(numbers).__next__
+    )
+    found = wrapped.train()(IMAGES)
+    first, second = (number < rate for number in numbers)
+    stem = network.features.layer1(network.features.stem(IMAGES))
+    deep = network.features.layer3(network.features.layer2(attention_dropout(stem, first, 0.5)))
+    expected = network.classifier(attention_dropout(deep, second, 0.5).mean(dim=(2, 3)))
+    torch.testing.assert_close(found, expected)

@@ -39,8 +39,20 @@ def test_the_loss_is_the_mean_over_what_is_not_ignored():
     torch.manual_seed(0)
     logits, mask = torch.randn(2, 5, 4), torch.tensor([0, 1, IGNORED])[torch.randint(3, (2, 5, 4))].byte()
     known = mask != IGNORED
-    expected = binary_cross_entropy_with_logits(logits[known], mask[known].float())
-    torch.testing.assert_close(masked_cross_entropy(logits, mask), expected)
+    means = [
+        binary_cross_entropy_with_logits(logits[n][known[n]], mask[n][known[n]].float()) for n in range(len(logits))
+    ]
+    torch.testing.assert_close(masked_cross_entropy(logits, mask), torch.stack(means).mean())
+
+
+def test_an_images_guidance_weighs_the_same_in_any_batch():
+    """Breaks when the mean runs over the positions of a batch: it would depend on how the batch is divided."""
+    torch.manual_seed(0)
+    logits = torch.randn(4, 5, 4)
+    unsure = torch.rand(4, 5, 4) < torch.tensor([0.1, 0.3, 0.6, 0.9]).view(4, 1, 1)
+    mask = torch.where(unsure, IGNORED, 1).byte()
+    apart = 3 * masked_cross_entropy(logits[:3], mask[:3]) + masked_cross_entropy(logits[3:], mask[3:])
+    torch.testing.assert_close(masked_cross_entropy(logits, mask), apart / 4)
 
 
 def test_ignored_positions_pass_no_gradient():

@@ -208,6 +208,7 @@ def test_no_localizer_starts_from_two_branches(made, commit, kind):
         ({"technique": "has", "has_grid": 0.0}, "has_grid must be above 0"),
         ({"technique": "has", "adl_rate": 0.5}, "adl_rate is an option of technique adl, not of has"),
         ({"technique": "cutmix", "cutmix_beta": -1.0}, "cutmix_beta must be above 0"),
+        ({"technique": "cutmix", "batch_size": 7}, "batch_size must be even for cutmix"),
         ({"technique": "cutmix", "taps": ("layer3",)}, "taps are for spg and adl, not for technique cutmix"),
         ({"technique": "spg", "taps": ("layer3",)}, "taps must be two, not 1"),
         ({"technique": "spg", "taps": ("layer3", "layer3")}, "taps must differ, not layer3, layer3"),

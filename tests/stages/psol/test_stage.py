@@ -180,17 +180,15 @@ def test_a_model_that_does_not_fit_is_one_clear_line(made):
 def test_presets_fill_what_is_null():
     """Breaks when a preset overrides what was given, or the schedule of noisy boxes falls."""
 
-    def values(workers=1, **params):
-        found = PsolParams(**params).filled(workers)
+    def values(**params):
+        found = PsolParams(**params).filled()
         rates = (found.learning_rate, found.head_rate, found.weight_decay, found.loss_weight)
         return (found.chosen.epochs, found.batch_size, *rates, found.chosen.schedule)
 
     assert values() == (6, 256, 1e-3, 2.0, 5e-4, 50.0, "constant")
-    assert values(workers=8) == values()
     assert values(preset="paper_cub") == (30, 64, 1e-3, 2.0, 5e-4, 50.0, "constant")
     assert values(preset="reference") == (6, 256, 1e-3, 2.0, 1e-4, 50.0, "constant")
     assert values(preset="reference", batch_size=64)[2] == pytest.approx(2.5e-4)
-    assert values(preset="reference", batch_size=64, workers=4)[2] == pytest.approx(1e-3)
     assert values(preset="reference", batch_size=64, learning_rate=0.1)[2] == 0.1
     assert values(variant="joint", loss_weight=1.0)[5:] == (1.0, "steps")
     assert PsolParams(variant="joint").filled().drops == pytest.approx((1 / 3, 2 / 3))

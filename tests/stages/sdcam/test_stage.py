@@ -92,7 +92,8 @@ def test_at_alpha_one_the_student_is_a_plain_head_to_the_bit(made):
             pooled = other.summary(batch[0])[:, other.feature_dim :]
         return nn.functional.cross_entropy(head(pooled), batch[1])
 
-    train(Training(head, entropy, ours.batches, ours.optimizer, ours.schedule, 3, ours.seed), made.context())
+    names = ("batches", "optimizer", "schedule", "epochs", "seed", "images", "micro_batches")
+    train(Training(head, entropy, **{name: getattr(ours, name) for name in names}), made.context())
     assert not head.weight.equal(tiny.student().classifier.weight)
     assert localizers.state(one.classifier) == localizers.state(head)
 
@@ -107,13 +108,13 @@ def test_a_resumed_training_reaches_the_same_bits(made, cut_after):
 
 
 def test_the_rate_follows_the_images_in_a_step(made):
-    """Breaks when a rate given for 256 images is taken for any batch, or more workers do not raise it."""
+    """Breaks when a rate given for 256 images is taken for any batch, or more workers change it."""
     network = TeacherStudentNetwork(tiny.student(), hidden=0)
     for batch, workers in ((64, 1), (128, 2)):
         trainer = localizers.stage_of("sdcam", batch_size=batch, epochs=20).trainer()
-        context = SimpleNamespace(rank=0, world_size=workers, read=None)
+        context = SimpleNamespace(rank=0, world_size=workers, micro_batch=None, read=None)
         training = trainer.training(network, made.rows(), 64, context)
-        assert training.schedule.base_lrs == [pytest.approx(2e-4 * batch * workers / 256)]
+        assert training.schedule.base_lrs == [pytest.approx(2e-4 * batch / 256)]
         assert 0 < training.optimizer.param_groups[0]["lr"] < training.schedule.base_lrs[0]
 
 

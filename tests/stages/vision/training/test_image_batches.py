@@ -14,8 +14,8 @@ from stages.vision.training.parameters import Chosen
 from stages.vision.training.setup import (
     class_balanced_batches,
     set_up,
+    shuffled_batches,
     starting_classifier,
-    training_images,
     training_rows,
 )
 from tests.stages import rooms
@@ -28,8 +28,12 @@ def rows(tmp_path):
     return training_rows([rooms.images_table(rooms.write_images(tmp_path))])
 
 
-def place(rank=0, world_size=1):
-    return SimpleNamespace(rank=rank, world_size=world_size, read=lambda uri, *_: Path(uri).read_bytes())
+def place(rank=0, world_size=1, micro_batch=None):
+    return SimpleNamespace(rank=rank, world_size=world_size, micro_batch=micro_batch, read=read)
+
+
+def read(uri, *_):
+    return Path(uri).read_bytes()
 
 
 def shown(image, row, generator):
@@ -60,7 +64,7 @@ def test_class_sets_stand_side_by_side(rows, processes):
 
 def test_an_image_looks_as_it_does_in_a_plain_training(rows):
     """Breaks when the augmentation depends on the place in a batch, and not on seed, epoch and image alone."""
-    plain = training_images(rows, shown, 2, CHOSEN, place())
+    plain = shuffled_batches(rows, shown, 2, CHOSEN, place())
     sets = class_balanced_batches(rows, shown, (2, 2), CHOSEN, place())
     assert looks(plain) == looks(sets)
     assert len(set(looks(sets).values())) == 4
@@ -77,8 +81,8 @@ def test_an_epoch_goes_on_at_any_batch(rows, kind, processes):
         return Path(uri).read_bytes()
 
     chosen = replace(CHOSEN, processes=processes)
-    here = SimpleNamespace(rank=0, world_size=1, read=noted)
-    made = training_images(rows, shown, 1, chosen, here), class_balanced_batches(rows, shown, (1, 1), chosen, here)
+    here = SimpleNamespace(rank=0, world_size=1, micro_batch=None, read=noted)
+    made = shuffled_batches(rows, shown, 1, chosen, here), class_balanced_batches(rows, shown, (1, 1), chosen, here)
     batches = made[kind == "sets"]
     whole = list(batches(1))
     assert len(whole) == 4
@@ -98,6 +102,27 @@ def looks(batches):
     return {number: float(image[0, 0, 0]) for image, number in pairs}
 
 
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 9])
+def test_a_step_holds_the_same_images_for_any_number_of_workers(rows, batch_size):
+    """Breaks when the batch size is that of each worker, or a step's images depend on their number."""
+    whole = shuffled_batches(rows, shown, batch_size, CHOSEN, place())
+    assert whole.images == min(batch_size, 4)
+    for ranks in range(1, whole.images + 1):
+        shares = [shuffled_batches(rows, shown, batch_size, CHOSEN, place(rank, ranks)) for rank in range(ranks)]
+        assert {share.batches_an_epoch for share in shares} == {whole.batches_an_epoch}
+        steps = zip(whole(2), *(share(2) for share in shares), strict=True)
+        for (images, numbers), *parts in steps:
+            assert torch.equal(torch.cat([part[0] for part in parts]), images)
+            assert torch.cat([part[1] for part in parts]).tolist() == numbers.tolist()
+
+
+def test_what_stays_together_needs_enough_images(rows):
+    """Breaks when a step of no image is planned."""
+    assert shuffled_batches(rows, shown, 3, CHOSEN, place(), together=2).images == 2
+    with pytest.raises(ValueError, match="a step needs at least 2 images"):
+        shuffled_batches(rows[:1], shown, 4, CHOSEN, place(), together=2)
+
+
 def test_ranks_hold_different_classes(rows):
     """Breaks when a class is split over ranks, whose pairs would then talk to nobody."""
     labels = []
@@ -110,7 +135,7 @@ def test_ranks_hold_different_classes(rows):
 def test_the_schedule_is_as_long_as_the_training(rows):
     """Breaks when steps are counted for one epoch, or for the images instead of the batches."""
     weight = torch.nn.Parameter(torch.ones(1))
-    batches = training_images(rows, shown, 2, CHOSEN, place())
+    batches = shuffled_batches(rows, shown, 2, CHOSEN, place())
     made = set_up(batches, [{"params": [weight], "lr": 1.0, "weight_decay": 0.0}], CHOSEN, (0.5,))
     rates = []
     for _ in range(CHOSEN.epochs * batches.batches_an_epoch):

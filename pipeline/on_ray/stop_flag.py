@@ -1,0 +1,24 @@
+"""How a driver tells the workers of a training, which are other processes, that it wants to end."""
+
+import time
+
+from pipeline.store.store import Store
+
+_LOOK_SECONDS = 2.0
+
+
+class StopFlag:
+    """An object in the store that asks a training to save and end; looked for every two seconds at most."""
+
+    def __init__(self, store: Store, path: str) -> None:
+        self._store, self._path = store, path
+        self._looked = float("-inf")
+        self._raised = False
+
+    @property
+    def raised(self) -> bool:
+        """Whether the end was asked for."""
+        if not self._raised and time.monotonic() - self._looked >= _LOOK_SECONDS:
+            self._looked = time.monotonic()
+            self._raised = self._store.files.exists(self._path)
+        return self._raised
