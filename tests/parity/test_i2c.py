@@ -76,6 +76,7 @@ def test_losses_centres_and_gradients(golden, memory):
             near(loss, golden, name, step, golden.tolerance("losses"))
         total = torch.stack(list(losses.values())).sum()
         near(total, golden, "loss", step, golden.tolerance("losses"))
+        memory.update()
         near(memory.centres, golden, "bank", step, golden.tolerance("bank"))
         np.testing.assert_array_equal(memory.counts, golden.arrays["counter"][step])
         total.backward()
