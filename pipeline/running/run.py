@@ -21,13 +21,14 @@ from pipeline.contract.resources import Resources
 from pipeline.contract.runner import Job, Runner, trains_side_by_side
 from pipeline.contract.stage import AnyStage, SourceStage, TrainStage
 from pipeline.planning.asked import AskedSets
+from pipeline.planning.foresight import check_data, rehearse
 from pipeline.planning.graph import training_groups
 from pipeline.planning.plan import Listing, PlannedStage, Planner, make_plan, resolve
 from pipeline.planning.walk import check_inputs
 from pipeline.running import timeline
 from pipeline.running.parallel import in_threads
 from pipeline.running.progress import Progress, log_listings
-from pipeline.store.records import CompleteSet, Done
+from pipeline.store.records import CompleteSet, Done, Shard
 from pipeline.store.store import Store
 
 _LOG = structlog.get_logger("weakbox.run")
@@ -71,6 +72,7 @@ class Run:
         self._planner = Planner(store, options.listing, options.force)
         self._roots = {name: stage.root for name, stage in stages.items() if isinstance(stage, SourceStage)}
         self._done: dict[str, Mapping[str, Done]] = {}
+        self._listed: dict[str, Sequence[Shard]] = {}
         self._timeline = threading.Lock()
         self.computed: dict[str, int] = {}
 
@@ -91,6 +93,8 @@ class Run:
         for name in chain.from_iterable(groups):
             if self._store.newest(name) is None:
                 self._stages[name].check_packages()
+        if self._options.only is None:
+            rehearse(self._stages, self._store)
         try:
             for group in groups:
                 self._run_group([self._plan(self._stages[name]) for name in group])
@@ -105,6 +109,9 @@ class Run:
         planned = self._planner.plan(stage)
         listed = self._planner.listings[listings:]
         log_listings(listed)
+        if isinstance(stage, SourceStage) and self._options.only is None:
+            self._listed[stage.name] = planned.shards
+            check_data(self._stages, self._listed)
         if listed and isinstance(stage, SourceStage):
             stage.keep_listing(planned.recipe.id, planned.shards, self._store)
         if stage.name in self._options.force and planned.done:
@@ -186,6 +193,9 @@ class Run:
             if self._planner.walk.step_on_set(self._stages[name], found, self._store) is None:
                 raise UsageError(f"--only {stage.name}: how its input {name} was made was not kept; run it again")
             self._done[name] = found.dones
+        inputs = self._planner.walk.inputs(stage)
+        stage.rehearse(inputs)
+        stage.check_data(inputs)
         if complete and self._options.listing != "never":
             self._warn_of_stale(complete)
 

@@ -3,7 +3,8 @@
 import hashlib
 import os
 from collections.abc import Mapping
-from functools import partial
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 from fsspec.implementations.local import LocalFileSystem
 
@@ -14,9 +15,14 @@ from pipeline.contract.stage import TrainStage, whole
 from pipeline.store.files import open_filesystem, retrying
 from pipeline.store.layout import upload_sha256
 from pipeline.store.records import Inputs, Shard, ShardResult, Task, shard_key
+from stages.bases.planned_network import PlannedNetwork, planned_network, try_network
+from stages.bases.splits import check_trained, class_names
 from stages.classify.options import ClassifyParams
 from stages.vision.backbones.registry import backbone, input_size
 from stages.vision.backbones.weight_names import SCRATCH, is_file
+
+if TYPE_CHECKING:
+    from stages.vision.backbones.networks import LocalizerNetwork
 
 _TAGS = ("ETag", "etag", "md5Hash", "checksum", "contentMd5", "content_md5", "Content-MD5", "Digest", "crc32c")
 _TIMES = ("LastModified", "last_modified", "Last-Modified", "mtime", "updated", "created")
@@ -42,18 +48,47 @@ class Classify(TrainStage[ClassifyParams]):
         """A network of timm needs timm, which also judges its name. Raises UsageError."""
         self.checked(partial(input_size, self.params.backbone))
 
+    def rehearse(self, inputs: Inputs) -> None:
+        """Refuse a network that cannot be built, weights or a start that do not fit it below its classifier layer."""
+        planned = PlannedNetwork(self.params.backbone, self.params.input_size, is_plain=True)
+        starts = [network for model in inputs["start"] if (network := planned_network(model))]
+        start = starts[0].backbone if starts else None
+        try_network(self, planned, partial(self._check_network, keep_head=False, start=start), also=start)
+
+    def check_data(self, inputs: Inputs) -> None:
+        """Refuse images none of which is trained on, and a head of weights for another number of classes."""
+        (images,) = inputs["images"]
+        if self.params.epochs:
+            check_trained(self.name, images)
+        if self.params.keep_head and self.params.weights != SCRATCH:
+            planned = PlannedNetwork(self.params.backbone, self.params.input_size, is_plain=True)
+            demand = partial(self._check_network, keep_head=True, start=None)
+            try_network(self, planned, demand, num_classes=len(class_names(images)), also="head")
+
+    def _check_network(self, network: "LocalizerNetwork", keep_head: bool, start: str | None) -> None:
+        from stages.classify.starting_weights import check_start, check_weights
+
+        if start is not None:
+            check_start(network, start, f"of {self.params.start!r}")
+        elif self.params.weights != SCRATCH:
+            check_weights(network, self.params.weights, keep_head)
+
     def files(self) -> Mapping[str, str]:
         """The weights, where they are a file."""
         return {"weights": self.params.weights} if is_file(self.params.weights) else {}
 
     def ingredients(self) -> Mapping[str, Json]:
         """The content of a weights file, and which network the backbone's name stands for."""
-        file = _content_of(self.params.weights) if is_file(self.params.weights) else None
-        version = backbone(self.params.backbone).version
+        file, version = self._weights_content, backbone(self.params.backbone).version
         return {
             **({"weights_file": file} if file is not None else {}),
             **({"network": version} if version > 1 else {}),
         }
+
+    @cached_property
+    def _weights_content(self) -> Json:
+        """What identifies the weights file, read once; None where there is none."""
+        return _content_of(self.params.weights) if is_file(self.params.weights) else None
 
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         """One training; under `refit: never` its key does not depend on the images."""
