@@ -23,12 +23,15 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 def private_ray_environment() -> Iterator[Path]:
     """Keep every Ray of this session, those of sub-processes too, away from other clusters on the machine.
 
+    What weakbox keeps in the user's cache folder goes to the private folder too.
+
     Yields the private folder of its sessions. It lies directly under /tmp because Ray puts sockets some 60 characters
     below it and the kernel limits a socket's path to 107. Authentication is set explicitly: some releases turn it on
     by default for local clusters.
     """
     folder = Path(tempfile.mkdtemp(prefix="wb-", dir="/tmp"))
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         patch.delenv("RAY_ADDRESS", raising=False)
         patch.setenv("RAY_TMPDIR", str(folder))
         patch.setenv("RAY_AUTH_MODE", "disabled")

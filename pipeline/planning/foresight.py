@@ -1,6 +1,6 @@
 """What stages can know to fail before the first of them computes: by their libraries, and by the data set's listing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from pipeline.contract.stage import AnyStage, SourceStage
 from pipeline.planning.graph import topological
@@ -10,17 +10,17 @@ from pipeline.store.records import Shard
 from pipeline.store.store import Store
 
 
-def rehearse(stages: Mapping[str, AnyStage], store: Store | None) -> None:
+def rehearse(stages: Mapping[str, AnyStage], store: Store | None, leave_out: Collection[str] = ()) -> None:
     """Let every stage rehearse that has no complete set of its recipe; without a store, every stage.
 
-    Raises: UsageError as `check_inputs` and `Stage.rehearse` do.
+    leave_out: names of stages that cannot rehearse here. Raises: UsageError as `check_inputs` and `Stage.rehearse` do.
     """
     recipes = check_inputs(stages)
     walk = Walk()
     for name in topological(stages):
         stage, recipe = stages[name], recipes[name]
         newest = None if store is None else store.newest(name)
-        if newest is None or newest[0] != recipe.id:
+        if name not in leave_out and (newest is None or newest[0] != recipe.id):
             stage.rehearse(walk.inputs(stage))
         walk.step(stage, recipe, ())
 

@@ -86,8 +86,8 @@ class Run:
             if name not in self._stages:
                 raise UsageError(f"there is no stage {name!r}{nearest(name, self._stages)}")
         groups = training_groups(self._stages)
-        check_inputs(self._stages)
         if self._options.only is not None:
+            check_inputs(self._stages)
             self._step_on_newest(self._stages[self._options.only])
             groups = [(self._options.only,)]
         for name in chain.from_iterable(groups):

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Mapping
-from functools import cached_property, partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from fsspec.implementations.local import LocalFileSystem
@@ -79,16 +79,12 @@ class Classify(TrainStage[ClassifyParams]):
 
     def ingredients(self) -> Mapping[str, Json]:
         """The content of a weights file, and which network the backbone's name stands for."""
-        file, version = self._weights_content, backbone(self.params.backbone).version
+        file = _content_of(self.params.weights) if is_file(self.params.weights) else None
+        version = backbone(self.params.backbone).version
         return {
             **({"weights_file": file} if file is not None else {}),
             **({"network": version} if version > 1 else {}),
         }
-
-    @cached_property
-    def _weights_content(self) -> Json:
-        """What identifies the weights file, read once; None where there is none."""
-        return _content_of(self.params.weights) if is_file(self.params.weights) else None
 
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         """One training; under `refit: never` its key does not depend on the images."""
@@ -112,8 +108,8 @@ def _content_of(source: str) -> Json:
     if isinstance(filesystem, LocalFileSystem):
         if not os.path.isfile(path):
             return None
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        stat = os.stat(path)
+        return _sha256(path, stat.st_size, stat.st_mtime_ns)
     try:
         info = retrying(lambda: filesystem.info(path))
     except FileNotFoundError:
@@ -122,3 +118,10 @@ def _content_of(source: str) -> Json:
     if tag is None:
         raise UsageError(f"weights {source}: the storage tells neither a digest nor a time of writing; copy them first")
     return {"bytes": info["size"], "tag": tag}
+
+
+@lru_cache(maxsize=16)
+def _sha256(path: str, size: int, mtime_ns: int) -> str:
+    """SHA-256 of a local file, read once a command while its size and time of writing stay."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
