@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,13 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 def private_ray_environment() -> Iterator[Path]:
     """Keep every Ray of this session, those of sub-processes too, away from other clusters on the machine.
 
-    What weakbox keeps in the user's cache folder goes to the private folder too.
-
     Yields the private folder of its sessions. It lies directly under /tmp because Ray puts sockets some 60 characters
     below it and the kernel limits a socket's path to 107. Authentication is set explicitly: some releases turn it on
     by default for local clusters.
     """
     folder = Path(tempfile.mkdtemp(prefix="wb-", dir="/tmp"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))  # of fixtures that outlive a test, see `private_cache`
         patch.delenv("RAY_ADDRESS", raising=False)
         patch.setenv("RAY_TMPDIR", str(folder))
         patch.setenv("RAY_AUTH_MODE", "disabled")
@@ -40,6 +39,12 @@ def private_ray_environment() -> Iterator[Path]:
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def private_cache(private_ray_environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each test a user's cache folder of its own, made when something is kept: no verdict reaches another test."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(private_ray_environment / f"cache-{uuid.uuid4().hex}"))
 
 
 @pytest.fixture(scope="session")
