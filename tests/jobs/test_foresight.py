@@ -17,11 +17,12 @@ from jobs.target import open_target
 from stages.ingest import worker
 from stages.vision.backbones import meta, sources
 from stages.vision.backbones.build import build
+from stages.vision.backbones.networks import LocalizerNetwork
 from tests import runs
 
 VERBS = (("plan",), ("run", "--in-process"))
-CAM = {"classify": {}, "cam": {}}
 Said = dict[str, Any]
+CAM: Said = {"classify": {}, "cam": {}}
 
 
 def images(root: Path, *folders: str) -> Path:
@@ -390,7 +391,12 @@ def test_what_fits_is_tried_once(said, weakbox, tmp_path, monkeypatch):
     config = tmp_path / "config.yaml"
     tried: list[str] = []
     built = meta.meta_network
-    monkeypatch.setattr(meta, "meta_network", lambda name, *rest: (tried.append(name), built(name, *rest))[1])
+
+    def counted(name: str, num_classes: int, size: int | None) -> LocalizerNetwork:
+        tried.append(name)
+        return built(name, num_classes, size)
+
+    monkeypatch.setattr(meta, "meta_network", counted)
 
     def planned(**classify: object) -> list[str]:
         tried.clear()

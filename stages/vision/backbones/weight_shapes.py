@@ -1,6 +1,7 @@
 """The tensors of a source of weights without their values: nothing is fetched but headers, nothing is downloaded."""
 
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -106,6 +107,6 @@ def _of_timm(source: str) -> Shapes:
 
 
 def _state(make: Any, name: str, **options: Any) -> Shapes:
-    with torch.device("meta"):
+    with torch.device("meta"), warnings.catch_warnings(action="ignore"):  # of values, which there are none of
         state: Mapping[str, torch.Tensor] = make(name, **options).state_dict()
     return dict(state)

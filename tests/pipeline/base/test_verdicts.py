@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 
 from pipeline.base import verdicts
@@ -12,11 +14,11 @@ def asked(tmp_path, monkeypatch):
 
 def test_what_fits_is_asked_once_by_question_and_version(asked, monkeypatch):
     """Breaks when an answer is asked for again, or outlives what it depends on."""
-    for question in (["a"], ["a"], ["b"], ["a"]):
-        once(question, ("torch",), lambda question=question: asked.append(question))
-    assert asked == [["a"], ["b"]]
+    for question in ("a", "a", "b", "a"):
+        once([question], ("torch",), partial(asked.append, question))
+    assert asked == ["a", "b"]
     monkeypatch.setattr(verdicts, "version", lambda package: "another")
-    once(["a"], ("torch",), lambda: asked.append("again"))
+    once(["a"], ("torch",), partial(asked.append, "again"))
     assert asked[-1] == "again"
 
 
