@@ -6,6 +6,7 @@ from jobs import output
 from jobs.options import set_option, target_argument
 from jobs.run_state import plan_row, run_lines, training_progress
 from jobs.target import Target, open_target
+from pipeline.planning.foresight import check_data, listed, rehearse
 from pipeline.planning.plan import PlannedStage, Planner, make_plan
 from pipeline.running import timeline
 from pipeline.running.progress import log_listings
@@ -17,10 +18,16 @@ from pipeline.running.timeline import StageTime
 @set_option
 @click.option("--json", "json_file", metavar="FILE", help="Write the plan as JSON; - is stdout.")
 def plan(target: str, changes: tuple[str, ...], json_file: str | None) -> None:
-    """Say for each stage whether it is done or to run, why, and how many shards. Computes nothing."""
+    """Say for each stage whether it is done or to run, why, and how many shards. Computes nothing.
+
+    What can be known to fail is refused, as a run refuses it: networks, weights, splits that the data set lacks.
+    """
     opened = open_target(target, changes)
+    rehearse(opened.stages, opened.store)
     planner = Planner(opened.store)
-    rows = [plan_row(stage) for stage in planner.plan_all(opened.stages).values()]
+    planned = planner.plan_all(opened.stages)
+    check_data(opened.stages, listed(planned))
+    rows = [plan_row(stage) for stage in planned.values()]
     log_listings(planner.listings)
     if json_file:
         output.write_json(json_file, rows)

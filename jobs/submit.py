@@ -20,6 +20,7 @@ from jobs.target import open_store
 from pipeline.base.errors import Stopped, UsageError
 from pipeline.config.places import absolute
 from pipeline.config.run_config import RunConfig, load_config
+from pipeline.planning.foresight import rehearse
 from pipeline.store import uploads
 from stages import catalog
 
@@ -84,6 +85,7 @@ def submit(
     """
     environment = parse_variables(assignments)
     settled = _load(config, changes, environment)
+    check(settled)
     name = submission_id or f"weakbox-{re.sub(r'[^A-Za-z0-9_-]+', '_', Path(config).stem)}-{uuid.uuid4().hex[:8]}"
     if not _NAME.fullmatch(name):
         raise UsageError(f"--submission-id {name!r}: expected letters, digits, dots, - and _")
@@ -151,6 +153,21 @@ def places(config: RunConfig) -> list[str]:
     """`--set` changes that say where run and data are: relative places would be lost with the job's own folder."""
     root = config.dataset.get("root")
     return [_change("run_root", config.run_root)] + ([_change("dataset.root", root)] if root else [])
+
+
+def check(config: RunConfig) -> None:
+    """Refuse what would fail on any cluster: stages that do not fit each other, networks, weights of this machine.
+
+    Weights elsewhere, which the cluster may see, are left to the run. Raises: UsageError.
+    """
+    stages = config.stage_objects(catalog)
+    elsewhere = [name for name, stage in stages.items() if not all(map(_is_reachable, stage.files().values()))]
+    rehearse(stages, None, leave_out=elsewhere)
+
+
+def _is_reachable(file: str) -> bool:
+    """Whether a file that a stage names is on this machine, or at a URI."""
+    return "://" in file or os.path.isfile(absolute(file))
 
 
 def weights(config: RunConfig) -> list[str]:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,9 +51,16 @@ def private_ray_environment() -> Iterator[Path]:
     """
     folder = Path(tempfile.mkdtemp(prefix="wb-", dir="/tmp"))
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))  # of fixtures that outlive a test, see `private_cache`
         patch.setenv("RAY_TMPDIR", str(folder))
         yield folder
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def private_cache(private_ray_environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each test a user's cache folder of its own, made when something is kept: no verdict reaches another test."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(private_ray_environment / f"cache-{uuid.uuid4().hex}"))
 
 
 @pytest.fixture(scope="session")

@@ -79,6 +79,21 @@ class Stage(ABC, Generic[P]):
         inputs: with their recipes and their own inputs; their shards may not be known yet.
         """
 
+    def rehearse(self, inputs: Inputs) -> None:
+        """Refuse what only libraries that compute can judge: a network that cannot be built, weights that do not fit.
+
+        Called before a data set is listed, by verbs that plan or run, for a stage that has no complete set of its
+        recipe. What it imports may be slow, and what it needs may be absent: `check_packages` is asked about that.
+        inputs: as in `check_inputs`. Raises UsageError.
+        """
+
+    def check_data(self, inputs: Inputs) -> None:
+        """Refuse a data set of which this stage can make nothing, e.g. one without training images.
+
+        Called once the data set is listed and before any image is opened. inputs: with their shards, whose `labels` say
+        how many images of which split and class they hold. Raises UsageError, and only for what is certain.
+        """
+
     @abstractmethod
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         """The shards of this stage under a recipe id. O(shards): it reads no data and writes nothing."""

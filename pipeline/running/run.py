@@ -21,13 +21,14 @@ from pipeline.contract.resources import Resources
 from pipeline.contract.runner import Job, Runner, trains_side_by_side
 from pipeline.contract.stage import AnyStage, SourceStage, TrainStage
 from pipeline.planning.asked import AskedSets
+from pipeline.planning.foresight import check_data, rehearse
 from pipeline.planning.graph import training_groups
 from pipeline.planning.plan import Listing, PlannedStage, Planner, make_plan, resolve
 from pipeline.planning.walk import check_inputs
 from pipeline.running import timeline
 from pipeline.running.parallel import in_threads
 from pipeline.running.progress import Progress, log_listings
-from pipeline.store.records import CompleteSet, Done
+from pipeline.store.records import CompleteSet, Done, Shard
 from pipeline.store.store import Store
 
 _LOG = structlog.get_logger("weakbox.run")
@@ -71,6 +72,7 @@ class Run:
         self._planner = Planner(store, options.listing, options.force)
         self._roots = {name: stage.root for name, stage in stages.items() if isinstance(stage, SourceStage)}
         self._done: dict[str, Mapping[str, Done]] = {}
+        self._listed: dict[str, Sequence[Shard]] = {}
         self._timeline = threading.Lock()
         self.computed: dict[str, int] = {}
 
@@ -84,13 +86,15 @@ class Run:
             if name not in self._stages:
                 raise UsageError(f"there is no stage {name!r}{nearest(name, self._stages)}")
         groups = training_groups(self._stages)
-        check_inputs(self._stages)
         if self._options.only is not None:
+            check_inputs(self._stages)
             self._step_on_newest(self._stages[self._options.only])
             groups = [(self._options.only,)]
         for name in chain.from_iterable(groups):
             if self._store.newest(name) is None:
                 self._stages[name].check_packages()
+        if self._options.only is None:
+            rehearse(self._stages, self._store)
         try:
             for group in groups:
                 self._run_group([self._plan(self._stages[name]) for name in group])
@@ -105,6 +109,9 @@ class Run:
         planned = self._planner.plan(stage)
         listed = self._planner.listings[listings:]
         log_listings(listed)
+        if isinstance(stage, SourceStage) and self._options.only is None:
+            self._listed[stage.name] = planned.shards
+            check_data(self._stages, self._listed)
         if listed and isinstance(stage, SourceStage):
             stage.keep_listing(planned.recipe.id, planned.shards, self._store)
         if stage.name in self._options.force and planned.done:
@@ -181,13 +188,29 @@ class Run:
 
     def _step_on_newest(self, stage: AnyStage) -> None:
         """Let a stage read the newest complete sets of its inputs. Raises UsageError for one that has none."""
-        complete = {name: self._complete(stage, name) for name in sorted(upstream_names(stage.params))}
+        names = sorted(upstream_names(stage.params))
+        if stage.reads_listing:
+            names = [name for name in names if not self._step_on_listing(stage, self._stages[name])]
+        complete = {name: self._complete(stage, name) for name in names}
         for name, found in complete.items():
             if self._planner.walk.step_on_set(self._stages[name], found, self._store) is None:
                 raise UsageError(f"--only {stage.name}: how its input {name} was made was not kept; run it again")
             self._done[name] = found.dones
+        inputs = self._planner.walk.inputs(stage)
+        stage.rehearse(inputs)
+        stage.check_data(inputs)
         if complete and self._options.listing != "never":
             self._warn_of_stale(complete)
+
+    def _step_on_listing(self, reader: AnyStage, source: AnyStage) -> bool:
+        """Let a stage read what a data set's listing says now; whether `source` lists one. Raises UsageError."""
+        if not isinstance(source, SourceStage):
+            return False
+        planned = self._plan(source)
+        if planned.missing:
+            raise UsageError(f"--only {reader.name}: {source.name} is to run ({planned.why}); run it first")
+        self._done[source.name] = planned.done
+        return True
 
     def _complete(self, reader: AnyStage, name: str) -> CompleteSet:
         if self._options.listing == "never":

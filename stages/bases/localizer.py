@@ -3,15 +3,20 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pipeline.base.errors import UsageError
 from pipeline.base.params import option, reads
 from pipeline.contract.context import TrainContext
 from pipeline.contract.stage import TrainStage
-from pipeline.store.records import ShardResult, Task
+from pipeline.store.records import Inputs, ShardResult, Task
+from stages.bases.planned_network import PlannedNetwork, planned_network, try_network
+from stages.bases.splits import check_trained
 from stages.vision.precision import Precision
 from stages.vision.training.parameters import STEPPED_SCHEDULES, Chosen, Rates, SteppedSchedule
+
+if TYPE_CHECKING:
+    from stages.vision.backbones.networks import LocalizerNetwork
 
 __all__ = ["FineTuningParams", "LocalizerParams", "LocalizerStage", "Trainer"]
 
@@ -60,6 +65,9 @@ class Trainer(Protocol):
     def fit(self, task: Task, context: TrainContext) -> ShardResult:
         """Train, and keep the network of the last epoch."""
 
+    def check(self, network: "LocalizerNetwork", planned: PlannedNetwork) -> None:
+        """Refuse to start from a network, which lies on torch's meta device. Raises ValueError."""
+
 
 L = TypeVar("L", bound=LocalizerParams, covariant=True)
 
@@ -68,6 +76,18 @@ class LocalizerStage(TrainStage[L]):
     """A training whose artifact is a classifier's, so that cam and localize take it as one."""
 
     outputs = ("training",)
+
+    def rehearse(self, inputs: Inputs) -> None:
+        """Refuse a network that the method cannot train, and an input size that it does not take."""
+        planned = planned_network(inputs["model"][0])
+        if planned is None:
+            return
+        planned = planned._replace(input_size=self.params.input_size or planned.input_size)
+        try_network(self, planned, lambda network: self.trainer().check(network, planned))
+
+    def check_data(self, inputs: Inputs) -> None:
+        """Refuse images none of which is trained on."""
+        check_trained(self.name, inputs["images"][0])
 
     @abstractmethod
     def trainer(self) -> Trainer:

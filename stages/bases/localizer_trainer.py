@@ -12,11 +12,12 @@ from pipeline.store.records import ShardResult, Task
 from pipeline.training.loop import Training, train
 from schemas import TABLES
 from stages.bases.localizer import LocalizerParams
+from stages.bases.planned_network import PlannedNetwork
 from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.image_rows import IMAGE_COLUMNS, ImageRow
 from stages.vision.model_card import Said
 from stages.vision.models import to_blobs
-from stages.vision.training.setup import starting_classifier, training_rows
+from stages.vision.training.setup import check_cam, starting_classifier, training_rows
 
 __all__ = ["LocalizerTrainer", "PlainLocalizerTrainer"]
 
@@ -51,6 +52,12 @@ class LocalizerTrainer(ABC, Generic[L, N]):
     def parts(self, network: N) -> Mapping[str, Said]:
         """What the card must say to build the network again; nothing for a classifier's own network."""
         return {}
+
+    def check(self, network: LocalizerNetwork, planned: PlannedNetwork) -> None:
+        """Refuse to start from a network: without CAM where it is needed, or in a form that the method cannot take."""
+        if self.needs_cam and planned.is_plain:
+            check_cam(network)
+        self.network(network)
 
     def fit(self, task: Task, context: TrainContext) -> ShardResult:
         """Train, and keep the network of the last epoch. Raises UsageError for data or a model that do not fit."""

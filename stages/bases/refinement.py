@@ -9,6 +9,7 @@ from pipeline.base.params import option, reads
 from pipeline.contract.stage import Stage, all_refs
 from pipeline.store.records import Inputs, Shard, ShardRef, Upstream, shard_key
 from schemas.types import TRIVIAL, Split
+from stages.bases.splits import check_any_split
 from stages.vision.image_rows import is_of_predicted
 
 __all__ = ["RefinementParams", "RefinementStage", "images_behind", "made_of"]
@@ -43,6 +44,11 @@ class RefinementStage(Stage[R]):
             raise UsageError(f"stage {self.name}: method {method!r} is no name of letters, digits and _")
         if method is not None and (method in TRIVIAL or is_of_predicted(method)):
             raise UsageError(f"stage {self.name}: method {method!r} has a meaning of its own: choose another name")
+
+    def check_data(self, inputs: Inputs) -> None:
+        """Refuse maps of which none would be refined."""
+        if self.params.splits is not None:
+            check_any_split(self.name, self.params.splits, inputs["maps"][0])
 
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         """One shard for each shard of score maps."""

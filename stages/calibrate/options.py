@@ -4,7 +4,10 @@ from dataclasses import dataclass
 
 from pipeline.base.params import option, reads
 
-__all__ = ["CalibrateParams"]
+__all__ = ["CHOSEN_ON", "NO_BOXES", "CalibrateParams"]
+
+CHOSEN_ON = "dev"
+NO_BOXES = f"no image of split {CHOSEN_ON} has a ground-truth box; give a fixed threshold"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from pipeline.contract.stage import Stage, Worker, all_refs
 from pipeline.store.records import Inputs, Shard, Upstream, shard_key
 from stages.bases.box_rule_options import rule_columns
 from stages.bases.scored_inputs import check_truth
-from stages.calibrate.options import CalibrateParams
+from stages.bases.splits import boxed_splits, check_any_split
+from stages.calibrate.options import CHOSEN_ON, NO_BOXES, CalibrateParams
 from stages.scoring.cuts.cut_counts import MAX_BOX_ACC_V2_IOUS
 
 
@@ -30,6 +31,13 @@ class Calibrate(Stage[CalibrateParams]):
     def check_inputs(self, inputs: Inputs) -> None:
         """Refuse the ground truth of other images."""
         check_truth(self.name, inputs)
+
+    def check_data(self, inputs: Inputs) -> None:
+        """Refuse a data set without ground-truth boxes of dev, and counts of other splits."""
+        boxed = boxed_splits(inputs)
+        if boxed is not None and CHOSEN_ON not in boxed:
+            raise UsageError(f"stage {self.name}: {NO_BOXES}")
+        check_any_split(self.name, (CHOSEN_ON,), inputs["counts"][0])
 
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         """One shard, which reads those shards that hold images of dev: others cannot change the choice."""

@@ -9,7 +9,7 @@ from pipeline.contract.context import Context
 from pipeline.store.records import ShardResult, Task
 from schemas import TABLES
 from stages.bases.scored_tables import joined, scored_images
-from stages.calibrate.options import CalibrateParams
+from stages.calibrate.options import NO_BOXES, CalibrateParams
 from stages.scoring.arrow_tables import IMAGE_COLUMNS, tallies_of, truth_of
 from stages.scoring.cuts.cut_counts import CUT_THRESHOLDS, choose_threshold
 from stages.scoring.tally import FIXED, cut_counts, merge
@@ -45,9 +45,7 @@ class CalibrateWorker:
         table = joined(self._context, task.inputs["counts"], "counts", _COUNT_COLUMNS, fixed)
         counts = cut_counts(merge(tallies_of(table)), FIXED, boxed)
         if not boxed or counts is None:
-            raise UsageError(
-                f"stage {self._stage}: no image of split dev has a ground-truth box; give a fixed threshold"
-            )
+            raise UsageError(f"stage {self._stage}: {NO_BOXES}")
         choice = choose_threshold(counts, CUT_THRESHOLDS, self._params.iou)
         row: ThresholdRow = {
             "method": table.column("method")[0].as_py(),

@@ -1,13 +1,18 @@
 """Stage `cam`: images + a classifier -> score maps of each image's own class."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pipeline.base.json_types import Json
 from pipeline.contract.context import Context
 from pipeline.contract.stage import Worker
 from stages.bases.model_stage import ModelMapStage
+from stages.bases.planned_network import PlannedNetwork
 from stages.cam.options import CamParams
 from stages.vision.precision import precision_ingredients
+
+if TYPE_CHECKING:
+    from stages.vision.backbones.networks import LocalizerNetwork
 
 
 class Cam(ModelMapStage[CamParams]):
@@ -20,6 +25,13 @@ class Cam(ModelMapStage[CamParams]):
     def ingredients(self) -> Mapping[str, Json]:
         """Which backbones `auto` takes for bfloat16."""
         return precision_ingredients(self.params.precision)
+
+    def check_network(self, network: "LocalizerNetwork", planned: PlannedNetwork) -> None:
+        """CAM must be defined for a classifier; a localizer that trains one sees to that."""
+        from stages.cam.worker import check_network
+
+        if planned.is_plain:
+            check_network(self.params, network, "classify")
 
     def worker(self, context: Context) -> Worker:
         """Loads the classifier at its first shard."""

@@ -6,12 +6,13 @@ import torch
 from stages.bases.class_map_worker import ClassMaps, ClassMapWorker
 from stages.cam.cam import class_activation_maps, combined_maps, pooled_logits
 from stages.cam.options import CamParams
+from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.batches import to_batch
 from stages.vision.image_rows import PREDICTED, ImageRow
 from stages.vision.inference import Classifier, autocast
 from stages.vision.transfer import HostCopy, to_device
 
-__all__ = ["CamWorker"]
+__all__ = ["CamWorker", "check_network"]
 
 
 class CamWorker(ClassMapWorker[CamParams]):
@@ -19,20 +20,7 @@ class CamWorker(ClassMapWorker[CamParams]):
 
     def check(self, model: Classifier) -> None:
         """CAM needs classes that come from one linear layer after global average pooling."""
-        params = self.params
-        classic = params.form == "classic" and params.negative_weights
-        if model.network.maps_itself and not (classic and params.combination is None):
-            raise ValueError(
-                f"maps of {model.card.method} are classic, with negative weights: leave form, negative_weights and"
-                " combination out"
-            )
-        if params.form != "classic" and params.combination is not None:
-            raise ValueError("a combination of all classes has no simplified form: leave form or combination out")
-        if not model.network.has_cam:
-            raise ValueError(
-                f"the classes of {model.card.backbone} do not come from one linear layer after global average"
-                " pooling, so CAM is not defined; stage gradcam needs no such layer"
-            )
+        check_network(self.params, model.network, model.card.method)
 
     def method_and_tap(self, model: Classifier) -> tuple[str, str]:
         """A trained localizer's maps bear its own name."""
@@ -67,3 +55,22 @@ class CamWorker(ClassMapWorker[CamParams]):
         if params.form == "simplified":
             maps = maps + classifier.bias[labels].float()[:, None, None]
         return labels, maps
+
+
+def check_network(params: CamParams, network: LocalizerNetwork, method: str) -> None:
+    """Refuse a network without CAM, and parameters that its maps do not have; method: that trained it.
+
+    Raises: ValueError.
+    """
+    classic = params.form == "classic" and params.negative_weights
+    if network.maps_itself and not (classic and params.combination is None):
+        raise ValueError(
+            f"maps of {method} are classic, with negative weights: leave form, negative_weights and combination out"
+        )
+    if params.form != "classic" and params.combination is not None:
+        raise ValueError("a combination of all classes has no simplified form: leave form or combination out")
+    if not network.has_cam:
+        raise ValueError(
+            f"the classes of {network.backbone} do not come from one linear layer after global average pooling, so CAM"
+            " is not defined; stage gradcam needs no such layer"
+        )

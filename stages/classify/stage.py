@@ -3,7 +3,8 @@
 import hashlib
 import os
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING
 
 from fsspec.implementations.local import LocalFileSystem
 
@@ -14,9 +15,14 @@ from pipeline.contract.stage import TrainStage, whole
 from pipeline.store.files import open_filesystem, retrying
 from pipeline.store.layout import upload_sha256
 from pipeline.store.records import Inputs, Shard, ShardResult, Task, shard_key
+from stages.bases.planned_network import PlannedNetwork, planned_network, try_network
+from stages.bases.splits import check_trained, class_names
 from stages.classify.options import ClassifyParams
 from stages.vision.backbones.registry import backbone, input_size
 from stages.vision.backbones.weight_names import SCRATCH, is_file
+
+if TYPE_CHECKING:
+    from stages.vision.backbones.networks import LocalizerNetwork
 
 _TAGS = ("ETag", "etag", "md5Hash", "checksum", "contentMd5", "content_md5", "Content-MD5", "Digest", "crc32c")
 _TIMES = ("LastModified", "last_modified", "Last-Modified", "mtime", "updated", "created")
@@ -41,6 +47,31 @@ class Classify(TrainStage[ClassifyParams]):
     def check_packages(self) -> None:
         """A network of timm needs timm, which also judges its name. Raises UsageError."""
         self.checked(partial(input_size, self.params.backbone))
+
+    def rehearse(self, inputs: Inputs) -> None:
+        """Refuse a network that cannot be built, weights or a start that do not fit it below its classifier layer."""
+        planned = PlannedNetwork(self.params.backbone, self.params.input_size, is_plain=True)
+        starts = [network for model in inputs["start"] if (network := planned_network(model))]
+        start = starts[0].backbone if starts else None
+        try_network(self, planned, partial(self._check_network, keep_head=False, start=start), also=start)
+
+    def check_data(self, inputs: Inputs) -> None:
+        """Refuse images none of which is trained on, and a head of weights for another number of classes."""
+        (images,) = inputs["images"]
+        if self.params.epochs:
+            check_trained(self.name, images)
+        if self.params.keep_head and self.params.weights != SCRATCH:
+            planned = PlannedNetwork(self.params.backbone, self.params.input_size, is_plain=True)
+            demand = partial(self._check_network, keep_head=True, start=None)
+            try_network(self, planned, demand, num_classes=len(class_names(images)), also="head")
+
+    def _check_network(self, network: "LocalizerNetwork", keep_head: bool, start: str | None) -> None:
+        from stages.classify.starting_weights import check_start, check_weights
+
+        if start is not None:
+            check_start(network, start, f"of {self.params.start!r}")
+        elif self.params.weights != SCRATCH:
+            check_weights(network, self.params.weights, keep_head)
 
     def files(self) -> Mapping[str, str]:
         """The weights, where they are a file."""
@@ -77,8 +108,8 @@ def _content_of(source: str) -> Json:
     if isinstance(filesystem, LocalFileSystem):
         if not os.path.isfile(path):
             return None
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        stat = os.stat(path)
+        return _sha256(path, stat.st_size, stat.st_mtime_ns)
     try:
         info = retrying(lambda: filesystem.info(path))
     except FileNotFoundError:
@@ -87,3 +118,10 @@ def _content_of(source: str) -> Json:
     if tag is None:
         raise UsageError(f"weights {source}: the storage tells neither a digest nor a time of writing; copy them first")
     return {"bytes": info["size"], "tag": tag}
+
+
+@lru_cache(maxsize=16)
+def _sha256(path: str, size: int, mtime_ns: int) -> str:
+    """SHA-256 of a local file, read once a command while its size and time of writing stay."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from pipeline.base.params import option, reads
 from stages.ddt.parameters import SignRule
+from stages.vision.backbones.registry import backbone, tap_path
 from stages.vision.precision import InferencePrecision
 
 __all__ = ["DdtParams"]
@@ -32,3 +33,12 @@ class DdtParams:
         resource=True,
         at_least=0,
     )
+
+    def taps(self, name: str) -> list[str]:
+        """The layers that are read of a backbone. Raises: ValueError for an unknown one, or two equal ones."""
+        taps = [self.tap or backbone(name).default_tap, *filter(None, [self.second_tap])]
+        for tap in taps:
+            tap_path(name, tap)
+        if len(set(taps)) < len(taps):
+            raise ValueError(f"second_tap is {taps[0]}, as the first one")
+        return taps

@@ -1,14 +1,19 @@
 """Stage `ddt`: all images of a class -> its component and their score maps. A shard is a class; one pass an image."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pipeline.base.json_types import Json
 from pipeline.contract.context import Context
 from pipeline.contract.stage import Worker
 from pipeline.store.records import Inputs, LabelCounts, Shard, ShardRef, shard_key
 from stages.bases.model_stage import ModelStage
+from stages.bases.planned_network import PlannedNetwork
 from stages.ddt.options import DdtParams
 from stages.vision.precision import precision_ingredients
+
+if TYPE_CHECKING:
+    from stages.vision.backbones.networks import LocalizerNetwork
 
 
 class Ddt(ModelStage[DdtParams]):
@@ -38,6 +43,10 @@ class Ddt(ModelStage[DdtParams]):
                         holders[name].append(ref)
         model = tuple(ref for upstream in inputs["model"] for ref in upstream.refs())
         return [_shard(recipe, name, tuple(holders[name]), model, counts[name]) for name in sorted(holders)]
+
+    def check_network(self, network: "LocalizerNetwork", planned: PlannedNetwork) -> None:
+        """The network must have the layers."""
+        self.params.taps(planned.backbone)
 
     def worker(self, context: Context) -> Worker:
         """Loads the network at its first shard."""

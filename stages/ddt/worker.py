@@ -9,12 +9,11 @@ import numpy as np
 import pyarrow.compute as pc
 import torch
 
-from pipeline.base.errors import StageFailed, UsageError
+from pipeline.base.errors import StageFailed
 from pipeline.store.records import ShardResult, Task
 from stages.bases.image_worker import ModelWorker
 from stages.ddt.ddt import NOT_FINITE, ClassMaps, Descriptors, Projection, intersection, transform
 from stages.ddt.options import DdtParams
-from stages.vision.backbones.registry import backbone, tap_path
 from stages.vision.batches import to_batch
 from stages.vision.features import read_taps
 from stages.vision.image_rows import IMAGE_COLUMNS, ImageRow, by_id
@@ -57,7 +56,10 @@ class DdtWorker(ModelWorker[DdtParams, list[HostCopy]]):
     def begin(self, task: Task) -> int:
         """Load the network. Raises UsageError for a layer that it does not have, or two equal ones."""
         model = self.load(task)
-        self._taps = self._named_taps(model.card.backbone)
+        try:
+            self._taps = self.params.taps(model.card.backbone)
+        except ValueError as error:
+            raise self.mistake(error) from error
         self._size = self.params.input_size or model.card.input_size
         self._fitted: list[ClassMaps] = []
         self._projections: list[Projection] = []
@@ -109,17 +111,6 @@ class DdtWorker(ModelWorker[DdtParams, list[HostCopy]]):
         origin = Provenance(self.model.card, "+".join(self._taps), self._size)
         for image, score_map in zip(images, _combined(maps, self._fitted), strict=True):
             yield score_map_row(image, "ddt", score_map, origin, flag=flag)
-
-    def _named_taps(self, name: str) -> list[str]:
-        taps = [self.params.tap or backbone(name).default_tap, *filter(None, [self.params.second_tap])]
-        try:
-            for tap in taps:
-                tap_path(name, tap)
-        except ValueError as error:
-            raise self.mistake(error) from error
-        if len(set(taps)) < len(taps):
-            raise UsageError(f"stage {self.stage}: second_tap is {taps[0]}, as the first one")
-        return taps
 
     def _fit(self, stream: ImageStream, images: list[ImageRow]) -> tuple[list[ImageRow], list[ClassMaps]]:
         """DDT of every layer on the training images; their rows, and nothing where there is no readable image."""

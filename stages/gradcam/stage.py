@@ -1,10 +1,17 @@
 """Stage `gradcam`: images + any network of the table -> score maps from gradients. A pass forth and back a batch."""
 
+from typing import TYPE_CHECKING
+
 from pipeline.base.extras import require
 from pipeline.contract.context import Context
 from pipeline.contract.stage import Worker
 from stages.bases.model_stage import ModelMapStage
+from stages.bases.planned_network import PlannedNetwork
 from stages.gradcam.options import GradcamParams
+from stages.vision.backbones.registry import backbone, tap_path
+
+if TYPE_CHECKING:
+    from stages.vision.backbones.networks import LocalizerNetwork
 
 
 class Gradcam(ModelMapStage[GradcamParams]):
@@ -13,6 +20,12 @@ class Gradcam(ModelMapStage[GradcamParams]):
     kind = "gradcam"
     version = 1
     Params = GradcamParams
+
+    def check_network(self, network: "LocalizerNetwork", planned: PlannedNetwork) -> None:
+        """The network must have the layer, and its classes depend on it."""
+        tap_path(planned.backbone, self.params.tap)
+        if self.params.tap in backbone(planned.backbone).aside:
+            raise ValueError(f"the classes of {planned.backbone} do not depend on tap {self.params.tap!r}")
 
     def worker(self, context: Context) -> Worker:
         """Loads the network at its first shard. Raises UsageError on a node without the package."""

@@ -1,6 +1,7 @@
 """What a reader finds in a data set before any image is opened, and the split that every data set gets."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -153,6 +154,11 @@ def annotations(found: Sequence[Candidate]) -> str:
 def mask_stamps(found: Sequence[Candidate]) -> str:
     """The fingerprint of the stamps of all mask files of these images; empty where there is none."""
     return _digest(tuple(mask) for image, *_ in found for mask in (*image.masks, *image.ignores))
+
+
+def boxed(found: Sequence[Candidate]) -> dict[str, int]:
+    """Split -> how many of these images have ground-truth boxes; splits without any are left out."""
+    return dict(sorted(Counter(row.split for row in found if row.image.boxes).items()))
 
 
 def _digest(said: Iterable[object]) -> str:

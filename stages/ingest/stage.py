@@ -12,9 +12,10 @@ from pipeline.store.layout import RecipeFolder
 from pipeline.store.records import Shard
 from pipeline.store.store import Store
 from pipeline.worker.local_context import LocalContext
+from stages.bases.splits import BOXED
 from stages.ingest.reader import Reader, ReaderParams
 from stages.ingest.replaced import Replaced, find_replaced, load_replaced, stamp_of
-from stages.ingest.scan import Candidate, annotations, as_table, candidates, mask_stamps
+from stages.ingest.scan import Candidate, annotations, as_table, boxed, candidates, mask_stamps
 from stages.ingest.sharding import (
     RowList,
     assign,
@@ -112,7 +113,7 @@ class Ingest(SourceStage[ReaderParams]):
     def _shard(self, rows: RowList, part: Sequence[Candidate], payload: bool) -> Shard:
         return Shard(
             _key(rows, part, self._replaced),
-            args={LIST: rows.key, ANNOTATIONS: annotations(part), MASKS: mask_stamps(part)},
+            args={LIST: rows.key, ANNOTATIONS: annotations(part), MASKS: mask_stamps(part), BOXED: boxed(part)},
             rows=len(part),
             labels=label_counts(part),
             payload=as_table(part, self.name) if payload else None,

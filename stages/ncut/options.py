@@ -4,9 +4,12 @@ from dataclasses import dataclass
 
 from pipeline.base.params import option, reads
 from stages.ncut.parameters import Component, CutParameters, GraphKind
+from stages.vision.backbones.registry import backbone
 from stages.vision.precision import InferencePrecision
 
 __all__ = ["NcutParams"]
+
+_KEYS = "keys"
 
 
 @dataclass(frozen=True)
@@ -35,3 +38,8 @@ class NcutParams:
     def cut_parameters(self) -> CutParameters:
         """What the graph is run with. Raises: ValueError, see `CutParameters`."""
         return CutParameters(self.tau, self.epsilon, self.graph)
+
+    def tap_of(self, name: str) -> str:
+        """The layer that is cut of a backbone, which may not have it."""
+        entry = backbone(name)
+        return self.tap or (_KEYS if _KEYS in entry.aside else entry.default_tap)

@@ -1,13 +1,19 @@
 """Stage `ncut`: images + a network -> score maps of the foreground. Forward passes are batched, cuts are not."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pipeline.base.json_types import Json
 from pipeline.contract.context import Context
 from pipeline.contract.stage import Worker
 from stages.bases.model_stage import ModelMapStage
+from stages.bases.planned_network import PlannedNetwork
 from stages.ncut.options import NcutParams
+from stages.vision.backbones.registry import tap_path
 from stages.vision.precision import precision_ingredients
+
+if TYPE_CHECKING:
+    from stages.vision.backbones.networks import LocalizerNetwork
 
 
 class Ncut(ModelMapStage[NcutParams]):
@@ -25,6 +31,10 @@ class Ncut(ModelMapStage[NcutParams]):
     def ingredients(self) -> Mapping[str, Json]:
         """Which backbones `auto` takes for bfloat16."""
         return precision_ingredients(self.params.precision)
+
+    def check_network(self, network: "LocalizerNetwork", planned: PlannedNetwork) -> None:
+        """The network must have the layer."""
+        tap_path(planned.backbone, self.params.tap_of(planned.backbone))
 
     def worker(self, context: Context) -> Worker:
         """Loads the network at its first shard."""

@@ -10,7 +10,7 @@ from pipeline.store.records import Task
 from stages.bases.image_worker import ModelWorker
 from stages.ncut.ncut import cut, score_map
 from stages.ncut.options import NcutParams
-from stages.vision.backbones.registry import backbone, tap_path
+from stages.vision.backbones.registry import tap_path
 from stages.vision.batches import to_batch
 from stages.vision.features import read_taps
 from stages.vision.image_rows import ImageRow
@@ -20,8 +20,6 @@ from stages.vision.score_map_rows import Provenance, ScoreMapRow, score_map_row
 from stages.vision.transfer import HostCopy
 
 __all__ = ["NcutWorker"]
-
-_KEYS = "keys"
 
 
 class NcutWorker(ModelWorker[NcutParams, HostCopy]):
@@ -36,8 +34,7 @@ class NcutWorker(ModelWorker[NcutParams, HostCopy]):
     def begin(self, task: Task) -> int:
         """Load the network. Raises UsageError for a layer that it does not have."""
         model = self.load(task)
-        entry = backbone(model.card.backbone)
-        self._tap = self.params.tap or (_KEYS if _KEYS in entry.aside else entry.default_tap)
+        self._tap = self.params.tap_of(model.card.backbone)
         try:
             tap_path(model.card.backbone, self._tap)
         except ValueError as error:

@@ -11,6 +11,7 @@ from pipeline.training.draws import StepDraws
 from pipeline.training.loop import Training
 from pipeline.training.step import Batch
 from stages.bases.localizer_trainer import LocalizerTrainer
+from stages.bases.planned_network import PlannedNetwork
 from stages.plain_cam import techniques
 from stages.plain_cam.cutmix import Box, draw_box
 from stages.plain_cam.hide_and_seek import patch_side
@@ -18,7 +19,7 @@ from stages.plain_cam.options import PlainCamParams
 from stages.plain_cam.techniques import Technique
 from stages.plain_cam.two_branches import THRESHOLD, TwoBranchNetwork
 from stages.vision.backbones.networks import LocalizerNetwork
-from stages.vision.backbones.registry import backbone, tap_path
+from stages.vision.backbones.registry import backbone, input_size, tap_path
 from stages.vision.image_rows import ImageRow
 from stages.vision.model_card import Said
 from stages.vision.training.optimisers import groups_of_four
@@ -43,6 +44,12 @@ class PlainCamTrainer(LocalizerTrainer[PlainCamParams, LocalizerNetwork]):
     def parts(self, network: LocalizerNetwork) -> Mapping[str, Said]:
         """Of ACoL what it takes to build both branches."""
         return {THRESHOLD: network.threshold} if isinstance(network, TwoBranchNetwork) else {}
+
+    def check(self, network: LocalizerNetwork, planned: PlannedNetwork) -> None:
+        """Refuse a network as every localizer does, and layers that the technique cannot use."""
+        super().check(network, planned)
+        size = planned.input_size or input_size(planned.backbone)
+        _technique(self.network(network), self.params, size, StepDraws())
 
     def training(self, network: LocalizerNetwork, rows: list[ImageRow], size: int, context: TrainContext) -> Training:
         """The technique's loss on random views."""

@@ -1,10 +1,17 @@
 """Stage `psol`: pseudo labels -> PSOL's box regressor, trained on one box an image, alone or beside a classifier."""
 
+from typing import TYPE_CHECKING
+
 from pipeline.base.errors import UsageError
 from pipeline.contract.context import TrainContext
 from pipeline.contract.stage import TrainStage
-from pipeline.store.records import ShardResult, Task
+from pipeline.store.records import Inputs, ShardResult, Task
+from stages.bases.planned_network import planned_network, try_network
+from stages.bases.splits import check_trained
 from stages.psol.options import PsolParams
+
+if TYPE_CHECKING:
+    from stages.vision.backbones.networks import LocalizerNetwork
 
 
 class Psol(TrainStage[PsolParams]):
@@ -25,6 +32,24 @@ class Psol(TrainStage[PsolParams]):
             raise UsageError(f"stage {self.name}: drops belong to schedule steps, not {schedule}")
         if not 0 < params.test_crop <= 1:
             raise UsageError(f"stage {self.name}: test_crop must be above 0 and at most 1, not {params.test_crop:g}")
+
+    def rehearse(self, inputs: Inputs) -> None:
+        """Refuse a network whose features cannot be pooled so, and an input size that it does not take."""
+        planned = planned_network(inputs["model"][0])
+        if planned is not None:
+            planned = planned._replace(input_size=self.params.input_size or planned.input_size)
+            try_network(self, planned, self._check_network)
+
+    def check_data(self, inputs: Inputs) -> None:
+        """Refuse images or pseudo labels none of which is trained on."""
+        (images,), (labels,) = inputs["images"], inputs["labels"]
+        check_trained(self.name, images)
+        check_trained(self.name, labels)
+
+    def _check_network(self, network: "LocalizerNetwork") -> None:
+        from stages.psol.regressor import BoxRegressor
+
+        BoxRegressor(network, self.params.pooling, self.params.variant == "joint")
 
     def fit(self, task: Task, context: TrainContext) -> ShardResult:
         """Train, and keep the network of the last epoch. Raises UsageError for labels or a model that do not fit."""

@@ -1,14 +1,20 @@
 """Stage `scg`: score maps + images + a network -> the maps sharpened by self-correlation (SPA's second stage)."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pipeline.base.json_types import Json
 from pipeline.contract.context import Context
 from pipeline.contract.stage import Worker
 from stages.bases.model_stage import ModelStage
+from stages.bases.planned_network import PlannedNetwork
 from stages.bases.refinement import RefinementStage
 from stages.scg.options import ScgStageParams
+from stages.vision.backbones.registry import input_size
 from stages.vision.precision import precision_ingredients
+
+if TYPE_CHECKING:
+    from stages.vision.backbones.networks import LocalizerNetwork
 
 
 class Scg(RefinementStage[ScgStageParams], ModelStage[ScgStageParams]):
@@ -26,6 +32,12 @@ class Scg(RefinementStage[ScgStageParams], ModelStage[ScgStageParams]):
     def ingredients(self) -> Mapping[str, Json]:
         """Which backbones `auto` takes for bfloat16."""
         return precision_ingredients(self.params.precision)
+
+    def check_network(self, network: "LocalizerNetwork", planned: PlannedNetwork) -> None:
+        """The network must have the layers, of one grid."""
+        from stages.scg.taps import check_grids
+
+        check_grids(network, self.params.taps, planned.input_size or input_size(planned.backbone))
 
     def worker(self, context: Context) -> Worker:
         """Loads the network at its first shard."""

@@ -5,10 +5,7 @@ from dataclasses import dataclass
 from pipeline.base.params import reads
 from stages.bases.box_rule_options import BoxRuleParams
 
-__all__ = ["COUNTED", "SweepParams"]
-
-COUNTED = ("dev", "val", "test")
-"""The splits that are counted: those that have ground truth and are not trained on."""
+__all__ = ["SweepParams"]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from pipeline.contract.stage import Stage, Worker
 from pipeline.store.records import Inputs, Shard, ShardRef, Upstream, shard_key
 from stages.bases.refinement import images_behind, made_of
 from stages.bases.scored_inputs import check_truth
-from stages.sweep.options import COUNTED, SweepParams
+from stages.bases.splits import COUNTED, check_any_split
+from stages.sweep.options import SweepParams
 
 
 class Sweep(Stage[SweepParams]):
@@ -19,6 +20,10 @@ class Sweep(Stage[SweepParams]):
     def check_inputs(self, inputs: Inputs) -> None:
         """Refuse the ground truth of other images."""
         check_truth(self.name, inputs)
+
+    def check_data(self, inputs: Inputs) -> None:
+        """Refuse maps of which none would be counted."""
+        check_any_split(self.name, COUNTED, inputs["maps"][0])
 
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         """One shard for each shard of score maps that holds images of dev, val or test."""
@@ -40,4 +45,5 @@ def _shard(recipe: str, maps: Shard, ref: ShardRef, images: Upstream, truth: Ups
     """It reads the images that the maps were made from, where that is known, and what is annotated of them."""
     behind = images_behind(maps, images) or images.refs()
     refs = {"maps": (ref,), "images": behind, "truth": made_of(behind, truth)}
-    return Shard(key=shard_key(recipe, refs), inputs=refs, labels=maps.labels)
+    counted = {split: maps.labels[split] for split in COUNTED if split in maps.labels}
+    return Shard(key=shard_key(recipe, refs), inputs=refs, labels=counted)

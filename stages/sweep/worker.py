@@ -11,10 +11,11 @@ from pipeline.contract.context import Context
 from pipeline.store.records import ShardResult, Task
 from schemas import TABLES
 from stages.bases.scored_tables import joined, masked_images, read_mask, scored_images
+from stages.bases.splits import COUNTED
 from stages.scoring.arrow_tables import IMAGE_COLUMNS, truth_of
 from stages.scoring.ragged import IntArray
 from stages.scoring.tally import Tally, contour_tallies, fixed_tallies, mask_tallies, merge
-from stages.sweep.options import COUNTED, SweepParams
+from stages.sweep.options import SweepParams
 from stages.vision.score_map_rows import map_arrays
 
 __all__ = ["SweepWorker"]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.run_config import load_config
+from pipeline.planning.foresight import rehearse
 from pipeline.planning.graph import topological
 from stages import catalog
 
@@ -18,3 +19,9 @@ def test_every_ready_config_can_be_planned(path):
     for stage in stages.values():
         stage.check()
     assert topological(stages)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_networks_and_weights_of_every_ready_config_fit(path):
+    """Breaks when a config names weights of another network, or when what would train is refused beforehand."""
+    rehearse(load_config(str(path)).stage_objects(catalog), None)

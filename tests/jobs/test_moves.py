@@ -213,3 +213,14 @@ def test_a_changed_image_ends_a_training_in_one_line(config, weakbox):
     code, _, err = weakbox("run", str(config), "--in-process", "--set", "stages.psol.epochs=2")
     assert code == 1
     assert f"image {name}: changed since it was listed" in err.splitlines()[-1]
+
+
+def test_truth_alone_reads_the_listing(config, to_run, weakbox):
+    """Breaks when `--only truth` believes what an earlier listing said of the annotations, or has no rows to read."""
+    assert weakbox("run", str(config), "--in-process")[0] == 0
+    name = next(iter(runs.images(open_target(str(config)), "test")))
+    runs.rewrite_boxes(Path("data"), lambda line: [{**line, "x0": "0"} if line["image_id"] == name else line])
+    assert weakbox("run", str(config), "--in-process", "--only", "truth")[0] == 0
+    (box,) = runs.images(open_target(str(config)), "test")[name]["gt_boxes"]
+    assert box["x0"] == 0
+    assert "truth" not in to_run(config)

@@ -1,6 +1,7 @@
 import contextlib
 import hashlib
 import http.server
+import re
 import shlex
 import subprocess
 import sys
@@ -217,6 +218,29 @@ def test_weights_of_this_machine_go_to_the_run_root(commands):
     there = load_config("run.yaml", [*changes, *sent])
     assert check_inputs(there.stage_objects(catalog)) == check_inputs(config.stage_objects(catalog))
     assert dict(there.stage_objects(catalog))["classify"].files() == {"weights": place}
+
+
+@pytest.mark.parametrize(
+    ("stages", "words"),
+    [
+        ("{classify: {backbone: 'timm:resnet18'}}", "stage classify: .*no vision transformer"),
+        ("{classify: {weights: cut.safetensors}}", "stage classify: weights file cut.safetensors cannot be read"),
+        ("{classify: {weights: 'memory://absent.pth'}}", "stage classify: weights file memory://absent.pth"),
+        ("{classify: {}, cam: {}, sweep: {}, evaluate: {counts: [sweep], splits: [train]}}", "reports split train"),
+    ],
+)
+def test_what_fails_on_any_cluster_is_not_submitted(stages, words, weakbox, commands):
+    """Breaks when a job travels and waits for a cluster, to be told what could be known at home."""
+    (commands / "cut.safetensors").write_bytes(b"12345678901234567890")
+    (commands / "bad.yaml").write_text(f"run_root: r\ndataset: {{reader: folder, root: /d}}\nstages: {stages}\n")
+    assert re.search(words, refused(weakbox, "submit", "bad.yaml", "--address", NOBODY))
+
+
+def test_weights_that_only_the_cluster_has_are_its_own_concern(commands):
+    """Breaks when a path that exists on the nodes alone cannot be submitted."""
+    text = "run_root: r\ndataset: {reader: folder, root: /d}\nstages: {classify: {weights: /nodes/w.pth}}\n"
+    (commands / "far.yaml").write_text(text)
+    submit.check(load_config("far.yaml"))
 
 
 def test_variables_with_and_without_a_value(monkeypatch):

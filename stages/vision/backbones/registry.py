@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from stages.vision.backbones.layouts import Layout
 
-__all__ = ["BACKBONES", "Backbone", "Option", "backbone", "tap_path"]
+__all__ = ["BACKBONES", "Backbone", "Option", "backbone", "input_size", "is_backbone", "tap_path"]
 
 Option = int | str | tuple[int, ...] | tuple[str, ...]
 """What a builder may be told."""
@@ -132,6 +132,11 @@ def backbone(name: str) -> Backbone:
     if name not in BACKBONES:
         raise ValueError(_unknown("backbone", name, BACKBONES))
     return BACKBONES[name]
+
+
+def is_backbone(name: str) -> bool:
+    """Whether `backbone` knows a name."""
+    return name.startswith(_TIMM) or name in BACKBONES
 
 
 def input_size(name: str) -> int:

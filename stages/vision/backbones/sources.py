@@ -5,15 +5,23 @@ import difflib
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.error import URLError
 
 import torch
 from safetensors.torch import load
 
-from stages.vision.backbones.weight_names import SCRATCH, TIMM, is_file
+from stages.vision.backbones.weight_names import SAFETENSORS, SCRATCH, TIMM, is_file
 
-__all__ = ["WeightsError", "read_state"]
+__all__ = [
+    "WeightsError",
+    "place_on_hub",
+    "read_state",
+    "state_of",
+    "torchvision_weights",
+    "unpickled",
+    "without_prefixes",
+]
 
 _NESTS = ("state_dict", "model", "teacher")
 _PREFIXES = ("module.", "backbone.", "model.")
@@ -34,18 +42,23 @@ def read_state(source: str) -> dict[str, torch.Tensor]:
     Raises: WeightsError when the source is missing, cannot be fetched, or holds no state dict.
     """
     if source.startswith(TIMM):
-        return _without_prefixes(_from_timm(source), source)
-    return _without_prefixes(_from_file(source) if is_file(source) else _from_torchvision(source), source)
+        return without_prefixes(_from_timm(source), source)
+    return without_prefixes(_from_file(source) if is_file(source) else _from_torchvision(source), source)
 
 
 def _from_file(source: str) -> dict[str, torch.Tensor]:
     try:
         data = _bytes(source)
-        found = load(data) if source.endswith(".safetensors") else _unpickled(data)
+        found = load(data) if source.endswith(SAFETENSORS) else unpickled(io.BytesIO(data))
     except FileNotFoundError as error:
         raise WeightsError(f"weights file {source} does not exist") from error
     except Exception as error:  # file systems and torch raise many types
         raise WeightsError(f"weights file {source} cannot be read: {error}") from error
+    return state_of(found, source)
+
+
+def state_of(found: Any, source: str) -> dict[str, torch.Tensor]:
+    """The state dict that a file holds, out of what it is nested in. Raises WeightsError for anything else."""
     while isinstance(found, Mapping) and (nest := _nest(found)):
         found = found[nest]
     if not isinstance(found, Mapping) or not found or not all(isinstance(v, torch.Tensor) for v in found.values()):
@@ -62,16 +75,21 @@ def _bytes(source: str) -> bytes:
         return bytes(file.read())
 
 
-def _unpickled(data: bytes) -> Any:
+def unpickled(file: IO[bytes] | str, device: str = "cpu", mmap: bool = False) -> Any:
+    """What `torch.save` wrote: tensors, plain values and `argparse.Namespace`, nothing else.
+
+    device: where tensors go; mmap: of a path alone, whose tensors are then read when they are used.
+    """
     with torch.serialization.safe_globals([argparse.Namespace]):  # DINO's checkpoints hold their command's arguments
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        return torch.load(file, map_location=device, weights_only=True, mmap=mmap)
 
 
 def _nest(found: Mapping[str, Any]) -> str | None:
     return next((name for name in _NESTS if isinstance(found.get(name), Mapping)), None)
 
 
-def _without_prefixes(state: Mapping[str, torch.Tensor], source: str) -> dict[str, torch.Tensor]:
+def without_prefixes(state: Mapping[str, torch.Tensor], source: str) -> dict[str, torch.Tensor]:
+    """A state dict without what training scripts put before names. Raises WeightsError for two of one name."""
     plain: dict[str, torch.Tensor] = {}
     for name, tensor in state.items():
         short = name
@@ -85,12 +103,7 @@ def _without_prefixes(state: Mapping[str, torch.Tensor], source: str) -> dict[st
 
 def _from_torchvision(name: str) -> dict[str, torch.Tensor]:
     """Published weights from torchvision's cache or from the network."""
-    import torchvision  # slow to import, see networks.py
-
-    try:
-        weights = torchvision.models.get_weight(name)
-    except (ValueError, KeyError, AttributeError) as error:
-        raise WeightsError(_unknown_weights(name)) from error
+    weights = torchvision_weights(name)
     try:
         return dict(weights.get_state_dict(progress=False, check_hash=True))
     except (URLError, OSError, RuntimeError) as error:
@@ -99,6 +112,16 @@ def _from_torchvision(name: str) -> dict[str, torch.Tensor]:
             f"weights {name} cannot be fetched ({error}); put {Path(weights.url).name} into {folder}, "
             f"or give its path as the weights. It is published at {weights.url}"
         ) from error
+
+
+def torchvision_weights(name: str) -> Any:
+    """The published weights of a name, not fetched. Raises WeightsError that names the nearest for an unknown one."""
+    import torchvision  # slow to import, see networks.py
+
+    try:
+        return torchvision.models.get_weight(name)
+    except (ValueError, KeyError, AttributeError) as error:
+        raise WeightsError(_unknown_weights(name)) from error
 
 
 def _unknown_weights(name: str) -> str:
@@ -118,14 +141,10 @@ def _unknown_weights(name: str) -> str:
 
 def _from_timm(source: str) -> dict[str, torch.Tensor]:
     """Published weights from the hub's cache or from the network."""
+    repository, file = place_on_hub(source)
     try:
-        import huggingface_hub
-        import timm
-    except ModuleNotFoundError as error:
-        raise WeightsError(f"weights {source} need the package timm: pip install 'weakbox[timm]'") from error
+        import huggingface_hub  # timm brings it along
 
-    repository, file = _place_on_hub(timm, source)
-    try:
         path = huggingface_hub.hf_hub_download(repository, file)
     except Exception as error:  # the hub's client and its transport raise many types
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -136,8 +155,16 @@ def _from_timm(source: str) -> dict[str, torch.Tensor]:
     return _from_file(path)
 
 
-def _place_on_hub(timm: Any, source: str) -> tuple[str, str]:
-    """Repository and file of a timm name; one that timm does not know is a WeightsError with the nearest."""
+def place_on_hub(source: str) -> tuple[str, str]:
+    """Repository and file of a timm name.
+
+    Raises: WeightsError without timm, and for a name that timm does not know, with the nearest.
+    """
+    try:
+        import timm
+    except ModuleNotFoundError as error:
+        raise WeightsError(f"weights {source} need the package timm: pip install 'weakbox[timm]'") from error
+
     name = source.removeprefix(TIMM)
     try:
         config = timm.get_pretrained_cfg(name)

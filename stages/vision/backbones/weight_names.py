@@ -1,10 +1,11 @@
 """How weights are named in a config."""
 
-__all__ = ["SCRATCH", "TIMM", "is_file"]
+__all__ = ["SAFETENSORS", "SCRATCH", "TIMM", "is_file"]
 
 SCRATCH = "scratch"
 TIMM = "timm:"
-_SUFFIXES = (".safetensors", ".pth", ".pt", ".pth.tar", ".bin")
+SAFETENSORS = ".safetensors"
+_SUFFIXES = (SAFETENSORS, ".pth", ".pt", ".pth.tar", ".bin")
 
 
 def is_file(source: str) -> bool:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -13,7 +14,7 @@ from stages.vision.backbones.registry import backbone
 from stages.vision.backbones.sources import WeightsError, read_state
 from stages.vision.backbones.weight_names import SCRATCH
 
-__all__ = ["Loaded", "load_state", "load_weights", "weights_hash"]
+__all__ = ["Fitting", "Loaded", "fit", "load_state", "load_weights", "weights_hash"]
 
 _CLASSIFIER, _HEAD, _SPARE = "classifier.", "head.", "auxiliary."
 _FRESH = "load them with a fresh head (keep_head: false)"
@@ -34,6 +35,14 @@ class Loaded:
     hash: str
     fresh: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+
+
+class Fitting(NamedTuple):
+    """How a state dict fits a network. kept: its tensors by the network's names. fresh, unused: as in `Loaded`."""
+
+    kept: State
+    fresh: tuple[str, ...]
+    unused: tuple[str, ...]
 
 
 def load_weights(network: nn.Module, source: str, keep_head: bool = True) -> Loaded:
@@ -61,6 +70,16 @@ def load_state(network: nn.Module, state: State, source: str, keep_head: bool = 
     Raises: WeightsError when a layer below the head is missing or of another size, when the source holds layers that
     belong to no head, and when keep_head is asked for and impossible.
     """
+    fitting = fit(network, state, source, keep_head)
+    network.load_state_dict({**network.state_dict(), **fitting.kept})
+    return Loaded(weights_hash(network), fitting.fresh, fitting.unused)
+
+
+def fit(network: nn.Module, state: State, source: str, keep_head: bool = True) -> Fitting:
+    """How a state dict fits a network, by names and shapes alone: both may lie on torch's meta device.
+
+    Raises: WeightsError as `load_state`.
+    """
     own = network.state_dict()
     layout = _layout(network)
     names = {name: layout.own_name(name, own) for name in state}
@@ -78,9 +97,8 @@ def load_state(network: nn.Module, state: State, source: str, keep_head: bool = 
     for name, tensor in kept.items():
         if tensor.shape != own[name].shape:
             raise WeightsError(f"weights {source} do not fit: {_shapes(name, tensor, own[name])}")
-    network.load_state_dict({**own, **kept})
     unused = (name for name, target in names.items() if target is None or target in left)
-    return Loaded(weights_hash(network), _layers(missing), _layers(unused))
+    return Fitting(kept, _layers(missing), _layers(unused))
 
 
 def weights_hash(network: nn.Module) -> str:

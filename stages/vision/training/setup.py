@@ -8,6 +8,7 @@ import pyarrow as pa
 import torch
 from torch.optim.lr_scheduler import LRScheduler
 
+from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.image_rows import ImageRow, by_id
 from stages.vision.inference import Classifier
 from stages.vision.model_card import CARD, WEIGHTS, ModelCard, read_card
@@ -26,6 +27,7 @@ __all__ = [
     "Batches",
     "Place",
     "SetUp",
+    "check_cam",
     "class_balanced_batches",
     "read_classifier_card",
     "set_up",
@@ -139,6 +141,12 @@ def read_classifier_card(name: str, blob: Callable[[str], bytes]) -> ModelCard:
     return card
 
 
+def check_cam(network: LocalizerNetwork) -> None:
+    """Refuse a network for which CAM is not defined. Raises ValueError."""
+    if not network.has_cam:
+        raise ValueError(f"the classes of {network.backbone} do not come from one linear layer after pooling: no CAM")
+
+
 def starting_classifier(
     name: str, blob: Callable[[str], bytes], rows: Sequence[ImageRow], device: str, *, needs_cam: bool = True
 ) -> Classifier:
@@ -149,8 +157,8 @@ def starting_classifier(
     """
     card = read_classifier_card(name, blob)
     network = plain_network(card, blob(WEIGHTS), device)
-    if needs_cam and not network.has_cam:
-        raise ValueError(f"the classes of {card.backbone} do not come from one linear layer after pooling: no CAM")
+    if needs_cam:
+        check_cam(network)
     known = dict(enumerate(card.classes))
     if any(known.get(row["label"]) != row["label_name"] for row in rows):
         raise ValueError(f"the images have other classes than {name!r}")

@@ -56,7 +56,9 @@ def test_ddt_plus_and_spilling_in_a_run(run_copy, finished_run, monkeypatch):
 
     def counted(network, *arguments, **named):
         built(network, *arguments, **named)
-        network.features.register_forward_pre_hook(lambda _, inputs: seen.update(images=len(inputs[0])))
+        network.features.register_forward_pre_hook(
+            lambda _, inputs: seen.update({inputs[0].device.type: len(inputs[0])})
+        )
 
     def watched(*arguments):
         spilled.append(kept(*arguments))
@@ -78,7 +80,7 @@ def test_ddt_plus_and_spilling_in_a_run(run_copy, finished_run, monkeypatch):
         seen.clear()
         spilled.clear()
         runs.execute(target, only=name)
-        assert seen["images"] == images
+        assert seen["cpu"] == images
         assert {each.spilled > 0 for each in spilled} == {name == "spilled"}
     expected = {row["image_id"]: row["map"] for row in runs.rows(finished_run, "ddt", "score_maps")}
     assert {row["image_id"]: row["map"] for row in runs.rows(target, "spilled", "score_maps")} == expected

@@ -160,7 +160,7 @@ def test_a_source_without_the_split_is_one_line(run_copy):
         **run_copy["stages"],
         "psol_boxes": {"stage": "localize", "model": "psol", "splits": ["dev"]},
     }
-    with pytest.raises(UsageError, match="stage psol_boxes has no row of a split that is scored"):
+    with pytest.raises(UsageError, match="stage evaluate: it reports split test, and psol_boxes has dev"):
         runs.execute(runs.target_of(run_copy))
 
 

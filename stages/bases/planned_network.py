@@ -1,0 +1,82 @@
+"""The network that a stage will read, as recipes tell it before anything is trained, and trying it without weights."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeline.base.errors import UsageError
+from pipeline.base.json_types import Json
+from pipeline.base.params import numeric
+from pipeline.base.verdicts import once
+from pipeline.contract.stage import AnyStage
+from pipeline.store.records import Upstream
+from stages.vision.backbones.registry import backbone, is_backbone
+
+if TYPE_CHECKING:
+    from stages.vision.backbones.networks import LocalizerNetwork
+
+__all__ = ["PlannedNetwork", "planned_network", "try_network"]
+
+_PACKAGES = ("torch", "torchvision", "timm")
+
+
+class PlannedNetwork(NamedTuple):
+    """A network of the table of backbones.
+
+    input_size: side of its input, pixels; None: the backbone's own. is_plain: whether it is an ordinary classifier for
+    certain; False where a localizer trains it, which may give it more parts.
+    """
+
+    backbone: str
+    input_size: int | None
+    is_plain: bool
+
+
+def planned_network(model: Upstream) -> PlannedNetwork | None:
+    """The network of a stage's model: its own backbone, or that of the model it starts from; None where not said."""
+    name, size = (model.recipe.params.get(key) for key in ("backbone", "input_size"))
+    own_size = size if isinstance(size, int) else None
+    if isinstance(name, str):
+        return PlannedNetwork(name, own_size, is_plain=True) if is_backbone(name) else None
+    for start in model.inputs.get("model", ()):
+        if found := planned_network(start):
+            return PlannedNetwork(found.backbone, own_size or found.input_size, is_plain=False)
+    return None
+
+
+def try_network(
+    stage: AnyStage,
+    planned: PlannedNetwork,
+    demand: Callable[["LocalizerNetwork"], None],
+    num_classes: int = 2,
+    also: Json = None,
+) -> None:
+    """Build a network without memory for its weights, show it an image, and let the stage say whether it will do.
+
+    planned: with the input size that the stage gives it. demand: takes the network, which is on torch's meta device and
+    in eval mode, and raises ValueError. also: what the answer depends on besides the stage's parameters and
+    ingredients. What was found to fit is not tried again (`pipeline.base.verdicts`). Without a library that the network
+    needs nothing is judged: `Stage.check_packages` says that it is missing.
+
+    Raises: UsageError for an unknown network, a size that it does not take, and what `demand` refuses.
+    """
+
+    def ask() -> None:
+        from stages.vision.backbones.meta import meta_network  # brings torch along
+
+        demand(meta_network(planned.backbone, num_classes, planned.input_size))
+
+    question: list[Json] = [
+        stage.kind,
+        stage.version,
+        numeric(stage.params),
+        dict(stage.ingredients()),
+        [*planned, backbone(planned.backbone).version],
+        num_classes,
+        also,
+    ]
+    try:
+        once(question, _PACKAGES, ask)
+    except ModuleNotFoundError:
+        return
+    except ValueError as error:
+        raise UsageError(f"stage {stage.name}: {error}") from error

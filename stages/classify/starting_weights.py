@@ -1,0 +1,23 @@
+"""What a training starts from, against its network, by names and shapes: before anything is fetched or trained."""
+
+from stages.vision.backbones.meta import meta_network
+from stages.vision.backbones.networks import LocalizerNetwork
+from stages.vision.backbones.weight_shapes import weight_shapes
+from stages.vision.backbones.weights import fit
+
+__all__ = ["check_start", "check_weights"]
+
+
+def check_weights(network: LocalizerNetwork, source: str, keep_head: bool) -> None:
+    """Refuse weights that are missing or do not fit; those that would have to be fetched whole are not judged.
+
+    keep_head: as in `load_state`. Raises: WeightsError.
+    """
+    shapes = weight_shapes(source)
+    if shapes is not None:
+        fit(network, shapes, source, keep_head)
+
+
+def check_start(network: LocalizerNetwork, backbone: str, source: str) -> None:
+    """Refuse to start from a classifier of another backbone whose layers do not fit. Raises: WeightsError."""
+    fit(network, meta_network(backbone, 2).state_dict(), source, keep_head=False)
