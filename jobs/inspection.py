@@ -45,7 +45,7 @@ def status(target: str, changes: tuple[str, ...]) -> None:
     output.table(names, [_status_row(opened, stage, times.get(stage.name)) for stage in planned.values()])
     last = get_state(opened.store)
     if last:
-        click.echo(f"last run: {last['state']}" + (f": {last['error']}" if last.get("error") else ""))
+        output.say(f"last run: {last['state']}" + (f": {last['error']}" if last.get("error") else ""))
 
 
 def _status_row(opened: Target, stage: PlannedStage, time: StageTime | None) -> list[object]:

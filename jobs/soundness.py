@@ -4,10 +4,17 @@ from collections.abc import Collection
 
 import click
 
+from jobs import output
 from jobs.options import set_option, target_argument
+from jobs.run_state import read_state
 from jobs.target import open_target, root_of
 from pipeline.base.errors import StageFailed, UsageError
+from pipeline.running.timeline import read_times
+from pipeline.store import layout
 from pipeline.store.store import DamagedError, Store
+
+_READERS = {layout.STATUS: read_state, layout.TIMELINE: read_times}
+"""Of the objects that commands keep beside the stages, by path."""
 
 
 @click.command()
@@ -30,9 +37,9 @@ def verify(target: str, changes: tuple[str, ...], repair: bool, yes: bool, every
     if (yes and not repair) or (everything and not yes):
         raise UsageError("verify: --yes belongs to --repair, and --all to --repair --yes")
     store, stages = _opened(target, changes)
-    found = verify_store(store, stages)
-    for line in found.damage:
-        click.echo(line, err=True)
+    found = verify_store(store, stages, _READERS)
+    for damage in found.damage:
+        output.say(str(damage), err=True)
     click.echo(f"{found.stages} stages, {found.files} files, {found.rows} rows checked: {len(found.damage)} damaged")
     if not found.damage:
         return
@@ -41,14 +48,14 @@ def verify(target: str, changes: tuple[str, ...], repair: bool, yes: bool, every
         raise click.exceptions.Exit(1)
     planned = plan_repair(store, found.damage)
     for path in planned.moves:
-        click.echo(f"{'moves' if yes else 'would move'} to damaged/: {path}")
+        output.say(f"{'moves' if yes else 'would move'} to damaged/: {path}")
     for path in planned.manifests:
-        click.echo(f"{'written' if yes else 'would be written'} from a set that holds it: {path}")
+        output.say(f"{'written' if yes else 'would be written'} from a set that holds it: {path}")
     for left in planned.left:
-        click.echo(f"left as it is, --force its stage: {left}")
+        output.say(f"left as it is, --force its stage: {left}")
     for stage, shards in sorted(planned.again.items()):
-        click.echo(f"the next run computes again: {shards} shards of {stage}")
-    refused = planned.refused
+        output.say(f"the next run computes again: {shards} shards of {stage}")
+    refused = planned.refused  # a run that is at work on this root is to be named here too
     if yes and refused and not everything:
         raise StageFailed(f"nothing was moved: {'; '.join(refused)}; --all does it all the same")
     if yes:

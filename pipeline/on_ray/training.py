@@ -6,7 +6,6 @@ kill at the wrong moment would end a training for good. Rank 0 commits the model
 dies afterwards loses nothing.
 """
 
-import json
 import threading
 import time
 import uuid
@@ -27,8 +26,10 @@ from pipeline.base.stop_signal import StopSignal
 from pipeline.contract.context import Checkpoint
 from pipeline.contract.resources import StageResources
 from pipeline.contract.stage import TrainStage
+from pipeline.store.encoding import read_progress, write_progress
 from pipeline.store.layout import RAY_TRAIN, RecipeFolder
 from pipeline.store.records import Done, Task
+from pipeline.store.sealed import unseal
 from pipeline.store.store import Store
 from pipeline.training.checkpoint import dump_checkpoint, load_checkpoint, read_checkpoint, show_curves
 from pipeline.worker.device import set_threads
@@ -79,7 +80,7 @@ class RayTrainContext(LocalContext):
         if self.rank == 0:
             self.store.files.put(self._folder.checkpoint(self._key), dump_checkpoint(state))
             show_curves(self, self._folder.event_files(self._key), state)
-            self.store.files.put(self._folder.progress(self._key), json.dumps(dict(progress)).encode())
+            self.store.write(self._folder.progress(self._key), write_progress(progress))
         ray.train.report(dict(progress))
 
 
@@ -137,7 +138,7 @@ def _train_worker(config: dict[str, _TrainingJob]) -> None:
     try:
         result = stage.fit(task, context)
     except WeakboxError as error:  # trying again cannot mend it, so Ray must not see a failure
-        store.files.put(folder.refused(key), json.dumps([error.exit_code, str(error)]).encode())
+        store.write(folder.refused(key), {"exit_code": error.exit_code, "error": str(error)})
         return
     if context.rank == 0:
         store.commit(stage.name, recipe, key, result, seconds=time.perf_counter() - started)
@@ -165,7 +166,7 @@ def _fit(trainer: TorchTrainer, folder: RecipeFolder, key: str, store: Store, st
         now = store.files.get_many([path]).get(path)
         if now is not None and now != said:
             said = now
-            progress = json.loads(now)
+            progress = read_progress(unseal(now))
             _LOG.info("training", stage=stage, **progress)
             if progress["epoch"] < progress["epochs"]:
                 stop.check()
@@ -177,11 +178,11 @@ def _fit(trainer: TorchTrainer, folder: RecipeFolder, key: str, store: Store, st
 
 def _refusal(store: Store, path: str, stage: str) -> WeakboxError:
     """Why a worker gave up, as it wrote it down."""
-    said = store.files.get_many([path]).get(path)
+    said = store.read(path, dict)
     if said is None:
         return StageFailed(f"{stage}: the training ended without a model")
-    code, message = json.loads(said)
-    return UsageError(message) if code == UsageError.exit_code else StageFailed(message)
+    wrong_usage = said["exit_code"] == UsageError.exit_code
+    return (UsageError if wrong_usage else StageFailed)(str(said["error"]))
 
 
 def _cause(error: Exception, stage: str) -> WeakboxError:

@@ -1,6 +1,5 @@
 """What surrounds a training on Ray Train, without a Ray: what is asked for, and what a stop signal does."""
 
-import json
 import threading
 from typing import Any
 
@@ -10,6 +9,7 @@ from pipeline.base.errors import Stopped
 from pipeline.base.stop_signal import StopSignal
 from pipeline.contract.resources import StageResources
 from pipeline.store.layout import RecipeFolder
+from pipeline.store.sealed import seal
 
 pytest.importorskip("ray")
 FOLDER, KEY = RecipeFolder("fit", "recipe"), "key"
@@ -63,7 +63,7 @@ def test_a_training_that_waits_for_machines_is_stopped_at_once(fitting):
 
 def test_a_training_at_work_is_stopped_behind_its_next_checkpoint(fitting, store):
     """Breaks when a stop signal throws away what was trained since the last checkpoint."""
-    said = threading.Timer(0.5, store.files.put, (FOLDER.progress(KEY), json.dumps({"epoch": 0, "epochs": 2}).encode()))
+    said = threading.Timer(0.5, store.files.put, (FOLDER.progress(KEY), seal({"epoch": 0, "epochs": 2})))
     said.start()
     with pytest.raises(Stopped):
         fitting(begun=True)
