@@ -169,7 +169,7 @@ class Files:
         return os.path.lexists(self._own(path)) if self._local else self.exists(path)
 
     def in_the_way(self, path: str) -> str:
-        """What would have to go for `path` to be written: what is no folder of the root above it; else `path` itself."""
+        """What has to go for `path` to be written: what is no folder of the root above it; else `path` itself."""
         if self._local:
             parts = path.split("/")
             for folder in ("/".join(parts[:depth]) for depth in range(1, len(parts))):
