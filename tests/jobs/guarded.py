@@ -14,7 +14,7 @@ import structlog
 import yaml
 
 from jobs.cli import main
-from jobs.target import Target
+from jobs.target import Target, open_target
 from tests import runs
 
 LIMIT = 60
@@ -41,6 +41,11 @@ def finish(folder: Path, finished: Target) -> Path:
     ended = call("run", str(config), "--in-process")
     assert ended.code == 0, ended.err
     return config
+
+
+def opened(config: str, *changes: str) -> Target:
+    """The run that a config file names."""
+    return open_target(config, changes)
 
 
 class Ended(NamedTuple):

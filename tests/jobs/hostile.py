@@ -16,12 +16,13 @@ from pipeline.store.sealed import unseal
 Change = Callable[[Path], None]
 """Changes the run root at this path; may find nothing to do there."""
 
+
 def seal_raw(body: bytes) -> bytes:
     """Any bytes as a sealed object, whose checksum fits."""
     return b'{"sha256":"' + hashlib.sha256(body).hexdigest().encode() + b'","content":' + body + b"}"
 
 
-_BODY = slice(len(seal_raw(b"")) - 1, -1)
+BODY = slice(len(seal_raw(b"")) - 1, -1)
 _DEEP = '{"a":' * 100_000 + "0" + "}" * 100_000
 _RAW = ("NaN", "Infinity", "-1", "0", "1.5", "1e999", "9" * 25, "9" * 5000, "-9223372036854775808", "9223372036854775807",
         "true", "null", "[]", "{}", "[[]]", '"0"', '[1,"a",null,{}]', _DEEP, "[" * 100_000, '"' + "x" * 300_000 + '"')  # fmt: skip
@@ -32,6 +33,11 @@ _NAMES = ("", ".", "..", "../x", "../../canary/kept.txt", "../canary", "/etc/pas
 
 raw = st.sampled_from(_RAW)
 names = st.sampled_from(_NAMES) | st.text(max_size=20)
+
+
+def sealed_files(root: Path) -> list[Path]:
+    """The JSON objects of a run root: exports and cards are blobs, and have no checksum of their own."""
+    return [path for path in root.rglob("*.json") if BLOBS not in path.parts]
 
 
 class _Raw:
@@ -124,8 +130,8 @@ def _everywhere(path: Path, part: float, name: str) -> Change:
         if not texts:
             return
         old = json.dumps(texts[int(part * len(texts))])[1:-1]
-        for file in root.rglob("*.json"):
-            body = file.read_bytes()[_BODY]
+        for file in sealed_files(root):
+            body = file.read_bytes()[BODY]
             if old.encode() in body:
                 file.write_bytes(seal_raw(body.replace(old.encode(), json.dumps(name)[1:-1].encode())))
 
@@ -147,8 +153,8 @@ def _forged(path: Path, data: bytes) -> Change:
         file = root / path
         old, new = (hashlib.sha256(each).hexdigest().encode() for each in (file.read_bytes(), data))
         file.write_bytes(data)
-        for other in root.rglob("*.json"):
-            body = other.read_bytes()[_BODY]
+        for other in sealed_files(root):
+            body = other.read_bytes()[BODY]
             if old in body:
                 other.write_bytes(seal_raw(body.replace(old, new)))
 

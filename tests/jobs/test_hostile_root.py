@@ -1,5 +1,6 @@
 """Someone else's run root: whatever its objects say, no command crashes, hangs, or reaches outside of it."""
 
+import os
 import re
 import shutil
 
@@ -8,7 +9,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.jobs.guarded import Tree, call, finish
-from tests.jobs.hostile import changes
+from tests.jobs.hostile import BODY, changes, seal_raw, sealed_files
 
 _VERBS = (
     ("status",),
@@ -86,6 +87,78 @@ def hostile(place, count, **more):
 def test_a_hostile_root_is_refused_or_read(place):
     """Breaks when some change of an object, or a link, crashes a command, hangs it, or lets it out of the root."""
     hostile(place, 300, derandomize=True, phases=(Phase.explicit, Phase.generate))
+
+
+@pytest.fixture
+def rewritten(place):
+    """Give a blob of the export another name, wherever it is named; the folder is put back afterwards."""
+    tree = Tree(place)
+
+    def rename(name):
+        (blob,) = (place / "run").rglob("blobs/*/coco_test.json")
+        if os.path.normpath(name) == name and not name.startswith(("/", "..")):
+            (blob.parent / name).parent.mkdir(exist_ok=True)
+            blob.rename(blob.parent / name)
+        for file in sealed_files(place / "run"):
+            file.write_bytes(seal_raw(file.read_bytes()[BODY].replace(b"coco_test.json", name.encode())))
+        return call("export", str(place / "run"), "--out", str(place / "out"))
+
+    yield rename
+    tree.restore()
+
+
+@pytest.mark.parametrize("name", ["../canary/kept.txt", "{canary}/kept.txt", "x/../../canary/kept.txt", ".."])
+def test_an_export_stays_in_its_folder(place, rewritten, name):
+    """Breaks when the name of a blob, which anybody can write, leads a copy out of --out: up, or to the root."""
+    before = Tree(place)
+    ended = rewritten(name.format(canary=place / "canary"))
+    assert ended.code == 1
+    assert ended.errors[0].startswith("weakbox: error: export/")
+    assert ended.errors[0].endswith("`weakbox verify --repair` shows what to do")
+    assert [path for path in before.changes() if not path.startswith(f"{place / 'run'}/")] == []
+
+
+def test_an_export_follows_no_link_in_its_folder(place, rewritten):
+    """Breaks when a link that lies in --out takes a file elsewhere: at the file's place it is replaced."""
+    (place / "out" / "plain").mkdir()
+    (place / "out" / "plain" / "kept.txt").symlink_to("../../canary/kept.txt")
+    assert rewritten("plain/kept.txt").code == 0
+    assert not (place / "out" / "plain" / "kept.txt").is_symlink()
+    assert (place / "canary" / "kept.txt").read_text() == "kept"
+
+
+def test_an_export_goes_through_no_linked_folder(place, rewritten):
+    """Breaks when a folder in --out that is a link takes files elsewhere."""
+    (place / "out" / "deep").symlink_to("../canary")
+    ended = rewritten("deep/kept.txt")
+    assert ended.code == 2
+    assert "links are not followed there" in ended.errors[0]
+    assert (place / "canary" / "kept.txt").read_text() == "kept"
+
+
+def test_a_collector_of_garbage_leaves_links_alone(place):
+    """Breaks when gc deletes the parts of a folder outside that a recipe's, or a stage's, folder links to."""
+    tree = Tree(place)
+    for name in ("cam/0123456789abcdef", "other/0123456789abcdef", "foreign"):
+        link = place / "run" / name
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(place / "canary")
+    ended = call("gc", str(place / "run"), "--yes", "--older-than", "0", "--recipes")
+    assert ended.code == 0, ended.err
+    assert sum("is left alone" in line for line in ended.errors) == 2
+    assert (place / "canary" / "parts" / "x.parquet").read_text() == "kept"
+    tree.restore()
+
+
+def test_a_root_may_itself_be_a_link(place):
+    """Breaks when a run root on another disk, reached by a link, is taken for someone's trap."""
+    tree = Tree(place)
+    (place / "run").rename(place / "moved")
+    (place / "run").symlink_to("moved")
+    for verb in ("status", "metrics", "verify"):
+        ended = call(verb, str(place / "run"))
+        assert ended.code == 0, ended.err
+    tree.restore()
 
 
 @pytest.mark.long
