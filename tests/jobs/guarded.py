@@ -66,7 +66,8 @@ def call(*arguments: str) -> Ended:
 
     Raises: _TooLongError; whatever else escapes, which would be a traceback.
     """
-    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="\n", write_through=True) for _ in range(2))
+    said = [io.BytesIO(), io.BytesIO()]
+    out, err = (io.TextIOWrapper(each, "utf-8", newline="\n", write_through=True) for each in said)
     code: object = None
     with _limited(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -75,7 +76,7 @@ def call(*arguments: str) -> Ended:
             code = ended.code
         finally:
             structlog.reset_defaults()
-    return Ended(code, *(stream.buffer.getvalue().decode() for stream in (out, err)))  # type: ignore[attr-defined]  # BytesIO
+    return Ended(code, *(each.getvalue().decode() for each in said))
 
 
 class _TooLongError(BaseException):

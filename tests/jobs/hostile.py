@@ -24,12 +24,16 @@ def seal_raw(body: bytes) -> bytes:
 
 BODY = slice(len(seal_raw(b"")) - 1, -1)
 _DEEP = '{"a":' * 100_000 + "0" + "}" * 100_000
-_RAW = ("NaN", "Infinity", "-1", "0", "1.5", "1e999", "9" * 25, "9" * 5000, "-9223372036854775808", "9223372036854775807",
-        "true", "null", "[]", "{}", "[[]]", '"0"', '[1,"a",null,{}]', _DEEP, "[" * 100_000, '"' + "x" * 300_000 + '"')  # fmt: skip
-_NAMES = ("", ".", "..", "../x", "../../canary/kept.txt", "../canary", "/etc/passwd", "a/b", "/", "//", "a//b", "a" * 300,
-          "a\0b", "a\nb", "\x1b[31mred\x1b[0m", "\x9b31m", "[bold]x[/red]", "caf\u00e9\u202e", "\ud800", "\\..\\x", "~",
-          "~nobody_here", "${HOME}", "%s{0}", "damaged", "newest.json", "done", "file:///tmp/none", "nowhere://x",
-          "cam", "ingest", "0" * 16, "report.html", "-rf", "CON", " ", "\u2028")  # fmt: skip
+_RAW = (
+    "NaN", "Infinity", "-1", "0", "1.5", "1e999", "9" * 25, "9" * 5000, str(-(2**63)), str(2**63 - 1), "true", "null",
+    "[]", "{}", "[[]]", '"0"', '[1,"a",null,{}]', _DEEP, "[" * 100_000, '"' + "x" * 300_000 + '"',
+)  # fmt: skip
+_NAMES = (
+    "", ".", "..", "../x", "../../canary/kept.txt", "../canary", "/etc/passwd", "a/b", "/", "//", "a//b", "a" * 300,
+    "a\0b", "a\nb", "\x1b[31mred\x1b[0m", "\x9b31m", "[bold]x[/red]", "caf\u00e9\u202e", "\ud800", "\\..\\x", "~",
+    "~nobody_here", "${HOME}", "%s{0}", "damaged", "newest.json", "done", "file:///tmp/none", "nowhere://x", "cam",
+    "ingest", "0" * 16, "report.html", "-rf", "CON", " ", "\u2028",
+)  # fmt: skip
 
 raw = st.sampled_from(_RAW)
 names = st.sampled_from(_NAMES) | st.text(max_size=20)

@@ -163,9 +163,10 @@ def test_a_repair_that_is_cut_off_is_taken_up_again(store, sound, monkeypatch, m
         next(left)
         move(path, to)
 
-    with monkeypatch.context() as patch, pytest.raises(StopIteration):
-        patch.setattr(store.files, "move", cut_off)
+    monkeypatch.setattr(store.files, "move", cut_off)
+    with pytest.raises(StopIteration):
         repair(store)
+    monkeypatch.undo()
     repair(store)
     fakes.run(store, STAGES)
     assert lines(store) == []
