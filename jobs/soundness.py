@@ -1,6 +1,7 @@
 """The command `verify`: whether what a run root holds is sound, and what to do where it is not."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,9 @@ from pipeline.base.errors import StageFailed, UsageError
 from pipeline.running.timeline import read_times
 from pipeline.store import layout
 from pipeline.store.store import DamagedError, Store
+
+if TYPE_CHECKING:
+    from pipeline.upkeep.repair import Repair
 
 _READERS = {layout.STATUS: read_state, layout.TIMELINE: read_times}
 """Of the objects that commands keep beside the stages, by path."""
@@ -47,23 +51,30 @@ def verify(target: str, changes: tuple[str, ...], repair: bool, yes: bool, every
         click.echo("weakbox verify --repair shows what would make it sound", err=True)
         raise click.exceptions.Exit(1)
     planned = plan_repair(store, found.damage)
-    for path in planned.moves:
-        output.say(f"{'moves' if yes else 'would move'} to damaged/: {path}")
-    for path in planned.manifests:
-        output.say(f"{'written' if yes else 'would be written'} from a set that holds it: {path}")
-    for left in planned.left:
-        output.say(f"left as it is, --force its stage: {left}")
-    for stage, shards in sorted(planned.again.items()):
-        output.say(f"the next run computes again: {shards} shards of {stage}")
     refused = planned.refused  # a run that is at work on this root is to be named here too
-    if yes and refused and not everything:
-        raise StageFailed(f"nothing was moved: {'; '.join(refused)}; --all does it all the same")
-    if yes:
+    acts = yes and (everything or not refused)
+    for line in _lines(planned, acts):
+        output.say(line)
+    if acts:
         click.echo(f"moved to {store.files.root}/{carry_out(store, planned)}")
+    elif yes:
+        raise StageFailed(f"nothing was moved: {'; '.join(refused)}; --all does it all the same")
     else:
         click.echo("--yes does it" + (f", with --all only: {'; '.join(refused)}" if refused else ""))
-    if planned.left or not yes:
+    if planned.left or not acts:
         raise click.exceptions.Exit(1)
+
+
+def _lines(planned: "Repair", acts: bool) -> Iterator[str]:
+    """What is done, or would be."""
+    for path in planned.moves:
+        yield f"{'moves' if acts else 'would move'} to damaged/: {path}"
+    for path in planned.manifests:
+        yield f"{'written' if acts else 'would be written'} from a set that holds it: {path}"
+    for left in planned.left:
+        yield f"left as it is, --force its stage: {left}"
+    for stage, shards in sorted(planned.again.items()):
+        yield f"the next run computes again: {shards} shards of {stage}"
 
 
 def _opened(target: str, changes: tuple[str, ...]) -> tuple[Store, Collection[str]]:
