@@ -7,7 +7,7 @@ import traceback
 import click
 import structlog
 
-from jobs import foreign, inspection, logs, results, soundness, stopping, submit, upkeep
+from jobs import foreign, inspection, logs, output, results, soundness, stopping, submit, upkeep
 from jobs.options import SUBMISSION, set_option, target_argument
 from jobs.target import open_target, remember
 from pipeline.base.credentials import redacted
@@ -110,7 +110,7 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        click.echo(f"weakbox: error: {' '.join(error.format_message().split())}", err=True)
+        output.say(f"weakbox: error: {' '.join(error.format_message().split())}", err=True)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         click.echo("weakbox: stopped; the same command continues", err=True)
@@ -128,7 +128,7 @@ def _say(error: Exception, debug: bool) -> None:
     if debug:
         traceback.print_exc()
     name = "" if isinstance(error, WeakboxError) else f"{type(error).__name__}: "
-    click.echo(f"weakbox: error: {name}{redacted(' '.join(str(error).split()))}", err=True)
+    output.say(f"weakbox: error: {name}{redacted(' '.join(str(error).split()))}", err=True)
 
 
 if __name__ == "__main__":

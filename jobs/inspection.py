@@ -51,7 +51,7 @@ def status(target: str, changes: tuple[str, ...]) -> None:
     names = ("stage", "shards", "rows", "quarantined", "started", "seconds", "worker seconds", "bottleneck")
     output.table(names, [_status_row(opened, stage, times.get(stage.name)) for stage in planned.values()])
     for line in run_lines(opened.store):
-        click.echo(line)
+        output.say(line)
 
 
 def _status_row(opened: Target, stage: PlannedStage, time: StageTime | None) -> list[object]:

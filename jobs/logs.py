@@ -7,6 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from pipeline.base.credentials import redacted
+from pipeline.base.printable import printable
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMS: dict[str, Callable[[], structlog.typing.Processor]] = {
@@ -23,7 +24,7 @@ def configure(level: str = "info", form: str = "auto") -> None:
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            _without_credentials,
+            _fit_to_show,
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if form == "console" else "iso", utc=False),
             FORMS[form](),
         ],
@@ -33,6 +34,6 @@ def configure(level: str = "info", form: str = "auto") -> None:
     )
 
 
-def _without_credentials(_: object, __: str, said: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """What is logged, without the credentials of URIs."""
-    return {key: redacted(value) if isinstance(value, str) else value for key, value in said.items()}
+def _fit_to_show(_: object, __: str, said: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """What is logged, without the credentials of URIs, and with control characters as escapes."""
+    return {key: printable(redacted(value)) if isinstance(value, str) else value for key, value in said.items()}

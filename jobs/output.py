@@ -9,20 +9,27 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pipeline.base.json_types import Json
+from pipeline.base.printable import printable
 
 _WIDE = 200
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table on stdout; wide where stdout is no terminal, so that lines stay whole."""
+    """A table on stdout; wide where stdout is no terminal, so that lines stay whole. Cells are texts, never markup."""
     shown = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
-        shown.add_column(column, overflow="fold")
+        shown.add_column(Text(printable(column)), overflow="fold")
     for row in rows:
-        shown.add_row(*("" if value is None else str(value) for value in row))
+        shown.add_row(*(Text("" if value is None else printable(str(value))) for value in row))
     Console(width=None if sys.stdout.isatty() else _WIDE).print(shown)
+
+
+def say(line: str, *, err: bool = False) -> None:
+    """A line on stdout, or on stderr; what stored data hides in it is shown."""
+    click.echo(printable(line), err=err)
 
 
 def write_json(path: str, value: Json) -> None:

@@ -1,7 +1,9 @@
 """The commands `metrics`, `report` and `export`: what a finished run found. They need no data set."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import click
 
@@ -15,6 +17,8 @@ from pipeline.config.run_config import make_stage
 from pipeline.planning.asked import AskedSets
 from pipeline.running.run import RunOptions
 from pipeline.store import layout
+from pipeline.store.files import Files
+from pipeline.store.records import Done
 from stages import catalog
 
 
@@ -53,7 +57,7 @@ def report(target: str, changes: tuple[str, ...], out: str | None) -> None:
     opened.execute(None, True, RunOptions(only=name, max_quarantined=1.0, listing="never"))
     path = publish_report(opened)
     if out:
-        _copy_blobs(opened, name, {"report.html": out})
+        _write(out, partial(_write_file, Path(out), _page(opened, name)))
     click.echo(out or path)
 
 
@@ -79,17 +83,23 @@ def export(
     name = _export_stage(opened, form, labels, predictions)
     opened.execute(None, True, RunOptions(only=name, max_quarantined=1.0, listing="never"))
     for path in _copy_blobs(opened, name, out):
-        click.echo(path)
+        output.say(path)
 
 
 def publish_report(target: Target) -> str | None:
     """Copy the newest report to `<run root>/report.html`; returns its full path, None without a report stage."""
     for name, stage in target.stages.items():
-        complete = target.store.newest_set(name) if stage.kind == "report" else None
-        for done in complete.dones.values() if complete else ():
-            target.store.files.put(layout.REPORT, target.store.blob(done, layout.REPORT))
+        if stage.kind == "report" and target.store.newest(name) is not None:
+            target.store.files.put(layout.REPORT, _page(target, name))
             return f"{target.store.files.root}/{layout.REPORT}"
     return None
+
+
+def _page(target: Target, name: str) -> bytes:
+    """The page that a report stage made last. Raises UsageError where it was not run, DamagedError."""
+    for done in _dones(target, name):
+        return target.store.blob(done, layout.REPORT)
+    raise UsageError(f"{target.config.run_root}: stage {name} was not run with this config; run it first")
 
 
 def metric_rows(target: Target, table: str = "metrics") -> list[dict[str, Json]]:
@@ -133,15 +143,41 @@ def _export_stage(target: Target, form: str, labels: str | None, predictions: st
     return name
 
 
-def _copy_blobs(target: Target, name: str, out: str | Mapping[str, str]) -> list[str]:
-    """Copy the blobs of a stage's newest result into a folder, or to named files. Returns the paths."""
-    complete = target.store.newest_set(name)
+def _copy_blobs(target: Target, name: str, out: str) -> list[str]:
+    """Copy the blobs of a stage's newest result into a folder or URI; no link in it is followed. Returns the paths.
+
+    Raises: UsageError for a folder that cannot be written to.
+    """
+    files = _folder(out)
     written = []
-    for done in complete.dones.values() if complete else ():
+    for done in _dones(target, name):
         for blob in done.blobs:
-            path = os.path.join(out, blob) if isinstance(out, str) else out[blob]
-            os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-            with open(path, "wb") as file:
-                file.write(target.store.blob(done, blob))
-            written.append(path)
+            data = target.store.blob(done, blob)
+            _write(out, partial(files.put, blob, data))
+            written.append(os.path.join(out, blob))
     return written
+
+
+def _dones(target: Target, name: str) -> list[Done]:
+    """The shards of a stage's newest result."""
+    complete = target.store.newest_set(name)
+    return [] if complete is None else list(complete.dones.values())
+
+
+def _folder(out: str) -> Files:
+    try:
+        return Files(out)
+    except ValueError as error:
+        raise UsageError(f"--out {out}: {error}") from error
+
+
+def _write_file(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def _write(out: str, write: Callable[[], object]) -> None:
+    try:
+        write()
+    except OSError as error:
+        raise UsageError(f"--out {out}: {error.strerror or error}") from error

@@ -1,16 +1,14 @@
 """How the runs of a root are or ended, and how far its trainings are, for people to look at."""
 
-from collections.abc import Mapping
-
 import click
 
 from pipeline.base.json_types import Json
 from pipeline.contract.stage import TrainStage
 from pipeline.planning.plan import PlannedStage
 from pipeline.store import run_records
+from pipeline.store.encoding import read_progress
 from pipeline.store.layout import RecipeFolder
 from pipeline.store.run_records import Seen
-from pipeline.store.sealed import value_of
 from pipeline.store.store import DamagedError, Store
 
 
@@ -30,22 +28,19 @@ def warn_of_live_runs(store: Store) -> None:
 
 
 def training_progress(store: Store, stage: PlannedStage) -> str:
-    """How far an unfinished training is, as its workers last said; empty for anything else."""
+    """How far an unfinished training is, as its workers last said; empty for anything else. Raises DamagedError."""
     if not isinstance(stage.stage, TrainStage):
         return ""
     folder = RecipeFolder(stage.name, stage.recipe.id)
     for shard in stage.missing:
         try:
-            said = store.read(folder.progress(shard.key), _numbers)
+            said = store.read(folder.progress(shard.key), read_progress)
         except DamagedError as error:
             return f"{error.path} is damaged"
-        if said:
-            return f"epoch {said['epoch']:g} of {said['epochs']:g}, loss {said['loss']:.4g}"
+        if said is not None:
+            loss = f", loss {said['loss']:.4g}" if "loss" in said else ""
+            return f"epoch {said['epoch']:g} of {said['epochs']:g}{loss}"
     return ""
-
-
-def _numbers(said: Mapping[str, Json]) -> dict[str, float]:
-    return {name: value_of(said, name, float) for name in ("epoch", "epochs", "loss")}
 
 
 def plan_row(stage: PlannedStage) -> dict[str, Json]:

@@ -1,13 +1,24 @@
 """The command `verify`: whether what a run root holds is sound, and what to do where it is not."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING
 
 import click
 
+from jobs import output
 from jobs.options import set_option, target_argument
 from jobs.target import open_target, root_of
 from pipeline.base.errors import StageFailed, UsageError
+from pipeline.running.timeline import read_times
+from pipeline.store import layout
+from pipeline.store.run_records import live_runs
 from pipeline.store.store import DamagedError, Store
+
+if TYPE_CHECKING:
+    from pipeline.upkeep.repair import Repair
+
+_READERS = {layout.TIMELINE: read_times}
+"""Of the objects that commands keep beside the stages, by path."""
 
 
 @click.command()
@@ -30,9 +41,9 @@ def verify(target: str, changes: tuple[str, ...], repair: bool, yes: bool, every
     if (yes and not repair) or (everything and not yes):
         raise UsageError("verify: --yes belongs to --repair, and --all to --repair --yes")
     store, stages = _opened(target, changes)
-    found = verify_store(store, stages)
-    for line in found.damage:
-        click.echo(line, err=True)
+    found = verify_store(store, stages, _READERS)
+    for damage in found.damage:
+        output.say(str(damage), err=True)
     click.echo(f"{found.stages} stages, {found.files} files, {found.rows} rows checked: {len(found.damage)} damaged")
     if not found.damage:
         return
@@ -40,23 +51,35 @@ def verify(target: str, changes: tuple[str, ...], repair: bool, yes: bool, every
         click.echo("weakbox verify --repair shows what would make it sound", err=True)
         raise click.exceptions.Exit(1)
     planned = plan_repair(store, found.damage)
-    for path in planned.moves:
-        click.echo(f"{'moves' if yes else 'would move'} to damaged/: {path}")
-    for path in planned.manifests:
-        click.echo(f"{'written' if yes else 'would be written'} from a set that holds it: {path}")
-    for left in planned.left:
-        click.echo(f"left as it is, --force its stage: {left}")
-    for stage, shards in sorted(planned.again.items()):
-        click.echo(f"the next run computes again: {shards} shards of {stage}")
-    refused = planned.refused
-    if yes and refused and not everything:
-        raise StageFailed(f"nothing was moved: {'; '.join(refused)}; --all does it all the same")
-    if yes:
+    refused = [*planned.refused, *_at_work(store)]
+    acts = yes and (everything or not refused)
+    for line in _lines(planned, acts):
+        output.say(line)
+    if acts:
         click.echo(f"moved to {store.files.root}/{carry_out(store, planned)}")
+    elif yes:
+        raise StageFailed(f"nothing was moved: {'; '.join(refused)}; --all does it all the same")
     else:
         click.echo("--yes does it" + (f", with --all only: {'; '.join(refused)}" if refused else ""))
-    if planned.left or not yes:
+    if planned.left or not acts:
         raise click.exceptions.Exit(1)
+
+
+def _at_work(store: Store) -> list[str]:
+    """Why a root is to be left alone that a run may be writing to."""
+    return [f"run {record.id} is at work, pid {record.process.pid} on {record.host}" for record in live_runs(store)]
+
+
+def _lines(planned: "Repair", acts: bool) -> Iterator[str]:
+    """What is done, or would be."""
+    for path in planned.moves:
+        yield f"{'moves' if acts else 'would move'} to damaged/: {path}"
+    for path in planned.manifests:
+        yield f"{'written' if acts else 'would be written'} from a set that holds it: {path}"
+    for left in planned.left:
+        yield f"left as it is, --force its stage: {left}"
+    for stage, shards in sorted(planned.again.items()):
+        yield f"the next run computes again: {shards} shards of {stage}"
 
 
 def _opened(target: str, changes: tuple[str, ...]) -> tuple[Store, Collection[str]]:

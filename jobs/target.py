@@ -16,7 +16,8 @@ from pipeline.contract.stage import AnyStage
 from pipeline.running.progress import make_progress
 from pipeline.running.run import Run, RunOptions
 from pipeline.store import layout
-from pipeline.store.sealed import seal, value_of
+from pipeline.store.encoding import read_layout
+from pipeline.store.sealed import seal
 from pipeline.store.store import Store
 from stages import catalog
 
@@ -115,7 +116,7 @@ def _layout(store: Store, data: bytes) -> str:
         older = json.loads(data)
         if isinstance(older, dict) and isinstance(older.get("layout"), int):
             return str(older["layout"])
-    return str(store.read(layout.MARKER, lambda said: value_of(said, "layout", int)))
+    return str(store.read(layout.MARKER, read_layout))
 
 
 def _not_a_folder(path: str) -> str | None:

@@ -57,7 +57,7 @@ def gc(
     planned = check_inputs(opened.stages) if recipes else None
     found = garbage.find_garbage(opened.store, older_than * _HOUR, planned)
     for line in found.left_alone:
-        click.echo(f"weakbox: warning: {line}", err=True)
+        output.say(f"weakbox: warning: {line}", err=True)
     if json_file:
         said: dict[str, Json] = {"removed": yes, "garbage": _paths(found.old), "young": _paths(found.young)}
         output.write_json(json_file, {**said, "left_alone": found.left_alone})
@@ -110,11 +110,12 @@ def retry_quarantine(
         counts = [(name, len(refused[name]), len(found), _counted(found)) for name, found in images.items()]
         output.table(("stage", "shards", "images", "why"), counts)
         click.echo()
-        click.echo("\n".join(line for name, found in images.items() for line in _named(name, found)))
+        for line in (line for name, found in images.items() for line in _named(name, found)):
+            output.say(line)
         click.echo()
         output.table(("to be computed again", "shards"), [(each.title, each.done) for each in dependents if each.done])
     for line in lines:
-        click.echo(line)
+        output.say(line)
     waiting = sum(len(stage.missing) for stage in planned.values())
     if refused and not yes:
         click.echo("--yes forgets these shards, so that the next run computes them again")

@@ -29,6 +29,7 @@ from pipeline.contract.runner import Job
 from pipeline.contract.stage import TrainStage
 from pipeline.on_ray.process_group import torch_config
 from pipeline.on_ray.stop_flag import StopFlag
+from pipeline.store.encoding import read_progress, write_progress
 from pipeline.store.layout import RAY_TRAIN, RecipeFolder
 from pipeline.store.records import Done, Task
 from pipeline.store.store import Store
@@ -96,7 +97,7 @@ class RayTrainContext(LocalContext):
         if self.rank == 0:
             self.store.files.put(self._folder.checkpoint(self._key), dump_checkpoint(state))
             show_curves(self, self._folder.event_files(self._key), state)
-            self.store.write(self._folder.progress(self._key), progress)
+            self.store.write(self._folder.progress(self._key), write_progress(progress))
         ray.train.report(dict(progress))
         if progress["epoch"] < progress["epochs"] and self._of_first(self.rank == 0 and self._stop.raised):
             raise Stopped(STOPPED)
@@ -181,12 +182,12 @@ def _fit(trainer: TorchTrainer, folder: RecipeFolder, key: str, store: Store, st
         except Exception as error:
             failed.append(error)
 
-    told, said = False, store.read(path, dict)
+    told, said = False, store.read(path, read_progress)
     fitting = threading.Thread(target=run, daemon=True)
     fitting.start()
     while fitting.is_alive():
         fitting.join(_PROGRESS_SECONDS)
-        now = store.read(path, dict)
+        now = store.read(path, read_progress)
         if now is not None and now != said:
             said = now
             _LOG.info("training", stage=stage, **now)

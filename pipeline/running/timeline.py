@@ -40,10 +40,11 @@ def record(store: Store, stage: str, started: str, seconds: float, shards: int) 
 
 def read(store: Store) -> dict[str, StageTime]:
     """Stage -> when it was computed last. Raises DamagedError."""
-    return store.read(TIMELINE, _times) or {}
+    return store.read(TIMELINE, read_times) or {}
 
 
-def _times(said: Mapping[str, Json]) -> dict[str, StageTime]:
+def read_times(said: Mapping[str, Json]) -> dict[str, StageTime]:
+    """Stage -> when it was computed last, of the object's content. Raises ValueError."""
     return {stage: _time(value_of(said, stage, dict)) for stage in said}
 
 

@@ -1,15 +1,17 @@
 """The small JSON objects of the store: manifests, sets, recipes, pointers, as JSON-like data and back.
 
 Every reader raises ValueError for an object that describes something else than its path, holds values of other types,
-or names files outside of its recipe's folder: it may be someone else's.
+negative counts, or names that are no names of files: it may be someone else's.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 from pipeline.base.hashing import set_id
 from pipeline.base.json_types import Json
 from pipeline.store import layout
-from pipeline.store.layout import RecipeFolder
+from pipeline.store.layout import RecipeFolder, row_list_key
+from pipeline.store.paths import check_below, check_name
 from pipeline.store.records import CompleteSet, Done, Entry, LabelCounts, Recipe, Shard, ShardRef, StoredFile
 from pipeline.store.sealed import value_of
 
@@ -53,17 +55,56 @@ def write_listing(shards: Sequence[Shard]) -> dict[str, Json]:
 
 def read_listing(said: Mapping[str, Json]) -> list[Shard]:
     """The shards of a listing, without payloads."""
-    return [_shard(entry, value_of(entry, "key", str)) for entry in _objects(said, "shards")]
+    return [_shard(entry, _name(entry, "key")) for entry in _objects(said, "shards")]
+
+
+def write_rows(key: str, fingerprints: Sequence[str]) -> dict[str, Json]:
+    """The rows of one shard of a data set; `key` identifies the list."""
+    return {"key": key, "fingerprints": list(fingerprints)}
+
+
+def read_rows(path: str, said: Mapping[str, Json]) -> tuple[str, list[str]]:
+    """Key and fingerprints of the row list at `path`."""
+    key, rows = value_of(said, "key", str), value_of(said, "fingerprints", list)
+    if row_list_key(path.rsplit("/", 1)[-1])[1] != key:
+        raise ValueError(f"it holds the rows of {key}")
+    texts = [row for row in rows if isinstance(row, str)]
+    if len(texts) != len(rows):
+        raise ValueError("fingerprints holds something else than texts")
+    return key, texts
+
+
+def read_texts(said: Mapping[str, Json]) -> dict[str, str]:
+    """An object of texts alone: which images of a data set were replaced."""
+    return {name: value_of(said, name, str) for name in said}
+
+
+def read_progress(said: Mapping[str, Json]) -> dict[str, float]:
+    """How far a training is: epoch, epochs, and what else its workers say, of which a diverged loss is left out."""
+    return {name: value_of(said, name, float) for name in ("epoch", "epochs", *said)}
+
+
+def write_progress(said: Mapping[str, float]) -> dict[str, Json]:
+    """How far a training is, for `read_progress`."""
+    return {name: value for name, value in said.items() if math.isfinite(value)}
+
+
+def read_layout(said: Mapping[str, Json]) -> int:
+    """The version of a run root's layout."""
+    return value_of(said, "layout", int)
 
 
 def read_newest(said: Mapping[str, Json]) -> tuple[str, str]:
     """Recipe and name of a stage's newest set."""
-    return value_of(said, "recipe", str), value_of(said, "set", str)
+    return _name(said, "recipe"), _name(said, "set")
 
 
 def read_recipe(said: Mapping[str, Json]) -> Recipe:
     """What a recipe is made of."""
-    return Recipe.of(said)
+    recipe = Recipe.of(said)
+    for name in (name for pairs in recipe.inputs.values() for pair in pairs for name in pair):
+        check_name(name)
+    return recipe
 
 
 def _file(entry: StoredFile) -> dict[str, Json]:
@@ -84,10 +125,12 @@ def _entry(said: Mapping[str, Json]) -> Entry:
 
 
 def _done(said: Mapping[str, Json]) -> Done:
-    stage, recipe, key, attempt = (value_of(said, name, str) for name in ("stage", "recipe", "key", "attempt"))
+    stage, recipe, key, attempt = (_name(said, name) for name in ("stage", "recipe", "key", "attempt"))
     folder, phases = RecipeFolder(stage, recipe), value_of(said, "phases", dict)
     tables = {name: _stored(entry, folder.part(key, attempt, name)) for name, entry in _files(said, "tables")}
     blobs = {name: _stored(entry, folder.blob(key, attempt, name)) for name, entry in _files(said, "blobs")}
+    for name in blobs:
+        check_below(name or "/")
     if any(entry.rows is None for entry in tables.values()):
         raise ValueError("a table without rows")
     return Done(
@@ -97,8 +140,8 @@ def _done(said: Mapping[str, Json]) -> Done:
         attempt,
         tables,
         blobs,
-        ok=value_of(said, "ok", int),
-        quarantined=value_of(said, "quarantined", int),
+        ok=_count(said, "ok"),
+        quarantined=_count(said, "quarantined"),
         seconds=value_of(said, "seconds", float),
         phases={name: value_of(phases, name, float) for name in phases},
         identity=value_of(said, "identity", str),
@@ -116,15 +159,15 @@ def _stored(said: dict[str, Json], path: str) -> StoredFile:
     """A file of a shard, which must lie where the layout puts it."""
     if said.get("file") != path:
         raise ValueError(f"it names {said.get('file')!r}, where {path} was expected")
-    counts = {name: value_of(said, name, int) for name in ("rows", "schema") if name in said}
-    return StoredFile(path, value_of(said, "bytes", int), value_of(said, "sha256", str), **counts)
+    counts = {name: _count(said, name) for name in ("rows", "schema") if name in said}
+    return StoredFile(path, _count(said, "bytes"), value_of(said, "sha256", str), **counts)
 
 
 def _shard(said: Mapping[str, Json], key: str, identity: str = "") -> Shard:
     rows, labels = said.get("rows"), value_of(said, "labels", dict)
     inputs = value_of(said, "inputs", dict)
     if rows is not None:
-        rows = value_of(said, "rows", int)
+        rows = _count(said, "rows")
     refs = {slot: tuple(map(_ref, value_of(inputs, slot, list))) for slot in inputs}
     return Shard(key, refs, value_of(said, "args", dict), rows, labels=_counts(labels), identity=identity)
 
@@ -133,15 +176,29 @@ def _ref(said: Json) -> ShardRef:
     if not isinstance(said, list) or len(said) != 4:
         raise ValueError("a shard is named by stage, recipe, key and identity")
     stage, recipe, key, identity = (str(part) for part in said)
+    for name in (stage, recipe, key):
+        check_name(name)
     return ShardRef(stage, recipe, key, identity)
 
 
 def _counts(said: dict[str, Json]) -> LabelCounts:
-    return {split: {name: value_of(own, name, int) for name in own} for split, own in _each(said)}
+    return {split: {name: _count(own, name) for name in own} for split, own in _each(said)}
 
 
 def _each(said: dict[str, Json]) -> list[tuple[str, dict[str, Json]]]:
     return [(name, value_of(said, name, dict)) for name in said]
+
+
+def _name(said: Mapping[str, Json], name: str) -> str:
+    """A name that becomes part of a path."""
+    check_name(value := value_of(said, name, str))
+    return value
+
+
+def _count(said: Mapping[str, Json], name: str) -> int:
+    if (value := value_of(said, name, int)) < 0:
+        raise ValueError(f"{name} is negative")
+    return value
 
 
 def _objects(said: Mapping[str, Json], name: str) -> list[dict[str, Json]]:

@@ -5,6 +5,7 @@ writes; an exception inside an open output stream commits a truncated object on 
 """
 
 import contextlib
+import errno
 import os
 import random
 import time
@@ -19,12 +20,14 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pipeline.base.errors import UsageError
 from pipeline.base.extras import how_to_get
-from pipeline.store.paths import check_below, check_links
+from pipeline.store.paths import UnsafePathError, check_below, check_links, check_plain
 
 T = TypeVar("T")
 
 _PACKAGES = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3"), "gs": ("gcsfs", "gcs"), "gcs": ("gcsfs", "gcs")}
 """Protocol -> the package that speaks it, and our extra that brings it."""
+_HOPELESS = (errno.ENOSPC, errno.ELOOP, errno.ENAMETOOLONG)
+"""Errors of a disk that waiting cannot mend, besides those that have a class of their own."""
 _NOT_WORTH_A_RETRY = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
 ATTEMPTS = 5
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 10.0
@@ -66,8 +69,7 @@ def retrying(call: Callable[[], T]) -> T:
 
 
 def _worth_a_retry(error: BaseException) -> bool:
-    no_space = isinstance(error, OSError) and error.errno == 28
-    return isinstance(error, (OSError, TimeoutError)) and not isinstance(error, _NOT_WORTH_A_RETRY) and not no_space
+    return isinstance(error, OSError) and not isinstance(error, _NOT_WORTH_A_RETRY) and error.errno not in _HOPELESS
 
 
 def open_filesystem(uri: str) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -118,9 +120,17 @@ class Files:
             check_links(self._base, os.path.dirname(full))
         return full
 
+    def _file(self, path: str) -> str:
+        """The path of an object that is to be opened."""
+        full = self.full(path)
+        if self._local:
+            check_plain(full)
+        return full
+
     def get(self, path: str) -> bytes:
-        """The whole object. Raises FileNotFoundError."""
-        return bytes(retrying(lambda: self._fs.cat_file(self.full(path))))
+        """The whole object. Raises FileNotFoundError; UnsafePathError, should no file lie there."""
+        full = self._file(path)
+        return bytes(retrying(lambda: self._fs.cat_file(full)))
 
     def get_many(self, paths: Sequence[str]) -> dict[str, bytes]:
         """All of `paths` that exist, path -> bytes; fetched concurrently where the file system can."""
@@ -146,12 +156,33 @@ class Files:
 
     def open(self, path: str) -> IO[bytes]:
         """A readable, seekable binary file."""
-        opened: IO[bytes] = retrying(lambda: self._fs.open(self.full(path), "rb"))
+        full = self._file(path)
+        opened: IO[bytes] = retrying(lambda: self._fs.open(full, "rb"))
         return opened
 
     def exists(self, path: str) -> bool:
         """Whether the object is there now."""
         return bool(retrying(lambda: self._fs.exists(self.full(path))))
+
+    def holds(self, path: str) -> bool:
+        """Whether anything lies there now, be it a link, which is not followed."""
+        return os.path.lexists(self._own(path)) if self._local else self.exists(path)
+
+    def in_the_way(self, path: str) -> str:
+        """What has to go for `path` to be written: what is no folder of the root above it; else `path` itself."""
+        if self._local:
+            parts = path.split("/")
+            for folder in ("/".join(parts[:depth]) for depth in range(1, len(parts))):
+                if os.path.lexists(full := self._own(folder)) and not (os.path.isdir(full) and self._is_inside(full)):
+                    return folder
+        return path
+
+    def _is_inside(self, full: str) -> bool:
+        try:
+            check_links(self._base, full)
+        except UnsafePathError:
+            return False
+        return True
 
     def size(self, path: str) -> int:
         """Bytes of the object. Raises FileNotFoundError."""

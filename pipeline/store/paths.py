@@ -13,7 +13,7 @@ _LONGEST = 255
 
 
 class UnsafePathError(UsageError, ValueError):
-    """A name that leads out of its root, or that no file may have."""
+    """A name that leads out of its root, or that no file may have; or what is at a file's place and is none."""
 
 
 def check_below(path: str) -> None:
@@ -22,10 +22,17 @@ def check_below(path: str) -> None:
     The empty path is the root itself. Raises: UnsafePathError.
     """
     for part in path.split("/") if path else ():
-        if part in ("", ".", "..") or len(os.fsencode(part)) > _LONGEST:
+        if part in ("", ".", "..") or _bytes(part) > _LONGEST:
             raise UnsafePathError(f"path leaves the run root, or has no proper name: {path[:200]!r}")
         if "\\" in part or any(ord(letter) < 32 or ord(letter) == 127 for letter in part):
             raise UnsafePathError(f"path with a character that no name may have: {path[:200]!r}")
+
+
+def check_name(name: str) -> None:
+    """Refuse what is no name of a single file or folder. Raises: UnsafePathError."""
+    if not name or "/" in name:
+        raise UnsafePathError(f"no name of a file: {name[:200]!r}")
+    check_below(name)
 
 
 def check_links(base: str, path: str) -> None:
@@ -33,3 +40,17 @@ def check_links(base: str, path: str) -> None:
     real, root = os.path.realpath(path), os.path.realpath(base)
     if real != root and not real.startswith(root.rstrip("/") + "/"):
         raise UnsafePathError(f"{path} leads out of {base}: links are not followed there")
+
+
+def check_plain(path: str) -> None:
+    """Refuse what is at a local path and is no file: a folder, a pipe without a writer. Raises: UnsafePathError."""
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise UnsafePathError(f"{path} is no file")
+
+
+def _bytes(part: str) -> int:
+    """The length of a name on disk; one that UTF-8 cannot say is too long for any."""
+    try:
+        return len(os.fsencode(part))
+    except UnicodeEncodeError:
+        return _LONGEST + 1

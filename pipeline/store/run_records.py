@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 
 from pipeline.base.process import Process, look_for, this_process
 from pipeline.store import layout
+from pipeline.store.paths import UnsafePathError
 from pipeline.store.store import DamagedError, Store
 
 INTERVAL = 10.0
@@ -85,9 +86,13 @@ def put_record(store: Store, record: RunRecord) -> None:
 
 def runs(store: Store) -> tuple[list[Seen], list[str]]:
     """The runs of a root, the newest first, and the paths of records that are damaged. Writes nothing."""
-    listed = {file.path: file.modified for file in store.files.listing(layout.RUNS)}
     seen, damaged, now = [], [], time.time()
-    for _, record in sorted(store.read_each(layout.RUNS, _record).items(), reverse=True):
+    try:
+        listed = {file.path: file.modified for file in store.files.listing(layout.RUNS)}
+        records = store.read_each(layout.RUNS, read_record)
+    except (DamagedError, UnsafePathError):
+        return [], [layout.RUNS]
+    for _, record in sorted(records.items(), reverse=True):
         if isinstance(record, DamagedError):
             damaged.append(record.path)
             continue
@@ -118,7 +123,7 @@ def _life(record: RunRecord, silence: float, skew: float) -> Life:
     return "alive" if silence <= _MISSED * record.interval + skew else "silent"
 
 
-def _record(path: str, said: Mapping[str, Any]) -> RunRecord:
+def read_record(path: str, said: Mapping[str, Any]) -> RunRecord:
     """The record at `path`. Raises ValueError for anything else."""
     try:
         return _checked(path, said)

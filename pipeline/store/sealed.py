@@ -7,8 +7,9 @@ The digest is that of the bytes of the content, so any flipped bit of the file i
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from pipeline.base.json_types import Json
 
@@ -16,29 +17,28 @@ T = TypeVar("T", bool, int, float, str, list[Json], dict[str, Json])
 
 _HEAD, _BETWEEN, _TAIL = b'{"sha256":"', b'","content":', b"}"
 _START = len(_HEAD) + 64 + len(_BETWEEN)
+_LARGEST = 2**63
+_DIGITS = 20
+"""Whole numbers have 64 bits, and so at most so many characters."""
 
 
 def seal(content: Mapping[str, object]) -> bytes:
-    """JSON-like data as the bytes of a file. Raises TypeError or ValueError for what JSON cannot say."""
+    """JSON-like data as the bytes of a file. Raises TypeError or ValueError for what `unseal` would not take."""
     body = json.dumps(content, allow_nan=False).encode()
+    _parsed(body)
     return _HEAD + hashlib.sha256(body).hexdigest().encode() + _BETWEEN + body + _TAIL
 
 
 def unseal(data: bytes) -> dict[str, Json]:
     """The content of a sealed file, which must be an object.
 
-    Raises: ValueError for a file that is cut off, changed, or was never sealed.
+    Raises: ValueError for a file that is cut off, changed, or was never sealed; for NaN, infinite numbers, whole ones
+    of more than 64 bits, and nesting that is too deep.
     """
     body = data[_START : -len(_TAIL)]
     if data != _HEAD + hashlib.sha256(body).hexdigest().encode() + _BETWEEN + body + _TAIL:
         raise ValueError("its checksum does not fit its content")
-    try:
-        said = json.loads(body, parse_constant=_no_number)
-    except RecursionError as error:
-        raise ValueError("its content is nested too deeply") from error
-    if not isinstance(said, dict):
-        raise ValueError("an object was expected")
-    return said
+    return _parsed(body)
 
 
 def value_of(said: Mapping[str, Json], name: str, kind: type[T]) -> T:
@@ -50,5 +50,27 @@ def value_of(said: Mapping[str, Json], name: str, kind: type[T]) -> T:
     return value  # type: ignore[return-value]  # isinstance above
 
 
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no number")
+def _parsed(body: bytes) -> dict[str, Json]:
+    try:
+        said = json.loads(body, parse_constant=_refused, parse_int=_whole, parse_float=_finite)
+    except RecursionError as error:
+        raise ValueError("its content is nested too deeply") from error
+    if not isinstance(said, dict):
+        raise ValueError("an object was expected")
+    return said
+
+
+def _whole(text: str) -> int:
+    if len(text) > _DIGITS or not -_LARGEST <= (number := int(text)) < _LARGEST:
+        _refused(text)
+    return number
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        _refused(text)
+    return number
+
+
+def _refused(text: str) -> NoReturn:
+    raise ValueError(f"{text[:_DIGITS]} is no number that a run root may hold")

@@ -40,11 +40,15 @@ from pipeline.store.encoding import (
 )
 from pipeline.store.files import Files
 from pipeline.store.layout import RecipeFolder
+from pipeline.store.paths import UnsafePathError
 from pipeline.store.records import CompleteSet, Cost, Done, Recipe, Shard, ShardResult, StoredFile
 from pipeline.store.sealed import seal, unseal
 from schemas import TABLES, TableSpec, check_version, validate
 
 T = TypeVar("T")
+
+QUARANTINE = "quarantine"
+"""The one table that every stage has, and that has no part where it is empty."""
 
 
 class DamagedError(StageFailed):
@@ -88,7 +92,7 @@ class Store:
             DamagedError: a part that the manifest is to name is not there.
         """
         started = time.perf_counter()
-        tables = {**result.tables, "quarantine": TABLES["quarantine"].from_rows(result.quarantine)}
+        tables = {**result.tables, QUARANTINE: TABLES[QUARANTINE].from_rows(result.quarantine)}
         for name, table in tables.items():
             validate(table, TABLES[name])
         ok = next(iter(result.tables.values())).num_rows if result.tables else 0
@@ -99,7 +103,7 @@ class Store:
         written = {
             name: self._write_table(folder.part(key, attempt, name), table, TABLES[name])
             for name, table in tables.items()
-            if table.num_rows or name != "quarantine"
+            if table.num_rows or name != QUARANTINE
         }
         blobs = {name: self._write(folder.blob(key, attempt, name), data) for name, data in result.blobs.items()}
         cost = cost or Cost()
@@ -124,7 +128,9 @@ class Store:
         self._check_presence(done)
         if self.files.put_if_absent(folder.manifest(key), seal(write_manifest(done))):
             return done
-        winner = self.done(stage, recipe, [key])[key]
+        winner = self.done(stage, recipe, [key]).get(key)
+        if winner is None:
+            raise DamagedError(folder.manifest(key), "was removed while this run wrote it")
         self._check_presence(winner)
         return winner
 
@@ -192,10 +198,13 @@ class Store:
         """One table of a committed result; an absent quarantine is an empty one.
 
         Raises:
-            DamagedError: the part is missing or changed. SchemaError: another or a newer schema.
+            DamagedError: the part is missing or changed, or the shard has no such table.
+            SchemaError: another or a newer schema.
         """
         spec = TABLES[table]
         entry = done.tables.get(table)
+        if entry is None and table != QUARANTINE:
+            raise DamagedError(_manifest(done), f"names no table {table}")
         if entry is None:
             empty = spec.empty()
             return empty.select(list(columns)) if columns else empty
@@ -208,7 +217,9 @@ class Store:
         return pq.read_table(data, columns=names, filters=filters)
 
     def blob(self, done: Done, name: str) -> bytes:
-        """One blob of a committed result. Raises DamagedError if it is missing or its checksum differs."""
+        """One blob of a committed result. Raises DamagedError if there is none, or its checksum differs."""
+        if name not in done.blobs:
+            raise DamagedError(_manifest(done), f"names no blob {name}")
         return self._checked(done.blobs[name])
 
     def read(self, path: str, decode: Callable[[Mapping[str, Json]], T]) -> T | None:
@@ -224,8 +235,15 @@ class Store:
         self.files.put(path, seal(content))
 
     def read_each(self, folder: str, decode: Callable[[str, Mapping[str, Json]], T]) -> dict[str, T | DamagedError]:
-        """Every JSON object of a folder: name without `.json` -> what it says, or how it is damaged."""
-        found = self._read_many([f"{folder}/{name}" for name in self.files.names(folder)], decode)
+        """Every JSON object of a folder: name without `.json` -> what it says, or how it is damaged.
+
+        Raises: DamagedError for a folder that is a link out of the run root.
+        """
+        try:
+            names = self.files.names(folder)
+        except UnsafePathError as error:
+            raise DamagedError(folder, f"cannot be read ({error})") from error
+        found = self._read_many([f"{folder}/{name}" for name in names], decode)
         return {path.rsplit("/", 1)[-1].removesuffix(".json"): said for path, said in found.items()}
 
     def forget(self, stage: str, recipe: str, keys: Sequence[str]) -> None:
@@ -257,17 +275,29 @@ class Store:
         self, paths: Sequence[str], decode: Callable[[str, Mapping[str, Json]], T]
     ) -> dict[str, T | DamagedError]:
         """The JSON objects that exist: path -> what it says, or how it is damaged; those are read twice."""
-        found = {path: _decoded(path, data, decode) for path, data in self.files.get_many(paths).items()}
+        found = {path: _decoded(path, data, decode) for path, data in self._fetch(paths).items()}
         damaged = [path for path, said in found.items() if isinstance(said, DamagedError)]
-        again = self.files.get_many(damaged)
+        again = self._fetch(damaged)
         return {**found, **{path: _decoded(path, data, decode) for path, data in again.items()}}
+
+    def _fetch(self, paths: Sequence[str]) -> dict[str, bytes | DamagedError]:
+        """The bytes of the objects that exist; or that something else is there: no file, a link out of the root."""
+        try:
+            return dict(self.files.get_many(paths))
+        except (UnsafePathError, NotADirectoryError) as error:
+            if len(paths) == 1:
+                said = error.strerror if isinstance(error, OSError) else error
+                return {paths[0]: DamagedError(paths[0], f"cannot be read ({said})")}
+        return {path: data for each in paths for path, data in self._fetch([each]).items()}
 
     def _checked(self, entry: StoredFile) -> bytes:
         """The bytes of a part or a blob. Raises DamagedError where they are gone, or not those of the manifest."""
         for _ in range(2):
-            data = self.files.get_many([entry.file]).get(entry.file)
+            data = self._fetch([entry.file]).get(entry.file)
             if data is None:
                 raise DamagedError(entry.file, "is missing")
+            if isinstance(data, DamagedError):
+                raise data
             with CHECKS.timed():
                 if hashlib.sha256(data).hexdigest() == entry.sha256:
                     return data
@@ -288,11 +318,17 @@ class Store:
         return StoredFile(path, len(data), hashlib.sha256(data).hexdigest())
 
 
-def _decoded(path: str, data: bytes, decode: Callable[[str, Mapping[str, Json]], T]) -> T | DamagedError:
+def _decoded(path: str, data: bytes | DamagedError, decode: Callable[[str, Mapping[str, Json]], T]) -> T | DamagedError:
+    if isinstance(data, DamagedError):
+        return data
     try:
         return decode(path, unseal(data))
     except ValueError as error:
         return DamagedError(path, f"is damaged ({' '.join(str(error).split())[:200]})")
+
+
+def _manifest(done: Done) -> str:
+    return RecipeFolder(done.stage, done.recipe).manifest(done.key)
 
 
 def _sound(found: T | DamagedError) -> T:

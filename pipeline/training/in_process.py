@@ -10,6 +10,7 @@ from pipeline.base.stop_signal import StopSignal
 from pipeline.contract.context import Checkpoint
 from pipeline.contract.resources import StageResources
 from pipeline.contract.stage import TrainStage
+from pipeline.store.encoding import write_progress
 from pipeline.store.layout import RecipeFolder
 from pipeline.store.records import Done, Task
 from pipeline.training.checkpoint import dump_checkpoint, load_checkpoint, read_checkpoint, show_curves
@@ -35,7 +36,7 @@ def fit_in_process(
     folder, key = RecipeFolder(stage.name, recipe), task.shard.key
 
     def say(progress: Mapping[str, float]) -> None:
-        context.store.write(folder.progress(key), progress)
+        context.store.write(folder.progress(key), write_progress(progress))
         _LOG.info("training", stage=stage.name, **progress)
 
     curves = folder.event_files(key)

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 
 from pipeline.planning.plan import PlannedStage
 from pipeline.planning.walk import Walk
-from pipeline.store.layout import TRAININGS, RecipeFolder, is_recipe
+from pipeline.store.layout import TRAININGS, RecipeFolder
 from pipeline.store.records import Recipe, Shard
 from pipeline.store.store import DamagedError, Store
+from pipeline.upkeep.stage_folders import recipes_by_stage
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,7 @@ def _unplanned(store: Store, planned: Mapping[str, PlannedStage], dependents: Se
 
 def _readers(store: Store) -> dict[RecipeFolder, set[RecipeFolder]]:
     """Each recipe that a run ever began, and the recipes that it reads."""
-    stages = {stage: store.files.names(stage) for stage in store.files.names("")}
-    folders = [RecipeFolder(stage, name) for stage, names in stages.items() for name in names if is_recipe(name)]
+    folders = [RecipeFolder(stage, name) for stage, names in recipes_by_stage(store).items() for name in names]
     return {folder: _read_by(_recipe(store, folder)) for folder in folders}
 
 

@@ -14,8 +14,10 @@ from itertools import groupby
 from pipeline.store import layout
 from pipeline.store.files import Listed
 from pipeline.store.layout import RecipeFolder
+from pipeline.store.paths import UnsafePathError
 from pipeline.store.records import Done, Recipe
 from pipeline.store.store import DamagedError, Store
+from pipeline.upkeep.stage_folders import recipes_by_stage
 
 UNNAMED = "no manifest names it"
 STAGED = "write that was killed"
@@ -61,17 +63,16 @@ def find_garbage(store: Store, older_than: float, planned: Mapping[str, Recipe] 
     Not while another config runs on this root: a run takes an old recipe up again without writing to it.
     """
     found = Found()
-    recipes = {stage: _recipes(store, stage) for stage in store.files.names("")}
-    recipes = {stage: names for stage, names in recipes.items() if names}
+    recipes = recipes_by_stage(store)
     if not recipes:
         return found
     clock = store.files.now()
     for stage, names in {"": [], layout.UPLOADS: [], layout.RUNS: [], **recipes}.items():
-        garbage = [Garbage(stage, "", STAGED, [file for file in store.files.listing(stage, depth=1) if file.staged])]
-        for recipe in names:
+        garbage: list[Garbage] = []
+        for recipe in ("", *names):
             try:
-                garbage += _of_recipe(store, stage, recipe, planned)
-            except DamagedError as error:
+                garbage += _of_recipe(store, stage, recipe, planned) if recipe else _beside(store, stage)
+            except (DamagedError, UnsafePathError) as error:
                 found.left_alone.append(f"{stage}/{recipe} is left alone: {error}")
         for each in garbage:
             _by_age(each, clock, older_than, found)
@@ -87,13 +88,13 @@ def remove(store: Store, garbage: Iterable[Garbage]) -> None:
             store.files.remove_empty_folders(folder)
 
 
-def _recipes(store: Store, stage: str) -> list[str]:
-    """The recipes of a stage; a folder without any is no stage."""
-    return [name for name in store.files.names(stage) if layout.is_recipe(name)]
+def _beside(store: Store, stage: str) -> list[Garbage]:
+    """Beside the recipes of a stage. Raises UnsafePathError for a link out of the run root."""
+    return [Garbage(stage, "", STAGED, [file for file in store.files.listing(stage, depth=1) if file.staged])]
 
 
 def _of_recipe(store: Store, stage: str, recipe: str, planned: Mapping[str, Recipe] | None) -> list[Garbage]:
-    """Raises DamagedError: what a damaged manifest names cannot be known."""
+    """Raises DamagedError: what a damaged manifest names cannot be known. UnsafePathError: a link out of the root."""
     folder = RecipeFolder(stage, recipe)
     files = store.files.listing(folder.path)
     dones = _manifests(store, stage, recipe)

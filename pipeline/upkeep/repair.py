@@ -2,6 +2,8 @@
 
 Nothing is deleted, and nothing is trusted that does not fit its checksum. A manifest that a sound set holds too is
 written from there. Everything else that is made of a damaged part stays as it is: it was made before the damage.
+
+What is left is sound, though not complete: no set names a shard that is gone, and no stage a set that is.
 """
 
 from collections import Counter
@@ -11,11 +13,12 @@ from datetime import UTC, datetime
 
 from pipeline.store import layout
 from pipeline.store.encoding import write_manifest
-from pipeline.store.layout import RecipeFolder
+from pipeline.store.layout import Place, RecipeFolder
+from pipeline.store.paths import UnsafePathError
 from pipeline.store.records import CompleteSet, Done
 from pipeline.store.sealed import seal
 from pipeline.store.store import DamagedError, Store
-from pipeline.upkeep.verify import Damage
+from pipeline.upkeep.damage import Damage
 
 MOST_SHARDS, MOST_SHARE = 10, 0.01
 """More shards of a recipe than both are not given up without being asked twice: then the storage is ill, not a file."""
@@ -26,7 +29,8 @@ TRAINING = "training"
 class Repair:
     """What is to be done. moves: paths that go to `damaged/`. manifests: path -> what is written there instead.
 
-    again: shards to be computed again. refused: why it is not done without being told so.
+    marker: whether the layout's version is written anew. again: shards to be computed again, by stage. refused: why it
+    is not done without being told so. left: damage that no move mends.
     """
 
     moves: list[str] = field(default_factory=list)
@@ -50,10 +54,13 @@ def plan_repair(store: Store, damage: Sequence[Damage]) -> Repair:
             moved.add(each.path)
             repair.marker |= each.path == layout.MARKER
         else:
-            recipes.setdefault(place.folder, _Recipe(store, place.folder)).add(each, place.area)
+            recipes.setdefault(place.folder, _Recipe(store, place.folder)).add(each, place)
     for recipe in recipes.values():
         recipe.decide(repair, moved)
-    repair.moves = sorted(path for path in moved if store.files.exists(path))
+    for stage in {each.stage for each in damage if each.stage}:
+        if _is_newest_lost(store, stage, moved):
+            moved.add(layout.newest(stage))
+    repair.moves = sorted({found for path in moved if (found := _to_move(store, path))}, key=_order)
     return repair
 
 
@@ -69,26 +76,59 @@ def carry_out(store: Store, repair: Repair) -> str:
     return folder
 
 
+def _sound_sets(store: Store, folder: RecipeFolder) -> Mapping[str, CompleteSet]:
+    try:
+        sets = store.sets(*folder)
+    except DamagedError:
+        return {}
+    return {name: found for name, found in sets.items() if not isinstance(found, DamagedError)}
+
+
+def _is_newest_lost(store: Store, stage: str, moved: Collection[str]) -> bool:
+    """Whether a stage's newest set is not there, or will not be."""
+    try:
+        newest = store.newest(stage)
+    except DamagedError:
+        return True
+    if newest is None:
+        return False
+    path = RecipeFolder(stage, newest[0]).complete_set(newest[1])
+    return path in moved or not store.files.exists(path)
+
+
+def _to_move(store: Store, path: str) -> str | None:
+    """What has to go from the place of an object: it, or a link or a file above it. None where nothing is."""
+    try:
+        found = store.files.in_the_way(path)
+        return found if store.files.holds(found) else None
+    except UnsafePathError:
+        return None
+
+
+def _order(path: str) -> tuple[int, str]:
+    """Pointers, then sets, then manifests: cut off at any moment, nothing names what has gone already."""
+    place = layout.parse(path)
+    areas = ("", layout.SETS, layout.MANIFESTS)
+    return (0 if place is None else areas.index(place.area) if place.area in areas else len(areas)), path
+
+
 class _Recipe:
     """The damage of one recipe."""
 
     def __init__(self, store: Store, folder: RecipeFolder) -> None:
-        self._folder = folder
-        sets = store.sets(*folder)
-        self._sets: Mapping[str, CompleteSet] = {
-            name: found for name, found in sets.items() if not isinstance(found, DamagedError)
-        }
+        self._store, self._folder = store, folder
+        self._sets = _sound_sets(store, folder)
         self._shards = max([len(found.entries) for found in self._sets.values()], default=0)
         self._held = {done.key: done for found in self._sets.values() for done in found.dones.values()}
         self._objects: set[str] = set()
         self._manifests: set[str] = set()
         self._lost: dict[str, list[Damage]] = {}
 
-    def add(self, damage: Damage, area: str) -> None:
+    def add(self, damage: Damage, place: Place) -> None:
         """One more damaged object."""
-        if area in (layout.PARTS, layout.BLOBS) and damage.done is not None:
+        if place.area in (layout.PARTS, layout.BLOBS) and damage.done is not None:
             self._lost.setdefault(damage.done.key, []).append(damage)
-        elif area == layout.MANIFESTS:
+        elif place.area == layout.MANIFESTS and place.name:
             self._manifests.add(damage.path)
         else:
             self._objects.add(damage.path)
@@ -100,13 +140,14 @@ class _Recipe:
             key = layout.owner(path)[1]
             if key in self._held and key not in self._lost:
                 repair.manifests[path] = self._held[key]
-            else:
-                repair.again[self._folder.stage] += 1
+            elif key not in self._lost:
+                self._lost[key] = []
         for key, found in self._lost.items():
             moved |= {self._folder.manifest(key), *(damage.path for damage in found)}
-            repair.again[self._folder.stage] += 1
         moved |= {self._folder.complete_set(name) for name in self._naming(self._lost)}
-        repair.refused += self._refusals()
+        if self._lost:
+            repair.again[self._folder.stage] += len(self._lost)
+            repair.refused += self._refusals()
 
     def _naming(self, keys: Collection[str]) -> list[str]:
         """The sets that name one of these shards."""
@@ -114,13 +155,18 @@ class _Recipe:
 
     def _refusals(self) -> list[str]:
         said = []
-        if any(_is_trained(damage.done) for found in self._lost.values() for damage in found):
+        if any(map(self._is_trained, self._lost)):
             said.append(f"{self._folder.path}: a trained model is damaged, and would be trained again")
-        if len(self._lost) > max(MOST_SHARDS, MOST_SHARE * self._shards):
-            said.append(f"{self._folder.path}: {len(self._lost)} of {self._shards} shards are damaged")
+        shards = max(self._shards, len(self._store.files.names(self._folder.area(layout.MANIFESTS))))
+        if len(self._lost) > max(MOST_SHARDS, MOST_SHARE * shards):
+            said.append(f"{self._folder.path}: {len(self._lost)} of {shards} shards are damaged")
         return said
 
-
-def _is_trained(done: Done | None) -> bool:
-    """Whether a shard is a model: it has files of its own, and a log of its training."""
-    return done is not None and bool(done.blobs) and TRAINING in done.tables
+    def _is_trained(self, key: str) -> bool:
+        """Whether a shard is a model: it has files of its own, and a log of its training."""
+        dones = [damage.done for damage in self._lost[key] if damage.done is not None]
+        if dones:
+            return any(done.blobs and TRAINING in done.tables for done in dones)
+        names = (self._store.files.names(self._folder.area(area)) for area in (layout.PARTS, layout.BLOBS))
+        logs, blobs = ([name for name in found if name.startswith(f"{key}-")] for found in names)
+        return bool(blobs) and any(name.endswith(f".{TRAINING}.parquet") for name in logs)

@@ -2,77 +2,51 @@
 
 import hashlib
 import io
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.base.json_types import Json
 from pipeline.contract.stage import AnyStage
 from pipeline.planning.graph import topological
 from pipeline.store import layout
+from pipeline.store.encoding import read_listing, read_progress, read_recipe, read_rows, read_texts
 from pipeline.store.layout import RecipeFolder
 from pipeline.store.paths import UnsafePathError
 from pipeline.store.records import CompleteSet, Done, StoredFile
-from pipeline.store.store import DamagedError, Store
+from pipeline.store.store import QUARANTINE, DamagedError, Store
 from pipeline.upkeep.conservation import Conservation
+from pipeline.upkeep.damage import Damage, Verified
+from pipeline.upkeep.root_objects import Readers, try_to_read, verify_root
+from pipeline.upkeep.stage_folders import recipes_by_stage
 from schemas import TABLES, check_version, validate
 
+T = TypeVar("T")
 _IMAGE = "image_id"
-_QUARANTINE = "quarantine"
 
 
-@dataclass(frozen=True)
-class Damage:
-    """What is wrong with a run root. path: the object; empty where several do not fit each other.
-
-    done: the shard whose file it is, where it is one.
-    """
-
-    stage: str
-    path: str
-    words: str
-    done: Done | None = None
-
-    def __str__(self) -> str:
-        return ": ".join(filter(None, (self.stage, " ".join(filter(None, (self.path, self.words))))))
-
-
-@dataclass
-class Verified:
-    """What was looked at, and each damage."""
-
-    stages: int = 0
-    files: int = 0
-    rows: int = 0
-    damage: list[Damage] = field(default_factory=list)
-
-    def add(self, stage: str, error: DamagedError) -> None:
-        """Note a damaged object."""
-        self.damage.append(Damage(stage, error.path, error.words))
-
-
-def verify(store: Store, stages: Collection[str]) -> Verified:
+def verify(store: Store, stages: Collection[str], readers: Readers | None = None) -> Verified:
     """Check every JSON object and every committed file of a run root, and that those of each set fit each other.
 
     stages: names. As a mapping to the stages themselves, that no image is lost or doubled on its way is checked too.
+    readers: of objects beside the stages that only the caller knows, by path.
     """
     result = Verified()
     known: Mapping[str, AnyStage] = stages if isinstance(stages, Mapping) else {}
-    _verify_root(store, result)
     conservation = Conservation(store)
     order = topological(known) if known else list(stages)
-    for name in (*order, *_others(store, order)):
-        try:
-            recipes = {recipe: _committed(store, name, recipe) for recipe in _recipes(store, name)}
-            complete = _newest_set(store, name, recipes, result)
-            for recipe, committed in recipes.items():
-                _verify_recipe(store, name, recipe, committed, result)
-                _verify_older(store, committed, complete, result)
-        except UnsafePathError as error:
-            result.damage.append(Damage(name, "", str(error)))
-            continue
+    pages: set[str] = set()
+    for name in (*order, *(other for other in recipes_by_stage(store) if other not in order)):
+        recipes = {recipe: _committed(store, name, recipe, result) for recipe in _recipes(store, name, result)}
+        complete = _newest_set(store, name, recipes, result)
+        for recipe, committed in recipes.items():
+            _verify_recipe(store, name, recipe, committed, result)
+            _verify_older(store, committed, complete, result)
+            pages |= committed.pages()
         if complete is None:
             continue
         result.stages += 1
@@ -80,34 +54,18 @@ def verify(store: Store, stages: Collection[str]) -> Verified:
         _verify_stage(store, stage if stage and stage.per_image else None, complete, result)
         if stage is not None:
             result.damage += _conserved(conservation, stage, complete)
+    verify_root(store, readers or {}, pages, result)
     return result
 
 
-def _verify_root(store: Store, result: Verified) -> None:
-    """The objects beside the stages."""
-    for name in store.files.names(""):
-        if name.endswith(".json"):
-            _readable(store, "", name, result)
-
-
-def _readable(store: Store, stage: str, path: str, result: Verified) -> None:
-    """Note an object whose checksum does not fit."""
+def _recipes(store: Store, stage: str, result: Verified) -> list[str]:
+    """The recipes of a stage, whose folder may be a link that is not followed. Stray files are none."""
     try:
-        store.read(path, dict)
-    except DamagedError as error:
-        result.add(stage, error)
-
-
-def _others(store: Store, known: Sequence[str]) -> list[str]:
-    """The stages of other configs that ran on this root."""
-    names = (name for name in store.files.names("") if name not in (*known, layout.DAMAGED))
-    return [name for name in names if any(map(layout.is_recipe, _recipes(store, name)))]
-
-
-def _recipes(store: Store, stage: str) -> list[str]:
-    if layout.is_file_of_stage(stage):
+        names = [name for name in store.files.names(stage) if not layout.is_file_of_stage(name)]
+        return [name for name in names if layout.is_recipe(name) or store.files.names(f"{stage}/{name}")]
+    except UnsafePathError as error:
+        result.damage.append(Damage(stage, stage, f"cannot be read ({error})"))
         return []
-    return [recipe for recipe in store.files.names(stage) if not layout.is_file_of_stage(recipe)]
 
 
 def _conserved(conservation: Conservation, stage: AnyStage, complete: CompleteSet) -> list[Damage]:
@@ -132,9 +90,20 @@ class _Recipe:
             found += [] if isinstance(complete, DamagedError) else complete.dones.values()
         return {f"{done.key}-{done.attempt}": done for done in found}
 
+    def pages(self) -> set[str]:
+        """The checksums of its reports."""
+        return {done.blobs[layout.REPORT].sha256 for done in self.shards().values() if layout.REPORT in done.blobs}
 
-def _committed(store: Store, stage: str, recipe: str) -> _Recipe:
-    return _Recipe(store.manifests(stage, recipe), store.sets(stage, recipe))
+
+def _committed(store: Store, stage: str, recipe: str, result: Verified) -> _Recipe:
+    def each(read: Callable[[str, str], Mapping[str, T]]) -> Mapping[str, T]:
+        try:
+            return read(stage, recipe)
+        except DamagedError as error:
+            result.add(stage, error)
+            return {}
+
+    return _Recipe(each(store.manifests), each(store.sets))
 
 
 def _verify_recipe(store: Store, stage: str, recipe: str, committed: _Recipe, result: Verified) -> None:
@@ -148,15 +117,20 @@ def _verify_recipe(store: Store, stage: str, recipe: str, committed: _Recipe, re
             words = f"is missing, and set {folder.complete_set(name)} names it"
             missing = [done for key, done in found.dones.items() if key not in committed.manifests]
             result.damage += [Damage(stage, folder.manifest(done.key), words, done) for done in missing]
-    for read in (store.recipe, store.listing):
+    try_to_read(store, stage, folder.recipe_file, read_recipe, result)
+    try_to_read(store, stage, folder.listing, read_listing, result)
+    try_to_read(store, stage, folder.replaced, read_texts, result)
+    for area, read in ((layout.ROWS, read_rows), (layout.PROGRESS, _read_progress)):
         try:
-            read(stage, recipe)
+            for said in store.read_each(folder.area(area), read).values():
+                if isinstance(said, DamagedError):
+                    result.add(stage, said)
         except DamagedError as error:
             result.add(stage, error)
-    for area in (layout.ROWS, layout.PROGRESS):
-        for name in store.files.names(folder.area(area)):
-            _readable(store, stage, f"{folder.area(area)}/{name}", result)
-    _readable(store, stage, folder.replaced, result)
+
+
+def _read_progress(_: str, said: Mapping[str, Json]) -> object:
+    return read_progress(said)
 
 
 def _verify_older(store: Store, committed: _Recipe, newest: CompleteSet | None, result: Verified) -> None:
@@ -203,7 +177,7 @@ def _verify_stage(store: Store, per_image: AnyStage | None, complete: CompleteSe
         result.damage += [Damage(name, "", line) for line in _counts(done)]
     repeated: list[str] = []
     if per_image and _IMAGE in TABLES[primary := per_image.outputs[0]].key:
-        images = [part.select([_IMAGE]) for table in (primary, _QUARANTINE) for part in keys.pop(table, [])]
+        images = [part.select([_IMAGE]) for table in (primary, QUARANTINE) for part in keys.pop(table, [])]
         repeated += _repeated(images, f"table {primary}, with quarantine")
     for table_name, parts in keys.items():
         repeated += _repeated(parts, f"table {table_name}")
@@ -212,8 +186,8 @@ def _verify_stage(store: Store, per_image: AnyStage | None, complete: CompleteSe
 
 def _counts(done: Done) -> Iterable[str]:
     """A manifest counts the rows of its first table, and of quarantine."""
-    first = next((table for table in done.tables if table != _QUARANTINE), "")
-    for table, counted in ((first, done.ok), (_QUARANTINE, done.quarantined)):
+    first = next((table for table in done.tables if table != QUARANTINE), "")
+    for table, counted in ((first, done.ok), (QUARANTINE, done.quarantined)):
         rows = done.tables[table].rows if table in done.tables else 0
         if rows != counted:
             yield f"shard {done.key}: {counted} rows of {table or 'a table'} are counted, {rows} named"
@@ -236,7 +210,7 @@ def _bytes(store: Store, done: Done, entry: StoredFile, result: Verified) -> byt
     result.files += 1
     try:
         data = store.files.get(entry.file)
-    except (FileNotFoundError, IsADirectoryError, UnsafePathError) as error:
+    except (FileNotFoundError, NotADirectoryError, UnsafePathError) as error:
         words = str(error) if isinstance(error, UnsafePathError) else "is missing"
         result.damage.append(Damage(done.stage, entry.file, words, done))
         return None

@@ -4,10 +4,9 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from pipeline.base.json_types import Json
+from pipeline.store.encoding import read_texts
 from pipeline.store.layout import RecipeFolder
 from pipeline.store.records import Done
-from pipeline.store.sealed import value_of
 from pipeline.store.store import Store
 from stages.ingest.scan import Candidate
 
@@ -19,7 +18,7 @@ _READERS = 8
 
 def load_replaced(store: Store, folder: RecipeFolder) -> Replaced:
     """What earlier runs found. Raises DamagedError."""
-    found = store.read(folder.replaced, _texts)
+    found = store.read(folder.replaced, read_texts)
     return found or {}
 
 
@@ -44,7 +43,3 @@ def find_replaced(store: Store, done: Done, rows: Sequence[Candidate], read: Cal
         for row, found in zip(rows, hashes, strict=True)
         if known.get(row.image.image_id) not in (None, found)
     }
-
-
-def _texts(said: Mapping[str, Json]) -> dict[str, str]:
-    return {name: value_of(said, name, str) for name in said}

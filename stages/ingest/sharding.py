@@ -6,13 +6,13 @@ its own, and so is every `size` rows that no list knows.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.base.hashing import fingerprint
-from pipeline.base.json_types import Json
+from pipeline.store.encoding import read_rows, write_rows
 from pipeline.store.layout import ROWS, RecipeFolder, row_list_key
-from pipeline.store.sealed import seal, value_of
+from pipeline.store.sealed import seal
 from pipeline.store.store import DamagedError, Store
 from stages.ingest.scan import Candidate
 
@@ -58,19 +58,12 @@ def assign(recipe: str, current: Sequence[str], known: Sequence[RowList], size: 
 def load_lists(store: Store, recipe: RecipeFolder) -> list[RowList]:
     """The lists that earlier runs planned, in planning order. Raises DamagedError."""
     lists = []
-    for _, found in sorted(store.read_each(recipe.area(ROWS), row_list).items()):
+    for _, found in sorted(store.read_each(recipe.area(ROWS), read_rows).items()):
         if isinstance(found, DamagedError):
             raise found
-        lists.append(found)
+        key, rows = found
+        lists.append(RowList(key, tuple(rows)))
     return lists
-
-
-def row_list(path: str, said: Mapping[str, Json]) -> RowList:
-    """The list at `path`. Raises ValueError for anything else."""
-    rows = RowList(value_of(said, "key", str), tuple(map(str, value_of(said, "fingerprints", list))))
-    if row_list_key(path.rsplit("/", 1)[-1])[1] != rows.key:
-        raise ValueError(f"it holds the rows of {rows.key}")
-    return rows
 
 
 def save_lists(store: Store, recipe: RecipeFolder, lists: Sequence[RowList]) -> None:
@@ -79,7 +72,7 @@ def save_lists(store: Store, recipe: RecipeFolder, lists: Sequence[RowList]) -> 
     number, known = max((own for own, _ in kept), default=-1) + 1, {key for _, key in kept}
     for rows in lists:
         if rows.key not in known:
-            body = seal({"key": rows.key, "fingerprints": rows.fingerprints})
+            body = seal(write_rows(rows.key, rows.fingerprints))
             store.files.put_if_absent(recipe.row_list(number, rows.key), body)
             number += 1
 

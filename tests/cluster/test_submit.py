@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.store.sealed import unseal
 from tests.cluster import mini
 from tests.cluster.ray_head import head
 
@@ -98,7 +99,7 @@ def row_of(folder, url, name):
 
 def outcome(folder):
     """The newest record of the run."""
-    return json.loads(max((folder / "runs" / "a" / "_runs").iterdir()).read_text())
+    return unseal(max((folder / "runs" / "a" / "_runs").iterdir()).read_bytes())
 
 
 def test_a_run_is_uploaded_followed_and_its_exit_code_kept(url, folder):

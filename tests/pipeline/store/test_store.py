@@ -231,6 +231,41 @@ def test_missing_and_damaged_files_are_named(store):
         store.table(done, "training")
 
 
+def test_a_commit_names_no_part_that_is_gone(store, monkeypatch):
+    """Breaks when a manifest is written though a collector of garbage took a part that no manifest named yet."""
+    put = store.files.put
+
+    def put_and_lose(path, data):
+        put(path, data)
+        if path.endswith("model.bin"):
+            for file in store.files.listing("s/r/parts"):
+                store.files.remove(file.path)
+
+    monkeypatch.setattr(store.files, "put", put_and_lose)
+    with pytest.raises(DamagedError, match="training.parquet is missing"):
+        store.commit("s", "r", "k", result())
+    assert store.done("s", "r", ["k"]) == {}
+
+
+def test_a_commit_that_lost_finds_its_winner_whole(store):
+    """Breaks when a run goes on with another attempt's result whose parts are gone."""
+    winner = store.commit("s", "r", "k", result())
+    store.files.remove(winner.tables["training"].file)
+    with pytest.raises(DamagedError, match="training.parquet is missing"):
+        store.commit("s", "r", "k", result())
+
+
+@pytest.mark.parametrize(
+    "read", [lambda store, done: store.blob(done, "x"), lambda store, done: store.table(done, "images")]
+)
+def test_what_a_manifest_does_not_name_is_damage(store, read):
+    """Breaks when a manifest without a table passes for an empty one, or a model that is not there for a KeyError."""
+    done = store.commit("s", "r", "k", result())
+    with pytest.raises(DamagedError, match="s/r/done/k.json names no "):
+        read(store, done)
+    assert store.table(done, "quarantine").num_rows == 0
+
+
 def test_the_manifest_says_what_it_names(store):
     """Breaks when file, rows, bytes, checksum or schema version of a part is no longer in the manifest."""
     done = store.commit("s", "r", "k", result())

@@ -1,0 +1,167 @@
+"""Someone else's run root: whatever its objects say, no command crashes, hangs, or reaches outside of it."""
+
+import os
+import re
+import shutil
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from tests.jobs.guarded import Tree, call, finish
+from tests.jobs.hostile import BODY, changes, seal_raw, sealed_files
+
+_VERBS = (
+    ("status",),
+    ("plan",),
+    ("metrics",),
+    ("report",),
+    ("export", "--out"),
+    ("verify",),
+    ("verify", "--repair", "--yes"),
+    ("verify", "--repair", "--yes", "--all"),
+    ("gc", "--yes", "--older-than", "0"),
+    ("gc", "--yes", "--older-than", "0", "--recipes"),
+    ("retry-quarantine", "--yes"),
+    ("run", "--in-process"),
+)
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\ud800-\udfff]")
+
+
+@pytest.fixture(scope="module")
+def place(finished_run, tmp_path_factory):
+    """A folder with config.yaml, data, a finished run, a canary, and a folder that exports go to."""
+    folder = tmp_path_factory.mktemp("hostile")
+    finish(folder, finished_run)
+    (folder / "canary" / "parts").mkdir(parents=True)
+    (folder / "canary" / "kept.txt").write_text("kept")
+    (folder / "canary" / "parts" / "x.parquet").write_text("kept")
+    (folder / "outside").mkdir()
+    (folder / "out").mkdir()
+    return folder
+
+
+def check(place, change, verb, by_config):
+    """Change the root, call a command on it, and look at what it said and did."""
+    outside, root = place / "outside", place / "run"
+    change(root)
+    before = Tree(place)
+    target = place / "config.yaml" if by_config else root
+    options = [*verb[1:], str(place / "out")] if verb[-1] == "--out" else verb[1:]
+    ended = call(verb[0], str(target), *options)
+    where = f"{' '.join(verb)}: {ended}"
+    assert ended.code in (0, 1, 2, 3), where
+    assert "Traceback" not in ended.out + ended.err, where
+    found = _CONTROL.search(ended.out + ended.err)
+    assert found is None, f"{found}: {where}"
+    errors = [line for line in ended.errors if not line.startswith("weakbox: warning:")]
+    assert len(errors) <= 1 or verb[0] == "verify", where
+    assert ended.code == 0 or errors, where
+    allowed = (f"{root}/", f"{place / 'out'}/")
+    touched = [path for path in before.changes() if not path.startswith(allowed)]
+    assert touched == [], where
+    if ended.code == 1 and "weakbox verify --repair" in ended.err:
+        assert call("verify", str(target)).code == 1, f"verify sees nothing of it: {where}"
+    if ended.code == 0 and "--repair" in verb:
+        again = call("verify", str(target))
+        assert again.code == 0, f"{again}: {where}"
+    for path in outside.iterdir():
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def hostile(place, count, **more):
+    """Try so many changes."""
+    tree, offered = Tree(place), changes(place / "run", place / "outside")
+
+    @settings(max_examples=count, suppress_health_check=list(HealthCheck), **more)
+    @given(change=offered, verb=st.sampled_from(_VERBS), by_config=st.booleans())
+    def try_each(change, verb, by_config):
+        try:
+            check(place, change, verb, by_config)
+        finally:
+            tree.restore()
+
+    try_each()
+
+
+def test_a_hostile_root_is_refused_or_read(place):
+    """Breaks when some change of an object, or a link, crashes a command, hangs it, or lets it out of the root."""
+    hostile(place, 300, derandomize=True, phases=(Phase.explicit, Phase.generate))
+
+
+@pytest.fixture
+def rewritten(place):
+    """Give a blob of the export another name, wherever it is named; the folder is put back afterwards."""
+    tree = Tree(place)
+
+    def rename(name):
+        (blob,) = (place / "run").rglob("blobs/*/coco_test.json")
+        if os.path.normpath(name) == name and not name.startswith(("/", "..")):
+            (blob.parent / name).parent.mkdir(exist_ok=True)
+            blob.rename(blob.parent / name)
+        for file in sealed_files(place / "run"):
+            file.write_bytes(seal_raw(file.read_bytes()[BODY].replace(b"coco_test.json", name.encode())))
+        return call("export", str(place / "run"), "--out", str(place / "out"))
+
+    yield rename
+    tree.restore()
+
+
+@pytest.mark.parametrize("name", ["../canary/kept.txt", "{canary}/kept.txt", "x/../../canary/kept.txt", ".."])
+def test_an_export_stays_in_its_folder(place, rewritten, name):
+    """Breaks when the name of a blob, which anybody can write, leads a copy out of --out: up, or to the root."""
+    before = Tree(place)
+    ended = rewritten(name.format(canary=place / "canary"))
+    assert ended.code == 1
+    assert ended.errors[0].startswith("weakbox: error: export/")
+    assert ended.errors[0].endswith("`weakbox verify --repair` shows what to do")
+    assert [path for path in before.changes() if not path.startswith(f"{place / 'run'}/")] == []
+
+
+def test_an_export_follows_no_link_in_its_folder(place, rewritten):
+    """Breaks when a link that lies in --out takes a file elsewhere: at the file's place it is replaced."""
+    (place / "out" / "plain").mkdir()
+    (place / "out" / "plain" / "kept.txt").symlink_to("../../canary/kept.txt")
+    assert rewritten("plain/kept.txt").code == 0
+    assert not (place / "out" / "plain" / "kept.txt").is_symlink()
+    assert (place / "canary" / "kept.txt").read_text() == "kept"
+
+
+def test_an_export_goes_through_no_linked_folder(place, rewritten):
+    """Breaks when a folder in --out that is a link takes files elsewhere."""
+    (place / "out" / "deep").symlink_to("../canary")
+    ended = rewritten("deep/kept.txt")
+    assert ended.code == 2
+    assert "links are not followed there" in ended.errors[0]
+    assert (place / "canary" / "kept.txt").read_text() == "kept"
+
+
+def test_a_collector_of_garbage_leaves_links_alone(place):
+    """Breaks when gc deletes the parts of a folder outside that a recipe's, or a stage's, folder links to."""
+    tree = Tree(place)
+    for name in ("cam/0123456789abcdef", "other/0123456789abcdef", "foreign"):
+        link = place / "run" / name
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(place / "canary")
+    ended = call("gc", str(place / "run"), "--yes", "--older-than", "0", "--recipes")
+    assert ended.code == 0, ended.err
+    assert sum("is left alone" in line for line in ended.errors) == 2
+    assert (place / "canary" / "parts" / "x.parquet").read_text() == "kept"
+    tree.restore()
+
+
+def test_a_root_may_itself_be_a_link(place):
+    """Breaks when a run root on another disk, reached by a link, is taken for someone's trap."""
+    tree = Tree(place)
+    (place / "run").rename(place / "moved")
+    (place / "run").symlink_to("moved")
+    for verb in ("status", "metrics", "verify"):
+        ended = call(verb, str(place / "run"))
+        assert ended.code == 0, ended.err
+    tree.restore()
+
+
+@pytest.mark.long
+def test_ten_thousand_hostile_roots(place):
+    """Breaks as the test above does, for a change that three hundred did not meet."""
+    hostile(place, 10_000, database=None)
