@@ -79,6 +79,7 @@ def test_no_path_that_recipes_build_is_left_out():
     assert built == {
         "path", "recipe_file", "listing", "area", "part", "blob", "manifest", "complete_set", "row_list",
         "training", "checkpoint", "begun", "refused", "progress", "event_files", "replaced",
+        "stop",
     }  # fmt: skip
 
 
