@@ -83,16 +83,20 @@ class _Recipe:
     manifests: Mapping[str, Done | DamagedError]
     sets: Mapping[str, CompleteSet | DamagedError]
 
-    def shards(self) -> dict[str, Done]:
-        """The shards that can be read: attempt -> manifest, of the manifests themselves or of sets."""
+    def shards(self) -> list[Done]:
+        """The shards that can be read, as the manifests themselves or sets describe them: each description once."""
         found = [done for done in self.manifests.values() if isinstance(done, Done)]
         for complete in self.sets.values():
             found += [] if isinstance(complete, DamagedError) else complete.dones.values()
-        return {f"{done.key}-{done.attempt}": done for done in found}
+        distinct: dict[str, list[Done]] = {}
+        for done in found:
+            if done not in (known := distinct.setdefault(done.key, [])):
+                known.append(done)
+        return [done for known in distinct.values() for done in known]
 
     def pages(self) -> set[str]:
         """The checksums of its reports."""
-        return {done.blobs[layout.REPORT].sha256 for done in self.shards().values() if layout.REPORT in done.blobs}
+        return {done.blobs[layout.REPORT].sha256 for done in self.shards() if layout.REPORT in done.blobs}
 
 
 def _committed(store: Store, stage: str, recipe: str, result: Verified) -> _Recipe:
@@ -134,10 +138,10 @@ def _read_progress(_: str, said: Mapping[str, Json]) -> object:
 
 
 def _verify_older(store: Store, committed: _Recipe, newest: CompleteSet | None, result: Verified) -> None:
-    """The files of shards that the newest set does not have: a run may come back to them."""
-    current = set() if newest is None else {done.attempt for done in newest.dones.values()}
-    for done in committed.shards().values():
-        if done.attempt not in current:
+    """The files of shards that the newest set does not have, or not so: a run may come back to them."""
+    current = {} if newest is None else newest.dones
+    for done in committed.shards():
+        if current.get(done.key) != done:
             for entry in done.files:
                 _bytes(store, done, entry, result)
 

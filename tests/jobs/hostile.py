@@ -194,6 +194,8 @@ def _linked(path: Path, depth: int, to: Path) -> Change:
             shutil.rmtree(inside)
         else:
             shutil.move(inside, outside)
+        for parts in (path for path in (outside, *outside.rglob("*")) if path.name == PARTS):
+            (parts / "stray.parquet").touch()  # garbage, were it in the root
         inside.symlink_to(outside)
 
     return do

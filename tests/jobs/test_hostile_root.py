@@ -3,11 +3,13 @@
 import os
 import re
 import shutil
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from pipeline.store.sealed import seal, unseal
 from tests.jobs.guarded import Tree, call, finish
 from tests.jobs.hostile import BODY, changes, seal_raw, sealed_files
 
@@ -147,6 +149,33 @@ def test_a_collector_of_garbage_leaves_links_alone(place):
     assert ended.code == 0, ended.err
     assert sum("is left alone" in line for line in ended.errors) == 2
     assert (place / "canary" / "parts" / "x.parquet").read_text() == "kept"
+    tree.restore()
+
+
+def test_a_stranger_s_words_are_shown_and_not_obeyed(place):
+    """Breaks when text of a run root moves a terminal's cursor, colours it, adds a line, or is taken for markup."""
+    tree, words = Tree(place), "\x1b[2J[bold]x[/red]\nweakbox: all is well"
+    (place / "run" / "status.json").write_bytes(seal({"state": "failed", "error": words}))
+    times = {"cam": {"started": words, "seconds": 1.0, "shards": 1}}
+    (place / "run" / "timeline.json").write_bytes(seal(times))
+    ended = call("status", str(place / "run"))
+    assert ended.code == 0, ended.err
+    assert ended.out.count(r"\x1b[2J[bold]x[/red]\nweakbox: all is well") == 2
+    assert "\x1b" not in ended.out
+    tree.restore()
+
+
+def test_a_manifest_that_lies_is_found_by_one_repair(place):
+    """Breaks when a manifest with a checksum that fits, but that says otherwise than the set, outlives a repair."""
+    tree = Tree(place)
+    path = sorted((place / "run" / "cam").rglob("done/*.json"))[0]
+    said: Any = unseal(path.read_bytes())
+    said["tables"]["score_maps"]["sha256"] = "0" * 64
+    path.write_bytes(seal(said))
+    assert call("verify", str(place / "run"), "--repair", "--yes").code == 0
+    assert call("verify", str(place / "run")).code == 0
+    assert call("run", str(place / "config.yaml"), "--in-process").code == 0
+    assert call("verify", str(place / "run")).code == 0
     tree.restore()
 
 
