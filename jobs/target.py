@@ -13,7 +13,7 @@ from pipeline.config.places import absolute
 from pipeline.config.run_config import RunConfig, load_config, parse_remembered
 from pipeline.contract.runner import Runner
 from pipeline.contract.stage import AnyStage
-from pipeline.running.progress import make_progress
+from pipeline.running.progress import log_training, make_progress
 from pipeline.running.run import Run, RunOptions
 from pipeline.store import layout
 from pipeline.store.encoding import read_layout
@@ -41,7 +41,7 @@ class Target:
             if in_process:
                 from pipeline.running.in_process import InProcessRunner
 
-                return InProcessRunner()
+                return InProcessRunner(told=log_training)
             from jobs.ray_session import RaySession
 
             return RaySession(address, wanted.num_cpus, wanted.placement)

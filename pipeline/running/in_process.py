@@ -2,17 +2,18 @@
 
 from pipeline.contract.runner import Job, OnDone
 from pipeline.contract.stage import TrainStage
-from pipeline.training.in_process import fit_in_process
+from pipeline.training.in_process import Say, fit_in_process
 from pipeline.worker.device import pick_device, set_threads
 from pipeline.worker.local_context import LocalContext
 from pipeline.worker.shard_worker import ShardWorker
 
 
 class InProcessRunner:
-    """For tests, tiny data and bare machines."""
+    """For tests, tiny data and bare machines. told: hears how far trainings are."""
 
-    def __init__(self, threads: int = 1) -> None:
+    def __init__(self, threads: int = 1, told: Say | None = None) -> None:
         self._threads = threads
+        self._told = told
 
     def run(self, job: Job, on_done: OnDone) -> None:
         """Compute every task here."""
@@ -22,7 +23,7 @@ class InProcessRunner:
         context = LocalContext(job.store, roots=job.roots, device=device, threads=threads)
         if isinstance(job.stage, TrainStage):
             for task in job.tasks:
-                on_done(fit_in_process(job.stage, job.recipe, task, context, job.stop, job.resources))
+                on_done(fit_in_process(job.stage, job.recipe, task, context, job.stop, job.resources, self._told))
             return
         worker = ShardWorker(job.stage, context)
         for task in job.tasks:

@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -35,6 +35,11 @@ class Progress(Protocol):
 def make_progress() -> Progress:
     """Bars where stderr is a terminal, log lines elsewhere."""
     return TerminalProgress() if sys.stderr.isatty() else LogProgress()
+
+
+def log_training(stage: str, progress: Mapping[str, float]) -> None:
+    """A log line of how far a training is."""
+    _LOG.info("training", stage=stage, **progress)
 
 
 def log_listings(listings: Sequence[DataListing]) -> None:

@@ -3,8 +3,6 @@
 import time
 from collections.abc import Callable, Mapping
 
-import structlog
-
 from pipeline.base.params import Parameters
 from pipeline.base.stop_signal import StopSignal
 from pipeline.contract.context import Checkpoint
@@ -16,8 +14,9 @@ from pipeline.store.records import Done, Task
 from pipeline.training.checkpoint import dump_checkpoint, load_checkpoint, read_checkpoint, show_curves
 from pipeline.worker.local_context import LocalContext
 
-_LOG = structlog.get_logger("weakbox.train")
 ONE_WORKER = StageResources(actors=1)
+Say = Callable[[str, Mapping[str, float]], None]
+"""Told the stage's name and how far its training is."""
 
 
 def fit_in_process(
@@ -27,17 +26,19 @@ def fit_in_process(
     context: LocalContext,
     stop: StopSignal | None = None,
     resources: StageResources = ONE_WORKER,
+    told: Say | None = None,
 ) -> Done:
     """Train one shard here and commit the model. Raises Stopped after the checkpoint that follows a stop signal.
 
-    At each checkpoint, how far it is goes to the log and to the store, as on Ray.
+    At each checkpoint, how far it is goes to the store, as on Ray, and to `told`.
     """
     started = time.perf_counter()
     folder, key = RecipeFolder(stage.name, recipe), task.shard.key
 
     def say(progress: Mapping[str, float]) -> None:
         context.store.write(folder.progress(key), write_progress(progress))
-        _LOG.info("training", stage=stage.name, **progress)
+        if told is not None:
+            told(stage.name, progress)
 
     curves = folder.event_files(key)
     train_context = InProcessTrainContext(context, folder.checkpoint(key), stop, curves, resources, say)

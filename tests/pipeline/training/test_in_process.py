@@ -1,7 +1,13 @@
+from functools import partial
+
 import pytest
 import structlog
 
+from pipeline.contract.resources import Resources
 from pipeline.planning.plan import make_plan
+from pipeline.running.in_process import InProcessRunner
+from pipeline.running.progress import NoProgress, log_training
+from pipeline.running.run import Run, RunOptions
 from pipeline.store.layout import RecipeFolder
 from pipeline.store.sealed import unseal
 from tests.pipeline.fakes import STEPS, run, stages
@@ -39,7 +45,8 @@ def test_a_training_says_how_far_it_is(store):
     """Breaks when a training without Ray is silent for hours, in the log or in `status`."""
     chosen = stages(fit={"kind": "fit", "epochs": 2})
     with structlog.testing.capture_logs() as logs:
-        run(store, chosen)
+        runner = partial(InProcessRunner, told=log_training)
+        Run(chosen, store, runner, Resources(), NoProgress(), RunOptions()).execute()
     said = [line for line in logs if line["event"] == "training"]
     assert [(line["stage"], line["epoch"], line["epochs"]) for line in said] == [("fit", 1, 2), ("fit", 2, 2)]
     planned = make_plan(chosen, store)["fit"]
