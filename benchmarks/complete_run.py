@@ -71,7 +71,7 @@ class CompleteRun:
             Shard(key=fingerprint([recipe, rows.start]), rows=len(rows), labels=_label_counts(rows))
             for rows in self.ranges
         ]
-        self._store.keep_listing("ingest", recipe, shards)
+        self._store.keep_listing("ingest", recipe, shards, str(self.config.parent / "images"))
 
     def _finish(self, planner: Planner, stage: str, results: Iterable[ShardResult]) -> None:
         planned = planner.plan(self._stages[stage])

@@ -3,13 +3,14 @@
 import os
 import sys
 import traceback
+from functools import cache, partial
 
 import click
 import structlog
 
 from jobs import foreign, inspection, logs, output, results, soundness, stopping, submit, upkeep
 from jobs.options import SUBMISSION, set_option, target_argument
-from jobs.target import open_target, remember
+from jobs.target import mark, open_target, remember
 from pipeline.base.credentials import redacted
 from pipeline.base.errors import Stopped, UsageError, WeakboxError
 from pipeline.running.heartbeat import Heartbeat
@@ -66,11 +67,12 @@ def run(
     opened = open_target(target, changes)
     if in_process and address:
         raise UsageError("--in-process and --address exclude each other")
-    remember(opened)
+    mark(opened)
     heartbeat = Heartbeat(opened.store, new_record(target, os.environ.get(SUBMISSION)))
     heartbeat.start()
     try:
-        computed = opened.execute(address, in_process, RunOptions(only, force, opened.config.max_quarantined))
+        quarantined, accepted = opened.config.max_quarantined, cache(partial(remember, opened))
+        computed = opened.execute(address, in_process, RunOptions(only, force, quarantined, accepted=accepted))
     except BaseException as error:
         code = error.exit_code if isinstance(error, WeakboxError) else 3 if isinstance(error, KeyboardInterrupt) else 1
         heartbeat.end("stopped" if code == 3 else "failed", code, error=str(error))

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import click
+import structlog
 
 from jobs import output
 from jobs.options import set_option, target_argument
@@ -14,12 +15,17 @@ from pipeline.base.errors import UsageError
 from pipeline.base.json_types import Json
 from pipeline.base.suggestions import nearest
 from pipeline.config.run_config import make_stage
+from pipeline.contract.stage import SourceStage
 from pipeline.planning.asked import AskedSets
+from pipeline.planning.walk import check_inputs
 from pipeline.running.run import RunOptions
 from pipeline.store import layout
 from pipeline.store.files import Files
 from pipeline.store.records import Done
+from pipeline.store.store import Store
 from stages import catalog
+
+_LOG = structlog.get_logger("weakbox.results")
 
 
 @click.command()
@@ -37,6 +43,7 @@ from stages import catalog
 def metrics(target: str, changes: tuple[str, ...], json_file: str | None, split: str | None, show: str) -> None:
     """Show the metrics of a finished run: every number with protocol, threshold and how that was chosen."""
     opened = open_target(target, changes)
+    _warn_of_other_data(opened)
     rows = [row for row in metric_rows(opened, show) if split in (None, row["split"])]
     if json_file:
         output.write_json(json_file, rows)
@@ -53,8 +60,10 @@ def metrics(target: str, changes: tuple[str, ...], json_file: str | None, split:
 def report(target: str, changes: tuple[str, ...], out: str | None) -> None:
     """Make the HTML report of a finished run and print where it is."""
     opened = open_target(target, changes)
+    _warn_of_other_data(opened)
     name = _stage_of_kind(opened, "report")
-    opened.execute(None, True, RunOptions(only=name, max_quarantined=1.0, listing="never"))
+    again = (name,) if _lacks_pictures(opened.store, name) else ()
+    opened.execute(None, True, RunOptions(only=name, force=again, max_quarantined=1.0, listing="never"))
     path = publish_report(opened)
     if out:
         _write(out, partial(_write_file, Path(out), _page(opened, name)))
@@ -80,10 +89,17 @@ def export(
 ) -> None:
     """Write pseudo labels or predictions as a data set that other tools read."""
     opened = open_target(target, changes)
+    _warn_of_other_data(opened)
     name = _export_stage(opened, form, labels, predictions)
     opened.execute(None, True, RunOptions(only=name, max_quarantined=1.0, listing="never"))
     for path in _copy_blobs(opened, name, out):
         output.say(path)
+
+
+def _lacks_pictures(store: Store, name: str) -> bool:
+    """Whether the newest report was made while some pictures could not be read."""
+    complete = store.newest_set(name)
+    return complete is not None and any(done.quarantined for done in complete.dones.values())
 
 
 def publish_report(target: Target) -> str | None:
@@ -111,14 +127,27 @@ def metric_rows(target: Target, table: str = "metrics") -> list[dict[str, Json]]
     names = [name for name, stage in target.stages.items() if "metrics" in stage.outputs]
     asked = AskedSets(target.stages, target.store)
     for name in names:
-        complete = asked.of(name)
+        complete = asked.of(name) or asked.older(name)
         if complete is None:
             raise UsageError(f"{target.config.run_root}: stage {name} was not run with this config; run it first")
+        if asked.of(name) is None:
+            _LOG.warning("the data set changed since these numbers were made: run again", stage=name)
         for done in complete.dones.values():
             rows += target.store.table(done, table).to_pylist()
     if not names:
         raise UsageError("the config has no evaluate stage")
     return [output.finite(row) for row in rows]
+
+
+def _warn_of_other_data(target: Target) -> None:
+    """Say where the data of these results were, if the config names another place: nobody has looked there yet."""
+    recipes = check_inputs(target.stages)
+    for name, stage in target.stages.items():
+        listed = target.store.listed_root(name, recipes[name].id) if isinstance(stage, SourceStage) else None
+        if isinstance(stage, SourceStage) and listed not in (None, stage.root):
+            _LOG.warning(
+                "these results are of the data as listed elsewhere: run first", listed=listed, named=stage.root
+            )
 
 
 def _stage_of_kind(target: Target, kind: str) -> str:

@@ -82,13 +82,18 @@ def open_store(root: str) -> Store:
     return store
 
 
-def remember(target: Target) -> None:
-    """Keep layout and config in the run root, so that the root is a TARGET. Raises UsageError where that fails."""
+def mark(target: Target) -> None:
+    """Say in the run root how it is laid out, before anything else is written. Raises UsageError where that fails."""
     try:
         target.store.files.put_if_absent(layout.MARKER, seal({"layout": layout.VERSION}))
-        target.store.write(layout.CONFIG, target.config.remembered)
     except OSError as error:
         raise UsageError(f"run_root {target.config.run_root}: {error.strerror or error}") from error
+
+
+def remember(target: Target) -> None:
+    """Keep the config in the run root, so that the root is a TARGET: once nothing of it was refused."""
+    mark(target)
+    target.store.write(layout.CONFIG, target.config.remembered)
 
 
 def _check_layout(store: Store) -> None:

@@ -10,8 +10,10 @@ _LOCAL = ("file://", "local://")
 def absolute(place: str) -> str:
     """A place as it is remembered: a local one, with or without `file://`, as an absolute path, `~` expanded.
 
-    Raises: ValueError for the home of a user who is not there.
+    Raises: ValueError for the home of a user who is not there, and for control characters.
     """
+    if not place.isprintable():
+        raise ValueError("a place has no control characters")
     scheme = next((scheme for scheme in _LOCAL if place.startswith(scheme)), "")
     if "://" in place and not scheme:
         return place

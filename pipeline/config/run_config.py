@@ -131,8 +131,10 @@ class RunConfig(_Strict):
         kinds: dict[str, Json] = {INGEST: f"{INGEST}.{reader}", TRUTH: TRUTH}
         entries: dict[str, dict[str, Any]] = {INGEST: dataset, TRUTH: {}}
         for name, entry in self._refined(catalog).items():
-            if not _NAME.fullmatch(name) or name in _RESERVED:
-                raise UsageError(f"stages: {name!r} is no name for a stage (small letters, digits, _; not {name!r})")
+            if name in _RESERVED:
+                raise UsageError(f"stages: {name!r} is reserved, choose another name for this stage")
+            if not _NAME.fullmatch(name):
+                raise UsageError(f"stages: {name!r} is no name for a stage (small letters, digits, _)")
             entries[name] = dict(entry)
             kinds[name] = entries[name].pop("stage", name)
         stages = {name: make_stage(name, kinds[name], entry, catalog) for name, entry in entries.items()}
@@ -205,14 +207,28 @@ def _parsed(data: Mapping[str, Json], changes: Sequence[str], variables: Variabl
 
 
 def _with_places(data: Mapping[str, Json], settle: Callable[[str, str], str]) -> dict[str, Json]:
-    """The config with `run_root` and `dataset.root` as `settle` makes them of a text and its path."""
+    """The config with the places of run and data sets as `settle` makes them of a text and its path."""
     settled = dict(data)
     if isinstance(root := settled.get("run_root"), str) and root:
         settled["run_root"] = settle(root, "run_root")
-    dataset = settled.get("dataset")
-    if isinstance(dataset, Mapping) and isinstance(root := dataset.get("root"), str) and root:
-        settled["dataset"] = {**dataset, "root": settle(root, "dataset.root")}
+    if "dataset" in settled:
+        settled["dataset"] = _with_root(settled["dataset"], "dataset", settle)
+    stages = settled.get("stages")
+    if isinstance(stages, Mapping):
+        further = {name: _with_root(stages[name], f"stages.{name}", settle) for name in stages if _lists(stages[name])}
+        settled["stages"] = {**stages, **further}
     return settled
+
+
+def _with_root(entry: Json, path: str, settle: Callable[[str, str], str]) -> Json:
+    if isinstance(entry, Mapping) and isinstance(root := entry.get("root"), str) and root:
+        return {**entry, "root": settle(root, f"{path}.root")}
+    return entry
+
+
+def _lists(entry: Json) -> bool:
+    """Whether an entry of `stages` is a further data set."""
+    return isinstance(entry, Mapping) and str(entry.get("stage", "")).startswith(f"{INGEST}.")
 
 
 def _remembered_place(place: str, path: str, variables: Variables, where: str) -> str:
@@ -236,8 +252,9 @@ def _validated_run(data: Json, where: str) -> RunConfig:
         config = RunConfig.model_validate({key: item if key in texts else as_numbers(item) for key, item in items})
     except ValidationError as error:
         raise UsageError(f"{where}: {_first_error(error, RunConfig)}") from error
-    if isinstance(root := config.dataset.get("root"), str) and root:
-        check_apart(config.run_root, root)
+    for entry in (config.dataset, *filter(_lists, config.stages.values())):
+        if entry and isinstance(root := entry.get("root"), str) and root:
+            check_apart(config.run_root, root)
     return config
 
 
@@ -290,8 +307,9 @@ def _validated(params_type: type[P], entry: Mapping[str, Json], where: str) -> P
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else ""
         choices = choices_of(params_type).get(name)
-        if first["type"] == "literal_error" and choices is not None:
-            raise UsageError(f"{where}: {not_a_choice(name, choices, first['input'])}") from error
+        if choices is not None and isinstance(first["input"], str):
+            also = [literal for literal, kind in (("true", "bool"), ("false", "bool")) if kind in first["loc"]]
+            raise UsageError(f"{where}: {not_a_choice(name, (*also, *choices), first['input'])}") from error
         raise UsageError(f"{where}: {_first_error(error, None)}") from error
 
 

@@ -8,7 +8,10 @@ from pipeline.base.json_types import Json
 from pipeline.config.yaml_text import scalar
 
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+)(:-(?P<default>[^}]*))?\}")
-_SECRET = re.compile("TOKEN|SECRET|KEY|PASSW|PASSPHRASE|CREDENTIAL", re.IGNORECASE)
+_SECRET = re.compile(
+    r"(?:^|_)(?:(?:ACCESS|API|APP|AUTH|AWS)?KEYS?|\w*(?:TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL)\w*|PASS|PWD|PAT|AUTH)(?:_|$)",
+    re.IGNORECASE,
+)
 
 
 class ExpandedText(str):

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.base.errors import StageFailed
 from pipeline.store.records import Done
 
 if TYPE_CHECKING:
     import torch
 
 
-class ChangedError(ValueError):
+class ChangedError(StageFailed, ValueError):
     """The bytes of an image are not those that were read when the data set was listed."""
 
 

@@ -125,9 +125,8 @@ class SourceStage(Stage[P]):
     def root(self) -> str:
         """Where the data set is: paths of its images that are no URIs are below it."""
 
-    @property
     @abstractmethod
-    def relists(self) -> bool:
+    def relists(self, recipe: str, store: Store) -> bool:
         """Whether a run lists the data set again, or trusts the newest listing."""
 
     def is_absent(self) -> bool:

@@ -1,10 +1,11 @@
 """What was completed of the recipes that a config asks for, rather than what ran last on its run root."""
 
 from collections.abc import Mapping
+from functools import cached_property
 
 from pipeline.base.hashing import set_id
 from pipeline.contract.stage import AnyStage
-from pipeline.planning.plan import make_plan
+from pipeline.planning.plan import PlannedStage, make_plan
 from pipeline.planning.walk import check_inputs
 from pipeline.store.records import CompleteSet
 from pipeline.store.store import Store
@@ -18,14 +19,22 @@ class AskedSets:
         self._recipes = check_inputs(stages)
 
     def of(self, name: str) -> CompleteSet | None:
-        """The stage's newest set if that is of the recipe asked for, else the planned one; None where it was not run.
+        """The stage's set of the recipe asked for and of the newest listing; None where that was not run.
 
         Raises: DamagedError.
         """
-        recipe, newest = self._recipes[name].id, self._store.newest(name)
-        if newest is not None and newest[0] == recipe:
-            return self._store.complete_set(name, *newest)
-        planned = make_plan(self._stages, self._store, "never")[name]
+        planned = self._planned[name]
         if not planned.known:
+            return self.older(name)
+        return self._store.complete_set(name, planned.recipe.id, set_id(planned.keys))
+
+    def older(self, name: str) -> CompleteSet | None:
+        """The stage's newest set if that is of the recipe asked for, whatever was listed since. Raises DamagedError."""
+        newest = self._store.newest(name)
+        if newest is None or newest[0] != self._recipes[name].id:
             return None
-        return self._store.complete_set(name, recipe, set_id(planned.keys))
+        return self._store.complete_set(name, *newest)
+
+    @cached_property
+    def _planned(self) -> Mapping[str, PlannedStage]:
+        return make_plan(self._stages, self._store, "never")

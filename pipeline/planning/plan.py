@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+from pipeline.base.errors import UsageError
 from pipeline.base.params import Parameters
 from pipeline.contract.stage import AnyStage, SourceStage
 from pipeline.planning.graph import topological
@@ -159,19 +160,25 @@ class Planner:
 
     def _list_inputs(self, stage: AnyStage) -> bool:
         """List those data sets of a stage that were trusted so far; whether there were any."""
-        listed = {listing.stage for listing in self.listings}
-        trusted = (self._sources.keys() & set(self._input_names(stage))) - listed
+        listings = {listing.stage for listing in self.listings}
+        trusted = (self._sources.keys() & set(self._input_names(stage))) - listings
         for source in map(self._sources.__getitem__, sorted(trusted)):
             passed = self.walk.passed[source.name]
-            payloads = {shard.key: shard.payload for shard in self._listed(source, passed.recipe.id)}
-            shards = [replace(shard, payload=payloads.get(shard.key)) for shard in passed.shards]
+            listed = {shard.key: shard for shard in self._listed(source, passed.recipe.id)}
+            if any(shard.key not in listed or listed[shard.key].args != shard.args for shard in passed.shards):
+                raise UsageError(
+                    f"stage {stage.name}: the data set changed since the listing that rescan: false trusts; run with"
+                    " dataset.rescan: true"
+                )
+            shards = [replace(shard, payload=listed[shard.key].payload) for shard in passed.shards]
             self.walk.step(source, passed.recipe, shards)
         return bool(trusted)
 
     def _relists(self, source: SourceStage[Parameters], recipe: Recipe, known: Sequence[Shard]) -> bool:
         """A trusted listing says nothing of the rows that workers read, so what is to be computed must be listed."""
-        if source.relists or self._listing == "wanted":
-            return source.relists
+        relists = source.relists(recipe.id, self._store)
+        if relists or self._listing == "wanted":
+            return relists
         return source.name in self._anew or len(
             self._store.done(source.name, recipe.id, [shard.key for shard in known])
         ) < len(known)

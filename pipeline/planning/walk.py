@@ -6,10 +6,11 @@ its planned shards, those that it has just computed, those of its newest set, or
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pipeline.base.hashing import canonical
 from pipeline.base.params import input_names, numeric, upstream_names
-from pipeline.contract.stage import AnyStage
+from pipeline.contract.stage import AnyStage, SourceStage
 from pipeline.planning.graph import topological
 from pipeline.store.records import CompleteSet, Inputs, Recipe, Shard, Upstream
 from pipeline.store.store import Store
@@ -54,7 +55,11 @@ class Walk:
         recipe = store.recipe(stage.name, complete.recipe)
         if recipe is None:
             return None
-        self.passed[stage.name] = Upstream(stage.name, recipe, complete.shards, ancestry(store, recipe), stage.title)
+        shards = complete.shards
+        if isinstance(stage, SourceStage):  # a set keeps what its first listing said of annotations
+            args = {shard.key: shard.args for shard in store.listing(stage.name, recipe.id) or ()}
+            shards = [replace(shard, args=args.get(shard.key, shard.args)) for shard in shards]
+        self.passed[stage.name] = Upstream(stage.name, recipe, shards, ancestry(store, recipe), stage.title)
         return self.passed[stage.name]
 
 

@@ -35,12 +35,17 @@ _LOG = structlog.get_logger("weakbox.run")
 _FEW = 10
 
 
+def _nothing() -> None:
+    """Nobody waits for it."""
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """What the user asked for besides the config.
 
     only: run this stage alone, on the newest complete sets of those that it reads. force: compute these stages again.
     listing: when the data set is listed; "never" for a stage that shows what an earlier run of this very config found.
+    accepted: called before a stage computes, once nothing was found to refuse.
     """
 
     only: str | None = None
@@ -48,6 +53,7 @@ class RunOptions:
     max_quarantined: float = 0.01
     stop: StopSignal = field(default_factory=StopSignal)
     listing: Listing = "needed"
+    accepted: Callable[[], None] = _nothing
 
 
 class Run:
@@ -116,7 +122,8 @@ class Run:
             stage.keep_listing(planned.recipe.id, planned.shards, self._store)
         if stage.name in self._options.force and planned.done:
             self._store.forget(stage.name, planned.recipe.id, planned.keys)
-            planned = self._planner.committed(stage, planned.upstream)
+            again = self._planner.committed(stage, planned.upstream)
+            planned = self._planner.plan(stage) if stage.reads_listing else again
         return planned
 
     def _run_group(self, group: Sequence[PlannedStage]) -> None:
@@ -146,6 +153,7 @@ class Run:
     def _run_stage(self, planned: PlannedStage) -> None:
         """Compute what is missing of a stage, and declare it complete."""
         self._options.stop.check()
+        self._options.accepted()
         done = dict(planned.done)
         if planned.missing:
             self._compute(planned, done)
@@ -216,7 +224,10 @@ class Run:
         if self._options.listing == "never":
             complete = AskedSets(self._stages, self._store).of(name)
             if complete is None:
-                raise UsageError(f"{reader.name}: its input {name} was not run with this config; run it first")
+                raise UsageError(
+                    f"{reader.name}: its input {name} was not run with this config on the data as listed last; run it"
+                    " first"
+                )
             return complete
         complete = self._store.newest_set(name)
         if complete is None:

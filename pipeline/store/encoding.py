@@ -48,9 +48,9 @@ def read_set(path: str, said: Mapping[str, Json]) -> CompleteSet:
     return CompleteSet(stage, recipe, name, entries)
 
 
-def write_listing(shards: Sequence[Shard]) -> dict[str, Json]:
-    """What planning needs of the shards of a listing."""
-    return {"shards": [{"key": shard.key, **_planned(shard)} for shard in shards]}
+def write_listing(shards: Sequence[Shard], root: str) -> dict[str, Json]:
+    """What planning needs of the shards of a listing, and where the data were."""
+    return {"root": root, "shards": [{"key": shard.key, **_planned(shard)} for shard in shards]}
 
 
 def read_listing(said: Mapping[str, Json]) -> list[Shard]:
@@ -74,9 +74,9 @@ def read_rows(path: str, said: Mapping[str, Json]) -> tuple[str, list[str]]:
     return key, texts
 
 
-def read_texts(said: Mapping[str, Json]) -> dict[str, str]:
-    """An object of texts alone: which images of a data set were replaced."""
-    return {name: value_of(said, name, str) for name in said}
+def read_listed_root(said: Mapping[str, Json]) -> str:
+    """Where the data of a listing were."""
+    return value_of(said, "root", str)
 
 
 def read_progress(said: Mapping[str, Json]) -> dict[str, float]:

@@ -12,7 +12,6 @@ uploads/<sha256>-<name>                           files that a submitted config 
 <stage>/<recipe>/done/<key>.json                  the manifest: the shard is complete
 <stage>/<recipe>/sets/<set>.json                  all manifests of a complete set of shards
 <stage>/<recipe>/listing.json, rows/              what a data set held when it was listed last, and rows by shard
-<stage>/<recipe>/replaced.json                    images of it that were replaced with size and time kept
 <stage>/<recipe>/train/<key>/                     the newest checkpoint of a training, and notes of its workers
 <stage>/<recipe>/progress/<key>.json              how far a training is
 <stage>/<recipe>/tensorboard/<key>/               its curves
@@ -98,11 +97,6 @@ class RecipeFolder(NamedTuple):
     def listing(self) -> str:
         """The shards that the data set had when it was listed last."""
         return f"{self.path}/{LISTING}"
-
-    @property
-    def replaced(self) -> str:
-        """Which images of a data set were replaced with size and time kept."""
-        return f"{self.path}/replaced.json"
 
     def area(self, name: str) -> str:
         """The folder of all parts, blobs, manifests, sets and so on."""

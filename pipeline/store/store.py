@@ -29,6 +29,7 @@ from pipeline.base.json_types import Json
 from pipeline.base.phase_clock import IDLE, WRITE
 from pipeline.store import layout
 from pipeline.store.encoding import (
+    read_listed_root,
     read_listing,
     read_manifest,
     read_newest,
@@ -182,15 +183,19 @@ class Store:
         """What a recipe is made of; None where that was not kept. Raises DamagedError."""
         return self.read(RecipeFolder(stage, recipe).recipe_file, read_recipe)
 
-    def keep_listing(self, stage: str, recipe: str, shards: Sequence[Shard]) -> None:
-        """Keep what planning needs of the shards of a listing, where it is not kept already."""
-        path, body = RecipeFolder(stage, recipe).listing, seal(write_listing(shards))
+    def keep_listing(self, stage: str, recipe: str, shards: Sequence[Shard], root: str) -> None:
+        """Keep what planning needs of the shards of a listing, and where the data were; unless that is kept already."""
+        path, body = RecipeFolder(stage, recipe).listing, seal(write_listing(shards, root))
         if self.files.get_many([path]).get(path) != body:
             self.files.put(path, body)
 
     def listing(self, stage: str, recipe: str) -> list[Shard] | None:
         """The shards of the newest listing, without payloads; None where there was none. Raises DamagedError."""
         return self.read(RecipeFolder(stage, recipe).listing, read_listing)
+
+    def listed_root(self, stage: str, recipe: str) -> str | None:
+        """Where the data of the newest listing were; None where there was none. Raises DamagedError."""
+        return self.read(RecipeFolder(stage, recipe).listing, read_listed_root)
 
     def table(
         self, done: Done, table: str, columns: Sequence[str] | None = None, filters: pc.Expression | None = None

@@ -14,7 +14,7 @@ from pipeline.base.json_types import Json
 from pipeline.contract.stage import AnyStage
 from pipeline.planning.graph import topological
 from pipeline.store import layout
-from pipeline.store.encoding import read_listing, read_progress, read_recipe, read_rows, read_texts
+from pipeline.store.encoding import read_listing, read_progress, read_recipe, read_rows
 from pipeline.store.layout import RecipeFolder
 from pipeline.store.paths import UnsafePathError
 from pipeline.store.records import CompleteSet, Done, StoredFile
@@ -123,7 +123,6 @@ def _verify_recipe(store: Store, stage: str, recipe: str, committed: _Recipe, re
             result.damage += [Damage(stage, folder.manifest(done.key), words, done) for done in missing]
     try_to_read(store, stage, folder.recipe_file, read_recipe, result)
     try_to_read(store, stage, folder.listing, read_listing, result)
-    try_to_read(store, stage, folder.replaced, read_texts, result)
     for area, read in ((layout.ROWS, read_rows), (layout.PROGRESS, _read_progress)):
         try:
             for said in store.read_each(folder.area(area), read).values():

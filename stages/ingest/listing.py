@@ -44,7 +44,10 @@ def _walk(root: str, below: str) -> Iterator[ListedFile]:
 
 
 def _list_remote(root: str) -> list[ListedFile]:
-    fs, base = open_filesystem(root)
+    try:
+        fs, base = open_filesystem(root)
+    except ValueError as error:
+        raise UsageError(f"dataset: root {root}: {error}") from error
     found = retrying(lambda: fs.find(base, detail=True))
     if not found:
         raise UsageError(f"dataset: root {root}: no such folder, or nothing in it")

@@ -151,11 +151,6 @@ def annotations(found: Sequence[Candidate]) -> str:
     )
 
 
-def mask_stamps(found: Sequence[Candidate]) -> str:
-    """The fingerprint of the stamps of all mask files of these images; empty where there is none."""
-    return _digest(tuple(mask) for image, *_ in found for mask in (*image.masks, *image.ignores))
-
-
 def boxed(found: Sequence[Candidate]) -> dict[str, int]:
     """Split -> how many of these images have ground-truth boxes; splits without any are left out."""
     return dict(sorted(Counter(row.split for row in found if row.image.boxes).items()))

@@ -1,10 +1,11 @@
 """Stage `ingest`: a data set's files -> the images table. One class for every reader."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pipeline.base.dataset_uri import dataset_uri
 from pipeline.base.errors import UsageError
 from pipeline.base.hashing import fingerprint
+from pipeline.base.json_types import Json
 from pipeline.base.params import mistake
 from pipeline.contract.context import Context
 from pipeline.contract.stage import SourceStage, Worker
@@ -13,9 +14,17 @@ from pipeline.store.records import Shard
 from pipeline.store.store import Store
 from pipeline.worker.local_context import LocalContext
 from stages.bases.splits import BOXED
+from stages.ingest.contents import (
+    Contents,
+    contents_of,
+    mask_stamp,
+    masks_of,
+    replaced_images,
+    replaced_masks,
+    stamp_of,
+)
 from stages.ingest.reader import Reader, ReaderParams
-from stages.ingest.replaced import Replaced, find_replaced, load_replaced, stamp_of
-from stages.ingest.scan import Candidate, annotations, as_table, boxed, candidates, mask_stamps
+from stages.ingest.scan import Candidate, annotations, as_table, boxed, candidates
 from stages.ingest.sharding import (
     RowList,
     assign,
@@ -26,9 +35,11 @@ from stages.ingest.sharding import (
 )
 
 KIND = "ingest"
-LIST, ANNOTATIONS, MASKS = "rows", "annotations", "masks"
-"""Arguments of a shard: the key of its list of rows, and the fingerprints of the ground truth of its images and of the
-stamps of their mask files."""
+LIST, ANNOTATIONS, MASKS, CONTENTS = "rows", "annotations", "masks", "contents"
+"""Arguments of a shard: the key of its list of rows, the fingerprints of the ground truth of its images and of the
+stamps of their mask files, and the contents that are known beside stamps."""
+
+_Parts = Sequence[tuple[RowList, Sequence[Candidate]]]
 
 
 class Ingest(SourceStage[ReaderParams]):
@@ -46,7 +57,6 @@ class Ingest(SourceStage[ReaderParams]):
     def __init__(self, name: str, params: ReaderParams, reader: Reader[ReaderParams]) -> None:
         super().__init__(name, params)
         self.kind, self.Params, self.reader = f"{KIND}.{reader.name}", reader.Params, reader
-        self._replaced: Replaced = {}
 
     @property
     def title(self) -> str:
@@ -67,10 +77,9 @@ class Ingest(SourceStage[ReaderParams]):
         if not 0 <= self.params.dev_fraction < 1:
             raise UsageError(f"dataset: dev_fraction must be in [0, 1), not {self.params.dev_fraction}")
 
-    @property
-    def relists(self) -> bool:
-        """Whether the config wants to see new images."""
-        return self.params.rescan is not False
+    def relists(self, recipe: str, store: Store) -> bool:
+        """Whether the config wants to see new images, or names another place than the one that was listed."""
+        return self.params.rescan is not False or store.listed_root(self.name, recipe) != self.root
 
     def is_absent(self) -> bool:
         """Whether the reader would make the data set."""
@@ -84,12 +93,11 @@ class Ingest(SourceStage[ReaderParams]):
         """Shards of at most `shard_size` images; rows that earlier runs planned stay where they are."""
         folder = RecipeFolder(self.name, recipe)
         found = candidates(self.reader.scan(), self.params.dev_fraction)
-        lists = assign(recipe, [row.fingerprint for row in found], load_lists(store, folder), self.params.shard_size)
+        known = load_lists(store, folder)
+        lists = assign(recipe, [row.fingerprint for row in found], known, self.params.shard_size)
         parts = list(zip(lists, slices(found, lists), strict=True))
-        self._replaced = load_replaced(store, folder)
-        if self.params.rescan == "content":
-            self._replaced = {**self._replaced, **self._found_replaced(store, folder, parts)}
-        return [self._shard(rows, part, payloads) for rows, part in parts]
+        contents = self._contents(store, folder, parts, bool(known))
+        return [self._shard(rows, part, contents, payloads) for rows, part in parts]
 
     def known_shards(self, recipe: str, store: Store) -> list[Shard] | None:
         """The shards of the newest listing."""
@@ -100,9 +108,7 @@ class Ingest(SourceStage[ReaderParams]):
         folder = RecipeFolder(self.name, recipe)
         rows = [RowList(str(s.args[LIST]), tuple(s.listed.column("fingerprint").to_pylist())) for s in shards]
         save_lists(store, folder, rows)
-        if self._replaced != load_replaced(store, folder):
-            store.write(folder.replaced, self._replaced)
-        store.keep_listing(self.name, recipe, shards)
+        store.keep_listing(self.name, recipe, shards, self.root)
 
     def worker(self, context: Context) -> Worker:
         """Opens images."""
@@ -110,26 +116,58 @@ class Ingest(SourceStage[ReaderParams]):
 
         return IngestWorker(self.name, context)
 
-    def _shard(self, rows: RowList, part: Sequence[Candidate], payload: bool) -> Shard:
+    def _shard(self, rows: RowList, part: Sequence[Candidate], contents: Contents, payload: bool) -> Shard:
+        args: dict[str, Json] = {LIST: rows.key, ANNOTATIONS: annotations(part), BOXED: boxed(part)}
+        stamps = [mask_stamp(mask, contents) for row in part for mask in masks_of(row)]
         return Shard(
-            _key(rows, part, self._replaced),
-            args={LIST: rows.key, ANNOTATIONS: annotations(part), MASKS: mask_stamps(part), BOXED: boxed(part)},
+            _key(rows, part, contents),
+            args={**args, MASKS: fingerprint(stamps) if stamps else "", CONTENTS: contents_of(part, contents)},
             rows=len(part),
             labels=label_counts(part),
             payload=as_table(part, self.name) if payload else None,
         )
 
-    def _found_replaced(
-        self, store: Store, folder: RecipeFolder, parts: Sequence[tuple[RowList, Sequence[Candidate]]]
+    def _contents(self, store: Store, folder: RecipeFolder, parts: _Parts, was_listed: bool) -> Contents:
+        """What is known of files beside their stamps, read where stamps cannot be believed.
+
+        That is where the config says so, where the listing was lost, and where the data lie elsewhere than they did:
+        then three images of each shard are looked at, and all of them where one is another.
+        """
+        kept = store.listing(*folder)
+        contents = {name: str(stamp) for shard in kept or () for name, stamp in _said(shard).items()}
+        if self.params.rescan == "content" or (kept is None and was_listed):
+            return {**contents, **self._replaced(store, folder, parts, contents), **self._masks(store, parts)}
+        moved = kept is not None and store.listed_root(*folder) != self.root
+        if moved and self._replaced(store, folder, parts, contents, few=True):
+            return {**contents, **self._replaced(store, folder, parts, contents), **self._masks(store, parts)}
+        return contents
+
+    def _replaced(
+        self, store: Store, folder: RecipeFolder, parts: _Parts, contents: Contents, few: bool = False
     ) -> dict[str, str]:
-        """The images of committed shards whose files hold something else now."""
-        keys = {_key(rows, part, self._replaced): part for rows, part in parts}
-        read = LocalContext(store, roots={self.name: self.root}).read
+        """The images of committed shards whose files hold something else now; few: of three of each shard."""
+        looked_at = {_key(rows, part, contents): _three(part) if few else part for rows, part in parts}
         found: dict[str, str] = {}
-        for key, done in store.done(*folder, list(keys)).items():
-            found |= find_replaced(store, done, keys[key], lambda uri: read(dataset_uri(self.name, uri)))
+        for key, done in store.done(*folder, list(looked_at)).items():
+            found |= replaced_images(store, done, looked_at[key], self._reader(store))
         return found
 
+    def _masks(self, store: Store, parts: _Parts) -> dict[str, str]:
+        return replaced_masks(store, self.name, (row for _, part in parts for row in part), self._reader(store))
 
-def _key(rows: RowList, part: Sequence[Candidate], replaced: Mapping[str, str]) -> str:
-    return fingerprint([rows.key, *(stamp_of(row, replaced) for row in part)])
+    def _reader(self, store: Store) -> Callable[[str], bytes]:
+        read = LocalContext(store, roots={self.name: self.root}).read
+        return lambda uri: read(dataset_uri(self.name, uri))
+
+
+def _key(rows: RowList, part: Sequence[Candidate], contents: Contents) -> str:
+    return fingerprint([rows.key, *(stamp_of(row, contents) for row in part)])
+
+
+def _three(part: Sequence[Candidate]) -> list[Candidate]:
+    return [part[place] for place in sorted({0, len(part) // 2, len(part) - 1})]
+
+
+def _said(shard: Shard) -> Mapping[str, Json]:
+    said = shard.args.get(CONTENTS)
+    return said if isinstance(said, Mapping) else {}

@@ -56,6 +56,7 @@ def test_a_forced_source_that_is_gone_loses_nothing(weakbox, run_copy, tmp_path)
     """Breaks when shards are forgotten before the data set was found."""
     run_copy["dataset"]["rescan"] = False
     config = written(run_copy, tmp_path)
+    assert weakbox("run", config, "--in-process")[0] == 0, "the data of the copy are listed where they are"
     (tmp_path / "copy" / "data").rename(tmp_path / "elsewhere")
     code, _, err = weakbox("run", config, "--in-process", "--force", "ingest")
     assert (code, err.count("\n")) == (2, 1), err

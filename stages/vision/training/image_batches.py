@@ -55,7 +55,7 @@ class TrainingImages(Generic[Image]):
         try:
             image = decode(self.read(row["uri"], row["offset"], row["length"], row["content_hash"]))
         except ValueError as error:
-            raise ValueError(f"image {row['image_id']}: {error}") from error
+            raise type(error)(f"image {row['image_id']}: {error}") from error
         return self.augment(image, row, generator_of(self.seed, epoch, row["image_id"]))
 
 

@@ -64,3 +64,20 @@ def test_places_beside_each_other_are_fine(monkeypatch, tmp_path, run_root, data
     """Breaks when a common beginning of two names is taken for a folder."""
     monkeypatch.chdir(tmp_path)
     places(run_root, data_root)
+
+
+def test_the_places_of_further_data_sets_are_settled_too(monkeypatch, tmp_path):
+    """Breaks when a second data set of a run is relative to whoever asks, or holds the run's own files."""
+    monkeypatch.chdir(tmp_path)
+    other = {"stage": "ingest.folder", "root": "other"}
+    data = {"run_root": "r", "dataset": {"reader": "folder", "root": "d"}, "stages": {"other": other}}
+    remembered = parse_config(data).remembered["stages"]
+    assert remembered == {"other": {**other, "root": str(tmp_path / "other")}}
+    with pytest.raises(UsageError, match="lie inside each other"):
+        parse_config({**data, "stages": {"other": {**other, "root": str(tmp_path)}}})
+
+
+def test_a_place_has_no_control_characters():
+    """Breaks when a zero byte in a place ends a command in an error of Python's."""
+    with pytest.raises(UsageError, match="run_root: a place has no control characters"):
+        places("a\0b", "d")

@@ -66,7 +66,7 @@ def test_the_micro_batch_is_a_resource_of_trainings():
         ("stages.kam={}", "stage kam: unknown kind 'kam'; did you mean 'cam'"),
         ("stages.x.stage=bxes", "stage x: unknown kind 'bxes'; did you mean 'boxes'"),
         ("stages.x.stage=7", "stage x: unknown kind 7"),
-        ("stages.ingest={}", "'ingest' is no name"),
+        ("stages.ingest={}", "'ingest' is reserved"),
         ("stages.Cam={}", "'Cam' is no name"),
         ("stages.a/b={}", "'a/b' is no name"),
         ("dataset.reader=null", "dataset: reader is missing"),

@@ -158,3 +158,17 @@ def test_credentials_in_a_uri_are_refused_and_not_shown(config, monkeypatch, uri
 def test_what_is_no_credential_is_left_alone(config, uri):
     """Breaks when a port, an at sign or a version in a URI is taken for a password."""
     assert load_config(config, [f"run_root={uri}"]).run_root == uri
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("DB_PASS", True), ("MYSQL_PWD", True), ("HF_PAT", True), ("BASIC_AUTH", True), ("S3_ACCESS_KEY", True),
+        ("APIKEY", True), ("MY_TOKEN_2", True), ("MONKEY_DIR", False), ("KEYPOINTS", False), ("PATH_TO_DATA", False),
+    ],
+)  # fmt: skip
+def test_what_looks_like_a_secret(name, secret):
+    """Breaks when a usual name of a secret is kept in a run root, or a harmless one is refused."""
+    from pipeline.config.variables import _SECRET
+
+    assert bool(_SECRET.search(name)) == secret

@@ -168,4 +168,5 @@ def test_options_are_frozen():
     """Breaks when an option of a run appears without a decision (and a word in the README)."""
     from pipeline.running.run import RunOptions
 
-    assert [f.name for f in dataclasses.fields(RunOptions)] == ["only", "force", "max_quarantined", "stop", "listing"]
+    names = ["only", "force", "max_quarantined", "stop", "listing", "accepted"]
+    assert [f.name for f in dataclasses.fields(RunOptions)] == names

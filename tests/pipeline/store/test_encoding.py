@@ -20,11 +20,10 @@ ROWS = "s/r/rows/00000003-k.json"
 READERS: dict[str, tuple[Any, Any]] = {
     "manifest": (lambda said: encoding.read_manifest("s/r/done/k.json", said), encoding.write_manifest(DONE)),
     "set": (lambda said: encoding.read_set(SET, said), encoding.write_set([SHARD], {"k": DONE})),
-    "listing": (encoding.read_listing, encoding.write_listing([SHARD])),
+    "listing": (encoding.read_listing, encoding.write_listing([SHARD], "/data")),
     "newest": (encoding.read_newest, {"recipe": "r", "set": "x"}),
     "recipe": (encoding.read_recipe, Recipe("s", 1, {}, {"images": [("up", "q")]}).ingredients()),
     "rows": (lambda said: encoding.read_rows(ROWS, said), encoding.write_rows("k", ["f", "g"])),
-    "texts": (encoding.read_texts, {"image": "stamp"}),
     "progress": (encoding.read_progress, encoding.write_progress({"epoch": 1, "epochs": 2, "loss": 0.5})),
     "layout": (encoding.read_layout, {"layout": 3}),
 }

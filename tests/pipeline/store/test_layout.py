@@ -78,7 +78,7 @@ def test_no_path_that_recipes_build_is_left_out():
     built = {name for name in vars(RecipeFolder) if not name.startswith("_")} - {"stage", "recipe"}
     assert built == {
         "path", "recipe_file", "listing", "area", "part", "blob", "manifest", "complete_set", "row_list",
-        "training", "checkpoint", "begun", "refused", "progress", "event_files", "replaced",
+        "training", "checkpoint", "begun", "refused", "progress", "event_files",
         "stop",
     }  # fmt: skip
 
