@@ -1,4 +1,5 @@
 import os
+from typing import Any
 
 import pytest
 
@@ -69,8 +70,8 @@ def test_places_beside_each_other_are_fine(monkeypatch, tmp_path, run_root, data
 def test_the_places_of_further_data_sets_are_settled_too(monkeypatch, tmp_path):
     """Breaks when a second data set of a run is relative to whoever asks, or holds the run's own files."""
     monkeypatch.chdir(tmp_path)
-    other = {"stage": "ingest.folder", "root": "other"}
-    data = {"run_root": "r", "dataset": {"reader": "folder", "root": "d"}, "stages": {"other": other}}
+    other: dict[str, Any] = {"stage": "ingest.folder", "root": "other"}
+    data: dict[str, Any] = {"run_root": "r", "dataset": {"reader": "folder", "root": "d"}, "stages": {"other": other}}
     remembered = parse_config(data).remembered["stages"]
     assert remembered == {"other": {**other, "root": str(tmp_path / "other")}}
     with pytest.raises(UsageError, match="lie inside each other"):
