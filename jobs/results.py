@@ -89,8 +89,8 @@ def export(
 ) -> None:
     """Write pseudo labels or predictions as a data set that other tools read."""
     opened = open_target(target, changes)
-    _warn_of_other_data(opened)
     name = _export_stage(opened, form, labels, predictions)
+    _warn_of_other_data(opened)
     opened.execute(None, True, RunOptions(only=name, max_quarantined=1.0, listing="never"))
     for path in _copy_blobs(opened, name, out):
         output.say(path)

@@ -44,7 +44,9 @@ def config(run_copy, tmp_path):
     """The copied finished run as a config file; the run root is one that `weakbox run` made."""
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(run_copy))
-    remember(open_target(str(path)))
+    opened = open_target(str(path))
+    remember(opened)
+    assert runs.execute(opened) == {}, "the copied data are listed where they are now"
     return path
 
 

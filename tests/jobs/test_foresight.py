@@ -62,7 +62,7 @@ def refused(weakbox, tmp_path: Path) -> Callable[[Said], str]:
             assert len(own) == 1, err
             lines.add(own[0])
         run = Path(said["run_root"])
-        assert sorted(path.name for path in run.iterdir()) == ["_runs", "config.json", "layout.json"]
+        assert sorted(path.name for path in run.iterdir()) == ["_runs", "layout.json"]
         assert len(lines) == 1, lines
         return lines.pop()
 
