@@ -90,6 +90,7 @@ def on_ray(job: Job) -> bytes:
     return job.store.blob(done[0], WEIGHTS)
 
 
+@pytest.mark.long
 def test_a_localizer_whose_worker_is_killed_inside_an_epoch_reaches_the_same_weights(whole, tmp_path):
     """Breaks when a step is taken again or left out, or any of its state is not in the checkpoint before it."""
     weights, batches = whole

@@ -77,6 +77,7 @@ def test_a_resumed_training_reaches_the_same_bits(made, cut_after):
     assert {"centres.centres", "centres.counts"} <= context.load()["network"].keys()
 
 
+@pytest.mark.long
 def test_two_ranks_share_classes_and_centres(tmp_path):
     """Breaks when a class is split over ranks, its centre is one rank's own, or the ranks' weights part."""
     one, other = localizers.on_two_ranks(tmp_path, "i2c", **TINY)

@@ -68,6 +68,7 @@ def test_a_resumed_training_reaches_the_same_bits(made, cut_after):
     assert len(context.load()["further"]) == 1
 
 
+@pytest.mark.long
 def test_two_ranks_agree(tmp_path):
     """Breaks when stage II's gradient is not averaged: the ranks' classifiers would part."""
     one, other = localizers.on_two_ranks(tmp_path, "minmax", **TINY, common_weight=10.0, full_weight=10.0)

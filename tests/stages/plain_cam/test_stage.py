@@ -143,6 +143,7 @@ def test_the_usual_threshold_of_attention_based_dropout(name, threshold):
     assert adl_threshold(name) == threshold
 
 
+@pytest.mark.long
 def test_two_ranks_agree(tmp_path):
     """Breaks when a side branch is left out of the averaging of gradients, or a worker waits for one."""
     one, other = localizers.on_two_ranks(tmp_path, "plain_cam", technique="spg", **TINY)
