@@ -128,6 +128,7 @@ def test_swept_numbers_are_oracle_and_have_their_curves(finished_run):
 def test_an_image_without_a_map_counts_against_its_method(run_copy, finished_run):
     """Breaks when a method that refuses hard images gets better pixel metrics by it."""
     target = runs.target_of(run_copy)
+    assert runs.execute(target) == {}, "the copied data are listed where they are now"
     image = next(iter(runs.images(target, "test").values()))
     path = image["file"]
     good, times = path.read_bytes(), path.stat()
