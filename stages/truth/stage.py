@@ -26,10 +26,8 @@ class Truth(Stage[TruthParams]):
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         """One shard for each shard of images of which some are annotated."""
         (images,) = inputs["images"]
-        shards = (
-            _shard(recipe, shard, ref) for shard, ref in zip(images.shards, images.refs(), strict=True) if _said(shard)
-        )
-        return list(shards)
+        pairs = zip(images.shards, images.refs(), strict=True)
+        return [_shard(recipe, shard, ref) for shard, ref in pairs if _said(shard)]
 
     def worker(self, context: Context) -> Worker:
         """Reads masks."""

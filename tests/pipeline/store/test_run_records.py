@@ -141,6 +141,7 @@ def test_a_storage_that_fails_ends_no_run(store, monkeypatch):
     heartbeat.start()
     time.sleep(0.05)
     heartbeat.end("done", 0)
+    assert runs(store) == ([], []), "nothing could be written"
 
 
 WRONG = {
