@@ -35,10 +35,6 @@ _LOG = structlog.get_logger("weakbox.run")
 _FEW = 10
 
 
-def _nothing() -> None:
-    """Nobody waits for it."""
-
-
 @dataclass(frozen=True)
 class RunOptions:
     """What the user asked for besides the config.
@@ -53,7 +49,7 @@ class RunOptions:
     max_quarantined: float = 0.01
     stop: StopSignal = field(default_factory=StopSignal)
     listing: Listing = "needed"
-    accepted: Callable[[], None] = _nothing
+    accepted: Callable[[], None] | None = None
 
 
 class Run:
@@ -153,7 +149,8 @@ class Run:
     def _run_stage(self, planned: PlannedStage) -> None:
         """Compute what is missing of a stage, and declare it complete."""
         self._options.stop.check()
-        self._options.accepted()
+        if self._options.accepted is not None:
+            self._options.accepted()
         done = dict(planned.done)
         if planned.missing:
             self._compute(planned, done)

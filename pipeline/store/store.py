@@ -107,31 +107,24 @@ class Store:
             if table.num_rows or name != QUARANTINE
         }
         blobs = {name: self._write(folder.blob(key, attempt, name), data) for name, data in result.blobs.items()}
-        cost = cost or Cost()
-        took = {**cost.phases, WRITE: time.perf_counter() - started}
+        spent = cost or Cost()
+        took = {**spent.phases, WRITE: time.perf_counter() - started}
         busy = seconds or sum(value for name, value in took.items() if name != IDLE)
-        rounded = {name: round(value, 4) for name, value in took.items()}
-        done = Done(
-            stage,
-            recipe,
-            key,
-            attempt,
-            written,
-            blobs,
-            ok,
-            quarantined,
-            round(busy, 3),
-            rounded,
-            result.identity,
-            round(cost.cpu, 4),
-            round(cost.checking, 4),
-        )
+        done = Done(stage, recipe, key, attempt, written, blobs, ok, quarantined, round(busy, 3))
+        cpu, checking = round(spent.cpu, 4), round(spent.checking, 4)
+        phases = {name: round(value, 4) for name, value in took.items()}
+        done = dataclasses.replace(done, phases=phases, identity=result.identity, cpu=cpu, checking=checking)
+        return self._declare(done)
+
+    def _declare(self, done: Done) -> Done:
+        """Create the manifest of a shard whose files are written; returns the winning one. Raises DamagedError."""
+        path = RecipeFolder(done.stage, done.recipe).manifest(done.key)
         self._check_presence(done)
-        if self.files.put_if_absent(folder.manifest(key), seal(write_manifest(done))):
+        if self.files.put_if_absent(path, seal(write_manifest(done))):
             return done
-        winner = self.done(stage, recipe, [key]).get(key)
+        winner = self.done(done.stage, done.recipe, [done.key]).get(done.key)
         if winner is None:
-            raise DamagedError(folder.manifest(key), "was removed while this run wrote it")
+            raise DamagedError(path, "was removed while this run wrote it")
         self._check_presence(winner)
         return winner
 
