@@ -52,8 +52,12 @@ class Command:
         """All living processes that descend from the command, adopted ones too."""
         return [process for process in psutil.process_iter() if _mark_of(process) == self.mark]
 
-    def gone(self, within: float = 60) -> bool:
-        """Whether all its processes end by themselves."""
+    def gone(self, within: float = 150) -> bool:
+        """Whether all its processes end by themselves.
+
+        Within two seconds as a rule; agents of Ray that want to tell a GCS of the death that died with it try for
+        60 seconds, and end then.
+        """
         deadline = time.monotonic() + within
         while self.processes() and time.monotonic() < deadline:
             time.sleep(0.5)
