@@ -1,8 +1,8 @@
 """Inject faults into runs of mini.yaml by seed: `python -m benchmarks.chaos [--runs N] [--lanes N] [--seed N]`.
 
 Every run gets some faults at random moments; a run that ended is started again with the same command, until it is
-complete. Then `verify` must pass and all tables must equal those of an undisturbed in-process run. Every third run has
-its root on S3. Writes benchmarks/results/chaos.json and prints a table; exit 1 when a run differs.
+complete; what `status` knows of it is checked each time: a killed one died, another one ended. Then `verify` must pass
+and all tables must equal those of an undisturbed in-process run. Every third run has its root on S3. Writes benchmarks/results/chaos.json and prints a table; exit 1 when a run differs.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from benchmarks.chaos import faults
 from benchmarks.chaos.flaky_s3 import FlakyS3
 from benchmarks.environment import environment
 from benchmarks.figures import RESULTS
+from pipeline.store import run_records
 from pipeline.store.store import Store
 from pipeline.upkeep.verify import verify
 from tests.cluster import mini
@@ -118,6 +119,8 @@ class ChaosRun:
                 code = command.wait()
                 for twin in twins:
                     twin.wait()
+                for each in (command, *twins):
+                    _check_status(Store(self._root), each)
             finally:
                 for each in (command, *twins):
                     each.clean_up()
@@ -160,6 +163,14 @@ class ChaosRun:
 def _started_any(command: Command, stages: tuple[str, ...]) -> bool:
     log = command.log.read_text()
     return any(f'"stage starts" stage={stage} ' in log for stage in stages)
+
+
+def _check_status(store: Store, command: Command) -> None:
+    """What the root says of a command that ended: died where it was killed, and nowhere else."""
+    code = command.wait()
+    lives = {run.record.process.pid: run.life for run in run_records.runs(store)[0]}
+    said, true = lives.get(command.process.pid), "dead" if code == -signal.SIGKILL else "ended"
+    assert said == true, f"exit code {code}, but of the run with pid {command.process.pid} status knows: {said}"
 
 
 def _credentials(s3: FlakyS3) -> dict[str, str]:
