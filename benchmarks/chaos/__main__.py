@@ -1,8 +1,10 @@
 """Inject faults into runs of mini.yaml by seed: `python -m benchmarks.chaos [--runs N] [--lanes N] [--seed N]`.
 
 Every run gets some faults at random moments; a run that ended is started again with the same command, until it is
-complete; what `status` knows of it is checked each time: a killed one died, another one ended. Then `verify` must pass
-and all tables must equal those of an undisturbed in-process run. Every third run has its root on S3. Writes benchmarks/results/chaos.json and prints a table; exit 1 when a run differs.
+complete. What `status` knows of each command that ended is checked: a killed one died. At the end `verify` must pass
+and all tables must equal those of an undisturbed in-process run. Every third run has its root on S3.
+
+Writes benchmarks/results/chaos.json and prints a table; exit 1 when a run differs.
 """
 
 import argparse
