@@ -32,6 +32,16 @@ def configure(level: str = "info", form: str = "auto") -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    ours = logging.getLogger("weakbox")  # stages speak through it: on bare machines there is no structlog
+    ours.handlers = [_Forward()]
+    ours.setLevel(level.upper())
+
+
+class _Forward(logging.Handler):
+    """Hands what stages say to structlog."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger().log(record.levelno, record.getMessage())
 
 
 def _fit_to_show(_: object, __: str, said: structlog.typing.EventDict) -> structlog.typing.EventDict:

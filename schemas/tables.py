@@ -26,16 +26,19 @@ _PROVENANCE = (
 
 IMAGES = TableSpec(
     "images",
-    2,
+    3,
     ("image_id",),
     (
         _IMAGE_ID,
         Column("uri", _S, "where the bytes are: dataset://<stage>/<path below its root>, or a URI", check=empty_text),
         Column("offset", _L, "first byte inside an archive; null for a file of its own", nullable=True),
         Column("length", _L, "bytes inside an archive; null for a file of its own", nullable=True),
-        Column("row", _L, "row inside a Parquet file; null elsewhere", nullable=True),
-        Column("width", _I, "pixels", check=not_positive),
-        Column("height", _I, "pixels", check=not_positive),
+        Column("row", _L, "row inside a Parquet file, whose uri ends with #<column>; null elsewhere", nullable=True),
+        Column("width", _I, "pixels, of the image as it is used", check=not_positive),
+        Column("height", _I, "pixels, of the image as it is used", check=not_positive),
+        Column("orientation", _I, "EXIF orientation that the file names, 1 to 8; 1 where it names none"),
+        Column("turned", pa.bool_(), "whether it is used as viewers show it, turned by its orientation"),
+        Column("lenient", pa.bool_(), "whether its file is damaged, and it was decoded as far as possible"),
         _LABEL,
         Column("label_name", _S, "class name as the data has it"),
         _SPLIT,

@@ -24,12 +24,13 @@ from stages.evaluate.stage import Evaluate
 from stages.export.stage import Export
 from stages.gradcam.stage import Gradcam
 from stages.i2c.stage import I2c
-from stages.ingest.coco_reader import CocoReader
-from stages.ingest.demo_reader import DemoReader
-from stages.ingest.folder import FolderReader
 from stages.ingest.reader import Reader, ReaderParams
+from stages.ingest.readers.auto import AutoReader
+from stages.ingest.readers.coco import CocoReader
+from stages.ingest.readers.demo import DemoReader
+from stages.ingest.readers.folder import FolderReader
+from stages.ingest.readers.tiny_imagenet import TinyImagenetReader
 from stages.ingest.stage import KIND, Ingest
-from stages.ingest.tiny_imagenet import TinyImagenetReader
 from stages.localize.stage import Localize
 from stages.minmax.stage import Minmax
 from stages.ncut.stage import Ncut
@@ -47,7 +48,14 @@ from stages.vision.model_loaders import ModelLoaders
 T = TypeVar("T")
 _STAGES, _READERS = "weakbox.stages", "weakbox.readers"
 
-READERS: Sequence[type[Reader[ReaderParams]]] = (FolderReader, TinyImagenetReader, CocoReader, DemoReader)
+READERS: Sequence[type[Reader[ReaderParams]]] = (
+    AutoReader,
+    TinyImagenetReader,
+    CocoReader,
+    DemoReader,
+    FolderReader,
+)
+"""The most particular layouts first: `folder` takes what no other recognises."""
 
 STAGES: Sequence[type[AnyStage]] = (
     Truth,
@@ -112,7 +120,9 @@ def create(kind: str, name: str, params: Parameters) -> AnyStage:
     """A stage object. Stages that read a model are told how models are loaded."""
     reader = readers().get(kind.removeprefix(f"{KIND}."))
     if reader is not None and isinstance(params, ReaderParams):
-        return Ingest(name, params, reader(params))
+        made = reader(params)
+        made.among(list(readers().values()))
+        return Ingest(name, params, made)
     stage = stages()[kind]
     return stage(name, params, LOADERS) if issubclass(stage, ModelStage) else stage(name, params)
 

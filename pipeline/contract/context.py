@@ -18,6 +18,15 @@ class ChangedError(StageFailed, ValueError):
     """The bytes of an image are not those that were read when the data set was listed."""
 
 
+class ImagePlace(TypedDict):
+    """Where the bytes of an image are. Columns of the images table, see schemas."""
+
+    uri: str
+    offset: int | None
+    length: int | None
+    row: int | None
+
+
 class Context(Protocol):
     """Reading committed results and image bytes, a device, scratch space."""
 
@@ -44,15 +53,16 @@ class Context(Protocol):
     def blob(self, done: Done, name: str) -> bytes:
         """Read one blob of a committed result; its checksum is verified."""
 
-    def read(
-        self, uri: str, offset: int | None = None, length: int | None = None, content_hash: str | None = None
-    ) -> bytes:
-        """Read the bytes of an image.
+    def read(self, uri: str, content_hash: str | None = None) -> bytes:
+        """Read the bytes of a file of a data set.
 
         Storage errors are retried, then raised; they are never quarantined.
 
         content_hash: SHA-256 that the bytes must have; None: any. Raises: ChangedError for others.
         """
+
+    def read_image(self, place: ImagePlace, content_hash: str | None = None) -> bytes:
+        """Read the bytes of an image: of a file, of a range of one, or of a row of a Parquet file. Else as `read`."""
 
 
 class Running(TypedDict):

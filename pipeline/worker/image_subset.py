@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.contract.context import Context
+from pipeline.contract.context import Context, ImagePlace
 from pipeline.store.records import Done
 from schemas import TABLES
 
@@ -51,8 +51,10 @@ class ImageSubset:
         """One blob."""
         return self._context.blob(done, name)
 
-    def read(
-        self, uri: str, offset: int | None = None, length: int | None = None, content_hash: str | None = None
-    ) -> bytes:
+    def read(self, uri: str, content_hash: str | None = None) -> bytes:
+        """The bytes of a file."""
+        return self._context.read(uri, content_hash)
+
+    def read_image(self, place: ImagePlace, content_hash: str | None = None) -> bytes:
         """The bytes of an image."""
-        return self._context.read(uri, offset, length, content_hash)
+        return self._context.read_image(place, content_hash)

@@ -13,11 +13,12 @@ import pyarrow.compute as pc
 from pipeline.base.check_clock import CHECKS
 from pipeline.base.dataset_uri import split_dataset_uri
 from pipeline.base.phase_clock import READ, PhaseClock
-from pipeline.contract.context import ChangedError
+from pipeline.contract.context import ChangedError, ImagePlace
 from pipeline.store.files import open_filesystem, retrying
 from pipeline.store.paths import check_below
 from pipeline.store.records import Done
 from pipeline.store.store import Store
+from pipeline.worker.parquet_rows import ParquetRows
 
 
 class LocalContext:
@@ -35,6 +36,10 @@ class LocalContext:
         self.threads = threads
         self.clock = PhaseClock()
         self._filesystems: dict[str, fsspec.AbstractFileSystem] = {}
+
+    @cached_property
+    def _parquet(self) -> ParquetRows:
+        return ParquetRows()
 
     @cached_property
     def _scratch(self) -> tempfile.TemporaryDirectory[str]:
@@ -61,18 +66,26 @@ class LocalContext:
         with self.timed(READ):
             return self.store.blob(done, name)
 
-    def read(
-        self, uri: str, offset: int | None = None, length: int | None = None, content_hash: str | None = None
-    ) -> bytes:
-        """The bytes of an image, or of its range inside an archive. Raises ChangedError for others than expected."""
+    def read(self, uri: str, content_hash: str | None = None) -> bytes:
+        """The bytes of a file. Raises ChangedError for others than expected."""
+        return self.read_image({"uri": uri, "offset": None, "length": None, "row": None}, content_hash)
+
+    def read_image(self, place: ImagePlace, content_hash: str | None = None) -> bytes:
+        """The bytes of an image: of a file, of a range of one, of a row of a Parquet file. Raises as `read`."""
         with self.timed(READ):
-            data = self._read(self._place(uri), offset, length)
+            data = self._image(place)
             if content_hash is not None:
                 with CHECKS.timed():
                     found = hashlib.sha256(data).hexdigest()
                 if found != content_hash:
                     raise ChangedError("changed since it was listed: run again with dataset.rescan: content")
         return data
+
+    def _image(self, place: ImagePlace) -> bytes:
+        if place["row"] is None:
+            return self._read(self._place(place["uri"]), place["offset"], place["length"])
+        uri, _, column = place["uri"].rpartition("#")
+        return self._parquet.read(self._place(uri), column, place["row"])
 
     def _place(self, uri: str) -> str:
         """Where a URI is now. Raises UnsafePathError for a path that leaves its data set."""

@@ -76,7 +76,7 @@ class ImageWorker(ABC, Generic[O, Launched]):
         """The shard's images, decoded and squashed."""
         self._refused = []
         params, context = self.params, self.context
-        return ImageStream(context.read, size, params.batch_size, params.decode_ahead, context.timed)
+        return ImageStream(context.read_image, size, params.batch_size, params.decode_ahead, context.timed)
 
     def launched(
         self,

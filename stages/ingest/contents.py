@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pipeline.base.dataset_uri import dataset_uri
 from pipeline.base.errors import UsageError
+from pipeline.contract.context import ImagePlace
 from pipeline.store.records import Done
 from pipeline.store.store import Store
 from stages.ingest.scan import Candidate, Mask
@@ -18,7 +19,7 @@ Contents = Mapping[str, str]
 """Image id, or uri of a mask -> ``stamp~sha256``."""
 _TRUTH = "truth"
 """The stage and the table that say what masks held when they were read."""
-Read = Callable[[str], bytes]
+Read = Callable[[ImagePlace], bytes]
 
 _READERS = 8
 
@@ -44,7 +45,8 @@ def replaced_images(store: Store, done: Done, rows: Sequence[Candidate], read: R
     """Those images of a committed shard whose files no longer hold what it was made of. Raises UsageError."""
     tables = [store.table(done, name, ("image_id", "content_hash")) for name in ("images", "quarantine")]
     known = {row["image_id"]: row["content_hash"] for table in tables for row in table.to_pylist()}
-    hashes = _hashes([row.image.uri for row in rows], read)
+    rows = [row for row in rows if row.image.trouble is None]
+    hashes = _hashes([row.image.place for row in rows], read)
     return {
         row.image.image_id: f"{row.image.stamp}~{found}"
         for row, found in zip(rows, hashes, strict=True)
@@ -56,7 +58,7 @@ def replaced_masks(store: Store, stage: str, rows: Iterable[Candidate], read: Re
     """Those masks of the images that a stage lists whose files no longer hold what was read. Raises UsageError."""
     known = _known_masks(store)
     masks = [mask for row in rows for mask in masks_of(row) if dataset_uri(stage, mask.uri) in known]
-    hashes = _hashes([mask.uri for mask in masks], read)
+    hashes = _hashes([{"uri": mask.uri, "offset": None, "length": None, "row": None} for mask in masks], read)
     return {
         mask.uri: f"{mask.stamp}~{found}"
         for mask, found in zip(masks, hashes, strict=True)
@@ -84,12 +86,12 @@ def _known_masks(store: Store) -> dict[str, str]:
     return found
 
 
-def _hashes(uris: Sequence[str], read: Read) -> list[str]:
-    def content(uri: str) -> str:
+def _hashes(places: Sequence[ImagePlace], read: Read) -> list[str]:
+    def content(place: ImagePlace) -> str:
         try:
-            return hashlib.sha256(read(uri)).hexdigest()
+            return hashlib.sha256(read(place)).hexdigest()
         except OSError as error:
-            raise UsageError(f"dataset: {uri} cannot be read: {error.strerror or error}") from error
+            raise UsageError(f"dataset: {place['uri']} cannot be read: {error.strerror or error}") from error
 
     with ThreadPoolExecutor(_READERS) as pool:
-        return list(pool.map(content, uris))
+        return list(pool.map(content, places))

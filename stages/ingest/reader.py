@@ -1,10 +1,12 @@
 """What a reader is: how one layout of data sets becomes a listing of images."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Generic, Literal, TypeVar
 
 from pipeline.base.params import option
+from stages.ingest.recognition import Match, Tree
 from stages.ingest.scan import Scan
 
 __all__ = ["Reader", "ReaderParams"]
@@ -26,6 +28,11 @@ class ReaderParams:
         " false: trust the newest listing",
         resource=True,
     )
+    orientation: Literal["apply", "stored"] | None = option(
+        None,
+        "pixels turned as EXIF says (apply), or as they are stored; null: whichever the layout's boxes are in",
+    )
+    lenient: bool = option(False, "also take images whose file is damaged, as far as they can be decoded")
 
 
 R = TypeVar("R", bound=ReaderParams, covariant=True)
@@ -49,6 +56,23 @@ class Reader(ABC, Generic[R]):
 
         Raises: UsageError with one line that names what is wrong: a missing root, a bad annotation.
         """
+
+    @property
+    def displayed(self) -> bool:
+        """Whether boxes and masks are of images as viewers show them; those of a benchmark are of stored pixels."""
+        return False
+
+    @classmethod
+    def recognise(cls, tree: Tree) -> Match | None:
+        """Whether the files below a root are laid out for this reader, looking at few of them; None: not at all.
+
+        A layout that lacks one thing is a match that says what is `missing`. Raises UsageError where names cannot be
+        listed.
+        """
+        return None
+
+    def among(self, readers: Sequence["type[Reader[ReaderParams]]"]) -> None:
+        """Tell it of all readers, the most particular layouts first, if it chooses among them or warns of them."""
 
     def is_absent(self) -> bool:
         """Whether the data set is not there, and `provide` would make it."""

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pipeline.base.dataset_uri import dataset_uri
 from pipeline.base.errors import UsageError
 from pipeline.base.hashing import DIGITS, fingerprint
+from pipeline.contract.context import ImagePlace
 from schemas.types import BOXES
 
 DEV_BITS = 64
@@ -19,6 +20,10 @@ CANDIDATES = pa.schema(
     [
         ("image_id", pa.string()),
         ("uri", pa.string()),
+        ("offset", pa.int64()),
+        ("length", pa.int64()),
+        ("row", pa.int64()),
+        ("trouble", pa.string()),
         ("label", pa.int32()),
         ("label_name", pa.string()),
         ("split", pa.string()),
@@ -44,7 +49,9 @@ class Found(NamedTuple):
 
     uri: path below the data set's root, or the URI of one that lies elsewhere. stamp: changes when the file does.
     boxes: ground truth, half-open pixels; None: the data has none. masks, ignores: ground truth of pixels, and regions
-    that are not scored.
+    that are not scored. offset, length: of one that is a part of a file, its bytes there; row: of one in a Parquet
+    file, its number there, counted from 0, and `uri` ends with ``#`` and the column, ``train.parquet#image.bytes``.
+    trouble: why it cannot be opened; it is quarantined with these words.
     """
 
     image_id: str
@@ -55,6 +62,15 @@ class Found(NamedTuple):
     boxes: Sequence[Box] | None = None
     masks: Sequence[Mask] = ()
     ignores: Sequence[Mask] = ()
+    offset: int | None = None
+    length: int | None = None
+    row: int | None = None
+    trouble: str | None = None
+
+    @property
+    def place(self) -> ImagePlace:
+        """Where its bytes are."""
+        return {"uri": self.uri, "offset": self.offset, "length": self.length, "row": self.row}
 
     @property
     def is_annotated(self) -> bool:
@@ -64,15 +80,20 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Scan:
-    """All images of a data set and its class names, sorted; a label is a position in them."""
+    """All images of a data set and its class names, sorted; a label is a position in them.
+
+    left_out: what lies there and is no image of this data set, with the reason, in words: "2 files that are no images
+    (.xml)". It is logged.
+    """
 
     images: Sequence[Found]
     classes: Sequence[str] = field(default=())
+    left_out: Sequence[str] = ()
 
     @classmethod
-    def of(cls, images: Sequence[Found]) -> "Scan":
+    def of(cls, images: Sequence[Found], left_out: Sequence[str] = ()) -> "Scan":
         """A scan whose classes are those of its images."""
-        return cls(images, sorted({image.label_name for image in images}))
+        return cls(images, sorted({image.label_name for image in images}), left_out)
 
 
 def is_dev(image_id: str, fraction: float) -> bool:
@@ -125,6 +146,10 @@ def as_table(found: Sequence[Candidate], stage: str) -> pa.Table:
         {
             "image_id": image.image_id,
             "uri": dataset_uri(stage, image.uri),
+            "offset": image.offset,
+            "length": image.length,
+            "row": image.row,
+            "trouble": image.trouble,
             "label": label,
             "label_name": image.label_name,
             "split": split,

@@ -1,6 +1,7 @@
 """Stage `ingest`: a data set's files -> the images table. One class for every reader."""
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 
 from pipeline.base.dataset_uri import dataset_uri
 from pipeline.base.errors import UsageError
@@ -14,8 +15,10 @@ from pipeline.store.records import Shard
 from pipeline.store.store import Store
 from pipeline.worker.local_context import LocalContext
 from stages.bases.splits import BOXED
+from stages.ingest import understood
 from stages.ingest.contents import (
     Contents,
+    Read,
     contents_of,
     mask_stamp,
     masks_of,
@@ -34,6 +37,8 @@ from stages.ingest.sharding import (
     slices,
 )
 
+_LOG = logging.getLogger("weakbox.ingest")
+
 KIND = "ingest"
 LIST, ANNOTATIONS, MASKS, CONTENTS = "rows", "annotations", "masks", "contents"
 """Arguments of a shard: the key of its list of rows, the fingerprints of the ground truth of its images and of the
@@ -49,7 +54,7 @@ class Ingest(SourceStage[ReaderParams]):
     so are the keys of what reads it: a data set that moved, or was copied, is the same.
     """
 
-    version = 2
+    version = 3
     outputs = ("images",)
     per_image = True
     by_content = True
@@ -92,7 +97,10 @@ class Ingest(SourceStage[ReaderParams]):
     def list_shards(self, recipe: str, store: Store, payloads: bool) -> list[Shard]:
         """Shards of at most `shard_size` images; rows that earlier runs planned stay where they are."""
         folder = RecipeFolder(self.name, recipe)
-        found = candidates(self.reader.scan(), self.params.dev_fraction)
+        scan = self.reader.scan()
+        found = candidates(scan, self.params.dev_fraction)
+        for line in understood.lines(self.reader.name, scan, found):
+            _LOG.info("%s: %s", self.name, line)
         known = load_lists(store, folder)
         lists = assign(recipe, [row.fingerprint for row in found], known, self.params.shard_size)
         parts = list(zip(lists, slices(found, lists), strict=True))
@@ -114,7 +122,12 @@ class Ingest(SourceStage[ReaderParams]):
         """Opens images."""
         from stages.ingest.worker import IngestWorker
 
-        return IngestWorker(self.name, context)
+        return IngestWorker(self.name, self.params, self._turned, context)
+
+    @property
+    def _turned(self) -> bool:
+        """Whether images are turned as their EXIF orientation says."""
+        return self.reader.displayed if self.params.orientation is None else self.params.orientation == "apply"
 
     def _shard(self, rows: RowList, part: Sequence[Candidate], contents: Contents, payload: bool) -> Shard:
         args: dict[str, Json] = {LIST: rows.key, ANNOTATIONS: annotations(part), BOXED: boxed(part)}
@@ -149,15 +162,15 @@ class Ingest(SourceStage[ReaderParams]):
         looked_at = {_key(rows, part, contents): _three(part) if few else part for rows, part in parts}
         found: dict[str, str] = {}
         for key, done in store.done(*folder, list(looked_at)).items():
-            found |= replaced_images(store, done, looked_at[key], self._reader(store))
+            found |= replaced_images(store, done, looked_at[key], self._read(store))
         return found
 
     def _masks(self, store: Store, parts: _Parts) -> dict[str, str]:
-        return replaced_masks(store, self.name, (row for _, part in parts for row in part), self._reader(store))
+        return replaced_masks(store, self.name, (row for _, part in parts for row in part), self._read(store))
 
-    def _reader(self, store: Store) -> Callable[[str], bytes]:
-        read = LocalContext(store, roots={self.name: self.root}).read
-        return lambda uri: read(dataset_uri(self.name, uri))
+    def _read(self, store: Store) -> Read:
+        read = LocalContext(store, roots={self.name: self.root}).read_image
+        return lambda place: read({**place, "uri": dataset_uri(self.name, place["uri"])})
 
 
 def _key(rows: RowList, part: Sequence[Candidate], contents: Contents) -> str:

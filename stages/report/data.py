@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,7 @@ from stages.report.results import (
     split_tables,
 )
 from stages.report.versions import library_versions
+from stages.vision.image_rows import IMAGE_COLUMNS, ImageRow
 
 __all__ = ["Page", "StageInfo", "Tables", "gather"]
 
@@ -34,7 +35,7 @@ WORST = 12
 
 _BOXES = {"labels": ("pseudo", "pseudo_labels", "flag"), "predictions": ("predicted", "predictions", "classes")}
 _MAP_COLUMNS = ("image_id", "label", "method", "height", "width", "map", "flag")
-_IMAGE_COLUMNS = ("image_id", "uri", "offset", "length", "width", "height", "label", "label_name", "content_hash")
+_IMAGE_COLUMNS = tuple(name for name in IMAGE_COLUMNS if name != "split")
 
 
 class Tables(Protocol):
@@ -45,7 +46,7 @@ class Tables(Protocol):
     ) -> list[tuple[str, Row]]:
         """(stage name, row) of a table of every stage in a slot; `where`: a pyarrow expression or None."""
 
-    def image(self, row: Row) -> np.ndarray | None:
+    def image(self, row: ImageRow) -> np.ndarray | None:
         """The pixels of an image, (H, W, 3) uint8 RGB; None where its content is bad: it is then refused."""
 
     def refused(self) -> list[Row]:
@@ -184,7 +185,7 @@ class _Grid:
             maps.setdefault(row["image_id"], []).append((stage, row))
         cards = {}
         for image_id, image in images.items():
-            pixels = self.tables.image(image)
+            pixels = self.tables.image(cast("ImageRow", image))
             if pixels is not None:
                 rows = [(self.layers[source], own[image_id]) for source, own in self.found.items() if image_id in own]
                 heat_maps = [self._heat_map(pixels, *entry) for entry in maps.get(image_id, ())]

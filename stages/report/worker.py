@@ -11,7 +11,9 @@ from pipeline.store.records import ImageName, QuarantineRow, ShardResult, Task, 
 from stages.report.data import Row, gather
 from stages.report.options import ReportParams
 from stages.report.render import render
-from stages.vision.images import ImageError, decode
+from stages.vision.image_reading import load
+from stages.vision.image_rows import ImageRow
+from stages.vision.images import ImageError
 
 __all__ = ["PAGE", "ReportWorker"]
 
@@ -55,11 +57,11 @@ class _TaskTables:
             for row in self._context.table(done, table, columns, where).to_pylist()
         ]
 
-    def image(self, row: Row) -> np.ndarray | None:
+    def image(self, row: ImageRow) -> np.ndarray | None:
         reason = self._unreachable
         if reason is None:
             try:
-                return decode(self._context.read(row["uri"], row["offset"], row["length"], row["content_hash"]))
+                return load(self._context.read_image, row)
             except (ImageError, ChangedError) as error:
                 reason = str(error)
             except FileNotFoundError:

@@ -23,6 +23,9 @@ class ImageRow(TypedDict):
     uri: str
     offset: int | None
     length: int | None
+    row: int | None
+    turned: bool
+    lenient: bool
     width: int
     height: int
     label: int

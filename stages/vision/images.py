@@ -29,7 +29,15 @@ class ImageError(ValueError):
     """The bytes are no usable image; the message is a short reason."""
 
 
-def decode(data: bytes) -> np.ndarray:
+def exif_orientation(data: bytes) -> int:
+    """The EXIF orientation that a file names, 1 to 8; 1 where it names none."""
+    try:
+        return int(Image.open(io.BytesIO(data)).getexif().get(0x0112, 1))
+    except Exception:
+        return 1
+
+
+def decode(data: bytes, *, turned: bool = False, lenient: bool = False) -> np.ndarray:
     """Decode a whole image file to RGB.
 
     Grey, palette, CMYK and alpha images are converted (alpha is dropped, 16-bit grey keeps its upper byte, of an

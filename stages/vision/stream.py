@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from stages.vision.image_reading import Read, load
 from stages.vision.image_rows import ImageRow
-from stages.vision.images import ImageError, decode, resize
+from stages.vision.images import resize
 
-Read = Callable[[str, int | None, int | None, str | None], bytes]
 Timed = Callable[[str], AbstractContextManager[None]]
 
 
@@ -22,10 +22,9 @@ def _untimed(phase: str) -> AbstractContextManager[None]:
 class ImageStream:
     """Turns rows of the images table into batches of one input size.
 
-    read: (uri, offset, length, hash) -> bytes; it raises ValueError for bytes of another hash, its other errors are
-    storage errors and pass through. ahead: number of threads that decode the next batch meanwhile; 0 decodes in the
-    calling thread. timed: the worker's clock; what this thread decodes, or waits for decoders, is phase `decode`. `bad`
-    collects (row, reason).
+    read: its storage errors pass through. ahead: number of threads that decode the next batch meanwhile; 0 decodes in
+    the calling thread. timed: the worker's clock; what this thread decodes, or waits for decoders, is phase `decode`.
+    `bad` collects (row, reason).
     """
 
     read: Read
@@ -68,10 +67,7 @@ class ImageStream:
     def _load(self, row: ImageRow) -> np.ndarray | str:
         """The image, or the reason why there is none."""
         try:
-            data = self.read(row["uri"], row["offset"], row["length"], row["content_hash"])
+            image = load(self.read, row)
         except ValueError as error:
             return str(error)
-        try:
-            return resize(decode(data), self.size)
-        except ImageError as error:
-            return str(error)
+        return resize(image, self.size)

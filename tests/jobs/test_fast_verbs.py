@@ -12,7 +12,7 @@ import yaml
 from jobs.target import open_target, remember
 from pipeline.store import layout
 from pipeline.store.sealed import seal
-from stages.ingest.folder import FolderReader
+from stages.ingest.readers.folder import FolderReader
 from tests import runs
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -29,7 +29,7 @@ from pipeline.worker.device import set_threads
 from pipeline.worker.local_context import LocalContext
 from schemas import TABLES
 from stages import catalog
-from stages.ingest.folder import FolderParams, FolderReader
+from stages.ingest.readers.folder import FolderParams, FolderReader
 from stages.ingest.stage import Ingest
 from stages.vision.backbones.build import build
 from stages.vision.inference import ClassifierCache

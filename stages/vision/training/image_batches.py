@@ -14,9 +14,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from stages.vision.batches import to_batch
+from stages.vision.image_reading import Read, load
 from stages.vision.image_rows import ImageRow
-from stages.vision.images import decode
-from stages.vision.stream import Read
 
 __all__ = ["Augment", "Target", "TrainingImages", "generator_of"]
 
@@ -53,7 +52,7 @@ class TrainingImages(Generic[Image]):
         """One augmented image and its target. Raises: ValueError that names an image which is not what was listed."""
         row = self.rows[index]
         try:
-            image = decode(self.read(row["uri"], row["offset"], row["length"], row["content_hash"]))
+            image = load(self.read, row)
         except ValueError as error:
             raise type(error)(f"image {row['image_id']}: {error}") from error
         return self.augment(image, row, generator_of(self.seed, epoch, row["image_id"]))

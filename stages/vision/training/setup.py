@@ -9,12 +9,12 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler
 
 from stages.vision.backbones.networks import LocalizerNetwork
+from stages.vision.image_reading import Read
 from stages.vision.image_rows import ImageRow, by_id
 from stages.vision.inference import Classifier
 from stages.vision.model_card import CARD, WEIGHTS, ModelCard, read_card
 from stages.vision.models import plain_network
 from stages.vision.precision import Precision
-from stages.vision.stream import Read
 from stages.vision.training.class_balanced_batches import ClassBalancedBatches
 from stages.vision.training.class_balanced_sampler import ClassBalancedSampler
 from stages.vision.training.division import Workers
@@ -43,8 +43,8 @@ class Place(Workers, Protocol):
     """This rank among the workers, and how it reads images."""
 
     @property
-    def read(self) -> Read:
-        """(uri, offset, length) -> the bytes of an image."""
+    def read_image(self) -> Read:
+        """How the bytes of an image are read."""
 
 
 class Batches(Protocol):
@@ -103,7 +103,7 @@ def class_balanced_batches(
 
 
 def _loaded(rows: Sequence[Image], augment: Augment[Image], chosen: Chosen, place: Place) -> TrainingImages[Image]:
-    return TrainingImages(rows, place.read, augment, chosen.seed, chosen.processes)
+    return TrainingImages(rows, place.read_image, augment, chosen.seed, chosen.processes)
 
 
 def set_up(batches: Batches, groups: Sequence[ParameterGroup], chosen: Chosen, drops: Sequence[float] = ()) -> SetUp:

@@ -241,7 +241,7 @@ def test_two_workers_of_which_one_is_killed_take_the_same_batches(tmp_path):
     for rank in range(2):
         job = ray_stages.minmax_job(tmp_path / f"rank{rank}", tmp_path / "order")
         context = SimpleNamespace(
-            rank=rank, world_size=2, micro_batch=None, device="cpu", read=LocalContext(job.store).read
+            rank=rank, world_size=2, micro_batch=None, device="cpu", read_image=LocalContext(job.store).read_image
         )
         rows = training_rows([job.store.table(job.tasks[0].inputs["images"][0], "images")])
         batches = ray_stages.minmax_stage(job).trainer().training(localizers.network(), rows, 64, context).batches

@@ -12,6 +12,10 @@ from pipeline.worker.local_context import LocalContext
 ROOT = Path(__file__).resolve().parents[3]
 
 
+def place(uri, offset=None, length=None, row=None):
+    return {"uri": uri, "offset": offset, "length": length, "row": row}
+
+
 @pytest.fixture
 def context(store):
     return LocalContext(store)
@@ -22,10 +26,10 @@ def test_bytes_of_files_ranges_and_other_file_systems(context, tmp_path):
     (tmp_path / "a").write_bytes(b"0123456789")
     assert context.read(str(tmp_path / "a")) == b"0123456789"
     assert context.read(f"file://{tmp_path}/a") == b"0123456789"
-    assert context.read(str(tmp_path / "a"), 2, 3) == b"234"
+    assert context.read_image(place(str(tmp_path / "a"), 2, 3)) == b"234"
     Files("memory://context").put("b", b"abc")
     assert context.read("memory://context/b") == b"abc"
-    assert context.read("memory://context/b", 1, 1) == b"b"
+    assert context.read_image(place("memory://context/b", 1, 1)) == b"b"
 
 
 def test_a_missing_file_is_an_error_not_a_bad_image(context, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from pipeline.base.errors import UsageError
-from stages.ingest.folder import FolderParams, FolderReader
+from stages.ingest.readers.folder import FolderParams, FolderReader
 from stages.ingest.stage import Ingest
 from tests import runs
 
@@ -37,7 +37,7 @@ BAD = {
     "cut.jpg": (image(side=99)[:-800], "truncated"),
     "cut.png": (image("PNG", side=99)[:900], "truncated"),
     "text.jpg": (b"hello world", "not an image"),
-    "thumbs.db": (bytes(range(256)), "not an image"),
+    "odd.bin": (bytes(range(256)), "not an image"),
 }
 
 

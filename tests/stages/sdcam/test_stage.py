@@ -14,7 +14,8 @@ from pipeline.training.loop import Training, train
 from stages.sdcam.options import SdcamParams
 from stages.sdcam.teacher_student import TeacherStudentNetwork
 from stages.vision.batches import to_batch
-from stages.vision.images import decode, resize
+from stages.vision.image_reading import load
+from stages.vision.images import resize
 from stages.vision.model_card import CARD
 from tests.stages import localizers
 from tests.stages.sdcam import tiny
@@ -63,7 +64,7 @@ def test_both_heads_learn_the_classes(made):
     assert losses[-1] < 0.5 * losses[0]
     network = tiny.network_of(result.blobs)
     with torch.inference_mode():
-        images = to_batch([resize(decode(made.context().read(row["uri"], None, None)), 64) for row in made.rows()])
+        images = to_batch([resize(load(made.context().read_image, row), 64) for row in made.rows()])
         labels = [row["label"] for row in made.rows()]
         assert network(images).argmax(dim=1).tolist() == labels
         assert network.classifier(network.pooled(images)).argmax(dim=1).tolist() == labels
@@ -157,7 +158,7 @@ def test_cam_maps_the_student_and_localize_names_the_teachers_classes(made):
     network = tiny.network_of(result.blobs)
     rows = made.table.to_pylist()
     with torch.no_grad():
-        images = to_batch([resize(decode(made.context().read(row["uri"], None, None)), 64) for row in rows])
+        images = to_batch([resize(load(made.context().read_image, row), 64) for row in rows])
         features, best = network.features(images), network(images).argmax(dim=1)
     weight = network.classifier.weight.detach()
     inputs = {"images": (made.images,), "model": (done,)}

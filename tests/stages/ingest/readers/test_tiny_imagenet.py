@@ -5,9 +5,9 @@ import pytest
 
 from pipeline.base.errors import UsageError
 from pipeline.store.files import Files
-from stages.ingest import tiny_imagenet
+from stages.ingest import archives
+from stages.ingest.readers.tiny_imagenet import TinyImagenetParams, TinyImagenetReader
 from stages.ingest.scan import Scan
-from stages.ingest.tiny_imagenet import TinyImagenetParams, TinyImagenetReader
 
 
 def scan(params: TinyImagenetParams) -> Scan:
@@ -82,7 +82,7 @@ def test_an_archive_is_unpacked_once_and_becomes_the_root(tmp_path):
 def test_a_bad_archive_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, kind, filters):
     """Breaks when half an archive becomes a data set, or one writes outside its folder, also with an older Python."""
     if not filters:
-        monkeypatch.setattr(tiny_imagenet, "_FILTER", {})
+        monkeypatch.setattr(archives, "_FILTER", {})
     archive = tmp_path / "a.tar.gz"
     if kind == "rubbish":
         archive.write_bytes(b"no archive")

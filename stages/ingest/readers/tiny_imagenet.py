@@ -6,16 +6,15 @@ train.
 """
 
 import os
-import tarfile
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.base.errors import UsageError
 from pipeline.base.params import option
+from stages.ingest.archives import unpack
 from stages.ingest.listing import ListedFile, list_files, read_text
 from stages.ingest.reader import Reader, ReaderParams
+from stages.ingest.recognition import Match, Tree
 from stages.ingest.scan import Box, Found, Scan
 from stages.vision.boxes import inclusive_to_half_open
 
@@ -46,6 +45,15 @@ class TinyImagenetReader(Reader[TinyImagenetParams]):
             raise UsageError(f"dataset: root {root}: no train/<wnid>/images folders below it")
         return Scan.of(found)
 
+    @classmethod
+    def recognise(cls, tree: Tree) -> Match | None:
+        """val/val_annotations.txt, or train/<wnid>/images beside a file of boxes."""
+        if "val_annotations.txt" in tree.files("val"):
+            return Match("val/val_annotations.txt")
+        first = next(iter(tree.folders("train")), None)
+        boxed = first is not None and tree.has(f"train/{first}/images") and tree.has(f"train/{first}/{first}_boxes.txt")
+        return Match(f"train/{first}/images beside {first}_boxes.txt") if boxed else None
+
     def is_absent(self) -> bool:
         """Whether there is an archive that was never unpacked."""
         return bool(self.params.archive) and not os.path.exists(self.params.root)
@@ -54,43 +62,6 @@ class TinyImagenetReader(Reader[TinyImagenetParams]):
         """Unpack the archive. Raises UsageError as `unpack` does."""
         if self.params.archive:
             unpack(self.params.archive, self.params.root)
-
-
-_FILTER: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-"""What keeps permissions and owners out, where Python has it (3.11.4)."""
-
-
-def unpack(archive: str, root: str) -> None:
-    """Unpack an archive with one top folder so that this folder becomes `root`; all or nothing.
-
-    Raises:
-        UsageError: the archive is missing or unreadable, or has no single top folder.
-    """
-    parent = os.path.dirname(os.path.abspath(root))
-    os.makedirs(parent, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=parent, prefix=".unpack-") as staged:
-        try:
-            with tarfile.open(archive) as tar:
-                _refuse_odd_members(tar)
-                tar.extractall(staged, **_FILTER)
-        except (OSError, tarfile.TarError) as error:
-            raise UsageError(f"dataset: archive {archive}: {error}") from error
-        tops = os.listdir(staged)
-        if len(tops) != 1:
-            raise UsageError(f"dataset: archive {archive}: one top folder was expected, found {len(tops)}")
-        try:
-            os.rename(os.path.join(staged, tops[0]), root)
-        except OSError:
-            if not os.path.isdir(root):
-                raise
-
-
-def _refuse_odd_members(tar: tarfile.TarFile) -> None:
-    """Raise TarError for a member that is neither file nor folder, or lies outside the archive's own folder."""
-    for member in tar:
-        inside = not os.path.isabs(member.name) and ".." not in member.name.split("/")
-        if not inside or not (member.isfile() or member.isdir()):
-            raise tarfile.TarError(f"{member.name} is no file or folder of its own")
 
 
 def _train(root: str, listed: dict[str, ListedFile]) -> Iterator[Found]:
@@ -104,7 +75,7 @@ def _train(root: str, listed: dict[str, ListedFile]) -> Iterator[Found]:
             lines = _lines(root, f"train/{wnid}/{wnid}_boxes.txt", listed, 5)
             boxes[wnid] = {name: _box(corners) for name, *corners in lines}
         box = boxes[wnid].get(parts[3])
-        yield Found(path, path, file.stamp, wnid, "train", () if box is None else (box,))
+        yield Found(path, path, file.stamp, wnid, "train", () if box is None else (box,), trouble=file.trouble)
 
 
 def _val(root: str, listed: dict[str, ListedFile]) -> Iterator[Found]:
@@ -114,7 +85,7 @@ def _val(root: str, listed: dict[str, ListedFile]) -> Iterator[Found]:
         file = listed.get(f"val/images/{name}")
         if file is None:
             raise UsageError(f"dataset: val/val_annotations.txt names {name}, which is not in val/images")
-        yield Found(file.path, file.path, file.stamp, wnid, "val", (_box(corners),))
+        yield Found(file.path, file.path, file.stamp, wnid, "val", (_box(corners),), trouble=file.trouble)
 
 
 def _lines(root: str, path: str, listed: dict[str, ListedFile], columns: int) -> Iterator[list[str]]:

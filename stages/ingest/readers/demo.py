@@ -6,8 +6,8 @@ import uuid
 from dataclasses import dataclass
 
 from pipeline.base.params import option
-from stages.ingest.folder import FolderParams, scan_folder
 from stages.ingest.reader import Reader
+from stages.ingest.readers.folder import BOXES, FolderParams, scan_folder
 from stages.ingest.scan import Scan
 
 __all__ = ["DemoParams", "DemoReader"]
@@ -56,4 +56,4 @@ class DemoReader(Reader[DemoParams]):
 
 
 def _is_composed(params: DemoParams) -> bool:
-    return os.path.exists(os.path.join(params.root, params.boxes))
+    return os.path.exists(os.path.join(params.root, BOXES))

@@ -17,8 +17,8 @@ from pycocotools.coco import COCO
 from pipeline.base.errors import UsageError
 from pipeline.store.files import Files
 from stages.export.coco import documents
-from stages.ingest.coco_file import parse_coco
-from stages.ingest.coco_reader import CocoParams, CocoReader, choose_category, half_open
+from stages.ingest.readers.coco import CocoParams, CocoReader, choose_category, half_open
+from stages.ingest.readers.coco_file import parse_coco
 from stages.vision.boxes import xyxy_to_xywh
 from tests import runs
 
@@ -187,7 +187,7 @@ def test_a_remote_root_reads_the_same(tmp_path):
     remote = params("memory://coco-reader")
     assert found(remote) == found(params(tmp_path))
     assert all(image.uri == image.image_id for image in scan(remote).images)
-    with pytest.raises(UsageError, match=r"dataset: none.json: there is no such annotation file"):
+    with pytest.raises(UsageError, match=r"dataset: none.json: there is no such file"):
         scan(params("memory://coco-reader", train="none.json"))
 
 
@@ -296,7 +296,7 @@ def test_a_file_of_something_else_is_one_line(tmp_path, text, words):
     ("given", "words"),
     [
         ({"train": None, "val": None}, "dataset: one of train, val and test must name an annotation file"),
-        ({"train": "none.json"}, "dataset: none.json: there is no such annotation file"),
+        ({"train": "none.json"}, "dataset: none.json: there is no such file"),
         ({"train": "annotations"}, "dataset: annotations: .*directory"),
         ({"train": "nothing://a/b.json"}, "dataset: nothing://a/b.json: .*nothing"),
         ({"train_images": ""}, "no image '000000000009.jpg' below the root .train_images: ''"),

@@ -18,9 +18,9 @@ from typing import Literal
 
 from pipeline.base.errors import UsageError
 from pipeline.base.params import option
-from stages.ingest.coco_file import parse_coco
 from stages.ingest.listing import ListedFile, list_files, read_text
 from stages.ingest.reader import Reader, ReaderParams
+from stages.ingest.readers.coco_file import parse_coco
 from stages.ingest.scan import Box, Found, Scan
 from stages.vision.boxes import xywh_to_xyxy
 
@@ -96,7 +96,8 @@ class CocoReader(Reader[CocoParams]):
             if path not in listed:
                 raise UsageError(f"{where}: there is no image {path!r} below the root ({split}_images: {folder!r})")
             corners = [half_open(box) for box in boxes[category]]
-            found.append(Found(path, path, listed[path].stamp, coco.categories[category], split, corners))
+            file, label = listed[path], coco.categories[category]
+            found.append(Found(path, path, file.stamp, label, split, corners, trouble=file.trouble))
         none, several = len(coco.images) - len(coco.boxes), len(coco.boxes) - len(found)
         left_out = f"left out: {none} images without annotations, {several} of several categories (multi_label)"
         if not found:
@@ -127,9 +128,7 @@ def _read(root: str, annotations: str, where: str) -> str:
     uri = annotations if "://" in annotations or os.path.isabs(annotations) else f"{root.rstrip('/')}/{annotations}"
     try:
         return read_text(ListedFile(annotations, uri, ""))
-    except FileNotFoundError as error:
-        raise UsageError(f"{where}: there is no such annotation file") from error
-    except (OSError, ValueError) as error:  # ValueError: an unknown protocol
+    except ValueError as error:  # an unknown protocol
         raise UsageError(f"{where}: {error}") from error
 
 

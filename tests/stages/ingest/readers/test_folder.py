@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.base.errors import UsageError
 from pipeline.store.files import Files
-from stages.ingest.folder import FolderParams, FolderReader
+from stages.ingest.readers.folder import FolderParams, FolderReader
 from stages.ingest.scan import Scan
 
 

@@ -1,0 +1,210 @@
+"""Reader `folder`: one sub-folder a class, optionally below a folder for each split; optional CSV of boxes, masks.
+
+    root/<class>/...              all images are of split train
+    root/<split>/<class>/...      split is train, val or test
+    root/boxes.csv                image_id,x0,y0,x1,y1 (half-open pixels; several lines an image are several boxes)
+    root/masks/<image_id>.png     exact masks, for scoring only
+
+An image id is the path below the root, with its extension. Boxes and masks are those of the image as viewers show it.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.base.errors import UsageError
+from pipeline.base.params import option
+from pipeline.store.files import open_filesystem, retrying
+from stages.ingest.file_names import left_out, may_be_image, normalised
+from stages.ingest.listing import ListedFile, list_files
+from stages.ingest.reader import Reader, ReaderParams
+from stages.ingest.readers.boxes_csv import read_boxes
+from stages.ingest.recognition import Match, Tree
+from stages.ingest.scan import Box, Found, Mask, Scan
+
+__all__ = ["BOXES", "FolderParams", "FolderReader", "scan_folder"]
+
+Files = Mapping[str, ListedFile]
+
+_SPLITS = ("train", "val", "test")
+_ALSO = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
+"""Other names of splits, in small letters."""
+BOXES, _MASKS = "boxes.csv", "masks"
+
+
+@dataclass(frozen=True)
+class FolderParams(ReaderParams):
+    """Parameters of reader `folder`."""
+
+    boxes: str | None = option(
+        None, "CSV of boxes: a path below the root, an absolute path or a URI; null: boxes.csv if it is there",
+        by_content=True,
+    )  # fmt: skip
+    splits: Literal["exact", "any", "none"] = option(
+        "exact",
+        "top folders that are splits: exactly train, val, test; any: also Train, training, valid, validation, testing;"
+        " none: all are classes",
+        by_content=True,
+    )
+    recognise: bool = option(True, "refuse a root that is laid out for another reader", resource=True)
+
+
+class FolderReader(Reader[FolderParams]):
+    """Class sub-folders."""
+
+    name = "folder"
+    Params = FolderParams
+
+    def __init__(self, params: FolderParams) -> None:
+        super().__init__(params)
+        self._others: Sequence[type[Reader[ReaderParams]]] = ()
+
+    @property
+    def displayed(self) -> bool:
+        """Boxes of photographs are drawn on what a viewer shows."""
+        return True
+
+    def among(self, readers: Sequence[type[Reader[ReaderParams]]]) -> None:
+        """Remember the readers of more particular layouts."""
+        self._others = [reader for reader in readers if not issubclass(reader, FolderReader)]
+
+    @classmethod
+    def recognise(cls, tree: Tree) -> Match | None:
+        """Folders with images in them, directly or below a split."""
+        tops = tree.folders()
+        splits = [top for top in tops if _split(top, "any") is not None]
+        below = [f"{split}/{name}" for split in splits for name in tree.folders(split)]
+        classes = below or [top for top in tops if top != _MASKS and top not in splits]
+        if not any(may_be_image(name) for path in classes[:8] for name in tree.files(path)):
+            return Match("folders", missing="class folders with images in them") if tops else None
+        settings = {"splits": "any"} if set(splits) - set(_SPLITS) and below else {}
+        return Match(f"{len(classes)} class folders{' below ' + ', '.join(splits) if below else ''}", settings)
+
+    def scan(self) -> Scan:
+        """List a folder data set.
+
+        Raises:
+            UsageError: missing root, no class folder, an empty class, a bad line in the CSV of boxes, a root that is
+                laid out for another reader, or that has splits by other names.
+        """
+        if self.params.recognise:
+            self._refuse_other_layouts()
+        return scan_folder(self.params)
+
+    def _refuse_other_layouts(self) -> None:
+        tree = Tree(self.params.root)
+        for reader in self._others:
+            match = reader.recognise(tree)
+            if match is not None and not match.missing:
+                raise UsageError(
+                    f"dataset: root {self.params.root}: this is the layout of reader {reader.name} ({match.why}):"
+                    f" take reader: {reader.name} or auto; recognise: false reads it as folders all the same"
+                )
+
+
+def scan_folder(params: FolderParams) -> Scan:
+    """List a folder data set. Raises UsageError as `FolderReader.scan` does."""
+    files = list_files(params.root)
+    listed = {file.path: file for file in files}
+    masks = _masks(listed)
+    inside = [file for file in files if "/" in file.path and file.path not in masks]
+    images = [file for file in inside if file.trouble is not None or may_be_image(file.path)]
+    split_layout = _has_splits(params, [file.path for file in images])
+    boxes = _boxes(params, listed, images)
+    found = [_found(file, params.splits if split_layout else None, boxes, masks) for file in images]
+    if not found:
+        raise UsageError(f"dataset: root {params.root}: no class folders with images in them")
+    _refuse_empty_classes(params.root, split_layout, files)
+    taken = {image.image_id for image in found}
+    beside = [path for path in listed if path not in taken and path not in masks and path != (params.boxes or BOXES)]
+    return Scan.of(found, left_out(beside))
+
+
+def _split(name: str, splits: str) -> str | None:
+    """The split that a folder's name says; None for the name of a class."""
+    if splits == "exact":
+        return name if name in _SPLITS else None
+    small = name.lower()
+    return small if small in _SPLITS else _ALSO.get(small)
+
+
+def _has_splits(params: FolderParams, paths: Sequence[str]) -> bool:
+    """Whether the top folders are splits. Raises UsageError where they look like it and are not named so."""
+    root, splits = f"dataset: root {params.root}", params.splits
+    if splits == "none" or not paths:
+        return False
+    parts = [path.split("/") for path in paths]
+    as_split = [len(part) >= 3 and _split(part[0], splits) is not None for part in parts]
+    tops = sorted({part[0] for part in parts})
+    if all(_split(top, "any") for top in tops) and not all(as_split):
+        odd = "/".join(parts[as_split.index(False)])
+        if odd.count("/") >= 2:
+            words = "splits: any takes them as splits"
+        else:
+            words = f"{odd} lies in no class folder below one"
+        raise UsageError(
+            f"{root}: the folders {', '.join(tops)} look like splits, not like classes: {words},"
+            " splits: none as classes"
+        )
+    if any(as_split) and not all(as_split):
+        odd = "/".join(parts[as_split.index(False)])
+        raise UsageError(f"{root}: {odd} is outside the folders of the splits (train, val, test)")
+    inner = {part[1] for part in parts if len(part) >= 4}
+    if len(tops) == 1 and inner and all(len(part) >= 4 and _split(part[1], "any") for part in parts):
+        raise UsageError(f"{root}: its only folder {tops[0]!r} holds {', '.join(sorted(inner))}: make that the root")
+    return all(as_split)
+
+
+def _masks(listed: Files) -> dict[str, ListedFile]:
+    """The files of the folder of masks; none where they are masks of no image: then it is a class of that name."""
+    found = {path: file for path, file in listed.items() if path.startswith(f"{_MASKS}/")}
+    mirrored = any(path.removeprefix(f"{_MASKS}/").removesuffix(".png") in listed for path in found)
+    return found if mirrored else {}
+
+
+def _boxes(params: FolderParams, listed: Files, images: Sequence[ListedFile]) -> dict[str, list[Box]] | None:
+    name = params.boxes or BOXES
+    file = listed.get(name)
+    if file is None and (os.path.isabs(name) or "://" in name):
+        file = ListedFile(name, name, "")
+    if file is None:
+        if params.boxes is None:
+            return None
+        raise UsageError(f"dataset: boxes: there is no file {name!r} below the root {params.root}")
+    return read_boxes(file, {image.path: None for image in images})
+
+
+def _found(file: ListedFile, splits: str | None, boxes: Mapping[str, list[Box]] | None, masks: Files) -> Found:
+    parts = file.path.split("/")
+    mask = masks.get(f"{_MASKS}/{file.path}.png")
+    return Found(
+        image_id=file.path,
+        uri=file.path,
+        stamp=file.stamp,
+        label_name=normalised(parts[0] if splits is None else parts[1]),
+        split="train" if splits is None else _split(parts[0], splits) or "train",
+        boxes=None if boxes is None else boxes.get(file.path, ()),
+        masks=() if mask is None else (Mask(mask.path, mask.stamp),),
+        trouble=file.trouble,
+    )
+
+
+def _refuse_empty_classes(root: str, split_layout: bool, files: Sequence[ListedFile]) -> None:
+    depth = 2 if split_layout else 1
+    filled = {"/".join(file.path.split("/")[:depth]) for file in files if file.path.count("/") >= depth}
+    for folder in _folders(root, split_layout):
+        if folder not in filled:
+            raise UsageError(f"dataset: class folder {folder!r} has no images")
+
+
+def _folders(root: str, split_layout: bool) -> list[str]:
+    fs, base = open_filesystem(root)
+
+    def below(path: str) -> list[str]:
+        entries = retrying(lambda: fs.ls(path, detail=True))
+        names = [e["name"].rstrip("/").removeprefix(base).strip("/") for e in entries if e["type"] == "directory"]
+        return [name for name in names if not name.rsplit("/", 1)[-1].startswith(".") and name != _MASKS]
+
+    top = below(base)
+    return [name for split in top for name in below(f"{base}/{split}")] if split_layout else top

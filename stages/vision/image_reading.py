@@ -1,0 +1,21 @@
+"""Rows of the images table to pixels: the one way by which every stage but ingest opens an image."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from stages.vision.image_rows import ImageRow
+from stages.vision.images import decode
+
+__all__ = ["Read", "load"]
+
+Read = Callable[[ImageRow, str | None], bytes]
+"""(row, hash) -> bytes; ValueError for bytes of another hash, its other errors are storage errors."""
+
+
+def load(read: Read, row: ImageRow) -> np.ndarray:
+    """An image as ingest saw it: ``(height, width, 3)`` uint8 RGB, turned and repaired as its row says.
+
+    Raises: ValueError for other bytes than those that were listed, ImageError; what reading raises.
+    """
+    return decode(read(row, row["content_hash"]), turned=row["turned"], lenient=row["lenient"])
