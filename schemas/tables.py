@@ -36,9 +36,11 @@ IMAGES = TableSpec(
         Column("row", _L, "row inside a Parquet file, whose uri ends with #<column>; null elsewhere", nullable=True),
         Column("width", _I, "pixels, of the image as it is used", check=not_positive),
         Column("height", _I, "pixels, of the image as it is used", check=not_positive),
-        Column("orientation", _I, "EXIF orientation that the file names, 1 to 8; 1 where it names none"),
-        Column("turned", pa.bool_(), "whether it is used as viewers show it, turned by its orientation"),
-        Column("lenient", pa.bool_(), "whether its file is damaged, and it was decoded as far as possible"),
+        Column("orientation", _I, "EXIF orientation of the file, 1 to 8; 1 or null: as it is stored", nullable=True),
+        Column("turned", pa.bool_(), "whether it is used turned by its orientation; null: no", nullable=True),
+        Column(
+            "lenient", pa.bool_(), "whether its file is damaged, decoded as far as possible; null: no", nullable=True
+        ),
         _LABEL,
         Column("label_name", _S, "class name as the data has it"),
         _SPLIT,
@@ -50,11 +52,12 @@ _URIS, _HASHES = pa.list_(_S), pa.list_(_S)
 
 TRUTH = TableSpec(
     "truth",
-    1,
+    2,
     ("image_id",),
     (
         _IMAGE_ID,
         Column("boxes", BOXES, "ground-truth boxes; null where the image has none", True, check=bad_boxes),
+        Column("clipped", _I, "how many of them stuck out of the image and were cut to it; null: none", nullable=True),
         Column("mask_uris", _URIS, "ground-truth masks, grey, foreground above 128; those of one image add up"),
         Column("mask_hashes", _HASHES, "sha256 of the bytes of each"),
         Column("ignore_uris", _URIS, "masks of regions that are not scored"),

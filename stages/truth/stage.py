@@ -12,12 +12,14 @@ _SAID = ("annotations", "masks")
 class Truth(Stage[TruthParams]):
     """Boxes, masks and ignored regions of the annotated images, hashed by themselves: adding them trains nothing again.
 
+    Boxes that stick out of their image are cut to it; one of which less than half lies inside is refused.
+
     A shard is that of the images beside it, left out where none is annotated. Masks are known by their content, which
     is read, boxes by the listing.
     """
 
     kind = "truth"
-    version = 1
+    version = 2
     Params = TruthParams
     outputs = ("truth",)
     by_content = True

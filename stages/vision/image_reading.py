@@ -18,4 +18,4 @@ def load(read: Read, row: ImageRow) -> np.ndarray:
 
     Raises: ValueError for other bytes than those that were listed, ImageError; what reading raises.
     """
-    return decode(read(row, row["content_hash"]), turned=row["turned"], lenient=row["lenient"])
+    return decode(read(row, row["content_hash"]), turned=bool(row["turned"]), lenient=bool(row["lenient"]))

@@ -24,8 +24,8 @@ class ImageRow(TypedDict):
     offset: int | None
     length: int | None
     row: int | None
-    turned: bool
-    lenient: bool
+    turned: bool | None
+    lenient: bool | None
     width: int
     height: int
     label: int

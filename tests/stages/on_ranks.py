@@ -60,11 +60,9 @@ class Ranks:
     losses: list[float] = field(default_factory=list)
     kept: bytes = b""
 
-    def read(
-        self, uri: str, offset: int | None = None, length: int | None = None, content_hash: str | None = None
-    ) -> bytes:
+    def read_image(self, place: Any, content_hash: str | None = None) -> bytes:
         """An image of noise."""
-        pixels = np.random.default_rng(int(uri)).integers(256, size=(SIDE, SIDE, 3), dtype=np.uint8)
+        pixels = np.random.default_rng(int(place["uri"])).integers(256, size=(SIDE, SIDE, 3), dtype=np.uint8)
         return f"P6 {SIDE} {SIDE} 255\n".encode() + pixels.tobytes()
 
     def load(self) -> Any:
@@ -80,7 +78,8 @@ def rows() -> list[Any]:
     """Training images, as the trainers know them."""
     box = np.array([4.0, 6.0, 25.0, 28.0], np.float32)
     return [
-        {"image_id": str(n), "uri": str(n), "offset": None, "length": None, "content_hash": None, "label": n % CLASSES,
+        {"image_id": str(n), "uri": str(n), "offset": None, "length": None, "row": None, "content_hash": None,
+         "turned": None, "lenient": None, "label": n % CLASSES,
          "label_name": "", "split": "train", "pseudo_box": box + n % 4, "weight": 0.5 + n / 23}
         for n in range(CLASSES * OF_CLASS)
     ]  # fmt: skip
