@@ -12,7 +12,7 @@ class Export(Stage[ExportParams]):
     """Writes one file a split."""
 
     kind = "export"
-    version = 1
+    version = 2
     Params = ExportParams
     outputs = ()
     light = True

@@ -7,6 +7,7 @@ import pyarrow as pa
 from pipeline.contract.context import Context
 from pipeline.store.records import Done, ShardResult, Task
 from stages.export import coco
+from stages.export.frame import displayed_images, displayed_rows
 from stages.export.options import ExportParams
 
 __all__ = ["ExportWorker"]
@@ -14,7 +15,7 @@ __all__ = ["ExportWorker"]
 WRITERS: Mapping[str, Callable[..., dict[str, bytes]]] = {"coco": coco.files}
 """Format name -> (images, rows, *, splits, keep_flagged, description) -> file name -> bytes."""
 
-_IMAGE_COLUMNS = ("image_id", "width", "height", "label", "label_name", "split")
+_IMAGE_COLUMNS = ("image_id", "width", "height", "label", "label_name", "split", "orientation", "turned")
 _BOXES = {
     "labels": ("pseudo_labels", ("image_id", "label", "method", "boxes", "masks", "flag")),
     "predictions": ("predictions", ("image_id", "label", "method", "boxes")),
@@ -32,9 +33,10 @@ class ExportWorker:
         """The files of a data set."""
         slot = "predictions" if self._params.labels is None else "labels"
         table, columns = _BOXES[slot]
+        images = self._rows(task.inputs["images"], "images", _IMAGE_COLUMNS)
         files = WRITERS[self._params.format](
-            self._rows(task.inputs["images"], "images", _IMAGE_COLUMNS),
-            self._rows(task.inputs[slot], table, columns),
+            displayed_images(images),
+            displayed_rows(images, self._rows(task.inputs[slot], table, columns)),
             splits=self._params.splits,
             keep_flagged=self._params.keep_flagged,
             description=f"{table.replace('_', ' ')} of stage {getattr(self._params, slot)}, exported by weakbox",
