@@ -40,6 +40,12 @@ class FlakyS3:
         with self._lock:
             self._armed[kind] += requests
 
+    @property
+    def armed(self) -> int:
+        """How many requests are still to go wrong."""
+        with self._lock:
+            return sum(self._armed.values())
+
     def close(self) -> None:
         """End the server."""
         self._server.shutdown()
@@ -47,7 +53,8 @@ class FlakyS3:
     def _serve(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         kind = self._next()
         if kind == "s3_refused":
-            start_response("503 Slow Down", [("Content-Type", "application/xml")])
+            headers = [("Content-Type", "application/xml"), ("Content-Length", str(len(_SLOW_DOWN)))]
+            start_response("503 Slow Down", headers)
             return [_SLOW_DOWN]
         if kind == "s3_reset":
             return _cut(environ)

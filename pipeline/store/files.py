@@ -29,6 +29,8 @@ _PACKAGES = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3"), "gs": ("gcsfs", "gcs")
 _HOPELESS = (errno.ENOSPC, errno.ELOOP, errno.ENAMETOOLONG)
 """Errors of a disk that waiting cannot mend, besides those that have a class of their own."""
 _NOT_WORTH_A_RETRY = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
+_BROKEN_HTTP = "HTTPClientError"
+"""botocore's error for an answer that is none, or that was cut off; it is no OSError, and its package is an extra."""
 ATTEMPTS = 5
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 10.0
 """Seconds, the first doubling with each attempt; jitter takes any part of them."""
@@ -69,6 +71,8 @@ def retrying(call: Callable[[], T]) -> T:
 
 
 def _worth_a_retry(error: BaseException) -> bool:
+    if any(base.__name__ == _BROKEN_HTTP for base in type(error).__mro__):
+        return True
     return isinstance(error, OSError) and not isinstance(error, _NOT_WORTH_A_RETRY) and error.errno not in _HOPELESS
 
 

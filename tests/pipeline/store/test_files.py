@@ -112,14 +112,15 @@ def test_a_relative_root_stays_where_it_was(tmp_path, monkeypatch):
 
 
 def test_storage_errors_are_tried_again_and_hopeless_ones_are_not(monkeypatch):
-    """Breaks when one timeout of a bucket fails a shard, or a missing file costs half a minute."""
+    """Breaks when a timeout of a bucket, or half an answer, fails a shard, or a missing file costs half a minute."""
+    exceptions = pytest.importorskip("botocore.exceptions")
     monkeypatch.setattr(time, "sleep", lambda _: None)
     calls = []
 
     def flaky() -> str:
         calls.append(1)
         if len(calls) < 3:
-            raise TimeoutError("slow down")
+            raise (TimeoutError("slow down"), exceptions.HTTPClientError(error="half an answer"))[len(calls) - 1]
         return "there"
 
     assert retrying(flaky) == "there"
