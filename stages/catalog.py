@@ -27,9 +27,12 @@ from stages.i2c.stage import I2c
 from stages.ingest.reader import Reader, ReaderParams
 from stages.ingest.readers.auto import AutoReader
 from stages.ingest.readers.coco import CocoReader
+from stages.ingest.readers.cub import CubReader
 from stages.ingest.readers.demo import DemoReader
 from stages.ingest.readers.folder import FolderReader
+from stages.ingest.readers.openimages import OpenimagesReader
 from stages.ingest.readers.tiny_imagenet import TinyImagenetReader
+from stages.ingest.readers.wsol import WsolReader
 from stages.ingest.stage import KIND, Ingest
 from stages.localize.stage import Localize
 from stages.minmax.stage import Minmax
@@ -51,6 +54,9 @@ _STAGES, _READERS = "weakbox.stages", "weakbox.readers"
 READERS: Sequence[type[Reader[ReaderParams]]] = (
     AutoReader,
     TinyImagenetReader,
+    CubReader,
+    WsolReader,
+    OpenimagesReader,
     CocoReader,
     DemoReader,
     FolderReader,

@@ -3,6 +3,7 @@
 Parsers take lines, not paths. Corners in the files count as inclusive and become half-open here (x1 + 1, y1 + 1).
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
@@ -74,8 +75,13 @@ def parse_boxes(image_ids: Sequence[str], size_lines: Iterable[str], localizatio
     or a box with x1 < x0 or y1 < y0.
     """
     sizes = parse_sizes(image_ids, size_lines)
+    return BoxMetadata(tuple(image_ids), sizes, parse_localization(image_ids, localization_lines))
+
+
+def parse_localization(image_ids: Sequence[str], lines: Iterable[str]) -> RaggedBoxes:
+    """Boxes of the images, from lines ``id,x0,y0,x1,y1``, several an image; raises ValueError as `parse_boxes`."""
     boxes: dict[str, list[list[float]]] = {image_id: [] for image_id in image_ids}
-    for image_id, (x0, y0, x1, y1) in _rows(localization_lines, 4):
+    for image_id, (x0, y0, x1, y1) in _rows(lines, 4):
         if x1 < x0 or y1 < y0:
             raise ValueError(f"{image_id}: box {x0:g},{y0:g},{x1:g},{y1:g} has x1 < x0 or y1 < y0")
         _known(boxes, image_id, "image id").append([x0, y0, x1 + 1, y1 + 1])
@@ -83,8 +89,7 @@ def parse_boxes(image_ids: Sequence[str], size_lines: Iterable[str], localizatio
         if not own:
             raise ValueError(f"{image_id}: no ground-truth box")
     joined = np.array([box for own in boxes.values() for box in own], dtype=np.float64).reshape(-1, 4)
-    truth = from_counts(joined, [len(own) for own in boxes.values()])
-    return BoxMetadata(tuple(image_ids), sizes, truth)
+    return from_counts(joined, [len(own) for own in boxes.values()])
 
 
 def parse_sizes(image_ids: Sequence[str], lines: Iterable[str]) -> FloatArray:
@@ -118,6 +123,12 @@ def parse_mask_files(image_ids: Sequence[str], lines: Iterable[str]) -> tuple[Ma
     return tuple(MaskFiles(tuple(own), ignored.get(image_id)) for image_id, own in found.items())
 
 
+def names_masks(localization: Sequence[str]) -> bool:
+    """Whether lines of localization.txt list two file names, the second one maybe empty, as those of OpenImages do."""
+    first, ignore = localization[0].strip().rsplit(",", 2)[-2:] if localization[0].count(",") > 1 else ("", "")
+    return first.endswith(".png") and (not ignore or ignore.endswith(".png"))
+
+
 def baselines(metadata: BoxMetadata) -> list[Baseline]:
     """What looking at no image scores, one row a predictor and IoU level, each under its protocol's own comparison.
 
@@ -146,7 +157,7 @@ def _rows(lines: Iterable[str], fields: int) -> Iterable[tuple[str, list[float]]
             parsed = [float(value) for value in values]
         except ValueError:
             parsed = []
-        if len(parsed) != fields or not np.isfinite(parsed).all():
+        if len(parsed) != fields or not all(map(math.isfinite, parsed)):
             raise ValueError(f"line {number}: expected an id and {fields} numbers, got {line.strip()!r}")
         yield image_id, parsed
 

@@ -10,6 +10,7 @@ from stages.scoring.foreign.errors import ForeignInputError
 from stages.scoring.metadata import (
     BoxMetadata,
     MaskFiles,
+    names_masks,
     parse_boxes,
     parse_class_labels,
     parse_image_ids,
@@ -51,7 +52,7 @@ def read_metadata(folder: Path) -> MetadataFolder:
     try:
         image_ids = parse_image_ids(_lines(folder, "image_ids.txt"))
         labels = parse_class_labels(_lines(folder, "class_labels.txt"), image_ids)
-        if _names_masks(localization):
+        if names_masks(localization):
             sizes = parse_sizes(image_ids, _lines(folder, "image_sizes.txt"))
             boxes, masks = from_lists([[] for _ in image_ids]), parse_mask_files(image_ids, localization)
         else:
@@ -62,12 +63,6 @@ def read_metadata(folder: Path) -> MetadataFolder:
     except ValueError as error:
         raise ForeignInputError(f"{folder}: {error}") from error
     return MetadataFolder(folder.parent.name, folder.name, Truth(image_ids, np.asarray(sizes), labels, boxes), masks)
-
-
-def _names_masks(localization: list[str]) -> bool:
-    """OpenImages lists two file names, the second one maybe empty, where the others list four numbers."""
-    first, ignore = localization[0].strip().rsplit(",", 2)[-2:] if localization[0].count(",") > 1 else ("", "")
-    return first.endswith(".png") and (not ignore or ignore.endswith(".png"))
 
 
 def _lines(folder: Path, name: str) -> list[str]:
