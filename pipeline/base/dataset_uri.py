@@ -4,7 +4,10 @@ _SCHEME = "dataset://"
 
 
 def dataset_uri(stage: str, uri: str) -> str:
-    """A path below the root of the data set that a stage lists; a URI or an absolute path stays what it is."""
+    """A path below the root of the data set that a stage lists; a URI or an absolute path stays what it is.
+
+    The empty path is the root itself, where that is a file.
+    """
     return uri if "://" in uri or uri.startswith("/") else f"{_SCHEME}{stage}/{uri}"
 
 

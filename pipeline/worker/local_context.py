@@ -96,13 +96,14 @@ class LocalContext:
         if stage not in self.roots:
             raise FileNotFoundError(f"{uri}: this run has no data set {stage!r}")
         check_below(path)
-        return f"{self.roots[stage].rstrip('/')}/{path}"
+        root = self.roots[stage].rstrip("/")
+        return f"{root}/{path}" if path else root
 
     def _read(self, uri: str, offset: int | None, length: int | None) -> bytes:
         protocol = uri.split("://", 1)[0] if "://" in uri else "file"
         if protocol == "file" and offset is None:
-            with open(uri.removeprefix("file://"), "rb") as file:
-                return file.read()
+            with open(uri.removeprefix("file://"), "rb", buffering=0) as file:
+                return file.readall()
         if protocol not in self._filesystems:
             self._filesystems[protocol] = open_filesystem(uri)[0]
         fs = self._filesystems[protocol]
