@@ -1,65 +1,66 @@
-"""Image bytes to arrays: the only place where pixels enter.
+"""Image bytes to arrays: the only place where pixels enter. `stages.vision.decoding` has a module for each format."""
 
-Pillow is the reference decoder. simplejpeg, where it is installed, decodes plain JPEG files faster to the same pixels.
-EXIF orientation is not applied: the boxes of the public data sets are written in stored pixels.
-"""
-
-import io
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-try:
-    import simplejpeg
-except ImportError:
-    simplejpeg = None
+from stages.vision.decoding import heif, jpeg, png, simple, tiff
+from stages.vision.decoding.budget import MAX_PIXELS
+from stages.vision.decoding.errors import DamagedError, ImageError
+from stages.vision.decoding.formats import FORMATS, Format, recognised
+from stages.vision.decoding.orientation_tags import orientation
+from stages.vision.decoding.turning import turned as turned_by
 
-__all__ = ["MAX_PIXELS", "ImageError", "decode", "resize"]
+__all__ = ["MAX_PIXELS", "ImageError", "decode", "exif_orientation", "resize"]
 
-MAX_PIXELS = 89_478_485
-"""Largest image that is decoded, in pixels: Pillow's own limit, a quarter of a gibibyte of RGB."""
-
-_JPEG_START = b"\xff\xd8\xff"
-_PLAIN_JPEG = frozenset({"YCbCr", "Gray"})
-_SIXTEEN_BIT = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
-
-
-class ImageError(ValueError):
-    """The bytes are no usable image; the message is a short reason."""
-
-
-def exif_orientation(data: bytes) -> int:
-    """The EXIF orientation that a file names, 1 to 8; 1 where it names none."""
-    try:
-        return int(Image.open(io.BytesIO(data)).getexif().get(0x0112, 1))
-    except Exception:
-        return 1
+_DECODERS: Mapping[Format, Callable[[bytes, bool], np.ndarray]] = {
+    **{form: partial(simple.decode, form) for form in FORMATS},
+    "JPEG": jpeg.decode,
+    "PNG": png.decode,
+    "TIFF": tiff.decode,
+    "HEIC": heif.decode,
+}
 
 
 def decode(data: bytes, *, turned: bool = False, lenient: bool = False) -> np.ndarray:
-    """Decode a whole image file to RGB.
+    """Decode a whole image file to RGB: of an animation the first frame, of a TIFF file the first page.
 
-    Grey, palette, CMYK and alpha images are converted (alpha is dropped, 16-bit grey keeps its upper byte, of an
-    animation the first frame counts). Every pixel is decoded, so a file that is cut short is found here.
+    - Alpha is dropped, a palette's too: the colours beneath it count, also where nothing is to be seen of them.
+    - Grey, 1-bit and palette images become the colours that they stand for. YCbCr and CMYK are converted as Pillow
+      does: R = (255 - C)(255 - K) / 255. CMYK and YCCK of JPEG files are inverted first, as Adobe writes them. Colour
+      profiles are not applied.
+    - 16-bit channels keep their upper byte; those of 9 to 15 bits in TIFF and JPEG 2000 likewise, scaled to 16 before.
+      Numbers of PNM files are scaled by the maximum that the file names.
+    - Floats in [0, 1] are multiplied by 255. Other floats, 32-bit and signed integers, and Lab colours have no scale
+      that is known: they are refused.
 
-    Returns: ``(height, width, 3)`` uint8, in stored orientation.
-    Raises: ImageError with the reason ("empty file", "not an image", "truncated: ...", "too large: ...").
+    turned: as its EXIF orientation (irot and imir of HEIC and AVIF) says, once, whatever the decoder does by itself;
+    otherwise as stored.
+    lenient: a damaged or truncated file counts as far as it can be decoded, and the rest of it is grey or black. By
+    default what the codec notices is an error; every pixel is decoded, so that it notices what it can.
+
+    Returns: ``(height, width, 3)`` uint8, contiguous.
+    Raises: ImageError with the reason ("empty file", "not an image", "truncated: ...", "damaged: ...",
+    "too large: ...", "too slow to decode: ...", "HEIC image: install ...").
     """
-    if data.startswith(_JPEG_START) and simplejpeg is not None:
-        pixels = _decode_plain_jpeg(data)
-        if pixels is not None:
-            return pixels
-    image = _open(data)
+    form = recognised(data)
     try:
-        if image.mode in _SIXTEEN_BIT:
-            upper = (np.asarray(image) >> 8).astype(np.uint8)
-            return np.repeat(upper[:, :, None], 3, axis=2)
-        return np.array(image.convert("RGB"))
-    except MemoryError:
-        raise
-    except Exception as error:  # the bytes are in memory: whatever a codec raises is about their content
-        raise ImageError(_reason(error)) from error
+        pixels = _DECODERS[form](data, False)
+    except DamagedError as damage:
+        if not lenient:
+            raise
+        pixels = _leniently(form, data, damage)
+    return turned_by(pixels, orientation(form, data)) if turned else pixels
+
+
+def exif_orientation(data: bytes) -> int:
+    """The orientation that a file names, 1 to 8; 1 where it names none. Never raises, and decodes nothing."""
+    try:
+        return orientation(recognised(data), data)
+    except ImageError:
+        return 1
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:
@@ -78,39 +79,12 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if averaging else cv2.INTER_LINEAR)
 
 
-def _decode_plain_jpeg(data: bytes) -> np.ndarray | None:
-    """Decode a grey or three-component JPEG; None leaves the file, and the reason if it is bad, to Pillow."""
+def _leniently(form: Format, data: bytes, damage: DamagedError) -> np.ndarray:
+    """What can be decoded of a damaged file. Raises what strict decoding raised where that is nothing: one colour."""
     try:
-        height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
-        if colorspace not in _PLAIN_JPEG or height * width > MAX_PIXELS:
-            return None
-        return simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True)
-    except ValueError:
-        return None
-
-
-def _open(data: bytes) -> Image.Image:
-    """Read the header with Pillow and refuse what is empty, unknown or too large."""
-    if not data:
-        raise ImageError("empty file")
-    try:
-        image = Image.open(io.BytesIO(data))
-    except UnidentifiedImageError as error:
-        raise ImageError("not an image") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"too large: more than {MAX_PIXELS} pixels") from error
-    except MemoryError:
-        raise
-    except Exception as error:  # as in decode
-        raise ImageError(_reason(error)) from error
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"too large: {width}x{height} pixels, the limit is {MAX_PIXELS}")
-    return image
-
-
-def _reason(error: Exception) -> str:
-    """Put a codec's error into one short line."""
-    text = " ".join(str(error).split())[:200] or type(error).__name__
-    cut_short = isinstance(error, EOFError) or "truncated" in text.lower()
-    return f"{'truncated' if cut_short else 'damaged'}: {text}"
+        pixels = _DECODERS[form](data, True)
+    except DamagedError:
+        raise damage from None
+    if (pixels == pixels[0, 0]).all():
+        raise damage
+    return pixels

@@ -1,0 +1,47 @@
+"""What decoding one file may cost. A file says how large its image is before any pixel is decoded.
+
+Nothing can stop a codec that has begun in a thread, so a file that would take too long is not begun. The time is
+foreseen from pixels and bytes by the slowest rates that were measured of each codec, on one core of 2024, over smooth,
+textured and random images and over files made to be slow (docs/decisions.md, 2026-11-27).
+"""
+
+from typing import NamedTuple
+
+from stages.vision.decoding.errors import ImageError
+
+MAX_PIXELS = 89_478_485
+"""Largest image that is decoded, in pixels: Pillow's own limit, a quarter of a gibibyte of RGB."""
+
+MAX_BYTES = 2**30
+"""Largest file that is decoded: MAX_PIXELS of four 16-bit channels, uncompressed, take 0.7 gibibytes."""
+
+MAX_SECONDS = 6.0
+"""Longest foreseen time of decoding: leaves a busy machine room below ten seconds."""
+
+
+class Rate(NamedTuple):
+    """Nanoseconds a codec takes for each pixel of the image and each byte of the file."""
+
+    pixel: float
+    byte: float
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuse an image of too many pixels, or of none. Raises ImageError."""
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"too large: {width}x{height} pixels, the limit is {MAX_PIXELS}")
+    if width <= 0 or height <= 0:
+        raise ImageError(f"no pixels: its size is {width}x{height}")
+
+
+def check_time(seconds: float, because: str) -> None:
+    """Refuse what takes too long to decode. because: what makes it slow. Raises ImageError."""
+    if seconds > MAX_SECONDS:
+        raise ImageError(f"too slow to decode: some {seconds:.0f} s for {because}, the limit is {MAX_SECONDS:.0f} s")
+
+
+def check(name: str, width: int, height: int, length: int, rate: Rate) -> None:
+    """Refuse an image of format `name` that is too large or takes too long. length: of its file. Raises ImageError."""
+    check_size(width, height)
+    seconds = (rate.pixel * width * height + rate.byte * length) / 1e9
+    check_time(seconds, f"{width}x{height} pixels of {name} in {length / 1e6:.1f} MB")

@@ -1,0 +1,76 @@
+"""JPEG files: simplejpeg (libjpeg-turbo) where it is installed, Pillow for CMYK and where it is not. Equal pixels.
+
+simplejpeg says of a file whether libjpeg had to guess. Pillow does not: without simplejpeg a damaged body may pass.
+"""
+
+import struct
+from collections.abc import Iterator
+
+import numpy as np
+from PIL.JpegImagePlugin import JpegImageFile
+
+from stages.vision.decoding.budget import check_size, check_time
+from stages.vision.decoding.errors import ImageError, damage
+from stages.vision.decoding.jpeg_markers import Frame, header_segments, read_frame
+from stages.vision.decoding.pillow_reading import opened, pixels
+
+try:
+    import simplejpeg
+except ImportError:
+    simplejpeg = None
+
+_PIXEL, _BYTE, _SCAN = 12.0, 20.0, 2.5
+"""Nanoseconds for each pixel, each byte of the file, and each pixel of each scan after the first."""
+_PLAIN = frozenset({"YCbCr", "Gray", "RGB"})
+_END = b"\xff\xd9"
+_APP0, _ADOBE, _APP15, _COMMENT = 0xE0, 0xEE, 0xEF, 0xFE
+
+
+def decode(data: bytes, lenient: bool) -> np.ndarray:
+    """The pixels: ``(height, width, 3)`` uint8. Raises ImageError."""
+    _check(_frame(data), len(data))
+    if simplejpeg is None:
+        return _by_pillow(data, lenient)
+    try:
+        colours = simplejpeg.decode_jpeg_header(data, strict=not lenient)[2]
+        if colours in _PLAIN:
+            return simplejpeg.decode_jpeg(data, colorspace="RGB", strict=not lenient)
+        if not lenient:
+            simplejpeg.decode_jpeg(data, colorspace="CMYK", strict=True)  # for its verdict alone
+    except ValueError as error:
+        if not lenient:
+            raise damage(error) from error
+    return _by_pillow(data, lenient)
+
+
+def _frame(data: bytes) -> Frame:
+    try:
+        return read_frame(data)
+    except (struct.error, ValueError, IndexError) as error:
+        raise damage(error) from error
+
+
+def _check(frame: Frame, length: int) -> None:
+    """Refuse what no decoder reads, and what is too large or too slow."""
+    if frame.precision != 8 or frame.components == 2:
+        raise ImageError(f"JPEG of {frame.components} components of {frame.precision} bits: not supported, convert it")
+    check_size(frame.width, frame.height)
+    area = frame.width * frame.height
+    passes = 2 if frame.components > 3 else 1
+    seconds = passes * (area * (_PIXEL + _SCAN * (frame.scans - 1)) + length * _BYTE) / 1e9
+    check_time(seconds, f"{frame.width}x{frame.height} pixels of JPEG in {frame.scans} scans, {length / 1e6:.1f} MB")
+
+
+def _by_pillow(data: bytes, lenient: bool) -> np.ndarray:
+    """lenient: an end is put after a file that lacks its own, or libjpeg waits for more."""
+    return pixels(opened(JpegImageFile, b"".join(_needed(data)) + _END * lenient), lenient)
+
+
+def _needed(data: bytes) -> Iterator[bytes]:
+    """The parts of a file that make its pixels: without EXIF, colour profiles, previews and comments."""
+    yield data[:2]
+    rest = 2
+    for marker, start, rest in header_segments(data):
+        if marker == _ADOBE or not (_APP0 < marker <= _APP15 or marker == _COMMENT):
+            yield data[start - 4 : rest]
+    yield data[rest:]

@@ -1,0 +1,117 @@
+"""GIF, BMP, PNM, WebP, AVIF and JPEG 2000: by Pillow as they are, after a look at what makes them slow."""
+
+import struct
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from PIL import features
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
+from PIL.PpmImagePlugin import PpmImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from stages.vision.decoding.budget import Rate, check, check_size, check_time
+from stages.vision.decoding.errors import DamagedError, ImageError, damage
+from stages.vision.decoding.formats import Format
+from stages.vision.decoding.iso_boxes import boxes
+from stages.vision.decoding.jpeg2000_markers import read_division
+from stages.vision.decoding.pillow_reading import Plugin, opened, pixels
+
+_MOST_COMMENTS = 1000
+_MOST_PRECINCTS = 1_000_000
+_PRECINCT, _PACKET = 1000.0, 50.0
+"""Nanoseconds for each precinct and packet of JPEG 2000; a precinct takes half a kilobyte."""
+
+
+class Reading(NamedTuple):
+    """How a format is read. rate: of an opened image. check: refuses a file before it is opened.
+
+    feature: of Pillow, which it may lack.
+    """
+
+    plugin: Plugin
+    rate: Callable[[ImageFile], Rate]
+    check: Callable[[bytes], None] | None = None
+    feature: str | None = None
+
+
+def decode(form: Format, data: bytes, lenient: bool) -> np.ndarray:
+    """The pixels of the first frame: ``(height, width, 3)`` uint8. Raises ImageError."""
+    reading = _READINGS[form]
+    if reading.feature is not None and not features.check(reading.feature):
+        raise ImageError(f"{form} image: the installed Pillow does not read it")
+    if reading.check is not None:
+        _before(reading.check, data)
+    image = opened(reading.plugin, data)
+    check(form, *image.size, len(data), reading.rate(image))
+    return pixels(image, lenient)
+
+
+def _before(check_data: Callable[[bytes], None], data: bytes) -> None:
+    try:
+        check_data(data)
+    except ImageError:
+        raise
+    except (struct.error, ValueError, IndexError) as error:
+        raise damage(error) from error
+
+
+def _decoder(image: ImageFile) -> str:
+    """The name of the decoder that Pillow chose for an opened image."""
+    return image.tile[0][0] if image.tile else ""
+
+
+def _rate_of_bmp(image: ImageFile) -> Rate:
+    """Run lengths are unpacked in Python."""
+    return Rate(pixel=150, byte=400) if _decoder(image) == "bmp_rle" else Rate(pixel=15, byte=2)
+
+
+def _rate_of_pnm(image: ImageFile) -> Rate:
+    """Numbers written as text, and those with another maximum than 255 or 65535, are read in Python."""
+    rates = {"ppm_plain": Rate(pixel=50, byte=250), "ppm": Rate(pixel=150, byte=300)}
+    return rates.get(_decoder(image), Rate(pixel=15, byte=2))
+
+
+def _check_pnm(data: bytes) -> None:
+    """Each comment among numbers that are written as text makes Pillow copy a megabyte."""
+    if data[:2] in (b"P1", b"P2", b"P3") and data.count(b"#") > _MOST_COMMENTS:
+        raise ImageError(f"more than {_MOST_COMMENTS} comments")
+
+
+def _check_webp(data: bytes) -> None:
+    """The canvas is allocated when the file is opened. One without the extended header is never too large."""
+    if 8 + int.from_bytes(data[4:8], "little") > len(data):
+        raise DamagedError("truncated: it is shorter than it says")
+    if data[12:16] == b"VP8X":
+        check_size(*(1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27)))
+
+
+def _check_avif(data: bytes) -> None:
+    for box in boxes(data):
+        if box.type == b"mdat":
+            return
+
+
+def _check_jpeg_2000(data: bytes) -> None:
+    precincts, packets = read_division(data)
+    if precincts > _MOST_PRECINCTS:
+        raise ImageError(f"too large: {precincts} precincts")
+    check_time((precincts * _PRECINCT + packets * _PACKET) / 1e9, f"{packets} packets of JPEG 2000")
+
+
+def _always(pixel: float, byte: float) -> Callable[[ImageFile], Rate]:
+    return lambda image: Rate(pixel, byte)
+
+
+_READINGS: Mapping[Format, Reading] = {
+    "GIF": Reading(GifImageFile, _always(20, 10)),
+    "BMP": Reading(BmpImageFile, _rate_of_bmp),
+    "PNM": Reading(PpmImageFile, _rate_of_pnm, _check_pnm),
+    "WebP": Reading(WebPImageFile, _always(25, 45), _check_webp, "webp"),
+    "AVIF": Reading(AvifImageFile, _always(20, 70), _check_avif, "avif"),
+    "JPEG 2000": Reading(Jpeg2KImageFile, _always(150, 130), _check_jpeg_2000, "jpg_2000"),
+}
