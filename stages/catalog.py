@@ -30,8 +30,10 @@ from stages.ingest.readers.coco import CocoReader
 from stages.ingest.readers.cub import CubReader
 from stages.ingest.readers.demo import DemoReader
 from stages.ingest.readers.folder import FolderReader
+from stages.ingest.readers.ilsvrc import IlsvrcReader
 from stages.ingest.readers.openimages import OpenimagesReader
 from stages.ingest.readers.tiny_imagenet import TinyImagenetReader
+from stages.ingest.readers.voc import VocReader
 from stages.ingest.readers.wsol import WsolReader
 from stages.ingest.stage import KIND, Ingest
 from stages.localize.stage import Localize
@@ -54,6 +56,8 @@ _STAGES, _READERS = "weakbox.stages", "weakbox.readers"
 READERS: Sequence[type[Reader[ReaderParams]]] = (
     AutoReader,
     TinyImagenetReader,
+    IlsvrcReader,
+    VocReader,
     CubReader,
     WsolReader,
     OpenimagesReader,
