@@ -17,14 +17,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.base.errors import UsageError
+from pipeline.base.json_types import Json
 from pipeline.base.params import option
 from stages.ingest.listing import ListedFile, list_files, read_text
 from stages.ingest.reader import Reader, ReaderParams
 from stages.ingest.readers.coco_file import parse_coco
+from stages.ingest.recognition import Match, Tree
 from stages.ingest.scan import Box, Found, Scan
 from stages.vision.boxes import xywh_to_xyxy
 
 __all__ = ["CocoParams", "CocoReader"]
+
+_BESIDE = "_annotations.coco.json"
+_FOLDERS = {"train": "train", "valid": "val", "val": "val", "test": "test"}
+"""Folder of a split -> the split, in what annotation tools export."""
 
 _LOG = logging.getLogger("weakbox.ingest")
 
@@ -58,6 +64,11 @@ class CocoReader(Reader[CocoParams]):
 
     name = "coco"
     Params = CocoParams
+
+    @classmethod
+    def recognise(cls, tree: Tree) -> Match | None:
+        """annotations/instances_*.json as COCO publishes them, or _annotations.coco.json in a folder of each split."""
+        return _published(tree) or _by_folder(tree)
 
     def scan(self) -> Scan:
         """List the images that have a class.
@@ -105,6 +116,30 @@ class CocoReader(Reader[CocoParams]):
         if none or several:
             _LOG.warning("%s: %d images listed; %s", where, len(found), left_out)
         return found
+
+
+def _published(tree: Tree) -> Match | None:
+    """annotations/instances_train2017.json, its images in train2017."""
+    files = [name for name in tree.files("annotations") if name.startswith("instances_") and name.endswith(".json")]
+    settings: dict[str, Json] = {}
+    for name in files:
+        folder = name.removeprefix("instances_").removesuffix(".json")
+        split = next((split for split in ("train", "val", "test") if folder.startswith(split)), None)
+        place = next((place for place in (folder, f"images/{folder}") if tree.has(place)), None)
+        if split is not None and split not in settings and place is not None:
+            settings |= {split: f"annotations/{name}", f"{split}_images": place}
+    if files and not settings:
+        return Match(f"annotations/{files[0]}", missing="the folders of its images, such as train2017")
+    return Match(f"annotations/{files[0]}", settings) if settings else None
+
+
+def _by_folder(tree: Tree) -> Match | None:
+    """train/_annotations.coco.json beside its images, as annotation tools export it."""
+    found = [folder for folder in tree.folders() if _BESIDE in tree.files(folder) and folder in _FOLDERS]
+    settings: dict[str, Json] = {}
+    for folder in found:
+        settings |= {_FOLDERS[folder]: f"{folder}/{_BESIDE}", f"{_FOLDERS[folder]}_images": folder}
+    return Match(f"{found[0]}/{_BESIDE}", settings) if found else None
 
 
 def choose_category(boxes: Mapping[int, Sequence[Box]], multi_label: Literal["skip", "largest"]) -> int | None:
