@@ -53,6 +53,18 @@ class TableSpec:
         """A table of this schema from one dictionary a row; a missing key is null."""
         return pa.Table.from_pylist(list(rows), schema=self.schema)
 
+    def from_columns(self, columns: Mapping[str, pa.ChunkedArray | Sequence[object]], rows: int) -> pa.Table:
+        """A table of this schema from its columns, each of so many rows; a missing one is null."""
+        arrays = [
+            found if isinstance(found := columns.get(field.name), pa.ChunkedArray) else _array(found, field.type, rows)
+            for field in self.schema
+        ]
+        return pa.Table.from_arrays(arrays, schema=self.schema)
+
+
+def _array(values: Sequence[object] | None, kind: pa.DataType, rows: int) -> pa.Array:
+    return pa.nulls(rows, kind) if values is None else pa.array(values, kind)
+
 
 def check_version(schema: pa.Schema, spec: TableSpec) -> None:
     """Refuse a file whose schema version is unknown or newer than this program's.

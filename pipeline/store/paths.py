@@ -24,8 +24,13 @@ def check_below(path: str) -> None:
     for part in path.split("/") if path else ():
         if part in ("", ".", "..") or _bytes(part) > _LONGEST:
             raise UnsafePathError(f"path leaves the run root, or has no proper name: {path[:200]!r}")
-        if "\\" in part or any(ord(letter) < 32 or ord(letter) == 127 for letter in part):
+        if "\\" in part or has_control(part):
             raise UnsafePathError(f"path with a character that no name may have: {path[:200]!r}")
+
+
+def has_control(text: str) -> bool:
+    """Whether a text has a character that no name may have: one below the space, or DEL."""
+    return not text.isprintable() and any(ord(letter) < 32 or ord(letter) == 127 for letter in text)
 
 
 def check_name(name: str) -> None:
@@ -50,6 +55,8 @@ def check_plain(path: str) -> None:
 
 def _bytes(part: str) -> int:
     """The length of a name on disk; one that UTF-8 cannot say is too long for any."""
+    if part.isascii():
+        return len(part)
     try:
         return len(os.fsencode(part))
     except UnicodeEncodeError:

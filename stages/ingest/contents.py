@@ -36,6 +36,8 @@ def mask_stamp(mask: Mask, contents: Contents) -> str:
 
 def contents_of(rows: Iterable[Candidate], contents: Contents) -> dict[str, str]:
     """What is remembered of these images and their masks, and still counts."""
+    if not contents:
+        return {}
     found = {row.image.image_id: stamp_of(row, contents) for row in rows}
     found |= {mask.uri: mask_stamp(mask, contents) for row in rows for mask in masks_of(row)}
     return {name: stamp for name, stamp in found.items() if contents.get(name) == stamp}

@@ -21,7 +21,7 @@ def may_be_image(path: str) -> bool:
     *folders, name = path.split("/")
     stem, dot, ending = name.rpartition(".")
     beside = bool(dot) and bool(stem) and ending.lower() in _BESIDE
-    return not beside and not any(folder in _FOLDERS for folder in folders)
+    return not beside and _FOLDERS.isdisjoint(folders)
 
 
 def left_out(paths: Iterable[str]) -> list[str]:

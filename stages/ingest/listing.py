@@ -6,7 +6,8 @@ may look into - is listed with what is wrong with it, so that it becomes a row a
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from operator import itemgetter
 from typing import NamedTuple
 
 from pipeline.base.errors import UsageError
@@ -36,34 +37,63 @@ class ListedFile(NamedTuple):
 def list_files(root: str) -> list[ListedFile]:
     """All files below `root`, sorted by path; hidden files and folders are left out. A link counts as what it leads to.
 
+    A root that is a file itself, an archive or a table, is the only one; its path is its name.
+
     Raises:
-        UsageError: the root does not exist or is no folder.
+        UsageError: the root does not exist.
     """
-    files = _list_remote(root) if "://" in root else _list_local(os.path.abspath(root))
-    files.sort(key=lambda file: file.path)
-    return files
+    return sorted(walk_files(root), key=lambda file: file.path)
 
 
-def _list_local(root: str) -> list[ListedFile]:
+def walk_files(root: str) -> Iterator[ListedFile]:
+    """The same files one after another, for who need not hold them all; none is opened.
+
+    They come sorted by path, but a folder that cannot be listed comes where its files would be.
+
+    Raises: UsageError as `list_files` does, at once.
+    """
+    if "://" in root:
+        return iter(sorted(_list_remote(root), key=lambda file: file.path))
+    root = os.path.abspath(root)
+    if os.path.isfile(root):
+        status = os.stat(root)
+        return iter([ListedFile(os.path.basename(root), root, f"{status.st_size}-{status.st_mtime_ns}")])
     try:
         entries = list(os.scandir(root))
     except OSError as error:
         raise UsageError(f"dataset: root {root}: {error.strerror}") from error
-    return list(_walk(entries, "", (_identity(root),)))
+    return _walk(entries, "", (_identity(root),))
 
 
-def _walk(entries: list["os.DirEntry[str]"], below: str, above: tuple[tuple[int, int], ...]) -> Iterator[ListedFile]:
+class _Named(NamedTuple):
+    """An entry of a folder. order: as which it sorts: a folder's files come where `folder/` does."""
+
+    order: str
+    path: str
+    trouble: str | None
+    is_folder: bool
+    entry: "os.DirEntry[str]"
+
+
+def _walk(
+    entries: Iterable["os.DirEntry[str]"], below: str, above: tuple[tuple[int, int], ...]
+) -> Iterator[ListedFile]:
     """The files of a folder and of those in it. above: the folders that led here, which a link may lead back to."""
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        path, trouble = _readable(f"{below}{entry.name}")
+    shown = [_named(entry, below) for entry in entries if not entry.name.startswith(".")]
+    shown.sort(key=itemgetter(0))
+    for _, path, trouble, is_folder, entry in shown:
         if trouble is not None:
             yield ListedFile(path, entry.path, "", trouble)
-        elif _is_folder(entry):
+        elif is_folder:
             yield from _folder(entry, path, above)
         else:
             yield _file(entry, path)
+
+
+def _named(entry: "os.DirEntry[str]", below: str) -> _Named:
+    path, trouble = _readable(below + entry.name)
+    is_folder = trouble is None and _is_folder(entry)
+    return _Named(f"{path}/" if is_folder else path, path, trouble, is_folder, entry)
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
@@ -92,7 +122,7 @@ def _file(entry: "os.DirEntry[str]", path: str) -> ListedFile:
     except OSError as error:
         words = "a link to nothing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
         return ListedFile(path, entry.path, "", words)
-    trouble = _ODD.get(stat.S_IFMT(status.st_mode))
+    trouble = None if stat.S_ISREG(status.st_mode) else _ODD.get(stat.S_IFMT(status.st_mode))
     return ListedFile(path, entry.path, f"{status.st_size}-{status.st_mtime_ns}", trouble)
 
 
@@ -103,6 +133,8 @@ def _identity(path: str) -> tuple[int, int]:
 
 def _readable(path: str) -> tuple[str, str | None]:
     """A path as text that can be written down, and what is wrong with it."""
+    if path.isascii() and path.isprintable() and "\\" not in path:
+        return path, None
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -123,11 +155,17 @@ def _list_remote(root: str) -> list[ListedFile]:
         raise UsageError(f"dataset: root {root}: no such folder, or nothing in it")
     files = []
     for name, info in found.items():
-        path, trouble = _readable(name.removeprefix(base).lstrip("/"))
+        below = name.removeprefix(base).lstrip("/") or name.rsplit("/", 1)[-1]
+        path, trouble = _readable(below)
         if not any(part.startswith(".") for part in path.split("/")):
-            version = info.get("ETag") or info.get("etag") or info.get("LastModified") or info.get("mtime") or ""
-            files.append(ListedFile(path, fs.unstrip_protocol(name), f"{info['size']}-{version}", trouble))
+            files.append(ListedFile(path, fs.unstrip_protocol(name), remote_stamp(info), trouble))
     return files
+
+
+def remote_stamp(info: Mapping[str, object]) -> str:
+    """Size, and version or time, of a file on a remote storage, of what the storage says of it."""
+    version = info.get("ETag") or info.get("etag") or info.get("LastModified") or info.get("mtime") or ""
+    return f"{info['size']}-{version}"
 
 
 def read_bytes(file: ListedFile, most: int | None = None) -> bytes:

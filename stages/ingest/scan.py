@@ -2,10 +2,13 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.base.dataset_uri import dataset_uri
@@ -95,6 +98,11 @@ class Scan:
         """A scan whose classes are those of its images."""
         return cls(images, sorted({image.label_name for image in images}), left_out)
 
+    @property
+    def labels(self) -> dict[str, int]:
+        """Class name -> label."""
+        return {name: label for label, name in enumerate(self.classes)}
+
 
 def is_dev(image_id: str, fraction: float) -> bool:
     """Whether a training image belongs to `dev`: its hash is in the lowest `fraction` of all hashes.
@@ -117,7 +125,37 @@ class Candidate(NamedTuple):
     fingerprint: str
 
 
-def candidates(scan: Scan, dev_fraction: float) -> list[Candidate]:
+class Candidates:
+    """The images of a scan in the order of their ids, each made when it is asked for: a million of them are large.
+
+    order: the places of the images in the scan. held_out: for each of them, in this order, whether it goes from train
+    to dev. fingerprints: of all of them, in this order, (N,) uint64: their digits as numbers.
+    """
+
+    def __init__(
+        self, scan: Scan, order: Sequence[int], held_out: Sequence[int], fingerprints: npt.NDArray[np.uint64]
+    ) -> None:
+        self.fingerprints = fingerprints
+        self._images, self._order, self._held_out = scan.images, order, held_out
+        self._labels = scan.labels
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, place: int) -> Candidate:
+        image = self._images[self._order[place]]
+        split = "dev" if self._held_out[place] else image.split
+        return Candidate(image, self._labels[image.label_name], split, f"{int(self.fingerprints[place]):0{DIGITS}x}")
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return map(self.__getitem__, range(len(self)))
+
+    def at(self, places: Iterable[int]) -> list[Candidate]:
+        """Those at some places."""
+        return [self[place] for place in places]
+
+
+def candidates(scan: Scan, dev_fraction: float) -> Candidates:
     """The images in the order of their ids, `dev` taken from `train`.
 
     Raises:
@@ -125,19 +163,30 @@ def candidates(scan: Scan, dev_fraction: float) -> list[Candidate]:
     """
     if not scan.images:
         raise UsageError("dataset: there are no images")
-    label_of: Mapping[str, int] = {name: i for i, name in enumerate(scan.classes)}
-    found, seen = [], set()
-    for image in sorted(scan.images, key=lambda image: image.image_id):
-        if image.image_id in seen:
-            raise UsageError(f"dataset: image id {image.image_id!r} twice")
-        seen.add(image.image_id)
-        split = "dev" if image.split == "train" and is_dev(image.image_id, dev_fraction) else image.split
-        label = label_of[image.label_name]
-        found.append(Candidate(image, label, split, _fingerprint(image, label, split)))
-    return found
+    labels, held_out, digests = scan.labels, bytearray(), bytearray()
+    before, ordered = "", True
+    for image in scan.images:
+        ordered, before = ordered and before < image.image_id, image.image_id
+        is_held_out = image.split == "train" and is_dev(image.image_id, dev_fraction)
+        held_out.append(is_held_out)
+        digests += _digest_of(image, labels[image.label_name], "dev" if is_held_out else image.split)
+    fingerprints = np.frombuffer(digests, ">u8").astype(np.uint64)
+    if ordered:
+        return Candidates(scan, range(len(scan.images)), held_out, fingerprints)
+    order = _order([image.image_id for image in scan.images])
+    return Candidates(scan, order, [held_out[place] for place in order], fingerprints[order])
 
 
-def as_table(found: Sequence[Candidate], stage: str) -> pa.Table:
+def _order(ids: Sequence[str]) -> list[int]:
+    """The places of ids in their order. Raises UsageError for one that is there twice."""
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    for before, after in pairwise(order):
+        if ids[before] == ids[after]:
+            raise UsageError(f"dataset: image id {ids[after]!r} twice")
+    return order
+
+
+def as_table(found: Iterable[Candidate], stage: str) -> pa.Table:
     """What a worker reads of candidates that a stage lists, schema `CANDIDATES`.
 
     The first table made of Python objects loads pandas.
@@ -167,7 +216,7 @@ def _boxes(boxes: Sequence[Box] | None) -> list[dict[str, float]] | None:
     return None if boxes is None else [dict(zip(("x0", "y0", "x1", "y1"), box, strict=True)) for box in boxes]
 
 
-def annotations(found: Sequence[Candidate]) -> str:
+def annotations(found: Iterable[Candidate]) -> str:
     """The fingerprint of all that is said of the ground truth of these images; empty where nothing is."""
     return _digest(
         (image.image_id, image.boxes, [mask.uri for mask in image.masks], [mask.uri for mask in image.ignores])
@@ -176,7 +225,7 @@ def annotations(found: Sequence[Candidate]) -> str:
     )
 
 
-def boxed(found: Sequence[Candidate]) -> dict[str, int]:
+def boxed(found: Iterable[Candidate]) -> dict[str, int]:
     """Split -> how many of these images have ground-truth boxes; splits without any are left out."""
     return dict(sorted(Counter(row.split for row in found if row.image.boxes).items()))
 
@@ -186,6 +235,7 @@ def _digest(said: Iterable[object]) -> str:
     return fingerprint(lines) if lines else ""
 
 
-def _fingerprint(image: Found, label: int, split: str) -> str:
+def _digest_of(image: Found, label: int, split: str) -> bytes:
+    """The bytes of the fingerprint of what is said of an image."""
     said = (image.image_id, label, image.label_name, split)
-    return hashlib.sha256(repr(said).encode()).hexdigest()[:DIGITS]
+    return hashlib.sha256(repr(said).encode()).digest()[: DIGITS // 2]

@@ -6,64 +6,137 @@ its own, and so is every `size` rows that no list knows.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from pipeline.base.hashing import fingerprint
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.base.hashing import DIGITS, fingerprint
+from pipeline.base.json_types import Json
 from pipeline.store.encoding import read_rows, write_rows
 from pipeline.store.layout import ROWS, RecipeFolder, row_list_key
 from pipeline.store.sealed import seal
 from pipeline.store.store import DamagedError, Store
 from stages.ingest.scan import Candidate
 
+Numbers = npt.NDArray[np.uint64]
+"""Fingerprints as numbers."""
+
 
 @dataclass(frozen=True)
 class RowList:
-    """The fingerprints of one shard's rows; `key` identifies the list, whatever the files of its images hold."""
+    """The fingerprints of one shard's rows; `key` identifies the list, whatever the files of its images hold.
+
+    packed: the digits of all fingerprints, one after the other, as bytes.
+    """
 
     key: str
-    fingerprints: tuple[str, ...]
+    packed: bytes
 
     @classmethod
-    def of(cls, recipe: str, fingerprints: Sequence[str]) -> "RowList":
+    def of(cls, recipe: str, numbers: Numbers) -> "RowList":
         """The list of a shard of `recipe`."""
-        return cls(fingerprint([recipe, *fingerprints]), tuple(fingerprints))
+        packed = numbers.astype(">u8").tobytes()
+        return cls(fingerprint([recipe, *_texts(packed)]), packed)
+
+    @classmethod
+    def parse(cls, key: str, texts: Iterable[str]) -> "RowList":
+        """The list of these fingerprints. Raises ValueError for what is none."""
+        digits = list(texts)
+        packed = bytes.fromhex("".join(digits))
+        if any(len(each) != DIGITS for each in digits) or 2 * len(packed) != DIGITS * len(digits):
+            raise ValueError(f"a fingerprint has {DIGITS} digits")
+        return cls(key, packed)
+
+    @property
+    def fingerprints(self) -> list[str]:
+        """The fingerprints, in their order."""
+        return _texts(self.packed)
+
+    @property
+    def numbers(self) -> Numbers:
+        """The fingerprints, in their order, as numbers."""
+        return np.frombuffer(self.packed, ">u8").astype(np.uint64)
 
 
-def assign(recipe: str, current: Sequence[str], known: Sequence[RowList], size: int) -> list[RowList]:
+def _texts(packed: bytes) -> list[str]:
+    digits = packed.hex()
+    return [digits[start : start + DIGITS] for start in range(0, len(digits), DIGITS)]
+
+
+class Part(NamedTuple):
+    """A shard's rows: their list, and the place of each among the rows that exist now."""
+
+    rows: RowList
+    places: npt.NDArray[np.int64]
+
+
+def assign(recipe: str, current: Numbers, known: Sequence[RowList], size: int) -> list[Part]:
     """Divide the rows that exist now into shards.
 
     current: fingerprints of all rows, in the data's order, no two alike. known: earlier lists, in planning order.
     """
-    free = dict.fromkeys(current)
-    kept: list[RowList] = []
+    free = _Free(current)
+    kept: list[Part] = []
     broken: list[RowList] = []
     for rows in known:
-        whole = all(row in free for row in rows.fingerprints)
-        (kept if whole else broken).append(rows)
-        if whole:
-            for row in rows.fingerprints:
-                del free[row]
+        places = free.places(rows)
+        if (places >= 0).all():
+            kept.append(free.take(rows, places))
+        else:
+            broken.append(rows)
     for rows in broken:
-        remains = [row for row in rows.fingerprints if row in free]
-        if remains:
-            kept.append(RowList.of(recipe, remains))
-            for row in remains:
-                del free[row]
-    new = list(free)
-    kept += [RowList.of(recipe, new[start : start + size]) for start in range(0, len(new), size)]
+        places = free.places(rows)
+        if len(remains := places[places >= 0]):
+            kept.append(free.take(RowList.of(recipe, current[remains]), remains))
+    new = free.left()
+    for start in range(0, len(new), size):
+        places = new[start : start + size]
+        kept.append(Part(RowList.of(recipe, current[places]), places))
     return kept
+
+
+class _Free:
+    """The rows that no list has taken yet."""
+
+    def __init__(self, current: Numbers) -> None:
+        self._order = np.argsort(current)
+        self._sorted = current[self._order]
+        self._free = np.ones(len(current), bool)
+
+    def places(self, rows: RowList) -> npt.NDArray[np.int64]:
+        """The place of each row of a list; -1 for one that is gone or taken."""
+        numbers = rows.numbers
+        if not len(self._free):
+            return np.full(len(numbers), -1)
+        found = np.minimum(np.searchsorted(self._sorted, numbers), len(self._free) - 1)
+        places = self._order[found]
+        return np.where((self._sorted[found] == numbers) & self._free[places], places, -1)
+
+    def take(self, rows: RowList, places: npt.NDArray[np.int64]) -> Part:
+        """Give rows to a list."""
+        self._free[places] = False
+        return Part(rows, places)
+
+    def left(self) -> npt.NDArray[np.int64]:
+        """The places of the rows that are left."""
+        return np.flatnonzero(self._free)
 
 
 def load_lists(store: Store, recipe: RecipeFolder) -> list[RowList]:
     """The lists that earlier runs planned, in planning order. Raises DamagedError."""
     lists = []
-    for _, found in sorted(store.read_each(recipe.area(ROWS), read_rows).items()):
+    for _, found in sorted(store.read_each(recipe.area(ROWS), _read_list).items()):
         if isinstance(found, DamagedError):
             raise found
-        key, rows = found
-        lists.append(RowList(key, tuple(rows)))
+        lists.append(found)
     return lists
+
+
+def _read_list(path: str, said: Mapping[str, Json]) -> RowList:
+    return RowList.parse(*read_rows(path, said))
 
 
 def save_lists(store: Store, recipe: RecipeFolder, lists: Sequence[RowList]) -> None:
@@ -75,13 +148,6 @@ def save_lists(store: Store, recipe: RecipeFolder, lists: Sequence[RowList]) -> 
             body = seal(write_rows(rows.key, rows.fingerprints))
             store.files.put_if_absent(recipe.row_list(number, rows.key), body)
             number += 1
-
-
-def slices(found: Sequence[Candidate], lists: Sequence[RowList]) -> Iterator[list[Candidate]]:
-    """The rows of each list."""
-    by_fingerprint = {row.fingerprint: row for row in found}
-    for rows in lists:
-        yield [by_fingerprint[row] for row in rows.fingerprints]
 
 
 def label_counts(rows: Sequence[Candidate]) -> dict[str, dict[str, int]]:

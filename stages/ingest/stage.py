@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from pipeline.base.dataset_uri import dataset_uri
 from pipeline.base.errors import UsageError
@@ -15,7 +16,6 @@ from pipeline.store.records import Shard
 from pipeline.store.store import Store
 from pipeline.worker.local_context import LocalContext
 from stages.bases.splits import BOXED
-from stages.ingest import understood
 from stages.ingest.contents import (
     Contents,
     Read,
@@ -27,15 +27,9 @@ from stages.ingest.contents import (
     stamp_of,
 )
 from stages.ingest.reader import Reader, ReaderParams
-from stages.ingest.scan import Candidate, annotations, as_table, boxed, candidates
-from stages.ingest.sharding import (
-    RowList,
-    assign,
-    label_counts,
-    load_lists,
-    save_lists,
-    slices,
-)
+from stages.ingest.scan import Candidate, Candidates, annotations, as_table, boxed, candidates
+from stages.ingest.sharding import Part, RowList, assign, label_counts, load_lists, save_lists
+from stages.ingest.understood import Understood
 
 _LOG = logging.getLogger("weakbox.ingest")
 
@@ -44,7 +38,12 @@ LIST, ANNOTATIONS, MASKS, CONTENTS = "rows", "annotations", "masks", "contents"
 """Arguments of a shard: the key of its list of rows, the fingerprints of the ground truth of its images and of the
 stamps of their mask files, and the contents that are known beside stamps."""
 
-_Parts = Sequence[tuple[RowList, Sequence[Candidate]]]
+
+class _Listed(NamedTuple):
+    """The images that were found, and how they are divided into shards."""
+
+    found: Candidates
+    parts: Sequence[Part]
 
 
 class Ingest(SourceStage[ReaderParams]):
@@ -99,13 +98,17 @@ class Ingest(SourceStage[ReaderParams]):
         folder = RecipeFolder(self.name, recipe)
         scan = self.reader.scan()
         found = candidates(scan, self.params.dev_fraction)
-        for line in understood.lines(self.reader.name, scan, found):
-            _LOG.info("%s: %s", self.name, line)
         known = load_lists(store, folder)
-        lists = assign(recipe, [row.fingerprint for row in found], known, self.params.shard_size)
-        parts = list(zip(lists, slices(found, lists), strict=True))
-        contents = self._contents(store, folder, parts, bool(known))
-        return [self._shard(rows, part, contents, payloads) for rows, part in parts]
+        parts = assign(recipe, found.fingerprints, known, self.params.shard_size)
+        contents = self._contents(store, folder, _Listed(found, parts), bool(known))
+        understood, shards = Understood(self.reader.name, scan), []
+        for rows, places in parts:
+            part = found.at(places)
+            understood.add(part)
+            shards.append(self._shard(rows, part, contents, payloads))
+        for line in understood.lines():
+            _LOG.info("%s: %s", self.name, line)
+        return shards
 
     def known_shards(self, recipe: str, store: Store) -> list[Shard] | None:
         """The shards of the newest listing."""
@@ -114,7 +117,7 @@ class Ingest(SourceStage[ReaderParams]):
     def keep_listing(self, recipe: str, shards: Sequence[Shard], store: Store) -> None:
         """Keep the rows of each shard, so that later runs plan the same shards, and then the listing."""
         folder = RecipeFolder(self.name, recipe)
-        rows = [RowList(str(s.args[LIST]), tuple(s.listed.column("fingerprint").to_pylist())) for s in shards]
+        rows = [RowList.parse(str(s.args[LIST]), s.listed.column("fingerprint").to_pylist()) for s in shards]
         save_lists(store, folder, rows)
         store.keep_listing(self.name, recipe, shards, self.root)
 
@@ -140,7 +143,7 @@ class Ingest(SourceStage[ReaderParams]):
             payload=as_table(part, self.name) if payload else None,
         )
 
-    def _contents(self, store: Store, folder: RecipeFolder, parts: _Parts, was_listed: bool) -> Contents:
+    def _contents(self, store: Store, folder: RecipeFolder, listed: _Listed, was_listed: bool) -> Contents:
         """What is known of files beside their stamps, read where stamps cannot be believed.
 
         That is where the config says so, where the listing was lost, and where the data lie elsewhere than they did:
@@ -148,25 +151,24 @@ class Ingest(SourceStage[ReaderParams]):
         """
         kept = store.listing(*folder)
         contents = {name: str(stamp) for shard in kept or () for name, stamp in _said(shard).items()}
-        if self.params.rescan == "content" or (kept is None and was_listed):
-            return {**contents, **self._replaced(store, folder, parts, contents), **self._masks(store, parts)}
-        moved = kept is not None and store.listed_root(*folder) != self.root
-        if moved and self._replaced(store, folder, parts, contents, few=True):
-            return {**contents, **self._replaced(store, folder, parts, contents), **self._masks(store, parts)}
-        return contents
+        if self.params.rescan != "content" and (kept is not None or not was_listed):
+            moved = kept is not None and store.listed_root(*folder) != self.root
+            if not moved or not self._replaced(store, folder, listed, contents, few=True):
+                return contents
+        replaced = self._replaced(store, folder, listed, contents)
+        return {**contents, **replaced, **replaced_masks(store, self.name, listed.found, self._read(store))}
 
     def _replaced(
-        self, store: Store, folder: RecipeFolder, parts: _Parts, contents: Contents, few: bool = False
+        self, store: Store, folder: RecipeFolder, listed: _Listed, contents: Contents, few: bool = False
     ) -> dict[str, str]:
         """The images of committed shards whose files hold something else now; few: of three of each shard."""
-        looked_at = {_key(rows, part, contents): _three(part) if few else part for rows, part in parts}
-        found: dict[str, str] = {}
-        for key, done in store.done(*folder, list(looked_at)).items():
-            found |= replaced_images(store, done, looked_at[key], self._read(store))
-        return found
-
-    def _masks(self, store: Store, parts: _Parts) -> dict[str, str]:
-        return replaced_masks(store, self.name, (row for _, part in parts for row in part), self._read(store))
+        keys = [_key(rows, listed.found.at(places), contents) for rows, places in listed.parts]
+        committed, replaced = store.done(*folder, keys), dict[str, str]()
+        for key, (_, places) in zip(keys, listed.parts, strict=True):
+            if key in committed:
+                looked_at = listed.found.at(_three(places.tolist()) if few else places)
+                replaced |= replaced_images(store, committed[key], looked_at, self._read(store))
+        return replaced
 
     def _read(self, store: Store) -> Read:
         read = LocalContext(store, roots={self.name: self.root}).read_image
@@ -177,8 +179,8 @@ def _key(rows: RowList, part: Sequence[Candidate], contents: Contents) -> str:
     return fingerprint([rows.key, *(stamp_of(row, contents) for row in part)])
 
 
-def _three(part: Sequence[Candidate]) -> list[Candidate]:
-    return [part[place] for place in sorted({0, len(part) // 2, len(part) - 1})]
+def _three(places: Sequence[int]) -> list[int]:
+    return [places[number] for number in sorted({0, len(places) // 2, len(places) - 1})]
 
 
 def _said(shard: Shard) -> Mapping[str, Json]:

@@ -1,34 +1,55 @@
 """What was understood of a data set, in a few lines for people: classes, splits, ground truth, what was left out."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from stages.ingest.scan import Candidate, Scan
 
 _SHOWN = 5
 
 
-def lines(reader: str, scan: Scan, rows: Sequence[Candidate]) -> Iterator[str]:
-    """The lines, first the sums. rows: the scan's images with their final splits."""
-    splits = Counter(row.split for row in rows)
-    by_split = ", ".join(f"{splits[split]} {split}" for split in ("train", "dev", "val", "test") if splits[split])
-    boxed = sum(bool(row.image.boxes) for row in rows)
-    several = sum(len(row.image.boxes or ()) > 1 for row in rows)
-    masked = sum(bool(row.image.masks) for row in rows)
-    truth = [f"{boxed} with boxes" + (f" ({several} with several)" if several else "")] if boxed else []
-    truth += [f"{masked} with masks"] if masked else []
-    yield (
-        f"understood by reader {reader}: {_count(len(scan.classes), 'class', 'classes')} ({_some(scan.classes)}),"
-        f" {_count(len(rows), 'image', 'images')} ({by_split}), {', '.join(truth) or 'no ground truth'}"
-    )
-    troubled = [row.image.image_id for row in rows if row.image.trouble is not None]
-    if troubled:
-        yield f"cannot be opened: {len(troubled)} ({_some(troubled)})"
-    trained = {row.image.label_name for row in rows if row.split == "train"}
-    untrained = [name for name in scan.classes if name not in trained]
-    if untrained and splits["train"]:
-        yield f"without a training image: {_count(len(untrained), 'class', 'classes')} ({_some(untrained)})"
-    yield from (f"left out: {words}" for words in scan.left_out)
+class Understood:
+    """Counts the images of a scan as they pass by, with their final splits."""
+
+    def __init__(self, reader: str, scan: Scan) -> None:
+        self._reader, self._classes, self._left_out = reader, scan.classes, scan.left_out
+        self._images = Counter[tuple[str, str]]()
+        self._boxed = self._several = self._masked = 0
+        self._troubled: list[str] = []
+
+    def add(self, rows: Iterable[Candidate]) -> None:
+        """Count some more images."""
+        self._images.update((row.split, row.image.label_name) for row in rows)
+        for image, *_ in rows:
+            if image.boxes:
+                self._boxed += 1
+                self._several += len(image.boxes) > 1
+            self._masked += bool(image.masks)
+            if image.trouble is not None:
+                self._troubled.append(image.image_id)
+
+    def lines(self) -> Iterator[str]:
+        """The lines, first the sums."""
+        images, splits = self._images.total(), Counter[str]()
+        for (split, _), number in self._images.items():
+            splits[split] += number
+        by_split = ", ".join(f"{splits[split]} {split}" for split in ("train", "dev", "val", "test") if splits[split])
+        yield (
+            f"understood by reader {self._reader}: {_count(len(self._classes), 'class', 'classes')}"
+            f" ({_some(self._classes)}), {_count(images, 'image', 'images')} ({by_split}), {self._truth()}"
+        )
+        if self._troubled:
+            yield f"cannot be opened: {len(self._troubled)} ({_some(sorted(self._troubled))})"
+        untrained = [name for name in self._classes if not self._images["train", name]]
+        if untrained and splits["train"]:
+            yield f"without a training image: {_count(len(untrained), 'class', 'classes')} ({_some(untrained)})"
+        yield from (f"left out: {words}" for words in self._left_out)
+
+    def _truth(self) -> str:
+        several = f" ({self._several} with several)" if self._several else ""
+        truth = [f"{self._boxed} with boxes{several}"] if self._boxed else []
+        truth += [f"{self._masked} with masks"] if self._masked else []
+        return ", ".join(truth) or "no ground truth"
 
 
 def _count(number: int, one: str, many: str) -> str:

@@ -2,8 +2,10 @@
 
 import errno
 import hashlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
 
 from pipeline.base.errors import StageFailed
 from pipeline.base.hashing import fingerprint
@@ -17,11 +19,23 @@ from stages.vision.images import ImageError, decode, exif_orientation
 __all__ = ["IngestWorker"]
 
 _CARRIED = ("image_id", "uri", "offset", "length", "row", "label", "label_name", "split")
-_COLUMNS = [*_CARRIED, "trouble"]
+"""Columns of the listing that become columns of the images table."""
+_READ = ("image_id", "uri", "offset", "length", "row", "trouble")
 _IDENTITY = ("image_id", "content_hash", "label", "label_name", "split", "turned", "lenient")
 """What an image is. Where it lies does not matter."""
 _OF_ONE_FILE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 """Errors that are about one file, not about the storage."""
+
+
+class _Seen(NamedTuple):
+    """What opening an image shows: columns of the images table."""
+
+    content_hash: str
+    width: int
+    height: int
+    orientation: int
+    turned: bool
+    lenient: bool
 
 
 class _Refused(Exception):
@@ -41,19 +55,23 @@ class IngestWorker:
 
     def __call__(self, task: Task) -> ShardResult:
         """The rows of a shard; an image that cannot be opened is quarantined with its reason."""
-        good: list[dict[str, Any]] = []
+        listed = task.shard.listed
+        good: list[int] = []
+        seen: list[_Seen] = []
         bad: list[QuarantineRow] = []
-        for row in task.shard.listed.select(_COLUMNS).to_pylist():
+        for place, row in enumerate(listed.select(_READ).to_pylist()):
             try:
-                good.append({**{name: row[name] for name in _CARRIED}, **self._seen(row)})
+                seen.append(self._seen(row))
+                good.append(place)
             except _Refused as refused:
                 name: ImageName = {"image_id": row["image_id"], "uri": row["uri"], "content_hash": refused.content_hash}
                 bad.append(quarantined(self._stage, name, str(refused)))
-        known = [[row[name] for name in _IDENTITY] for row in good]
+        images = _images(listed.take(pa.array(good, pa.int64())), seen)
+        known = list(zip(*(images.column(name).to_pylist() for name in _IDENTITY), strict=True))
         identity = fingerprint([known, [row["image_id"] for row in bad]])
-        return ShardResult({"images": TABLES["images"].from_rows(good)}, quarantine=bad, identity=identity)
+        return ShardResult({"images": images}, quarantine=bad, identity=identity)
 
-    def _seen(self, row: Mapping[str, Any]) -> dict[str, Any]:
+    def _seen(self, row: Mapping[str, Any]) -> _Seen:
         """What opening an image shows. Raises _Refused."""
         data = self._bytes(row)
         content_hash = hashlib.sha256(data).hexdigest()
@@ -63,14 +81,7 @@ class IngestWorker:
             (height, width), lenient = self._size(data, turned)
         except ImageError as error:
             raise _Refused(str(error), content_hash) from error
-        return {
-            "content_hash": content_hash,
-            "width": width,
-            "height": height,
-            "orientation": orientation,
-            "turned": turned,
-            "lenient": lenient,
-        }
+        return _Seen(content_hash, width, height, orientation, turned, lenient)
 
     def _size(self, data: bytes, turned: bool) -> tuple[tuple[int, int], bool]:
         """(height, width), and whether that took leniency. Raises ImageError."""
@@ -101,3 +112,10 @@ class IngestWorker:
         fs, path = open_filesystem(self._params.root)
         if not retrying(lambda: fs.exists(path)):
             raise StageFailed(f"dataset: root {self._params.root} is gone")
+
+
+def _images(listed: pa.Table, seen: Sequence[_Seen]) -> pa.Table:
+    """The images table of rows of a listing, and what was seen of each."""
+    carried = {name: listed.column(name) for name in _CARRIED}
+    found = {name: [getattr(each, name) for each in seen] for name in _Seen._fields}
+    return TABLES["images"].from_columns({**carried, **found}, len(seen))

@@ -9,15 +9,17 @@ An image id is the path below the root, with its extension. Boxes and masks are 
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 from pipeline.base.errors import UsageError
 from pipeline.base.params import option
 from pipeline.store.files import open_filesystem, retrying
 from stages.ingest.file_names import left_out, may_be_image, normalised
-from stages.ingest.listing import ListedFile, list_files
+from stages.ingest.listing import ListedFile, walk_files
+from stages.ingest.packed import Packed
 from stages.ingest.reader import Reader, ReaderParams
 from stages.ingest.readers.boxes_csv import read_boxes
 from stages.ingest.recognition import Match, Tree
@@ -26,6 +28,8 @@ from stages.ingest.scan import Box, Found, Mask, Scan
 __all__ = ["BOXES", "FolderParams", "FolderReader", "scan_folder"]
 
 Files = Mapping[str, ListedFile]
+Row = tuple[str, str, str | None]
+"""Path, stamp and trouble of a file."""
 
 _SPLITS = ("train", "val", "test")
 _ALSO = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
@@ -105,20 +109,91 @@ class FolderReader(Reader[FolderParams]):
 
 def scan_folder(params: FolderParams) -> Scan:
     """List a folder data set. Raises UsageError as `FolderReader.scan` does."""
-    files = list_files(params.root)
-    listed = {file.path: file for file in files}
-    masks = _masks(listed)
-    inside = [file for file in files if "/" in file.path and file.path not in masks]
-    images = [file for file in inside if file.trouble is not None or may_be_image(file.path)]
-    split_layout = _has_splits(params, [file.path for file in images])
-    boxes = _boxes(params, listed, images)
-    found = [_found(file, params.splits if split_layout else None, boxes, masks) for file in images]
-    if not found:
+    lying = _Lying(params.boxes or BOXES)
+    rows = Packed.of(lying.images(walk_files(params.root)), _row)
+    if lying.masks and not _mirrored(lying, rows):
+        rows = Packed.of(chain(rows, lying.class_of_masks()), _row)
+    if not rows:
         raise UsageError(f"dataset: root {params.root}: no class folders with images in them")
-    _refuse_empty_classes(params.root, split_layout, files)
-    taken = {image.image_id for image in found}
-    beside = [path for path in listed if path not in taken and path not in masks and path != (params.boxes or BOXES)]
-    return Scan.of(found, left_out(beside))
+    split_layout = _has_splits(params, list(lying.folders.values()))
+    make = _Images(params.splits if split_layout else None, _boxes(params, lying.boxes, rows), lying.masks)
+    _refuse_empty_classes(params.root, split_layout, [*lying.folders.values(), *lying.beside])
+    classes = sorted({make.class_of(folder)[0] for folder in lying.folders})
+    return Scan(rows.made_by(make), classes, left_out(lying.beside))
+
+
+class _Lying:
+    """What lies below a root, told apart by names as it passes by: images, masks, the CSV of boxes, and other files.
+
+    folders: those with images in them, each with its first image.
+    """
+
+    def __init__(self, boxes: str) -> None:
+        self.boxes: ListedFile | None = None
+        self.masks: dict[str, ListedFile] = {}
+        self.folders: dict[str, str] = {}
+        self.beside: list[str] = []
+        self._boxes = boxes
+
+    def images(self, files: Iterable[ListedFile]) -> Iterator[Row]:
+        """The images among some files; the others are kept here."""
+        for file in files:
+            if file.path == self._boxes:
+                self.boxes = file
+            elif file.path.startswith(f"{_MASKS}/"):
+                self.masks[file.path] = file
+            elif self._is_image(file):
+                yield file.path, file.stamp, file.trouble
+
+    def class_of_masks(self) -> Iterator[Row]:
+        """The files of the folder of masks as images of a class of that name."""
+        masks, self.masks = self.masks, {}
+        return ((file.path, file.stamp, file.trouble) for file in masks.values() if self._is_image(file))
+
+    def _is_image(self, file: ListedFile) -> bool:
+        folder = file.path.rpartition("/")[0]
+        found = bool(folder) and (file.trouble is not None or may_be_image(file.path))
+        if found:
+            self.folders.setdefault(folder, file.path)
+        else:
+            self.beside.append(file.path)
+        return found
+
+
+class _Images:
+    """Makes images of rows. splits: how the top folders are splits; None: they are classes."""
+
+    def __init__(self, splits: str | None, boxes: Mapping[str, list[Box]] | None, masks: Files) -> None:
+        self._splits, self._boxes, self._masks = splits, boxes, masks
+        self._classes: dict[str, tuple[str, str]] = {}
+
+    def __call__(self, path: str, stamp: str, trouble: str | None) -> Found:
+        """One image."""
+        name, split = self.class_of(path.rpartition("/")[0])
+        boxes = None if self._boxes is None else self._boxes.get(path, ())
+        mask = self._masks.get(f"{_MASKS}/{path}.png") if self._masks else None
+        masks = () if mask is None else (Mask(mask.path, mask.stamp),)
+        return Found(path, path, stamp, name, split, boxes, masks, trouble=trouble)
+
+    def class_of(self, folder: str) -> tuple[str, str]:
+        """Class name and split of the images of a folder."""
+        if folder not in self._classes:
+            top, *below = folder.split("/")
+            if self._splits is None:
+                self._classes[folder] = normalised(top), "train"
+            else:
+                self._classes[folder] = normalised(below[0]), _split(top, self._splits) or "train"
+        return self._classes[folder]
+
+
+def _row(path: str, stamp: str, trouble: str | None) -> Row:
+    return path, stamp, trouble
+
+
+def _mirrored(lying: _Lying, rows: Iterable[Row]) -> bool:
+    """Whether the files of the folder of masks are masks of images; else it is a class of that name."""
+    of_images = {path.removeprefix(f"{_MASKS}/").removesuffix(".png") for path in lying.masks}
+    return any(path in of_images for path in chain((path for path, *_ in rows), lying.beside, lying.masks))
 
 
 def _split(name: str, splits: str) -> str | None:
@@ -130,9 +205,12 @@ def _split(name: str, splits: str) -> str | None:
 
 
 def _has_splits(params: FolderParams, paths: Sequence[str]) -> bool:
-    """Whether the top folders are splits. Raises UsageError where they look like it and are not named so."""
+    """Whether the top folders are splits, by one image of each folder.
+
+    Raises UsageError where they look like it and are not named so.
+    """
     root, splits = f"dataset: root {params.root}", params.splits
-    if splits == "none" or not paths:
+    if splits == "none":
         return False
     parts = [path.split("/") for path in paths]
     as_split = [len(part) >= 3 and _split(part[0], splits) is not None for part in parts]
@@ -156,43 +234,20 @@ def _has_splits(params: FolderParams, paths: Sequence[str]) -> bool:
     return all(as_split)
 
 
-def _masks(listed: Files) -> dict[str, ListedFile]:
-    """The files of the folder of masks; none where they are masks of no image: then it is a class of that name."""
-    found = {path: file for path, file in listed.items() if path.startswith(f"{_MASKS}/")}
-    mirrored = any(path.removeprefix(f"{_MASKS}/").removesuffix(".png") in listed for path in found)
-    return found if mirrored else {}
-
-
-def _boxes(params: FolderParams, listed: Files, images: Sequence[ListedFile]) -> dict[str, list[Box]] | None:
+def _boxes(params: FolderParams, file: ListedFile | None, rows: Iterable[Row]) -> dict[str, list[Box]] | None:
     name = params.boxes or BOXES
-    file = listed.get(name)
     if file is None and (os.path.isabs(name) or "://" in name):
         file = ListedFile(name, name, "")
     if file is None:
         if params.boxes is None:
             return None
         raise UsageError(f"dataset: boxes: there is no file {name!r} below the root {params.root}")
-    return read_boxes(file, {image.path: None for image in images})
+    return read_boxes(file, {path: None for path, *_ in rows})
 
 
-def _found(file: ListedFile, splits: str | None, boxes: Mapping[str, list[Box]] | None, masks: Files) -> Found:
-    parts = file.path.split("/")
-    mask = masks.get(f"{_MASKS}/{file.path}.png")
-    return Found(
-        image_id=file.path,
-        uri=file.path,
-        stamp=file.stamp,
-        label_name=normalised(parts[0] if splits is None else parts[1]),
-        split="train" if splits is None else _split(parts[0], splits) or "train",
-        boxes=None if boxes is None else boxes.get(file.path, ()),
-        masks=() if mask is None else (Mask(mask.path, mask.stamp),),
-        trouble=file.trouble,
-    )
-
-
-def _refuse_empty_classes(root: str, split_layout: bool, files: Sequence[ListedFile]) -> None:
+def _refuse_empty_classes(root: str, split_layout: bool, paths: Iterable[str]) -> None:
     depth = 2 if split_layout else 1
-    filled = {"/".join(file.path.split("/")[:depth]) for file in files if file.path.count("/") >= depth}
+    filled = {"/".join(path.split("/")[:depth]) for path in paths if path.count("/") >= depth}
     for folder in _folders(root, split_layout):
         if folder not in filled:
             raise UsageError(f"dataset: class folder {folder!r} has no images")
