@@ -27,13 +27,17 @@ from stages.i2c.stage import I2c
 from stages.ingest.reader import Reader, ReaderParams
 from stages.ingest.readers.auto import AutoReader
 from stages.ingest.readers.coco import CocoReader
+from stages.ingest.readers.csv import CsvReader
 from stages.ingest.readers.cub import CubReader
 from stages.ingest.readers.demo import DemoReader
 from stages.ingest.readers.folder import FolderReader
+from stages.ingest.readers.huggingface import HuggingfaceReader
 from stages.ingest.readers.ilsvrc import IlsvrcReader
 from stages.ingest.readers.openimages import OpenimagesReader
+from stages.ingest.readers.parquet import ParquetReader
 from stages.ingest.readers.tiny_imagenet import TinyImagenetReader
 from stages.ingest.readers.voc import VocReader
+from stages.ingest.readers.webdataset import WebdatasetReader
 from stages.ingest.readers.wsol import WsolReader
 from stages.ingest.stage import KIND, Ingest
 from stages.localize.stage import Localize
@@ -62,6 +66,10 @@ READERS: Sequence[type[Reader[ReaderParams]]] = (
     WsolReader,
     OpenimagesReader,
     CocoReader,
+    WebdatasetReader,
+    HuggingfaceReader,
+    ParquetReader,
+    CsvReader,
     DemoReader,
     FolderReader,
 )
