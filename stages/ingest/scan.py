@@ -126,7 +126,7 @@ class Candidate(NamedTuple):
 
 
 class Candidates:
-    """The images of a scan in the order of their ids, each made when it is asked for: a million of them are large.
+    """The images of a scan in order, each made when it is asked for: a million of them are large.
 
     order: the places of the images in the scan. held_out: for each of them, in this order, whether it goes from train
     to dev. fingerprints: of all of them, in this order, (N,) uint64: their digits as numbers.
@@ -156,7 +156,9 @@ class Candidates:
 
 
 def candidates(scan: Scan, dev_fraction: float) -> Candidates:
-    """The images in the order of their ids, `dev` taken from `train`.
+    """The images in the order of their ids, `dev` taken from `train`; those in tables in the order of their rows.
+
+    A worker that reads a shard then reads a table's pages in turn, and each of them once.
 
     Raises:
         UsageError: no images at all, or one image id twice.
@@ -164,9 +166,10 @@ def candidates(scan: Scan, dev_fraction: float) -> Candidates:
     if not scan.images:
         raise UsageError("dataset: there are no images")
     labels, held_out, digests = scan.labels, bytearray(), bytearray()
-    before, ordered = "", True
+    before, ordered, in_tables = "", True, False
     for image in scan.images:
         ordered, before = ordered and before < image.image_id, image.image_id
+        in_tables = in_tables or image.row is not None
         is_held_out = image.split == "train" and is_dev(image.image_id, dev_fraction)
         held_out.append(is_held_out)
         digests += _digest_of(image, labels[image.label_name], "dev" if is_held_out else image.split)
@@ -174,6 +177,8 @@ def candidates(scan: Scan, dev_fraction: float) -> Candidates:
     if ordered:
         return Candidates(scan, range(len(scan.images)), held_out, fingerprints)
     order = _order([image.image_id for image in scan.images])
+    if in_tables:
+        order.sort(key=lambda place: (scan.images[place].uri, scan.images[place].row or 0))
     return Candidates(scan, order, [held_out[place] for place in order], fingerprints[order])
 
 

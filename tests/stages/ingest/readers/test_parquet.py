@@ -10,6 +10,7 @@ import pytest
 from pipeline.base.errors import UsageError
 from pipeline.store.files import Files
 from stages.ingest.readers.parquet import ParquetParams, ParquetReader
+from stages.ingest.scan import candidates
 from tests import runs
 from tests.stages.ingest.readers.reading import labelled, picture, read, recognised
 
@@ -181,6 +182,15 @@ def test_a_remote_root_reads_the_same_and_no_image_is_fetched_to_list_them(tmp_p
     assert labelled(found) == labelled(scan(tmp_path))
     assert sum(fetched) < 150_000
     assert [read("memory://parquetroot", image) for image in found.images] == data
+
+
+def test_rows_are_listed_in_the_order_of_their_tables(tmp_path):
+    """Breaks when a worker reads a shard's images by the order of their names, each from another row group."""
+    for table in ("b", "a"):
+        names = [f"{table}{number * 7 % 12}.jpg" for number in range(12)]
+        write(tmp_path / f"{table}.parquet", image=images(*[b"x"] * 12, names=names), label=["c"] * 12)
+    listed = [candidate.image for candidate in candidates(scan(tmp_path), 0.1)]
+    assert [(image.uri[0], image.row) for image in listed] == [(table, row) for table in "ab" for row in range(12)]
 
 
 def test_files_of_heavy_row_groups_are_warned_of(tmp_path, monkeypatch, caplog):
