@@ -61,6 +61,7 @@ class CompleteRun:
         planner = Planner(self._store, "never")
         self._finish(planner, "ingest", map(_images, self.ranges))
         self._finish(planner, "truth", ())
+        self._finish(planner, "duplicates", [_no_duplicates()])
         self._finish(planner, "classify", [_model()])
         self._finish(planner, "cam", map(_maps, self.ranges))
 
@@ -111,6 +112,10 @@ def _images(rows: range) -> ShardResult:
         "content_hash": [f"{number:064x}" for number in rows],
     }
     return ShardResult({"images": _table(TABLES["images"], columns, len(rows))}, identity=fingerprint([rows.start]))
+
+
+def _no_duplicates() -> ShardResult:
+    return ShardResult({"duplicates": TABLES["duplicates"].empty()}, identity=fingerprint([]))
 
 
 def _maps(rows: range) -> ShardResult:

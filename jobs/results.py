@@ -166,7 +166,8 @@ def _export_stage(target: Target, form: str, labels: str | None, predictions: st
         if source not in target.stages:
             raise UsageError(f"there is no stage {source!r}{nearest(source, target.stages)}")
     name = f"export_{form}_{labels or predictions}"
-    stage = make_stage(name, "export", {"labels": labels, "predictions": predictions, "format": form}, catalog)
+    entry = {"labels": labels, "predictions": predictions, "format": form}
+    stage = make_stage(name, "export", entry, catalog, target.config.images)
     stage.check()
     target.stages[name] = stage
     return name

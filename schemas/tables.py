@@ -65,6 +65,33 @@ TRUTH = TableSpec(
     ),
 )
 
+PERCEPTUAL_HASHES = TableSpec(
+    "perceptual_hashes",
+    1,
+    ("image_id",),
+    (
+        _IMAGE_ID,
+        Column(
+            "perceptual_hash", _S, "64 bits in hexadecimal digits, pHash of ImageHash; null: too plain a picture", True
+        ),
+    ),
+)
+
+DUPLICATES = TableSpec(
+    "duplicates",
+    1,
+    ("kind", "image_id"),
+    (
+        Column("kind", _S, "exact: same bytes; near: alike by their perceptual hashes, not all of the same bytes"),
+        Column("group", _S, "first image id of the pictures that are equal or alike", check=empty_text),
+        _IMAGE_ID,
+        Column("split", _S, "split as listed: train, dev, val or test", check=unknown_split),
+        Column("label_name", _S, "class name as the data has it"),
+        Column("content_hash", _S, "sha256 of the image's bytes"),
+        Column("used_as", _S, "split in which later stages see it; null: they do not", nullable=True),
+    ),
+)
+
 SCORE_MAPS = TableSpec(
     "score_maps",
     1,
@@ -294,6 +321,8 @@ TABLES: dict[str, TableSpec] = {
     for spec in (
         IMAGES,
         TRUTH,
+        PERCEPTUAL_HASHES,
+        DUPLICATES,
         SCORE_MAPS,
         PSEUDO_LABELS,
         PREDICTIONS,

@@ -20,6 +20,8 @@ from stages.calibrate.stage import Calibrate
 from stages.cam.stage import Cam
 from stages.classify.stage import Classify
 from stages.ddt.stage import Ddt
+from stages.deduplicate.stage import Deduplicate
+from stages.duplicates.stage import Duplicates
 from stages.evaluate.stage import Evaluate
 from stages.export.stage import Export
 from stages.gradcam.stage import Gradcam
@@ -43,6 +45,7 @@ from stages.ingest.stage import KIND, Ingest
 from stages.localize.stage import Localize
 from stages.minmax.stage import Minmax
 from stages.ncut.stage import Ncut
+from stages.perceptual_hash.stage import PerceptualHash
 from stages.plain_cam.stage import PlainCam
 from stages.psol.stage import Psol
 from stages.report.stage import Report
@@ -77,6 +80,9 @@ READERS: Sequence[type[Reader[ReaderParams]]] = (
 
 STAGES: Sequence[type[AnyStage]] = (
     Truth,
+    PerceptualHash,
+    Duplicates,
+    Deduplicate,
     Classify,
     Cam,
     Gradcam,

@@ -15,6 +15,7 @@ from pipeline.base.json_types import Json
 from pipeline.base.params import Parameters, choices_of, input_tables, not_a_choice, takes_text
 from pipeline.base.suggestions import nearest
 from pipeline.config import plain_data
+from pipeline.config.implied import IMPLIED, INGEST, NEAR, POLICY, images_of, implied, redirected
 from pipeline.config.places import absolute, check_apart
 from pipeline.config.refinements import REFINE, with_refinements
 from pipeline.config.variables import Variables, as_numbers, names_in
@@ -25,9 +26,7 @@ from pipeline.store.layout import DAMAGED, UPLOADS
 
 P = TypeVar("P", bound=Parameters)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-INGEST, TRUTH = "ingest", "truth"
-"""The stages that every data set has, whatever the config names."""
-_RESERVED = (INGEST, TRUTH, DAMAGED, UPLOADS)
+_RESERVED = (*IMPLIED, DAMAGED, UPLOADS)
 _VARIABLES = "variables"
 
 
@@ -117,6 +116,11 @@ class RunConfig(_Strict):
         """
         return self._remembered
 
+    @property
+    def images(self) -> str:
+        """The name of the stage whose images all others read."""
+        return images_of(self.dataset)
+
     def stage_objects(self, catalog: Catalog) -> dict[str, AnyStage]:
         """The stages of this run, the data set's ingest stage first, each refinement after the stage it refines.
 
@@ -128,8 +132,9 @@ class RunConfig(_Strict):
         reader = dataset.pop("reader", None)
         if not isinstance(reader, str):
             raise UsageError("dataset: reader is missing")
-        kinds: dict[str, Json] = {INGEST: f"{INGEST}.{reader}", TRUTH: TRUTH}
-        entries: dict[str, dict[str, Any]] = {INGEST: dataset, TRUTH: {}}
+        ingest = make_stage(INGEST, f"{INGEST}.{reader}", dataset, catalog)
+        entries: dict[str, dict[str, Any]] = implied(dataset, ingest.title)
+        kinds: dict[str, Json] = {name: name for name in entries}
         for name, entry in self._refined(catalog).items():
             if name in _RESERVED:
                 raise UsageError(f"stages: {name!r} is reserved, choose another name for this stage")
@@ -137,7 +142,9 @@ class RunConfig(_Strict):
                 raise UsageError(f"stages: {name!r} is no name for a stage (small letters, digits, _)")
             entries[name] = dict(entry)
             kinds[name] = entries[name].pop("stage", name)
-        stages = {name: make_stage(name, kinds[name], entry, catalog) for name, entry in entries.items()}
+            _check_whole(name, kinds[name], entries[name])
+        made = {name: make_stage(name, kinds[name], entry, catalog, self.images) for name, entry in entries.items()}
+        stages = {INGEST: ingest, **made}
         for name, given in self.stages.items():
             if given and given.get(REFINE) and "score_maps" not in stages[name].outputs:
                 raise UsageError(f"stage {name}: {REFINE}: {stages[name].kind} gives no score_maps to be refined")
@@ -276,8 +283,21 @@ def _changed(data: Mapping[str, Json], change: str, path: Sequence[str]) -> dict
     return {**data, first: _changed(below, change, rest)}
 
 
-def make_stage(name: str, kind: Json, entry: Mapping[str, Json], catalog: Catalog) -> AnyStage:
-    """The stage of one entry. Raises UsageError for an unknown kind or parameter, or a value of another type."""
+def _check_whole(name: str, kind: Json, entry: Mapping[str, Json]) -> None:
+    """Refuse that a further data set is told what is done for `dataset` alone. Raises UsageError."""
+    if isinstance(kind, str) and kind.startswith(f"{INGEST}."):
+        for key in entry.keys() & {POLICY, NEAR}:
+            raise UsageError(
+                f"stage {name}: {key} is a key of `dataset` alone: add a stage {{stage: duplicates, images: {name}}}"
+                " (docs/datasets.md)"
+            )
+
+
+def make_stage(name: str, kind: Json, entry: Mapping[str, Json], catalog: Catalog, images: str = INGEST) -> AnyStage:
+    """The stage of one entry. images: the stage that is read where the entry says, or leaves it at, `ingest`.
+
+    Raises: UsageError for an unknown kind or parameter, or a value of another type.
+    """
     if not isinstance(kind, str) or kind not in catalog.kinds():
         if isinstance(kind, str) and kind.startswith(f"{INGEST}."):
             readers = [k.removeprefix(f"{INGEST}.") for k in catalog.kinds() if k.startswith(f"{INGEST}.")]
@@ -291,7 +311,7 @@ def make_stage(name: str, kind: Json, entry: Mapping[str, Json], catalog: Catalo
     for key in entry:
         if key not in known:
             raise UsageError(f"{where}: unknown key {key!r}{nearest(str(key), known)}")
-    return catalog.create(kind, name, _validated(params_type, entry, where))
+    return catalog.create(kind, name, redirected(kind, _validated(params_type, entry, where), images))
 
 
 def _validated(params_type: type[P], entry: Mapping[str, Json], where: str) -> P:

@@ -13,7 +13,7 @@ from pipeline.base.errors import UsageError
 from pipeline.base.json_types import Json
 from pipeline.base.params import Parameters, mistake
 from pipeline.contract.context import Context, TrainContext
-from pipeline.store.records import Inputs, Shard, ShardRef, ShardResult, Task, Upstream, shard_key
+from pipeline.store.records import Done, Inputs, Shard, ShardRef, ShardResult, Task, Upstream, shard_key
 from pipeline.store.store import Store
 
 P = TypeVar("P", bound=Parameters, covariant=True)
@@ -115,6 +115,9 @@ class Stage(ABC, Generic[P]):
     @abstractmethod
     def worker(self, context: Context) -> Worker:
         """Set up a worker: load the model, choose the device."""
+
+    def tell(self, store: Store, done: Mapping[str, Done]) -> None:
+        """Log what people should know of its results. Called by each run, in its own process, once it is complete."""
 
 
 class SourceStage(Stage[P]):

@@ -116,14 +116,11 @@ class Planner:
         return PlannedStage(stage, upstream, done, "; ".join(filter(None, (why, self._open_input(stage)))))
 
     def settle(self, stage: AnyStage, upstream: Upstream, done: Mapping[str, Done]) -> Upstream:
-        """Pass a stage with the identities that its committed shards have: keys of its readers are made of them."""
+        """Pass a stage as its committed shards turned out: their identities, of which keys of its readers are made."""
         self._open[stage.name] = self._open_input(stage)
         if not stage.by_content:
             return upstream
-        shards = [
-            replace(shard, identity=done[shard.key].identity) if shard.key in done else shard
-            for shard in upstream.shards
-        ]
+        shards = [_as_done(shard, done[shard.key]) if shard.key in done else shard for shard in upstream.shards]
         if not all(shard.identity for shard in shards):
             self._open[stage.name] = AFTER.format(stage.name)
         return self.walk.step(stage, upstream.recipe, shards)
@@ -196,6 +193,11 @@ def make_plan(stages: Mapping[str, AnyStage], store: Store, listing: Listing = "
 def resolve(shard: Shard, committed: Mapping[str, Mapping[str, Done]]) -> Task:
     """A shard with its inputs replaced by their manifests; `committed`: stage -> key -> Done."""
     return Task(shard, {slot: tuple(_done(ref, committed) for ref in refs) for slot, refs in shard.inputs.items()})
+
+
+def _as_done(shard: Shard, done: Done) -> Shard:
+    """A shard with what was found of it."""
+    return replace(shard, identity=done.identity, labels=shard.labels if done.labels is None else done.labels)
 
 
 def _done(ref: ShardRef, committed: Mapping[str, Mapping[str, Done]]) -> Done:

@@ -159,6 +159,7 @@ class Run:
         upstream = self._planner.settle(planned.stage, planned.upstream, done)
         self._store.commit_set(planned.name, planned.recipe.id, upstream.shards, done)
         self._done[planned.name] = done
+        planned.stage.tell(self._store, done)
         self._check_quarantine(planned, done)
 
     def _opened(self) -> Runner:

@@ -17,10 +17,12 @@ from pipeline.store.sealed import value_of
 
 
 def write_manifest(done: Done) -> dict[str, Json]:
-    """The manifest of a shard. A file says only what it has: blobs have no rows."""
+    """The manifest of a shard. It and its files say only what they have: blobs have no rows."""
     tables = {name: _file(entry) for name, entry in done.tables.items()}
     blobs = {name: _file(entry) for name, entry in done.blobs.items()}
-    return {**vars(done), "tables": tables, "blobs": blobs}
+    return {
+        name: value for name, value in {**vars(done), "tables": tables, "blobs": blobs}.items() if value is not None
+    }
 
 
 def read_manifest(path: str, said: Mapping[str, Json]) -> Done:
@@ -147,6 +149,7 @@ def _done(said: Mapping[str, Json]) -> Done:
         identity=value_of(said, "identity", str),
         cpu=value_of(said, "cpu", float),
         checking=value_of(said, "checking", float),
+        labels=_counts(value_of(said, "labels", dict)) if "labels" in said else None,
     )
 
 

@@ -164,7 +164,8 @@ class ShardResult:
     """What a worker makes of a shard. Tables follow their schemas; blobs are files (a model, a report).
 
     `rows_in`: images the worker was given, where only it can know (it read some rows of a part). `identity`: what the
-    result is, where its readers' keys are to be made of that and not of the shard's key.
+    result is, where its readers' keys are to be made of that and not of the shard's key. `labels`: the images that it
+    holds by split and class, where a stage of such an identity changes what was planned; None: as planned.
     """
 
     tables: dict[str, pa.Table] = field(default_factory=dict)
@@ -172,6 +173,7 @@ class ShardResult:
     quarantine: Sequence[QuarantineRow] = ()
     rows_in: int | None = None
     identity: str = ""
+    labels: LabelCounts | None = None
 
 
 @dataclass(frozen=True)
@@ -199,7 +201,8 @@ class Done:
     """The committed result of a shard: the content of its manifest, whose presence means that it is complete.
 
     `tables`, `blobs`: its files by name. `ok`: rows of the first table. `seconds`: what it took; `phases`: the same by
-    phase (pipeline.base.phase_clock), and how long its worker had waited for it. `identity`: as in `ShardResult`.
+    phase (pipeline.base.phase_clock), and how long its worker had waited for it. `identity`, `labels`: as in
+    `ShardResult`.
     `cpu`, `checking`: processor seconds that it took, and those of them that went into checksums of what was read.
     """
 
@@ -216,6 +219,7 @@ class Done:
     identity: str = ""
     cpu: float = 0.0
     checking: float = 0.0
+    labels: LabelCounts | None = None
 
     @property
     def files(self) -> tuple[StoredFile, ...]:

@@ -114,6 +114,7 @@ class Store:
         cpu, checking = round(spent.cpu, 4), round(spent.checking, 4)
         phases = {name: round(value, 4) for name, value in took.items()}
         done = dataclasses.replace(done, phases=phases, identity=result.identity, cpu=cpu, checking=checking)
+        done = dataclasses.replace(done, labels=result.labels)
         return self._declare(done)
 
     def _declare(self, done: Done) -> Done:

@@ -12,7 +12,7 @@ from schemas.types import TRIVIAL, Split
 from stages.bases.splits import check_any_split
 from stages.vision.image_rows import is_of_predicted
 
-__all__ = ["RefinementParams", "RefinementStage", "images_behind", "made_of"]
+__all__ = ["MadeOf", "RefinementParams", "RefinementStage", "images_behind"]
 
 _SEEDS = "seeds"
 
@@ -74,14 +74,30 @@ def images_behind(maps: Shard, images: Upstream) -> tuple[ShardRef, ...]:
     return tuple(ref for ref in images.refs() if (ref.identity or ref.key) in behind) if behind else ()
 
 
-def made_of(images: Sequence[ShardRef], upstream: Upstream) -> tuple[ShardRef, ...]:
-    """The shards of a stage that read some of these shards of images, in plan order."""
-    wanted = {ref.identity or ref.key for ref in images}
-    return tuple(
-        own
-        for shard, own in zip(upstream.shards, upstream.refs(), strict=True)
-        if any((ref.identity or ref.key) in wanted for ref in shard.inputs.get("images", ()))
-    )
+class MadeOf:
+    """The shards of a stage, found by the shards of images that they read.
+
+    source: the stage that gives the images. One that changes them (`deduplicate`) has read them elsewhere: what was
+    made of those is found, too.
+    """
+
+    def __init__(self, upstream: Upstream, source: Upstream) -> None:
+        self._own = upstream.refs()
+        self._places: dict[str, list[int]] = {}
+        for place, shard in enumerate(upstream.shards):
+            for ref in shard.inputs.get("images", ()):
+                self._places.setdefault(_name(ref), []).append(place)
+        pairs = zip(source.shards, source.refs(), strict=True)
+        self._read = {_name(ref): [_name(own) for own in shard.inputs.get("images", ())] for shard, ref in pairs}
+
+    def of(self, images: Sequence[ShardRef]) -> tuple[ShardRef, ...]:
+        """Those that read some of these shards of images, in plan order."""
+        names = {name for ref in images for name in (_name(ref), *self._read.get(_name(ref), ()))}
+        return tuple(self._own[place] for place in sorted({i for name in names for i in self._places.get(name, ())}))
+
+
+def _name(ref: ShardRef) -> str:
+    return ref.identity or ref.key
 
 
 class _Seeds:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Generic, Literal, TypeVar
 
 from pipeline.base.params import option
+from stages.bases.duplicate_groups import DuplicatePolicy
 from stages.ingest.recognition import Match, Tree
 from stages.ingest.scan import Scan
 
@@ -31,6 +32,15 @@ class ReaderParams:
     orientation: Literal["apply", "stored"] | None = option(
         None,
         "pixels turned as EXIF says (apply), or as they are stored; null: whichever the layout's boxes are in",
+    )
+    duplicates: DuplicatePolicy = option(
+        "keep",
+        "what becomes of equal pictures, which are always reported: keep; one_split: all in the most held-out split of"
+        " theirs (test, val, dev, train); drop: the first image there alone, none of a picture under several classes",
+        resource=True,
+    )
+    near_duplicates: bool = option(
+        False, "also find pictures that look alike, and treat them as equal (extra weakbox[duplicates])", resource=True
     )
     lenient: bool = option(False, "also take images whose file is damaged, as far as they can be decoded")
 

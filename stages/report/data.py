@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.base.json_types import Json
+from stages.bases.duplicate_groups import KindOfGroups, kinds_of_groups
 from stages.report import gallery
 from stages.report.breakdown import Breakdown, breakdown
 from stages.report.figures import CurvePlot, curve_plot, heat_uri, photo_uri
@@ -32,6 +33,7 @@ __all__ = ["Page", "StageInfo", "Tables", "gather"]
 Row = Mapping[str, Any]
 
 WORST = 12
+ODD_GROUPS = 20
 
 _BOXES = {"labels": ("pseudo", "pseudo_labels", "flag"), "predictions": ("predicted", "predictions", "classes")}
 _MAP_COLUMNS = ("image_id", "label", "method", "height", "width", "map", "flag")
@@ -39,12 +41,15 @@ _IMAGE_COLUMNS = tuple(name for name in IMAGE_COLUMNS if name != "split")
 
 
 class Tables(Protocol):
-    """How a page reads a run. Slots: images, metrics, labels, predictions, maps; a slot may hold several stages."""
+    """How a page reads a run. Slots are those of the stage's parameters; one may hold several stages, or none."""
 
     def rows(
         self, slot: str, table: str, columns: Sequence[str] | None, where: pc.Expression | None
     ) -> list[tuple[str, Row]]:
         """(stage name, row) of a table of every stage in a slot; `where`: a pyarrow expression or None."""
+
+    def table(self, slot: str, table: str) -> pa.Table:
+        """A table of all stages in a slot, without a row where there is none."""
 
     def image(self, row: ImageRow) -> np.ndarray | None:
         """The pixels of an image, (H, W, 3) uint8 RGB; None where its content is bad: it is then refused."""
@@ -81,6 +86,7 @@ class Page:
     samples: tuple[Card, ...]
     worst: tuple[Card, ...]
     worst_of: Layer | None
+    duplicates: tuple[KindOfGroups, ...]
     quarantine: tuple[Row, ...]
     metrics: tuple[Row, ...]
     stages: tuple[StageInfo, ...]
@@ -126,6 +132,7 @@ def gather(tables: Tables, ingredients: Mapping[str, Mapping[str, Any]], *, samp
         samples=shown,
         worst=low,
         worst_of=None if worst_of is None else layers[worst_of],
+        duplicates=tuple(kinds_of_groups(tables.table("duplicates", "duplicates"), ODD_GROUPS)),
         quarantine=_distinct(tables.refused()),
         metrics=tuple(metrics),
         stages=tuple(_stage_info(name, made) for name, made in ingredients.items()),

@@ -13,6 +13,7 @@ class ReportParams:
 
     images: str = reads("images", "ingest", "stage that lists the images")
     truth: str = reads("truth", "truth", "their ground truth")
+    duplicates: str | None = reads("duplicates", "duplicates", "groups of equal pictures among them; null: not shown")
     metrics: str = reads("metrics", "evaluate", "stage whose metrics and threshold curves are shown")
     maps: tuple[str, ...] = reads("score_maps", (), "stages whose score maps are shown as heat maps")
     labels: tuple[str, ...] = reads("pseudo_labels", (), "stages whose pseudo boxes are shown")

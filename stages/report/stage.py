@@ -7,7 +7,7 @@ from pipeline.base.json_types import Json
 from pipeline.contract.context import Context
 from pipeline.contract.stage import Stage, Worker, whole
 from pipeline.store.records import Inputs, Shard, Upstream
-from stages.bases.scored_inputs import check_truth
+from stages.bases.scored_inputs import check_of_same_images, check_truth
 from stages.report.options import ReportParams
 
 
@@ -15,14 +15,15 @@ class Report(Stage[ReportParams]):
     """Writes `report.html`."""
 
     kind = "report"
-    version = 2
+    version = 3
     Params = ReportParams
     outputs = ()
     light = True
 
     def check_inputs(self, inputs: Inputs) -> None:
-        """Refuse the ground truth of other images."""
+        """Refuse the ground truth, or the groups of equal pictures, of other images."""
         check_truth(self.name, inputs)
+        check_of_same_images(self.name, inputs, "duplicates")
 
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         """One shard, which also carries the recipes of all upstream stages; its own recipe hashes them already."""

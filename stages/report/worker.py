@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.contract.context import ChangedError, Context
 from pipeline.store import layout
 from pipeline.store.records import ImageName, QuarantineRow, ShardResult, Task, quarantined
+from schemas import TABLES
 from stages.report.data import Row, gather
 from stages.report.options import ReportParams
 from stages.report.render import render
@@ -56,6 +58,10 @@ class _TaskTables:
             for done in self._inputs[slot]
             for row in self._context.table(done, table, columns, where).to_pylist()
         ]
+
+    def table(self, slot: str, table: str) -> pa.Table:
+        found = [self._context.table(done, table) for done in self._inputs[slot]]
+        return pa.concat_tables([TABLES[table].empty(), *found])
 
     def image(self, row: ImageRow) -> np.ndarray | None:
         reason = self._unreachable

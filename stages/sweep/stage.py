@@ -3,7 +3,7 @@
 from pipeline.contract.context import Context
 from pipeline.contract.stage import Stage, Worker
 from pipeline.store.records import Inputs, Shard, ShardRef, Upstream, shard_key
-from stages.bases.refinement import images_behind, made_of
+from stages.bases.refinement import MadeOf, images_behind
 from stages.bases.scored_inputs import check_truth
 from stages.bases.splits import COUNTED, check_any_split
 from stages.sweep.options import SweepParams
@@ -28,8 +28,9 @@ class Sweep(Stage[SweepParams]):
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         """One shard for each shard of score maps that holds images of dev, val or test."""
         (maps,), (images,), (truth,) = inputs["maps"], inputs["images"], inputs["truth"]
+        made = MadeOf(truth, images)
         return [
-            _shard(recipe, shard, ref, images, truth)
+            _shard(recipe, shard, ref, images, made)
             for shard, ref in zip(maps.shards, maps.refs(), strict=True)
             if any(split in shard.labels for split in COUNTED)
         ]
@@ -41,9 +42,9 @@ class Sweep(Stage[SweepParams]):
         return SweepWorker(self.params, context)
 
 
-def _shard(recipe: str, maps: Shard, ref: ShardRef, images: Upstream, truth: Upstream) -> Shard:
+def _shard(recipe: str, maps: Shard, ref: ShardRef, images: Upstream, truth: MadeOf) -> Shard:
     """It reads the images that the maps were made from, where that is known, and what is annotated of them."""
     behind = images_behind(maps, images) or images.refs()
-    refs = {"maps": (ref,), "images": behind, "truth": made_of(behind, truth)}
+    refs = {"maps": (ref,), "images": behind, "truth": truth.of(behind)}
     counted = {split: maps.labels[split] for split in COUNTED if split in maps.labels}
     return Shard(key=shard_key(recipe, refs), inputs=refs, labels=counted)

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.config.run_config import INGEST, TRUTH, load_config
+from pipeline.config.implied import DUPLICATES, INGEST, TRUTH
+from pipeline.config.run_config import load_config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIG = "jobs/configs/mini.yaml"
-STAGES = (INGEST, TRUTH, *load_config(str(REPOSITORY / CONFIG)).stages)
+STAGES = (INGEST, TRUTH, DUPLICATES, *load_config(str(REPOSITORY / CONFIG)).stages)
 _MARK = "WEAKBOX_TEST_RUN"
 _LOGS = tempfile.TemporaryDirectory(prefix="weakbox-test-")
 

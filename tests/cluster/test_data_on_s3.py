@@ -9,7 +9,7 @@ import boto3
 import pytest
 
 from benchmarks.chaos.flaky_s3 import FlakyS3
-from pipeline.config.run_config import INGEST
+from pipeline.config.implied import INGEST
 from pipeline.store.store import Store
 from pipeline.upkeep.verify import verify
 from tests.cluster import mini

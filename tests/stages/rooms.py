@@ -59,6 +59,8 @@ class _Rooms:
         self.inputs = {
             "images": self._given("images", {"images": images_table(self.images)}),
             "truth": self._given("truth", {"truth": truth_table()}),
+            "equal": self._given("equal", {"images": equal_images_table(self.images)}),
+            "duplicates": self._given("duplicates", {"duplicates": duplicates_table()}),
             "model": self._given("model", {}, classifier()),
             "transformer": self._given("transformer", {}, classifier("vit_tiny_p8")),
             "cam_maps": self._given("cam_maps", {"score_maps": maps_table()}),
@@ -76,6 +78,9 @@ class _Rooms:
         on_maps = {"images": given["images"], "maps": given["cam_maps"], "seeds": ()}
         done = {
             "ingest": self._ingest(),
+            "perceptual_hash": self._run("perceptual_hash", {}, {"images": given["images"]}),
+            "duplicates": self._run("duplicates", {"policy": "one_split"}, {"images": given["equal"], "hashes": ()}),
+            "deduplicate": self._run("deduplicate", {}, {"images": given["images"], "duplicates": given["duplicates"]}),
             "classify": self._run("classify", tiny, {"images": given["images"]}),
             "cam": self._run("cam", {}, seen),
             "gradcam": self._run("gradcam", {}, seen),
@@ -250,6 +255,21 @@ def images_table(paths: list[Path]) -> Any:
             }
             for row, path in zip(rows(), paths, strict=True)
         ]
+    )
+
+
+def equal_images_table(paths: list[Path]) -> Any:
+    """The images, every two of one content: two of train twice, and one of dev with one of test."""
+    return TABLES["images"].from_rows(
+        [{**row, "content_hash": f"{n // 2:064x}"} for n, row in enumerate(images_table(paths).to_pylist())]
+    )
+
+
+def duplicates_table() -> Any:
+    """Image 0 moves to test, image 1 is left out, image 2 stays."""
+    fixed = {"kind": "exact", "group": "0", "label_name": "cat", "content_hash": "0" * 64, "split": "train"}
+    return TABLES["duplicates"].from_rows(
+        [{**fixed, "image_id": str(n), "used_as": used} for n, used in enumerate(("test", None, "train"))]
     )
 
 

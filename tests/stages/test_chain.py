@@ -44,6 +44,7 @@ def test_adding_images_runs_only_what_sees_them(run_copy, of_dev):
     found = {name: len(keys) for name, keys in runs.missing(grown).items()}
     assert found == {
         "ingest": 1,
+        "duplicates": 1,
         "cam": 1,
         "ddt": 1,
         "boxes_cam": len(runs.dones(grown, "boxes_cam")) + 1 if of_dev else 1,
@@ -76,7 +77,7 @@ def test_growth_refits_the_classifier_only_where_asked(run_copy):
     run_copy["stages"] = {"classify": {**runs.STAGES["classify"], "refit": "on_growth", "epochs": 0}}
     runs.execute(runs.target_of(run_copy))
     shutil.copy2("data/train/3/000003.jpg", "data/train/3/new.jpg")
-    assert set(runs.missing(runs.target_of(run_copy))) == {"ingest", "classify"}
+    assert set(runs.missing(runs.target_of(run_copy))) == {"ingest", "duplicates", "classify"}
 
 
 def test_a_changed_ddt_parameter_lists_ddt_and_what_hangs_below(run_copy, finished_run):
@@ -134,7 +135,7 @@ def test_a_bad_image_is_a_row_in_quarantine_and_the_run_goes_on(run_copy):
     runs.Path("data/train/3/broken.jpg").write_bytes(b"no image at all")
     run_copy["stages"] = {}
     grown = runs.target_of(run_copy)
-    assert runs.execute(grown) == {"ingest": 1}
+    assert runs.execute(grown) == {"ingest": 1, "duplicates": 1}
     (row,) = runs.rows(grown, "ingest", "quarantine")
     assert (row["image_id"], row["stage"], row["reason"]) == ("train/3/broken.jpg", "ingest", "not an image")
     assert len(runs.rows(grown, "ingest", "images")) == runs.TRAIN + runs.TEST

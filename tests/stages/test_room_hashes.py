@@ -26,6 +26,9 @@ def pinned():
     "room",
     [
         "ingest",
+        "perceptual_hash",
+        "duplicates",
+        "deduplicate",
         "classify",
         "cam",
         "gradcam",

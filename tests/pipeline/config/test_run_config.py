@@ -1,4 +1,5 @@
 import os
+import re
 from typing import Any
 
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from pipeline.base.errors import UsageError
 from pipeline.config.run_config import RunConfig, load_config, parse_config
 from pipeline.contract.stage import Stage
+from pipeline.planning.walk import check_inputs
 from stages import catalog
 from stages.arm.options import ArmStageParams
 
@@ -31,7 +33,8 @@ def test_a_config_becomes_stages():
     config = parse_config(CONFIG)
     stages = stages_in(config)
     assert {name: stage.kind for name, stage in stages.items()} == {
-        "ingest": "ingest.folder", "truth": "truth", "classify": "classify", "cam": "cam", "maps2": "cam",
+        "ingest": "ingest.folder", "truth": "truth", "duplicates": "duplicates", "classify": "classify", "cam": "cam",
+        "maps2": "cam",
     }  # fmt: skip
     assert stages["classify"].params.epochs == 3
     assert stages["maps2"].params.input_size == 32
@@ -221,7 +224,7 @@ def test_refine_is_written_out_as_stages():
     steps = ["arm", {"sgrm": {"iterations": 50, "preset": "ilsvrc"}}, {"scg": None}]
     stages = refined(ddt={}, cam={"refine": steps, "input_size": 32}, boxes={"maps": "cam_arm_sgrm", "threshold": 0.5})
     refinements = ["cam_arm", "cam_arm_sgrm", "cam_arm_sgrm_scg"]
-    assert list(stages) == ["ingest", "truth", "ddt", "cam", *refinements, "boxes"]
+    assert list(stages) == ["ingest", "truth", "duplicates", "ddt", "cam", *refinements, "boxes"]
     assert [stages[name].kind for name in refinements] == ["arm", "sgrm", "scg"]
     assert [stages[name].params.maps for name in refinements] == ["cam", "cam_arm", "cam_arm_sgrm"]
     assert stages["cam"].params.input_size == 32
@@ -295,3 +298,73 @@ def test_a_name_that_refine_makes_must_be_free():
     long = "c" * 62
     with pytest.raises(UsageError, match="is no name for a stage"):
         refined(**{long: {"stage": "cam", "refine": ["arm"]}})
+
+
+def test_a_policy_for_equal_pictures_puts_a_stage_between_the_listing_and_its_readers():
+    """Breaks when a stage reads images that the policy moved or left out, or the default costs a stage more."""
+    further = {"other": {"stage": "ingest.folder", "root": "b"}, "maps3": {"stage": "cam", "images": "other"}}
+    explicit = {"maps2": {"stage": "cam", "images": "ingest"}, "boxes_of": {"stage": "truth"}}
+    data = {**CONFIG, "stages": {"classify": {}, "cam": {}, **explicit, **further}}
+    for policy in ("one_split", "drop"):
+        stages = stages_of(f"dataset.duplicates={policy}", "dataset.near_duplicates=true", data=data)
+        assert list(stages)[:5] == ["ingest", "truth", "perceptual_hash", "duplicates", "deduplicate"]
+        read = {name: stage.params.images for name, stage in stages.items() if hasattr(stage.params, "images")}
+        assert {name for name, images in read.items() if images == "deduplicate"} == {"classify", "cam", "maps2"}
+        assert read["maps3"] == "other"
+        assert stages["duplicates"].params.policy == policy
+        assert stages["duplicates"].params.hashes == "perceptual_hash"
+        assert stages["deduplicate"].title == stages["ingest"].title == "folder:data"
+    kept = stages_of("dataset.duplicates=keep", "dataset.near_duplicates=false", data=data)
+    assert {name: stage.params for name, stage in kept.items() if name != "ingest"} == {
+        name: stage.params for name, stage in stages_of(data=data).items() if name != "ingest"
+    }
+
+
+def test_what_is_done_about_equal_pictures_is_in_no_recipe_of_the_listing():
+    """Breaks when a policy opens every image again, or saying the default makes results stale."""
+    plain = check_inputs(stages_of())
+    for change in ("duplicates=keep", "near_duplicates=false"):
+        assert check_inputs(stages_of(f"dataset.{change}")) == plain
+    for change in ("duplicates=drop", "near_duplicates=true"):
+        changed = check_inputs(stages_of(f"dataset.{change}"))
+        assert (changed["ingest"], changed["truth"]) == (plain["ingest"], plain["truth"])
+        assert changed["duplicates"] != plain["duplicates"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("dataset.duplicates=dropp", "dataset: duplicates must be one of keep, one_split, drop, not 'dropp'"),
+        ("dataset.duplicates=", "dataset: duplicates: "),
+        ("dataset.near_duplicates=1", "dataset: near_duplicates: "),
+        ("stages.duplicates={}", "'duplicates' is reserved"),
+        ("stages.deduplicate={stage: cam}", "'deduplicate' is reserved"),
+        (
+            "stages.more={stage: ingest.folder, root: x, duplicates: drop}",
+            "stage more: duplicates is a key of `dataset` alone: add a stage {stage: duplicates, images: more}",
+        ),
+        (
+            "stages.again={stage: deduplicate, images: ingest, duplicates: of_more}",
+            "stage again: duplicates: there is no stage 'of_more'",
+        ),
+    ],
+)
+def test_a_bad_word_about_equal_pictures_is_one_line(change, words):
+    """Breaks when a policy that is misspelt, or said of a further data set, is silently none."""
+    with pytest.raises(UsageError, match=re.escape(words)):
+        check_inputs(stages_of(change))
+
+
+def test_groups_of_other_images_are_refused():
+    """Breaks when images are left out because others repeat: ids of two data sets may be the same."""
+    further = {
+        "more": {"stage": "ingest.folder", "root": "x"},
+        "groups": {"stage": "duplicates", "images": "more"},
+        "fewer": {"stage": "deduplicate", "images": "more", "duplicates": "groups"},
+    }
+    check_inputs(stages_of(data={**CONFIG, "resources": {}, "stages": further}))
+    wrong = {**further, "fewer": {"stage": "deduplicate", "images": "more"}}
+    with pytest.raises(
+        UsageError, match="stage fewer: duplicates 'duplicates' is that of 'ingest', not of 'more': add"
+    ):
+        check_inputs(stages_of(data={**CONFIG, "resources": {}, "stages": wrong}))

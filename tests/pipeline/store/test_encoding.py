@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,12 +14,14 @@ FILE = StoredFile("s/r/parts/k-a.images.parquet", 9, "0" * 64, rows=3, schema=1)
 DONE = Done(
     "s", "r", "k", "a", {"images": FILE}, {"x/m.bin": StoredFile("s/r/blobs/k-a/x/m.bin", 2, "1" * 64)}, 3, 0, 1.5
 )
+FOUND = replace(DONE, labels={"train": {"cat": 2}, "test": {}})
 SHARD = Shard("k", {"images": (ShardRef("up", "q", "j"),)}, {"list": "k"}, 3, labels={"train": {"cat": 3}})
 SET = f"s/r/sets/{set_id(['k'])}.json"
 ROWS = "s/r/rows/00000003-k.json"
 
 READERS: dict[str, tuple[Any, Any]] = {
     "manifest": (lambda said: encoding.read_manifest("s/r/done/k.json", said), encoding.write_manifest(DONE)),
+    "found": (lambda said: encoding.read_manifest("s/r/done/k.json", said), encoding.write_manifest(FOUND)),
     "set": (lambda said: encoding.read_set(SET, said), encoding.write_set([SHARD], {"k": DONE})),
     "listing": (encoding.read_listing, encoding.write_listing([SHARD], "/data")),
     "newest": (encoding.read_newest, {"recipe": "r", "set": "x"}),
@@ -55,6 +58,7 @@ def test_each_object_is_read_as_it_was_written(name):
     read, said = READERS[name]
     assert read(said) is not None
     assert encoding.read_manifest("s/r/done/k.json", READERS["manifest"][1]) == DONE
+    assert encoding.read_manifest("s/r/done/k.json", READERS["found"][1]) == FOUND
     assert encoding.read_set(SET, READERS["set"][1]).shards == [SHARD]
 
 
@@ -74,11 +78,11 @@ def test_the_names_of_blobs_lead_down(blob):
         READERS["manifest"][0]({**READERS["manifest"][1], "blobs": {blob: entry}})
 
 
-@pytest.mark.parametrize("path", [["ok"], ["quarantined"], ["tables", "images", "rows"], ["tables", "images", "bytes"]])
+@pytest.mark.parametrize("path", [["ok"], ["quarantined"], ["tables", "images", "rows"], ["labels", "train", "cat"]])
 def test_counts_are_not_negative(path):
     """Breaks when -1 images pass for a number of images."""
     with pytest.raises(ValueError, match="is negative"):
-        READERS["manifest"][0](changed("manifest", path, -1))
+        READERS["found"][0](changed("found", path, -1))
 
 
 JSON = st.recursive(

@@ -54,7 +54,7 @@ def target(tmp_path):
 
 def test_bad_files_become_quarantine_rows_and_the_run_goes_on(target):
     """Breaks when a bad file stops the run, vanishes, or a good but unusual one is refused."""
-    assert runs.execute(target) == {"ingest": 3}
+    assert runs.execute(target) == {"ingest": 3, "duplicates": 1}
     images = {row["image_id"]: row for row in runs.rows(target, "ingest", "images")}
     bad = {row["image_id"]: row for row in runs.rows(target, "ingest", "quarantine")}
     assert set(images) == {f"cat/{name}" for name in GOOD}
@@ -75,7 +75,7 @@ def test_a_replaced_file_runs_its_shard_alone(target):
     runs.execute(target)
     path = runs.Path(target.stages["ingest"].params.root) / "cat" / "empty.jpg"
     path.write_bytes(image())
-    assert runs.execute(target) == {"ingest": 1}
+    assert runs.execute(target) == {"ingest": 1, "duplicates": 1}
     assert len(runs.rows(target, "ingest", "images")) == len(GOOD) + 1
     assert runs.execute(target) == {}
 
@@ -84,7 +84,7 @@ def test_trusting_the_listing_skips_the_scan(target, monkeypatch):
     """Breaks when `rescan: false` still lists a million files, or runs on with a listing that never was."""
     trusting = FolderParams(root=target.stages["ingest"].params.root, shard_size=5, rescan=False)
     target.stages["ingest"] = ingest(trusting)
-    assert runs.execute(target) == {"ingest": 3}
+    assert runs.execute(target) == {"ingest": 3, "duplicates": 1}
     monkeypatch.setattr(FolderReader, "scan", lambda self: pytest.fail("it scanned"))
     assert runs.missing(target) == {}
     assert runs.execute(target) == {}
@@ -106,5 +106,5 @@ def test_impossible_parameters_are_refused(params, words):
 
 def test_planning_writes_nothing(target):
     """Breaks when `weakbox plan` leaves traces that change what a run does."""
-    assert set(runs.missing(target)) == {"ingest"}
+    assert set(runs.missing(target)) == {"ingest", "duplicates"}
     assert target.store.files.names("") == []

@@ -50,6 +50,7 @@ def build(root: Path, images: int = 30, truth: bool = True) -> Store:
     _commit(store, "ingest", {"images": rows}, quarantine=[BAD])
     known = [{**NO_MASKS, "image_id": row["image_id"], "boxes": row["gt_boxes"]} for row in rows if truth]
     _commit(store, "truth", {"truth": known})
+    _commit(store, "duplicates", {"duplicates": duplicates()})
     for method, boxes in (("cam", cam), ("ddt", ddt)):
         _commit(store, method, {"score_maps": [_map(row, method) for row in rows]})
         _commit(store, f"{method}_boxes", {"pseudo_labels": [_pseudo(row) for row in boxes]})
@@ -77,6 +78,21 @@ def report(store: Store, **changes: Any) -> bytes:
         for slot, refs in shard.inputs.items()
     }
     return stage.worker(LocalContext(store))(Task(shard, done)).blobs[PAGE]
+
+
+def duplicates() -> list[dict[str, Any]]:
+    """A picture of train that test has too, three times in all; one under two classes; one repeated as it is."""
+    groups = [
+        [("test/1.jpg", "test", "cat"), ("train/leak.jpg", "train", "cat"), ("train/x.jpg", "train", "cat")],
+        [("train/<a>.jpg", "train", "cat"), ("train/b.jpg", "train", "<b>&")],
+        [("train/c.jpg", "train", "cat"), ("train/d.jpg", "train", "cat")],
+    ]
+    return [
+        {"kind": "exact", "group": group[0][0], "image_id": image_id, "split": split, "label_name": label_name,
+         "content_hash": "0" * 64, "used_as": ("test", None, split)[number]}
+        for number, group in enumerate(groups)
+        for image_id, split, label_name in group
+    ]  # fmt: skip
 
 
 def metrics() -> list[dict[str, Any]]:

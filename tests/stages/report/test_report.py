@@ -1,12 +1,14 @@
 """The page of a made run: what it says, what it must not show, and that it stands alone."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from pipeline.base.errors import UsageError
+from pipeline.store.records import Recipe, Upstream
 from pipeline.store.store import Store
 from stages.report.options import ReportParams
 from stages.report.stage import Report
@@ -166,3 +168,32 @@ def test_the_legend_names_ground_truth_only_where_there_is_some(page: str, tmp_p
     assert 'id="show-layer-truth"' in page
     assert 'id="show-layer-truth"' not in without
     assert 'id="show-layer-0"' in without
+
+
+def test_equal_pictures_are_counted_and_the_odd_ones_named(page: str, store: Store) -> None:
+    """Breaks when the page hides what was trained on and scored, or which pictures contradict each other."""
+    text = " ".join(Tags(page).text.split())
+    assert "Equal pictures" in text
+    assert "Groups of Groups Images Across splits Under several classes equal pictures 3 7 1 1" in text
+    assert "1 group of equal pictures across splits" in text
+    assert "test/1.jpg test, cat train/leak.jpg train, cat, used as test train/x.jpg train, cat, used as test" in text
+    assert "1 group of equal pictures under several classes" in text
+    assert "train/<a>.jpg train, cat, left out train/b.jpg train, <b>&, left out" in text
+    assert "train/c.jpg" not in text, "nothing is odd about it"
+    without = " ".join(Tags(report(store, duplicates=None).decode()).text.split())
+    assert "Equal pictures" not in without
+
+
+def test_equal_pictures_of_other_images_are_refused() -> None:
+    """Breaks when a page shows what is equal in another data set."""
+    stage = Report("report", ReportParams())
+    of = {name: Upstream(name, Recipe("x", 1, {}), (), {}) for name in ("ingest", "other", "evaluate")}
+    said = {
+        name: replace(of["ingest"], name=name, inputs={"images": (of["ingest"],)}) for name in ("truth", "duplicates")
+    }
+    inputs = {"images": (of["ingest"],), "truth": (said["truth"],), "duplicates": (said["duplicates"],)}
+    stage.check_inputs(inputs)
+    stage.check_inputs({**inputs, "duplicates": ()})
+    wrong = {"images": (of["other"],), "truth": (), "duplicates": (said["duplicates"],)}
+    with pytest.raises(UsageError, match="stage report: duplicates 'duplicates' is that of 'ingest', not of 'other'"):
+        stage.check_inputs(wrong)

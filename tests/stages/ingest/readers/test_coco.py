@@ -377,8 +377,8 @@ def test_a_run_ends_with_the_images_table(tmp_path):
     Image.new("RGB", (90, 60)).save(buffer, "JPEG")
     write(tmp_path / "data", DOCUMENTS, buffer.getvalue())
     target = runs.target_of(config(tmp_path / "data"))
-    assert list(runs.missing(target)) == ["ingest", "truth"]
-    assert runs.execute(target) == {"ingest": 1, "truth": 1}
+    assert list(runs.missing(target)) == ["ingest", "truth", "duplicates"]
+    assert runs.execute(target) == {"ingest": 1, "truth": 1, "duplicates": 1}
     rows = {row["image_id"]: row for row in runs.rows(target, "ingest", "images")}
     assert {name: (row["label_name"], row["label"], row["split"]) for name, row in rows.items()} == {
         "train2017/000000000009.jpg": ("dog", 1, "train"),

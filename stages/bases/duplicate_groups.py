@@ -1,0 +1,113 @@
+"""What people are told of table `duplicates`: how many groups there are, what is odd about them, and some by name."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+__all__ = ["DuplicatePolicy", "KindOfGroups", "Member", "kinds_of_groups", "said_of_groups"]
+
+DuplicatePolicy = Literal["keep", "one_split", "drop"]
+"""What becomes of equal pictures: nothing; all of them in one split; one of them is used."""
+
+_NAMED = {"exact": "equal pictures", "near": "pictures that look alike"}
+_SHOWN, _MEMBERS = 2, 3
+
+
+@dataclass(frozen=True)
+class Member:
+    """An image of a group. used_as: the split that it is used in; None: it is left out."""
+
+    image_id: str
+    split: str
+    label_name: str
+    used_as: str | None
+
+
+@dataclass(frozen=True)
+class KindOfGroups:
+    """All groups of one kind, `exact` or `near`.
+
+    across_splits, under_classes: how many have images of several splits, of several classes; some of them by their
+    members, in the order of their names.
+    """
+
+    kind: str
+    groups: int
+    images: int
+    across_splits: int
+    under_classes: int
+    of_several_splits: tuple[tuple[Member, ...], ...]
+    of_several_classes: tuple[tuple[Member, ...], ...]
+
+    @property
+    def title(self) -> str:
+        """What the pictures of a group are."""
+        return _NAMED[self.kind]
+
+
+def kinds_of_groups(rows: pa.Table, examples: int) -> list[KindOfGroups]:
+    """The kinds of which there are groups. rows: of table `duplicates`. examples: so many odd groups are shown."""
+    found = [_kind(rows.filter(pc.equal(rows["kind"], kind)), kind, examples) for kind in _NAMED]
+    return [each for each in found if each.groups]
+
+
+def said_of_groups(rows: pa.Table, policy: DuplicatePolicy) -> Iterator[str]:
+    """Lines for the log: the groups of each kind, then what becomes of their images."""
+    kinds = kinds_of_groups(rows, _SHOWN)
+    for each in kinds:
+        odd = [
+            _odd(each.across_splits, "across splits", each.of_several_splits, "split"),
+            _odd(each.under_classes, "under several classes", each.of_several_classes, "label_name"),
+        ]
+        said = ", ".join(filter(None, odd)) or "each in one split and one class"
+        yield f"{each.groups} group{'' if each.groups == 1 else 's'} of {each.title} ({each.images} images): {said}"
+    if not kinds:
+        yield "no two pictures are equal"
+    if policy != "keep":
+        yield f"{policy}: {_outcome(rows)}"
+
+
+def _kind(rows: pa.Table, kind: str, examples: int) -> KindOfGroups:
+    names, groups = np.unique(rows["group"].to_numpy(), return_inverse=True)
+    splits, classes = (_of_several(groups, rows[name].to_numpy(), len(names)) for name in ("split", "label_name"))
+    shown = [tuple(_members(rows, names[number]) for number in odd[:examples]) for odd in (splits, classes)]
+    return KindOfGroups(kind, len(names), rows.num_rows, len(splits), len(classes), *shown)
+
+
+def _of_several(groups: np.ndarray, values: np.ndarray, number: int) -> np.ndarray:
+    """The groups that have several values."""
+    _, own = np.unique(values, return_inverse=True)
+    pairs = np.unique(np.stack([groups, own]), axis=1)[0]
+    return np.flatnonzero(np.bincount(pairs, minlength=number) > 1)
+
+
+def _members(rows: pa.Table, group: str) -> tuple[Member, ...]:
+    chosen = rows.filter(pc.equal(rows["group"], group)).select(["image_id", "split", "label_name", "used_as"])
+    return tuple(Member(**row) for row in chosen.to_pylist())
+
+
+def _odd(number: int, words: str, examples: Sequence[Sequence[Member]], place: Literal["split", "label_name"]) -> str:
+    if not number:
+        return ""
+    shown = [_said(group, place) for group in examples]
+    return f"{number} {words} ({'; '.join(shown)}{'; ...' if number > len(examples) else ''})"
+
+
+def _said(group: Sequence[Member], place: Literal["split", "label_name"]) -> str:
+    """A few members of a group, the first of each place before others."""
+    first = {getattr(each, place): each for each in reversed(group)}
+    chosen = [*reversed(first.values()), *(each for each in group if each not in first.values())][:_MEMBERS]
+    more = ", ..." if len(group) > len(chosen) else ""
+    return ", ".join(f"{each.image_id} in {getattr(each, place)}" for each in chosen) + more
+
+
+def _outcome(rows: pa.Table) -> str:
+    images = rows.group_by(["image_id", "split", "used_as"]).aggregate([])
+    moved = images.filter(pc.not_equal(images["split"], images["used_as"])).num_rows
+    left_out = images["used_as"].null_count
+    said = [f"{left_out} images left out"] * bool(left_out) + [f"{moved} images used in another split"] * bool(moved)
+    return ", ".join(said) or "nothing changes"

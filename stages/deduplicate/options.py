@@ -1,0 +1,16 @@
+"""What a stage `deduplicate` may be told. The data set's own is there where `dataset: duplicates` is not `keep`."""
+
+from dataclasses import dataclass
+
+from pipeline.base.params import option, reads
+
+__all__ = ["DeduplicateParams"]
+
+
+@dataclass(frozen=True)
+class DeduplicateParams:
+    """Parameters of `deduplicate`."""
+
+    images: str = reads("images", "ingest", "stage that listed the data set")
+    duplicates: str = reads("duplicates", "duplicates", "groups of its equal pictures, and what becomes of them")
+    title: str = option("", "what people call the data set", resource=True)

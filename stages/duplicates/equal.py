@@ -1,0 +1,41 @@
+"""Rows that agree: found by 64 bits of each content hash first, so that few rows of a large data set are looked at."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+__all__ = ["is_one_of", "prefixes", "repeated", "together"]
+
+_DIGITS = 16
+
+
+def prefixes(content_hashes: Iterable[str]) -> np.ndarray:
+    """The first 64 bits of hexadecimal hashes, (N,) uint64."""
+    return np.array([int(each[:_DIGITS], 16) for each in content_hashes], np.uint64)
+
+
+def repeated(values: np.ndarray) -> np.ndarray:
+    """The values that are there more than once, each once, in order."""
+    found, count = np.unique(values, return_counts=True)
+    return found[count > 1]
+
+
+def is_one_of(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Which values are among `known`, a sorted array: (N,) bool."""
+    if not len(known):
+        return np.zeros(len(values), bool)
+    place = np.minimum(np.searchsorted(known, values), len(known) - 1)
+    return np.asarray(known[place] == values)
+
+
+def together(rows: pa.Table, by: str) -> pa.Table:
+    """Those rows that share their value of a column with another row; null is no value.
+
+    Returns: the rows in the order of `image_id`, with a column `group`: the first image id of those that agree.
+    """
+    rows = rows.filter(pc.is_valid(rows[by])).sort_by("image_id").combine_chunks()
+    codes = np.asarray(rows[by].combine_chunks().dictionary_encode().indices)
+    _, first, own, count = np.unique(codes, return_index=True, return_inverse=True, return_counts=True)
+    return rows.append_column("group", rows["image_id"].take(first[own])).filter(pa.array(count[own] > 1))

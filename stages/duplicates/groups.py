@@ -1,0 +1,61 @@
+"""From the rows of images that may be equal or alike to the rows of table `duplicates`."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from stages.bases.duplicate_groups import DuplicatePolicy
+from stages.duplicates.equal import together
+from stages.duplicates.policy import kept_alone, one_split
+
+__all__ = ["IMAGE_COLUMNS", "duplicate_rows"]
+
+IMAGE_COLUMNS = ("image_id", "split", "label_name", "content_hash")
+"""What is looked at of an image."""
+
+
+_ORDER = ("kind", "group", "image_id")
+
+
+def duplicate_rows(images: pa.Table, policy: DuplicatePolicy) -> pa.Table:
+    """The groups of images that are equal (same content) or near (same `alike`, but not all of one content).
+
+    images: `IMAGE_COLUMNS`, and `alike`, int64: a number that pictures share which look alike; null where none does.
+    Returns: columns of table `duplicates`, in the order of kind, group and image id. An image can be in one group of
+    each kind; the near one, which holds all of the other, then says what becomes of it.
+    """
+    exact = together(images, "content_hash")
+    near = _of_several_contents(together(_by_content(images), "alike"))
+    also_near = pc.is_in(exact["image_id"], value_set=near["image_id"].combine_chunks())
+    deciding = pa.concat_tables([near, exact.filter(pc.invert(also_near))])
+    deciding = deciding.sort_by([("group", "ascending"), ("image_id", "ascending")])
+    ids, used = deciding["image_id"].combine_chunks(), pa.array(_used(deciding, policy), pa.string())
+    of_kind = [
+        rows.append_column("kind", pa.array([kind] * len(rows), pa.string())).append_column(
+            "used_as", used.take(pc.index_in(rows["image_id"], value_set=ids))
+        )
+        for kind, rows in (("exact", exact), ("near", near))
+    ]
+    return pa.concat_tables(of_kind).drop_columns(["alike"]).sort_by([(name, "ascending") for name in _ORDER])
+
+
+def _used(rows: pa.Table, policy: DuplicatePolicy) -> np.ndarray:
+    """The split that each image is used in; None where it is left out."""
+    splits, classes = (rows[name].to_numpy() for name in ("split", "label_name"))
+    _, groups = np.unique(rows["group"].to_numpy(), return_inverse=True)
+    if policy == "one_split":
+        return one_split(groups, splits)
+    return kept_alone(groups, splits, classes) if policy == "drop" else splits
+
+
+def _by_content(images: pa.Table) -> pa.Table:
+    """The images, each with what any image of its content is like."""
+    known = images.filter(pc.is_valid(images["alike"]))
+    place = pc.index_in(images["content_hash"], value_set=known["content_hash"].combine_chunks())
+    return images.set_column(images.schema.get_field_index("alike"), "alike", known["alike"].take(place))
+
+
+def _of_several_contents(near: pa.Table) -> pa.Table:
+    counts = near.group_by("group").aggregate([("content_hash", "count_distinct")])
+    several = counts.filter(pc.greater(counts["content_hash_count_distinct"], 1))["group"].combine_chunks()
+    return near.filter(pc.is_in(near["group"], value_set=several))
