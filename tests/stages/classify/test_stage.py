@@ -201,7 +201,7 @@ def test_the_optimizer_holds_the_head_at_its_own_rate_and_nothing_frozen():
     network.features.stem.requires_grad_(False)
     chosen = trainer(learning_rate=0.01, head_rate=10.0, schedule="constant")
     rows = [{"image_id": "a", "label": 0, "uri": "a"}]
-    context = SimpleNamespace(read=None, rank=0, world_size=1, micro_batch=None)
+    context = SimpleNamespace(read_image=None, rank=0, world_size=1, micro_batch=None)
     rates = {
         id(parameter): group["lr"]
         for group in chosen.training(network, rows, 64, context).optimizer.param_groups

@@ -113,7 +113,7 @@ def test_the_rate_follows_the_images_in_a_step(made):
     network = TeacherStudentNetwork(tiny.student(), hidden=0)
     for batch, workers in ((64, 1), (128, 2)):
         trainer = localizers.stage_of("sdcam", batch_size=batch, epochs=20).trainer()
-        context = SimpleNamespace(rank=0, world_size=workers, micro_batch=None, read=None)
+        context = SimpleNamespace(rank=0, world_size=workers, micro_batch=None, read_image=None)
         training = trainer.training(network, made.rows(), 64, context)
         assert training.schedule.base_lrs == [pytest.approx(2e-4 * batch / 256)]
         assert 0 < training.optimizer.param_groups[0]["lr"] < training.schedule.base_lrs[0]

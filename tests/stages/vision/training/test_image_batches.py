@@ -29,11 +29,11 @@ def rows(tmp_path):
 
 
 def place(rank=0, world_size=1, micro_batch=None):
-    return SimpleNamespace(rank=rank, world_size=world_size, micro_batch=micro_batch, read=read)
+    return SimpleNamespace(rank=rank, world_size=world_size, micro_batch=micro_batch, read_image=read)
 
 
-def read(uri, *_):
-    return Path(uri).read_bytes()
+def read(row, *_):
+    return Path(row["uri"]).read_bytes()
 
 
 def shown(image, row, generator):
@@ -76,12 +76,12 @@ def test_an_epoch_goes_on_at_any_batch(rows, kind, processes):
     """Breaks when a resumed epoch sees other batches than the rest of the whole one, or reads those before again."""
     read: list[str] = []
 
-    def noted(uri, *_):
-        read.append(uri)
-        return Path(uri).read_bytes()
+    def noted(row, *_):
+        read.append(row["uri"])
+        return Path(row["uri"]).read_bytes()
 
     chosen = replace(CHOSEN, processes=processes)
-    here = SimpleNamespace(rank=0, world_size=1, micro_batch=None, read=noted)
+    here = SimpleNamespace(rank=0, world_size=1, micro_batch=None, read_image=noted)
     made = shuffled_batches(rows, shown, 1, chosen, here), class_balanced_batches(rows, shown, (1, 1), chosen, here)
     batches = made[kind == "sets"]
     whole = list(batches(1))
