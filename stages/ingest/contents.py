@@ -94,6 +94,10 @@ def _hashes(places: Sequence[ImagePlace], read: Read) -> list[str]:
             return hashlib.sha256(read(place)).hexdigest()
         except OSError as error:
             raise UsageError(f"dataset: {place['uri']} cannot be read: {error.strerror or error}") from error
+        except UsageError:
+            raise
+        except ValueError:  # a row of a table that has no bytes, or is damaged: `ingest` says so
+            return ""
 
     with ThreadPoolExecutor(_READERS) as pool:
         return list(pool.map(content, places))

@@ -114,7 +114,7 @@ class HuggingfaceReader(Reader[HuggingfaceParams]):
         found = {path: split_of(f"{split}/") if split else split_of(path) or "train" for path, split in named.items()}
         splits = {path: split for path, split in found.items() if split is not None}
         taken = [file for file in tables if file.path in splits]
-        others = [file for file in tables if file.path not in splits]
+        others = {file for file in tables if file.path not in splits}
         beside = [file for file in files if file not in others]
         scan = scan_tables(self.params, beside, taken, splits, config.features)
         said = f"{len(others)} tables that config {config.name!r} does not name as train, validation or test"

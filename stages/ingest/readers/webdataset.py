@@ -239,8 +239,12 @@ def _first_shard(tree: Tree) -> str | None:
     if tree.is_file:
         return tree.root.rpartition("/")[2] if tree.root.endswith(".tar") else None
     folders = tree.folders()[:_LOOKED_AT]
-    if any(name.lower().endswith(_IMAGES) for folder in folders for name in tree.files(folder)):
-        return None
     found = [f"{folder}/{name}".lstrip("/") for folder in ("", *folders) for name in tree.files(folder)]
     shards = [path for path in found if path.endswith(".tar")] or [path for path in found if path.endswith(_PACKED)]
-    return shards[0] if shards else None
+    return shards[0] if shards and not _has_images(tree, folders) else None
+
+
+def _has_images(tree: Tree, folders: Sequence[str]) -> bool:
+    """Whether images lie in folders, or in those below them: then tars beside them are something else."""
+    below = [f"{folder}/{name}" for folder in folders for name in tree.folders(folder)[:_LOOKED_AT]]
+    return any(name.lower().endswith(_IMAGES) for folder in (*folders, *below) for name in tree.files(folder))

@@ -1,5 +1,6 @@
 import json
 import logging
+import os
 from typing import Any
 
 import fsspec
@@ -281,3 +282,23 @@ def test_a_run_over_tables(tmp_path):
     write(root / "train.parquet", image=images(*data, data[0]), label=list("abaab"))
     assert runs.execute(target) != {}
     assert len(runs.rows(target, "ingest", "images")) == 5
+
+
+def test_a_table_that_is_damaged_later_is_seen_when_contents_are_compared(tmp_path):
+    """Breaks when `rescan: content` ends in a raw error at a row that cannot be read, or does not see it."""
+    data = [picture(i) for i in range(4)]
+    options = {"compression": "none", "use_dictionary": False, "write_page_index": True}
+    table = pa.table({"image": images(*data), "label": list("abab")})
+    pq.write_table(table, tmp_path / "t.parquet", row_group_size=2, **options)
+    dataset = {"reader": "parquet", "root": str(tmp_path), "dev_fraction": 0.0}
+    config = {"run_root": str(tmp_path.parent / f"{tmp_path.name}-run"), "stages": {}}
+    runs.execute(runs.target_of({**config, "dataset": dataset}))
+    status = (tmp_path / "t.parquet").stat()
+    whole = bytearray((tmp_path / "t.parquet").read_bytes())
+    whole[4] ^= 0xFF  # the header of the first page
+    (tmp_path / "t.parquet").write_bytes(whole)
+    os.utime(tmp_path / "t.parquet", ns=(status.st_atime_ns, status.st_mtime_ns))
+    target = runs.target_of({**config, "dataset": {**dataset, "rescan": "content"}})
+    runs.execute(target)
+    assert [row["image_id"] for row in runs.rows(target, "ingest", "images")] == ["2.jpg", "3.jpg"]
+    assert {row["image_id"] for row in runs.rows(target, "ingest", "quarantine")} == {"0.jpg", "1.jpg"}

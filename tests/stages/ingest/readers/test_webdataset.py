@@ -235,8 +235,8 @@ def test_recognition(tmp_path):
         (tmp_path / name).mkdir()
         tar(tmp_path / name / "t.tar", members)
         assert recognised(WebdatasetReader, tmp_path / name) == expected
-    (root / "cat").mkdir()
-    (root / "cat" / "a.jpg").write_bytes(b"x")
+    (root / "train" / "cat").mkdir(parents=True)
+    (root / "train" / "cat" / "a.jpg").write_bytes(b"x")
     assert recognised(WebdatasetReader, root) is None
     assert recognised(WebdatasetReader, tmp_path / "none") is None
 
