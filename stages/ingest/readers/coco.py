@@ -135,7 +135,7 @@ def _published(tree: Tree) -> Match | None:
 
 def _by_folder(tree: Tree) -> Match | None:
     """train/_annotations.coco.json beside its images, as annotation tools export it."""
-    found = [folder for folder in tree.folders() if _BESIDE in tree.files(folder) and folder in _FOLDERS]
+    found = [folder for folder in tree.folders() if folder in _FOLDERS and _BESIDE in tree.files(folder)]
     settings: dict[str, Json] = {}
     for folder in found:
         settings |= {_FOLDERS[folder]: f"{folder}/{_BESIDE}", f"{_FOLDERS[folder]}_images": folder}
