@@ -124,19 +124,22 @@ class HuggingfaceReader(Reader[HuggingfaceParams]):
         """Images beside which files of metadata say what they are."""
         images, said_at = TableImages(self.params), dict[str | None, str]()
         for file in metadata:
-            folder = posixpath.dirname(file.path)
-            for where, said in read_metadata(file):
-                columns = columns_of(list(said), config.features, self.params, where)
-                name = said[name_column(said, self.params.image, where)]
+            folder, rows = posixpath.dirname(file.path), read_metadata(file)
+            present = list(dict.fromkeys(name for row in rows for name in row.said))
+            columns = columns_of(present, config.features, self.params, f"dataset: {file.path}")
+            by_folder = columns.label is None and columns.objects is None
+            names = name_column(present, self.params.image, f"dataset: {file.path}")
+            for where, said in rows:
+                name = said.get(names)
                 if not isinstance(name, str):
                     raise UsageError(f"{where}: a file name must be a text, not {name!r:.40}")
                 within = posixpath.dirname(posixpath.join(folder, name.replace("\\", "/")))
                 split = split_of_folders(within)
                 if columns.split is None:
                     said_at.setdefault(split, where)
-                if columns.label is None and columns.objects is None:
-                    said, columns = {**said, _FOLDER: _class_of(within)}, columns._replace(label=_FOLDER)
-                images.add_file(name, folder, split or "train", said, columns, where)
+                own = {**said, _FOLDER: _class_of(within)} if by_folder else said
+                used = columns._replace(label=_FOLDER) if by_folder else columns
+                images.add_file(name, folder, split or "train", own, used, where)
         if None in said_at and len(said_at) > 1:
             raise UsageError(f"{said_at[None]}: its image lies in no folder of a split, as others do")
         return self._scan_of(images, files, metadata)

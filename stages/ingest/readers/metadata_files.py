@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pipeline.base.errors import UsageError
@@ -37,7 +37,7 @@ def read_metadata(file: ListedFile) -> list[MetadataRow]:
     return list(rows)
 
 
-def name_column(columns: Mapping[str, object], asked: str | None, where: str) -> str:
+def name_column(columns: Sequence[str], asked: str | None, where: str) -> str:
     """The column of file names: the one that is asked for, file_name, or the one that ends so. Raises UsageError."""
     able = [asked or FILE_NAME] if (asked or FILE_NAME) in columns else []
     if asked is None and not able:

@@ -17,6 +17,8 @@ _BBOX, _CATEGORY = ("bbox", "bboxes", "boxes"), ("category", "categories", "labe
 OBJECT_KEYS = frozenset((*_BBOX, *_CATEGORY))
 """What is read of objects."""
 _HUGE = 1e30
+_DIGITS = 9
+"""Of the number of a class that has a name."""
 
 
 class Rules(NamedTuple):
@@ -34,12 +36,17 @@ class Rules(NamedTuple):
 def label_text(value: Json, names: Sequence[str], where: str) -> str | None:
     """The class as text; None where there is none: null, NaN, an empty text, and -1 of numbers that have names.
 
+    Where there are names, a text that is none of them but a number counts as a number.
+
     Raises: UsageError for a value that is no text and no integer, or a number without a name.
     """
     if isinstance(value, float) and (value.is_integer() or math.isnan(value)):
         value = None if math.isnan(value) else int(value)
     if isinstance(value, str):
-        return normalised(value.strip()) or None
+        value = normalised(value.strip())
+        if not names or value in names or len(value) > _DIGITS or not value.removeprefix("-").isdecimal():
+            return value or None
+        value = int(value)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int):

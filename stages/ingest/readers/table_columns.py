@@ -106,14 +106,14 @@ def columns_of(present: Sequence[str], features: Features, params: TableParams, 
 def annotated(row: Mapping[str, Json], columns: Columns, params: TableParams, where: str) -> Annotated:
     """What a row says of its image. row: values by column. Raises UsageError."""
     rules = Rules(columns.categories, params.multi_label, params.empty_boxes == "skip")
-    objects = object_boxes(row[columns.objects], rules, where) if columns.objects else []
+    objects = object_boxes(row.get(columns.objects), rules, where) if columns.objects else []
     if columns.label is None:
         return class_of_objects(objects, rules, where)
-    label = label_text(row[columns.label], columns.names, where)
+    label = label_text(row.get(columns.label), columns.names, where)
     if label is None:
         return "none"
     if columns.boxes:
-        return label, corner_boxes(row[columns.boxes], where)
+        return label, corner_boxes(row.get(columns.boxes), where)
     return label, boxes_of_objects(objects) if columns.objects else None
 
 

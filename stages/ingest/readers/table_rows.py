@@ -98,7 +98,7 @@ class TableImages:
         if isinstance(said, str):
             self._left_out[said] += 1
             return None
-        own = None if columns.split is None else row[columns.split]
+        own = None if columns.split is None else row.get(columns.split)
         if columns.split is not None and not isinstance(own, str):
             raise UsageError(f"{where}: a split must be a text, not {own!r:.40}")
         return _Said(said[0], split if own is None else split_word(str(own), where), said[1])

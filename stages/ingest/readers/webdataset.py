@@ -179,8 +179,7 @@ def _class_text(member: TarMember, names: Sequence[str], where: str) -> str | No
         text = (member.body or b"").decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
         raise UsageError(f"{where}: its class is no UTF-8 text") from error
-    number = int(text) if names and text.removeprefix("-").isascii() and text.removeprefix("-").isdecimal() else None
-    return label_text(text if number is None else number, names, where)
+    return label_text(text, names, where)
 
 
 def _json(member: TarMember, where: str) -> dict[str, Json]:

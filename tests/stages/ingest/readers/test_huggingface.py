@@ -248,6 +248,20 @@ def test_metadata_at_the_root_and_classes_of_folders(tmp_path):
     assert "1 images without a class" in found.left_out
 
 
+def test_rows_of_json_that_lack_a_class_have_none(tmp_path):
+    """Breaks when a line without the class that others have gets the name of its folder, or numbers keep no names."""
+    for name in ("a", "b", "c"):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        (tmp_path / "photos" / f"{name}.png").write_bytes(b"x")
+    lines = [{"file_name": f"photos/{name}.png", **said} for name, said in {
+        "a": {"label": "1"}, "b": {}, "c": {"label": "bee"},
+    }.items()]  # fmt: skip
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    found = scan(tmp_path, names=("ant", "bee"))
+    assert labelled(found) == {"photos/a.png": ("bee", "train"), "photos/c.png": ("bee", "train")}
+    assert found.left_out == ["1 images without a class"]
+
+
 @pytest.mark.parametrize("splits", [True, False])
 def test_a_saved_data_set_is_what_the_package_loads(hf, tmp_path, splits):
     """Breaks when a range of an Arrow file is not the image that `datasets` reads: in batches, slices, shuffled."""
@@ -305,8 +319,8 @@ def test_saved_data_sets_that_cannot_be_read_in_place(hf, tmp_path):
 
 
 BAD = {
-    "no name": ("csv", "file,label\na.png,x\n", "line 2: there is no column file_name"),
-    "two names": ("csv", "a_file_name,b_file_name\na,x\n", "line 2: a_file_name, b_file_name name files: `image`"),
+    "no name": ("csv", "file,label\na.png,x\n", "there is no column file_name"),
+    "two names": ("csv", "a_file_name,b_file_name\na,x\n", "a_file_name, b_file_name name files: `image`"),
     "climbs": ("csv", "file_name,label\n../../a.png,x\n", "line 2: '../../a.png' climbs out of the root"),
     "too few": ("csv", "file_name,label\na.png\n", "line 2: 2 columns were expected"),
     "twice": ("csv", "file_name,label\na.png,x\n./a.png,x\n", "line 3: './a.png' is named twice"),
