@@ -37,11 +37,14 @@ def check_size(width: int, height: int) -> None:
 def check_time(seconds: float, because: str) -> None:
     """Refuse what takes too long to decode. because: what makes it slow. Raises ImageError."""
     if seconds > MAX_SECONDS:
-        raise ImageError(f"too slow to decode: some {seconds:.0f} s for {because}, the limit is {MAX_SECONDS:.0f} s")
+        raise ImageError(f"too slow to decode: some {seconds:.1f} s for {because}, the limit is {MAX_SECONDS:.0f} s")
 
 
-def check(name: str, width: int, height: int, length: int, rate: Rate) -> None:
-    """Refuse an image of format `name` that is too large or takes too long. length: of its file. Raises ImageError."""
+def check(name: str, width: int, height: int, length: int, rate: Rate, before: float = 0.0) -> None:
+    """Refuse an image of format `name` that is too large or takes too long. Raises ImageError.
+
+    length: of its file. before: nanoseconds until the first pixel.
+    """
     check_size(width, height)
-    seconds = (rate.pixel * width * height + rate.byte * length) / 1e9
-    check_time(seconds, f"{width}x{height} pixels of {name} in {length / 1e6:.1f} MB")
+    nanoseconds = before + rate.pixel * width * height + rate.byte * length
+    check_time(nanoseconds / 1e9, f"{width}x{height} pixels of {name} in {length / 1e6:.1f} MB")

@@ -12,14 +12,12 @@ Format = Literal["JPEG", "PNG", "WebP", "GIF", "BMP", "TIFF", "PNM", "JPEG 2000"
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 _STARTS: tuple[tuple[bytes, Format], ...] = (
-    (b"\xff\xd8", "JPEG"),
     (b"\x89PNG", "PNG"),
     (b"GIF87a", "GIF"),
     (b"GIF89a", "GIF"),
     (b"II*\0", "TIFF"),
     (b"MM\0*", "TIFF"),
     (b"II+\0", "TIFF"),
-    (b"MM\0+", "TIFF"),
     (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
 )
@@ -35,6 +33,7 @@ _REFUSED: tuple[tuple[int, bytes, str], ...] = (
     (0, b"%PDF", "PDF document: not supported, convert its pages"),
     (0, b"%!", "PostScript document: not supported, convert it"),
     (0, b"\xc5\xd0\xd3\xc6", "PostScript document: not supported, convert it"),
+    (0, b"MM\0+", _CONVERT.format("big-endian BigTIFF")),
     (0, b"\0\0\1\0", _CONVERT.format("Windows icon (ICO)")),
     (0, b"\0\0\2\0", _CONVERT.format("Windows cursor (CUR)")),
     (0, b"icns", _CONVERT.format("Apple icon (ICNS)")),
@@ -87,6 +86,8 @@ def recognised(data: bytes) -> Format:
 
 
 def _format(data: bytes) -> Format | None:
+    if data.startswith(b"\xff\xd8"):
+        return "JPEG"
     if data.startswith(_PNM) and data[2:3].isspace():
         return "PNM"
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":

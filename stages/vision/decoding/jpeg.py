@@ -22,6 +22,8 @@ except ImportError:
 _PIXEL, _BYTE, _SCAN = 12.0, 20.0, 2.5
 """Nanoseconds for each pixel, each byte of the file, and each pixel of each scan after the first."""
 _PLAIN = frozenset({"YCbCr", "Gray", "RGB"})
+_BAD_PROFILE = "bad ICC marker"
+"""libjpeg's words for a colour profile that is no whole one: damage, but not to the image."""
 _END = b"\xff\xd9"
 _APP0, _ADOBE, _APP15, _COMMENT = 0xE0, 0xEE, 0xEF, 0xFE
 
@@ -29,18 +31,30 @@ _APP0, _ADOBE, _APP15, _COMMENT = 0xE0, 0xEE, 0xEF, 0xFE
 def decode(data: bytes, lenient: bool) -> np.ndarray:
     """The pixels: ``(height, width, 3)`` uint8. Raises ImageError."""
     _check(_frame(data), len(data))
-    if simplejpeg is None:
-        return _by_pillow(data, lenient)
+    found = None if simplejpeg is None else _by_simplejpeg(data, lenient)
+    return _by_pillow(data, lenient) if found is None else found
+
+
+def _by_simplejpeg(data: bytes, lenient: bool) -> np.ndarray | None:
+    """None where it has nothing against the file, and Pillow is to decode it. Raises DamagedError."""
     try:
-        colours = simplejpeg.decode_jpeg_header(data, strict=not lenient)[2]
-        if colours in _PLAIN:
-            return simplejpeg.decode_jpeg(data, colorspace="RGB", strict=not lenient)
-        if not lenient:
-            simplejpeg.decode_jpeg(data, colorspace="CMYK", strict=True)  # for its verdict alone
+        return _decoded(data, strict=not lenient)
     except ValueError as error:
+        if _BAD_PROFILE in str(error) and len(bare := b"".join(_needed(data))) < len(data):
+            return _by_simplejpeg(bare, lenient)
         if not lenient:
             raise damage(error) from error
-    return _by_pillow(data, lenient)
+        return None
+
+
+def _decoded(data: bytes, strict: bool) -> np.ndarray | None:
+    """None of CMYK and YCCK. Raises ValueError for what libjpeg does not read, and strictly for what it guesses."""
+    colours = simplejpeg.decode_jpeg_header(data, strict=strict)[2]
+    if colours in _PLAIN:
+        return simplejpeg.decode_jpeg(data, colorspace="RGB", strict=strict)
+    if strict:
+        simplejpeg.decode_jpeg(data, colorspace="CMYK", strict=True)  # for its verdict alone
+    return None
 
 
 def _frame(data: bytes) -> Frame:

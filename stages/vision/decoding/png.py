@@ -17,6 +17,7 @@ from stages.vision.decoding.png_chunks import SIGNATURE, Chunk, chunks
 
 _NEEDED = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
 """tRNS is left out as alpha is."""
+_HEADER = struct.Struct(">IIBB")
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PIXEL, _RAW_BYTE, _BYTE = 10.0, 9.0, 5.0
 """Nanoseconds for each pixel, each byte of the filtered image, each byte of the file."""
@@ -28,19 +29,21 @@ def decode(data: bytes, lenient: bool) -> np.ndarray:
         raise DamagedError("damaged: its first bytes were changed, as by copying it as a text")
     try:
         found = list(chunks(data))
-        _check(data, found)
-    except (struct.error, ValueError) as error:
+    except ValueError as error:
         raise damage(error) from error
+    _check(data, found)
     if not lenient:
         _check_whole(data, found)
     return pixels(opened(PngImageFile, b"".join(_needed(data, found))), lenient)
 
 
 def _check(data: bytes, found: list[Chunk]) -> None:
-    """Refuse what is too large or too slow. Raises ImageError; struct.error, IndexError without a header."""
-    if not found or found[0].type != b"IHDR" or found[0].end > len(data):
+    """Refuse what is too large or too slow. Raises ImageError."""
+    if not found or found[0].end > len(data):
+        raise DamagedError("truncated: it ends inside of its header")
+    if found[0].type != b"IHDR" or found[0].end - found[0].start < _HEADER.size:
         raise DamagedError("damaged: it has no header")
-    width, height, depth, colours = struct.unpack_from(">IIBB", data, found[0].start)
+    width, height, depth, colours = _HEADER.unpack_from(data, found[0].start)
     check_size(width, height)
     raw = height * (1 + width * depth * _CHANNELS.get(colours, 4) // 8)
     seconds = (width * height * _PIXEL + raw * _RAW_BYTE + len(data) * _BYTE) / 1e9

@@ -14,7 +14,7 @@ from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.PpmImagePlugin import PpmImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from stages.vision.decoding.budget import Rate, check, check_size, check_time
+from stages.vision.decoding.budget import Rate, check, check_size
 from stages.vision.decoding.errors import DamagedError, ImageError, damage
 from stages.vision.decoding.formats import Format
 from stages.vision.decoding.iso_boxes import boxes
@@ -28,14 +28,14 @@ _PRECINCT, _PACKET = 1000.0, 50.0
 
 
 class Reading(NamedTuple):
-    """How a format is read. rate: of an opened image. check: refuses a file before it is opened.
+    """How a format is read. rate: of an opened image. feature: of Pillow, which it may lack.
 
-    feature: of Pillow, which it may lack.
+    prepare: refuses a file before it is opened, or returns the nanoseconds until its first pixel.
     """
 
     plugin: Plugin
     rate: Callable[[ImageFile], Rate]
-    check: Callable[[bytes], None] | None = None
+    prepare: Callable[[bytes], float] = lambda data: 0.0
     feature: str | None = None
 
 
@@ -44,20 +44,15 @@ def decode(form: Format, data: bytes, lenient: bool) -> np.ndarray:
     reading = _READINGS[form]
     if reading.feature is not None and not features.check(reading.feature):
         raise ImageError(f"{form} image: the installed Pillow does not read it")
-    if reading.check is not None:
-        _before(reading.check, data)
-    image = opened(reading.plugin, data)
-    check(form, *image.size, len(data), reading.rate(image))
-    return pixels(image, lenient)
-
-
-def _before(check_data: Callable[[bytes], None], data: bytes) -> None:
     try:
-        check_data(data)
+        before = reading.prepare(data)
     except ImageError:
         raise
     except (struct.error, ValueError, IndexError) as error:
         raise damage(error) from error
+    image = opened(reading.plugin, data)
+    check(form, *image.size, len(data), reading.rate(image), before)
+    return pixels(image, lenient)
 
 
 def _decoder(image: ImageFile) -> str:
@@ -72,35 +67,38 @@ def _rate_of_bmp(image: ImageFile) -> Rate:
 
 def _rate_of_pnm(image: ImageFile) -> Rate:
     """Numbers written as text, and those with another maximum than 255 or 65535, are read in Python."""
-    rates = {"ppm_plain": Rate(pixel=50, byte=250), "ppm": Rate(pixel=150, byte=300)}
+    rates = {"ppm_plain": Rate(pixel=50, byte=250), "ppm": Rate(pixel=200, byte=400)}
     return rates.get(_decoder(image), Rate(pixel=15, byte=2))
 
 
-def _check_pnm(data: bytes) -> None:
+def _prepare_pnm(data: bytes) -> float:
     """Each comment among numbers that are written as text makes Pillow copy a megabyte."""
     if data[:2] in (b"P1", b"P2", b"P3") and data.count(b"#") > _MOST_COMMENTS:
         raise ImageError(f"more than {_MOST_COMMENTS} comments")
+    return 0.0
 
 
-def _check_webp(data: bytes) -> None:
+def _prepare_webp(data: bytes) -> float:
     """The canvas is allocated when the file is opened. One without the extended header is never too large."""
     if 8 + int.from_bytes(data[4:8], "little") > len(data):
         raise DamagedError("truncated: it is shorter than it says")
     if data[12:16] == b"VP8X":
         check_size(*(1 + int.from_bytes(data[at : at + 3], "little") for at in (24, 27)))
+    return 0.0
 
 
-def _check_avif(data: bytes) -> None:
-    for box in boxes(data):
-        if box.type == b"mdat":
-            return
+def _prepare_avif(data: bytes) -> float:
+    """Where it is cut short; Pillow only says that parsing failed."""
+    for _ in boxes(data):
+        pass
+    return 0.0
 
 
-def _check_jpeg_2000(data: bytes) -> None:
+def _prepare_jpeg_2000(data: bytes) -> float:
     precincts, packets = read_division(data)
     if precincts > _MOST_PRECINCTS:
         raise ImageError(f"too large: {precincts} precincts")
-    check_time((precincts * _PRECINCT + packets * _PACKET) / 1e9, f"{packets} packets of JPEG 2000")
+    return precincts * _PRECINCT + packets * _PACKET
 
 
 def _always(pixel: float, byte: float) -> Callable[[ImageFile], Rate]:
@@ -110,8 +108,8 @@ def _always(pixel: float, byte: float) -> Callable[[ImageFile], Rate]:
 _READINGS: Mapping[Format, Reading] = {
     "GIF": Reading(GifImageFile, _always(20, 10)),
     "BMP": Reading(BmpImageFile, _rate_of_bmp),
-    "PNM": Reading(PpmImageFile, _rate_of_pnm, _check_pnm),
-    "WebP": Reading(WebPImageFile, _always(25, 45), _check_webp, "webp"),
-    "AVIF": Reading(AvifImageFile, _always(20, 70), _check_avif, "avif"),
-    "JPEG 2000": Reading(Jpeg2KImageFile, _always(150, 130), _check_jpeg_2000, "jpg_2000"),
+    "PNM": Reading(PpmImageFile, _rate_of_pnm, _prepare_pnm),
+    "WebP": Reading(WebPImageFile, _always(50, 3), _prepare_webp, "webp"),
+    "AVIF": Reading(AvifImageFile, _always(20, 70), _prepare_avif, "avif"),
+    "JPEG 2000": Reading(Jpeg2KImageFile, _always(150, 130), _prepare_jpeg_2000, "jpg_2000"),
 }

@@ -57,20 +57,21 @@ _NEEDED = frozenset(Tag) - {Tag.KIND, Tag.SUB_DIRECTORIES, Tag.DNG_VERSION}
 _JPEG, _SIGNED = 7, 2
 _NANOSECONDS: Mapping[int, float] = {
     1: 2,  # none
-    2: 40,  # fax
-    3: 40,
-    4: 40,
-    5: 15,  # LZW
-    7: 15,  # JPEG
-    8: 10,  # deflate
-    32773: 5,  # PackBits
-    32946: 10,  # deflate
+    2: 150,  # fax
+    3: 150,
+    4: 150,
+    5: 8,  # LZW
+    7: 10,  # JPEG
+    8: 8,  # deflate
+    32773: 4,  # PackBits
+    32946: 8,  # deflate
     34925: 30,  # LZMA
-    50000: 5,  # Zstandard
+    50000: 4,  # Zstandard
     50001: 20,  # WebP
 }
 """Compression -> nanoseconds for each byte of the image that it is unpacked to."""
-_PIXEL, _BYTE, _SCAN, _PIECE = 10.0, 10.0, 2.5, 20_000.0
+_PIXEL, _BYTE, _SCAN, _PIECE = 10.0, 5.0, 2.5, 20_000.0
+"""Nanoseconds for each pixel, byte of the file, pixel of each JPEG scan, strip or tile."""
 _MOST_PIECES = 100_000
 _SMALL = 2**22
 
