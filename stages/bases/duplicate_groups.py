@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["DuplicatePolicy", "KindOfGroups", "Member", "kinds_of_groups", "said_of_groups"]
+__all__ = ["DuplicatePolicy", "KindOfGroups", "Member", "kinds_of_groups", "numbered", "said_of_groups"]
 
 DuplicatePolicy = Literal["keep", "one_split", "drop"]
 """What becomes of equal pictures: nothing; all of them in one split; one of them is used."""
@@ -55,6 +55,11 @@ def kinds_of_groups(rows: pa.Table, examples: int) -> list[KindOfGroups]:
     return [each for each in found if each.groups]
 
 
+def numbered(column: pa.ChunkedArray) -> np.ndarray:
+    """Each value's number among the column's distinct values, which are counted as they come: (N,) int32."""
+    return np.asarray(column.combine_chunks().dictionary_encode().indices)
+
+
 def said_of_groups(rows: pa.Table, policy: DuplicatePolicy) -> Iterator[str]:
     """Lines for the log: the groups of each kind, then what becomes of their images."""
     kinds = kinds_of_groups(rows, _SHOWN)
@@ -72,22 +77,22 @@ def said_of_groups(rows: pa.Table, policy: DuplicatePolicy) -> Iterator[str]:
 
 
 def _kind(rows: pa.Table, kind: str, examples: int) -> KindOfGroups:
-    names, groups = np.unique(rows["group"].to_numpy(), return_inverse=True)
-    splits, classes = (_of_several(groups, rows[name].to_numpy(), len(names)) for name in ("split", "label_name"))
-    shown = [tuple(_members(rows, names[number]) for number in odd[:examples]) for odd in (splits, classes)]
-    return KindOfGroups(kind, len(names), rows.num_rows, len(splits), len(classes), *shown)
+    groups = numbered(rows["group"])
+    splits, classes = (_of_several(groups, numbered(rows[name])) for name in ("split", "label_name"))
+    shown = [tuple(_members(rows, groups == number) for number in odd[:examples]) for odd in (splits, classes)]
+    return KindOfGroups(kind, int(groups.max(initial=-1)) + 1, len(groups), len(splits), len(classes), *shown)
 
 
-def _of_several(groups: np.ndarray, values: np.ndarray, number: int) -> np.ndarray:
-    """The groups that have several values."""
-    _, own = np.unique(values, return_inverse=True)
-    pairs = np.unique(np.stack([groups, own]), axis=1)[0]
-    return np.flatnonzero(np.bincount(pairs, minlength=number) > 1)
+def _of_several(groups: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The numbers of the groups that have several values, in order."""
+    number = int(values.max(initial=0)) + 1
+    pairs = np.unique(groups.astype(np.int64) * number + values)
+    return np.flatnonzero(np.bincount(pairs // number) > 1)
 
 
-def _members(rows: pa.Table, group: str) -> tuple[Member, ...]:
-    chosen = rows.filter(pc.equal(rows["group"], group)).select(["image_id", "split", "label_name", "used_as"])
-    return tuple(Member(**row) for row in chosen.to_pylist())
+def _members(rows: pa.Table, chosen: np.ndarray) -> tuple[Member, ...]:
+    members = rows.filter(pa.array(chosen)).select(["image_id", "split", "label_name", "used_as"])
+    return tuple(Member(**row) for row in members.to_pylist())
 
 
 def _odd(number: int, words: str, examples: Sequence[Sequence[Member]], place: Literal["split", "label_name"]) -> str:
@@ -99,8 +104,9 @@ def _odd(number: int, words: str, examples: Sequence[Sequence[Member]], place: L
 
 def _said(group: Sequence[Member], place: Literal["split", "label_name"]) -> str:
     """A few members of a group, the first of each place before others."""
-    first = {getattr(each, place): each for each in reversed(group)}
-    chosen = [*reversed(first.values()), *(each for each in group if each not in first.values())][:_MEMBERS]
+    first = {getattr(each, place): number for number, each in reversed(list(enumerate(group)))}
+    order = sorted(range(len(group)), key=lambda number: number != first[getattr(group[number], place)])
+    chosen = [group[number] for number in order[:_MEMBERS]]
     more = ", ..." if len(group) > len(chosen) else ""
     return ", ".join(f"{each.image_id} in {getattr(each, place)}" for each in chosen) + more
 

@@ -6,6 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from stages.bases.duplicate_groups import numbered
+
 __all__ = ["is_one_of", "prefixes", "repeated", "together"]
 
 _DIGITS = 16
@@ -36,6 +38,6 @@ def together(rows: pa.Table, by: str) -> pa.Table:
     Returns: the rows in the order of `image_id`, with a column `group`: the first image id of those that agree.
     """
     rows = rows.filter(pc.is_valid(rows[by])).sort_by("image_id").combine_chunks()
-    codes = np.asarray(rows[by].combine_chunks().dictionary_encode().indices)
-    _, first, own, count = np.unique(codes, return_index=True, return_inverse=True, return_counts=True)
-    return rows.append_column("group", rows["image_id"].take(first[own])).filter(pa.array(count[own] > 1))
+    numbers = numbered(rows[by])
+    _, first, count = np.unique(numbers, return_index=True, return_counts=True)
+    return rows.append_column("group", rows["image_id"].take(first[numbers])).filter(pa.array(count[numbers] > 1))

@@ -1,12 +1,11 @@
 """From the rows of images that may be equal or alike to the rows of table `duplicates`."""
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.bases.duplicate_groups import DuplicatePolicy
+from stages.bases.duplicate_groups import DuplicatePolicy, numbered
 from stages.duplicates.equal import together
-from stages.duplicates.policy import kept_alone, one_split
+from stages.duplicates.policy import HELD_OUT_FIRST, LEFT_OUT, kept_alone, one_split
 
 __all__ = ["IMAGE_COLUMNS", "duplicate_rows"]
 
@@ -29,7 +28,7 @@ def duplicate_rows(images: pa.Table, policy: DuplicatePolicy) -> pa.Table:
     also_near = pc.is_in(exact["image_id"], value_set=near["image_id"].combine_chunks())
     deciding = pa.concat_tables([near, exact.filter(pc.invert(also_near))])
     deciding = deciding.sort_by([("group", "ascending"), ("image_id", "ascending")])
-    ids, used = deciding["image_id"].combine_chunks(), pa.array(_used(deciding, policy), pa.string())
+    ids, used = deciding["image_id"].combine_chunks(), _used(deciding, policy)
     of_kind = [
         rows.append_column("kind", pa.array([kind] * len(rows), pa.string())).append_column(
             "used_as", used.take(pc.index_in(rows["image_id"], value_set=ids))
@@ -39,13 +38,16 @@ def duplicate_rows(images: pa.Table, policy: DuplicatePolicy) -> pa.Table:
     return pa.concat_tables(of_kind).drop_columns(["alike"]).sort_by([(name, "ascending") for name in _ORDER])
 
 
-def _used(rows: pa.Table, policy: DuplicatePolicy) -> np.ndarray:
-    """The split that each image is used in; None where it is left out."""
-    splits, classes = (rows[name].to_numpy() for name in ("split", "label_name"))
-    _, groups = np.unique(rows["group"].to_numpy(), return_inverse=True)
+def _used(rows: pa.Table, policy: DuplicatePolicy) -> pa.Array:
+    """The split that each image is used in; null where it is left out."""
+    splits = pa.array(HELD_OUT_FIRST)
+    ranks = pc.index_in(rows["split"], value_set=splits).to_numpy()
+    groups, classes = (numbered(rows[name]) for name in ("group", "label_name"))
     if policy == "one_split":
-        return one_split(groups, splits)
-    return kept_alone(groups, splits, classes) if policy == "drop" else splits
+        ranks = one_split(groups, ranks)
+    elif policy == "drop":
+        ranks = kept_alone(groups, ranks, classes)
+    return splits.take(pa.array(ranks, mask=ranks == LEFT_OUT))
 
 
 def _by_content(images: pa.Table) -> pa.Table:
