@@ -6,7 +6,7 @@ Trainings that do not wait for each other run side by side where the runner can.
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -15,6 +15,7 @@ import structlog
 
 from pipeline.base.errors import Stopped, UsageError
 from pipeline.base.params import upstream_names
+from pipeline.base.printable import printable
 from pipeline.base.stop_signal import StopSignal
 from pipeline.base.suggestions import nearest
 from pipeline.contract.resources import Resources
@@ -249,5 +250,12 @@ class Run:
         if bad > _FEW and bad > self._options.max_quarantined * total:
             raise Stopped(
                 f"{planned.name}: {bad} of {total} images quarantined, more than max_quarantined ="
-                f" {self._options.max_quarantined:g}; see the quarantine table, then run again"
+                f" {self._options.max_quarantined:g}: {self._refused(done.values())}; see the quarantine table, then run"
+                " again"
             )
+
+    def _refused(self, done: Iterable[Done]) -> str:
+        """One image of those that a stage refused, and why."""
+        found = next(entry for entry in done if entry.quarantined)
+        row = self._store.table(found, "quarantine", ("image_id", "reason")).slice(0, 1).to_pylist()[0]
+        return f"{printable(row['image_id'])}: {printable(row['reason'])}"

@@ -1,7 +1,7 @@
 import pytest
 
 from stages import catalog
-from stages.ingest.recognition import Tree
+from stages.ingest.recognition import Names, Tree
 
 CLASSES, MOST = 60, 24
 
@@ -15,7 +15,12 @@ def tree(tmp_path, request, monkeypatch) -> tuple[Tree, list[str]]:
         folder.mkdir(parents=True)
         (folder / "a.JPEG").write_bytes(b"x")
     plain = Tree._list
-    monkeypatch.setattr(Tree, "_list", lambda self, path: listed.append(path) or plain(self, path))
+
+    def noted(self: Tree, path: str) -> Names:
+        listed.append(path)
+        return plain(self, path)
+
+    monkeypatch.setattr(Tree, "_list", noted)
     return Tree(str(tmp_path)), listed
 
 
