@@ -33,8 +33,9 @@ def decode(data: bytes, *, turned: bool = False, lenient: bool = False) -> np.nd
       profiles are not applied.
     - 16-bit channels keep their upper byte; those of 9 to 15 bits in TIFF and JPEG 2000 likewise, scaled to 16 before.
       Numbers of PNM files are scaled by the maximum that the file names.
-    - Floats in [0, 1] are multiplied by 255. Other floats, 32-bit and signed integers, and Lab colours have no scale
-      that is known: they are refused.
+    - 32-bit integers in 0 to 255 count as 8-bit, in 0 to 65535 as 16-bit: what programs put into them. Floats in [0, 1]
+      are multiplied by 255. Other integers and floats, signed ones of 8 and 16 bits, and Lab colours have no scale that
+      is known: they are refused.
 
     turned: as its EXIF orientation (irot and imir of HEIC and AVIF) says, once, whatever the decoder does by itself;
     otherwise as stored.

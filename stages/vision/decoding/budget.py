@@ -1,8 +1,8 @@
 """What decoding one file may cost. A file says how large its image is before any pixel is decoded.
 
 Nothing can stop a codec that has begun in a thread, so a file that would take too long is not begun. The time is
-foreseen from pixels and bytes by the slowest rates that were measured of each codec, on one core of 2024, over smooth,
-textured and random images and over files made to be slow (docs/decisions.md, 2026-11-27).
+foreseen from pixels and bytes by the slowest rates that were measured of each codec, on one core, over smooth,
+textured and random images and over files made to be slow (docs/decisions.md, 2026-11-26).
 """
 
 from typing import NamedTuple

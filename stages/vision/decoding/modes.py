@@ -28,8 +28,12 @@ def to_rgb(image: Image.Image, bits: int = 16, inverted: bool = False) -> np.nda
 
 
 def _upper_byte(values: np.ndarray, bits: int) -> np.ndarray:
+    """bits: of the file. 32 are taken for the narrower integers that were put into them, where the values allow it."""
     if bits > 16:
-        raise ImageError(f"{bits}-bit integers from {values.min()} to {values.max()}: no known scale")
+        low, high = int(values.min()), int(values.max())
+        if not 0 <= low <= high < 2**16:
+            raise ImageError(f"{bits}-bit integers from {low} to {high}: no known scale")
+        bits = 8 if high < 2**8 else 16
     return (values >> (bits - 8)).astype(np.uint8)
 
 

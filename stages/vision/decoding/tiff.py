@@ -96,8 +96,9 @@ def _check_kind(directory: Directory) -> None:
     compression = directory.value(Tag.COMPRESSION, 1)
     if compression not in _NANOSECONDS:
         raise ImageError(f"TIFF compressed by method {compression}: not supported, convert it")
-    if directory.value(Tag.SAMPLE_FORMAT) == _SIGNED:
-        raise ImageError(f"signed {directory.value(Tag.BITS, 1)}-bit integers: no known scale")
+    bits = directory.value(Tag.BITS, 1)
+    if directory.value(Tag.SAMPLE_FORMAT) == _SIGNED and bits < 32:
+        raise ImageError(f"signed {bits}-bit integers: no known scale")
     for tag, entry in directory.entries.items():
         if tag in _NEEDED and entry.number > MOST_VALUES:
             raise ImageError(f"a tag of {entry.number} values")

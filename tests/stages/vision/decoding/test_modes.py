@@ -84,6 +84,13 @@ def test_floats_in_the_unit_interval_are_scaled():
         np.testing.assert_array_equal(decode(data), in_three_channels(GREY))
 
 
+@pytest.mark.parametrize("kind", [np.int32, np.uint32])
+def test_narrow_values_in_wide_integers(kind):
+    """Breaks when 16-bit values that Pillow's mode I or numpy put into 32 bits come out white, or 8-bit ones black."""
+    np.testing.assert_array_equal(decode(tiff_of(GREY.astype(kind))), in_three_channels(GREY))
+    np.testing.assert_array_equal(decode(tiff_of(GREY.astype(kind) * 257)), in_three_channels(GREY))
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -91,8 +98,9 @@ def test_floats_in_the_unit_interval_are_scaled():
         (np.array([[0, 255], [0, 1]], dtype=np.float32), "32-bit float values from 0 to 255: no known scale"),
         (np.array([[0, np.nan], [0, 1]], dtype=np.float32), "32-bit float values from nan to nan: no known scale"),
         (np.array([[0, np.inf], [0, 1]], dtype=np.float32), "32-bit float values from 0 to inf: no known scale"),
-        (np.array([[0, 65535]], dtype=np.int32), "signed 32-bit integers: no known scale"),
-        (np.array([[7, 65535]], dtype=np.uint32), "32-bit integers from 7 to 65535: no known scale"),
+        (np.array([[0, 65536]], dtype=np.int32), "32-bit integers from 0 to 65536: no known scale"),
+        (np.array([[-1, 255]], dtype=np.int32), "32-bit integers from -1 to 255: no known scale"),
+        (np.array([[7, 2**20]], dtype=np.uint32), "32-bit integers from 7 to 1048576: no known scale"),
         (np.array([[0, 200]], dtype=np.int16), "signed 16-bit integers: no known scale"),
         (np.array([[0, 100]], dtype=np.int8), "signed 8-bit integers: no known scale"),
     ],
