@@ -250,8 +250,8 @@ class Run:
         if bad > _FEW and bad > self._options.max_quarantined * total:
             raise Stopped(
                 f"{planned.name}: {bad} of {total} images quarantined, more than max_quarantined ="
-                f" {self._options.max_quarantined:g}: {self._refused(done.values())}; see the quarantine table, then run"
-                " again"
+                f" {self._options.max_quarantined:g}: {self._refused(done.values())}; see the quarantine table,"
+                " then run again"
             )
 
     def _refused(self, done: Iterable[Done]) -> str:
