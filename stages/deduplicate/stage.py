@@ -44,5 +44,8 @@ class Deduplicate(Stage[DeduplicateParams]):
 
 
 def _shard(recipe: str, images: Shard, refs: dict[str, tuple[ShardRef, ...]]) -> Shard:
-    """What the listing says of splits and classes is said on, until it is known better."""
-    return Shard(shard_key(recipe, refs), refs, images.args, labels=images.labels)
+    """What the listing says of splits and classes is said on, until it is known better.
+
+    What it says of boxes is not: images with boxes may come to splits that had none.
+    """
+    return Shard(shard_key(recipe, refs), refs, labels=images.labels)
