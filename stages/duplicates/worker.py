@@ -58,9 +58,9 @@ class DuplicatesWorker:
             return pa.array([], pa.string()), np.array([], np.int64)
         from stages.duplicates.alike import groups_of_alike  # SciPy's graphs are slow to import
 
-        found = [self._hashes(done)["perceptual_hash"].to_pylist() for done in dones]
-        groups = groups_of_alike(np.array([int(text, 16) for own in found for text in own], np.uint64))
-        several = np.bincount(groups, minlength=1)[groups] > 1
+        found = [prefixes(self._hashes(done)["perceptual_hash"].to_pylist()) for done in dones]
+        groups = groups_of_alike(np.concatenate(found))
+        several = np.bincount(groups)[groups] > 1
         of_each = np.split(several, np.cumsum([len(own) for own in found])[:-1])
         ids = [
             self._hashes(done)["image_id"].filter(pa.array(chosen)).to_pylist()
