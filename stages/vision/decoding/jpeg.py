@@ -24,6 +24,8 @@ _PIXEL, _BYTE, _SCAN = 12.0, 20.0, 2.5
 _PLAIN = frozenset({"YCbCr", "Gray", "RGB"})
 _BAD_PROFILE = "bad ICC marker"
 """libjpeg's words for a colour profile that is no whole one: damage, but not to the image."""
+_UNUSUAL = "Could not determine"
+"""simplejpeg's words for subsampling without a name (KeyError for that of 4:4:1), which libjpeg and Pillow read."""
 _END = b"\xff\xd9"
 _APP0, _ADOBE, _APP15, _COMMENT = 0xE0, 0xEE, 0xEF, 0xFE
 
@@ -39,16 +41,19 @@ def _by_simplejpeg(data: bytes, lenient: bool) -> np.ndarray | None:
     """None where it has nothing against the file, and Pillow is to decode it. Raises DamagedError."""
     try:
         return _decoded(data, strict=not lenient)
-    except ValueError as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # the bytes are in memory: whatever a codec raises is about their content
         if _BAD_PROFILE in str(error) and len(bare := b"".join(_needed(data))) < len(data):
             return _by_simplejpeg(bare, lenient)
-        if not lenient:
+        nameless = isinstance(error, KeyError) or _UNUSUAL in str(error)
+        if not (lenient or nameless):
             raise damage(error) from error
         return None
 
 
 def _decoded(data: bytes, strict: bool) -> np.ndarray | None:
-    """None of CMYK and YCCK. Raises ValueError for what libjpeg does not read, and strictly for what it guesses."""
+    """None of CMYK and YCCK. Raises for what simplejpeg does not read, and strictly for what libjpeg guesses."""
     colours = simplejpeg.decode_jpeg_header(data, strict=strict)[2]
     if colours in _PLAIN:
         return simplejpeg.decode_jpeg(data, colorspace="RGB", strict=strict)

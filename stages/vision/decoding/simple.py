@@ -1,12 +1,12 @@
 """GIF, BMP, PNM, WebP, AVIF and JPEG 2000: by Pillow as they are, after a look at what makes them slow."""
 
+import io
 import struct
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from PIL import features
-from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
@@ -101,6 +101,13 @@ def _prepare_jpeg_2000(data: bytes) -> float:
     return precincts * _PRECINCT + packets * _PACKET
 
 
+def _open_avif(file: io.BytesIO) -> ImageFile:
+    """Pillow has the module since 11.3."""
+    from PIL.AvifImagePlugin import AvifImageFile
+
+    return AvifImageFile(file)
+
+
 def _always(pixel: float, byte: float) -> Callable[[ImageFile], Rate]:
     return lambda image: Rate(pixel, byte)
 
@@ -110,6 +117,6 @@ _READINGS: Mapping[Format, Reading] = {
     "BMP": Reading(BmpImageFile, _rate_of_bmp),
     "PNM": Reading(PpmImageFile, _rate_of_pnm, _prepare_pnm),
     "WebP": Reading(WebPImageFile, _always(50, 3), _prepare_webp, "webp"),
-    "AVIF": Reading(AvifImageFile, _always(20, 70), _prepare_avif, "avif"),
+    "AVIF": Reading(_open_avif, _always(20, 70), _prepare_avif, "avif"),
     "JPEG 2000": Reading(Jpeg2KImageFile, _always(150, 130), _prepare_jpeg_2000, "jpg_2000"),
 }

@@ -12,7 +12,7 @@ import numpy as np
 from PIL.TiffImagePlugin import TiffImageFile
 
 from stages.vision.decoding.budget import MAX_PIXELS, check_size, check_time
-from stages.vision.decoding.errors import ImageError, damage
+from stages.vision.decoding.errors import DamagedError, ImageError, damage
 from stages.vision.decoding.pillow_reading import opened, pixels
 from stages.vision.decoding.tiff_directory import MOST_VALUES, Directory
 
@@ -83,7 +83,10 @@ def decode(data: bytes, lenient: bool) -> np.ndarray:
     except (struct.error, ValueError) as error:
         raise damage(error) from error
     _check_kind(directory)
-    _check_cost(directory, data)
+    pieces = _check_cost(directory, data)
+    found = len(directory.values(Tag.STRIP_OFFSETS) or directory.values(Tag.TILE_OFFSETS))
+    if found < pieces and not lenient:
+        raise DamagedError(f"truncated: {found} of {pieces} strips or tiles")
     image = opened(TiffImageFile, _bare(data, directory))
     return pixels(image, lenient, directory.value(Tag.BITS, 1), inverted=directory.value(Tag.PHOTOMETRIC) == 0)
 
@@ -104,14 +107,16 @@ def _check_kind(directory: Directory) -> None:
             raise ImageError(f"a tag of {entry.number} values")
 
 
-def _check_cost(directory: Directory, data: bytes) -> None:
-    """Refuse what is too large or too slow, by its size, its strips or tiles, and what is in them."""
+def _check_cost(directory: Directory, data: bytes) -> int:
+    """Refuse what is too large or too slow, by its strips or tiles and what is in them; returns their number."""
     width, height = directory.value(Tag.WIDTH), directory.value(Tag.HEIGHT)
     check_size(width, height)
     pieces, area = _pieces(directory, width, height)
     if pieces > _MOST_PIECES or area > MAX_PIXELS or pieces * area > 4 * max(width * height, _SMALL):
         raise ImageError(f"too large: {pieces} strips or tiles of {area} pixels")
-    if _read_bytes(directory, len(data)) > 2 * len(data):
+    offsets = directory.values(Tag.STRIP_OFFSETS) or directory.values(Tag.TILE_OFFSETS)
+    counts = directory.values(Tag.STRIP_BYTES) or directory.values(Tag.TILE_BYTES)
+    if sum(min(count, max(0, len(data) - at)) for at, count in zip(offsets, counts, strict=False)) > 2 * len(data):
         raise ImageError("its strips or tiles lie on top of each other")
     compression = directory.value(Tag.COMPRESSION, 1)
     apart = directory.value(Tag.PLANES, 1) > 1
@@ -121,6 +126,7 @@ def _check_cost(directory: Directory, data: bytes) -> None:
     nanoseconds = width * height * _PIXEL + len(data) * _BYTE + pieces * _PIECE
     nanoseconds += unpacked * _NANOSECONDS[compression] + scans * area * _SCAN
     check_time(nanoseconds / 1e9, f"{width}x{height} pixels of TIFF in {pieces} parts, {len(data) / 1e6:.1f} MB")
+    return pieces
 
 
 def _pieces(directory: Directory, width: int, height: int) -> tuple[int, int]:
@@ -130,13 +136,6 @@ def _pieces(directory: Directory, width: int, height: int) -> tuple[int, int]:
         across, down = width, min(directory.value(Tag.ROWS_PER_STRIP, height) or height, height)
     planes = directory.value(Tag.SAMPLES, 1) if directory.value(Tag.PLANES, 1) > 1 else 1
     return -(-width // across) * -(-height // down) * planes, across * down
-
-
-def _read_bytes(directory: Directory, length: int) -> int:
-    """The bytes of all strips or tiles together, as far as they lie in the file."""
-    offsets = directory.values(Tag.STRIP_OFFSETS) or directory.values(Tag.TILE_OFFSETS)
-    counts = directory.values(Tag.STRIP_BYTES) or directory.values(Tag.TILE_BYTES)
-    return sum(min(count, max(0, length - offset)) for offset, count in zip(offsets, counts, strict=False))
 
 
 def _bare(data: bytes, directory: Directory) -> bytes:

@@ -55,6 +55,8 @@ class Directory:
         self._data = data
         self.layout = _layout(data)
         (self.start,) = self.layout.offset.unpack_from(data, 8 if self.layout.big else 4)
+        if self.start > len(data):
+            raise ValueError("it ends before its directory")
         (count,) = self.layout.count.unpack_from(data, self.start)
         if count > _MOST_ENTRIES:
             raise ValueError(f"a directory of {count} tags")

@@ -123,17 +123,20 @@ def tiff_of(picture: np.ndarray, order: Order = "<", big: bool = False, **more: 
     return tiff({**tags, **{int(name[1:]): value for name, value in more.items()}}, body, order, big)
 
 
-def progressive_jpeg(side: int, scans: int) -> bytes:
-    """A black progressive JPEG of three components, `scans` more passes over all of it in a few hundred bytes each."""
+def progressive_jpeg(side: int, scans: int, sampling: int = 0x11) -> bytes:
+    """A grey progressive JPEG of three components, `scans` more passes over all of it in a few hundred bytes each.
+
+    sampling: factors of the first component, horizontal and vertical.
+    """
     blocks = (-(-side // 8)) ** 2
     runs, spare = divmod(blocks, 2**15 - 1)
     bits = "0" + "1" * 14
     packed = (bits * (runs + bool(spare))).ljust(-(-15 * (runs + bool(spare)) // 8) * 8, "1")
     refinement = int(packed, 2).to_bytes(len(packed) // 8).replace(b"\xff", b"\xff\0")
     parts = [b"\xff\xd8", _segment(0xDB, b"\0" + b"\1" * 64)]
-    parts += [_segment(0xC2, struct.pack(">BHHB", 8, side, side, 3) + bytes([1, 17, 0, 2, 17, 0, 3, 17, 0]))]
+    parts += [_segment(0xC2, struct.pack(">BHHB", 8, side, side, 3) + bytes([1, sampling, 0, 2, 17, 0, 3, 17, 0]))]
     parts += [_segment(0xC4, table + b"\1" + bytes(15) + code) for table, code in ((b"\0", b"\0"), (b"\x10", b"\xe0"))]
-    parts += [_segment(0xDA, bytes([3, 1, 0, 2, 0, 3, 0, 0, 0, 0])), bytes(-(-blocks * 3 // 8))]
+    parts += [_segment(0xDA, bytes([3, 1, 0, 2, 0, 3, 0, 0, 0, 0])), bytes(blocks)]
     for number in range(scans):
         parts += [_segment(0xDA, bytes([1, 1 + number % 3, 0, 1, 63, 0])), refinement]
     return b"".join(parts) + b"\xff\xd9"

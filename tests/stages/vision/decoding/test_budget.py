@@ -92,8 +92,9 @@ def tiff_of_shared_strips() -> bytes:
     """Ten thousand rows, each of the same two hundred kilobytes of deflated nothing."""
     rows, nothing = 10_000, b"\x78\x01" + b"\0\0\0\xff\xff" * 40_000
     picture = np.zeros((rows, 100), np.uint8)
-    strips = {"t273": (4, (0,) * rows), "t279": (4, (len(nothing),) * rows), "t278": (4, (1,)), "t259": (3, (8,))}
-    return tiff_of(picture, **strips)[: -picture.size] + nothing  # type: ignore[arg-type]
+    places, lengths = (4, (0,) * rows), (4, (len(nothing),) * rows)
+    data = tiff_of(picture, t273=places, t279=lengths, t278=(4, (1,)), t259=(3, (8,)))
+    return data[: -picture.size] + nothing
 
 
 BOMBS: dict[str, tuple[Callable[[], bytes], str | None]] = {

@@ -14,6 +14,7 @@ from tests.stages.vision.decoding.made_files import (
     photo,
     png,
     png_of,
+    progressive_jpeg,
     tiff_of,
 )
 
@@ -176,6 +177,14 @@ def test_fast_and_reference_path_agree_on_every_kind_of_jpeg(kind, monkeypatch):
     monkeypatch.setattr(jpeg, "simplejpeg", None)
     np.testing.assert_array_equal(decode(JPEGS[kind]), fast)
     np.testing.assert_array_equal(fast, by_pillow(JPEGS[kind]))
+
+
+@pytest.mark.parametrize("sampling", [0x31, 0x13, 0x32, 0x14])
+def test_subsampling_without_a_name(sampling):
+    """Breaks when a good JPEG is refused because simplejpeg has no word for its subsampling."""
+    data = progressive_jpeg(100, 0, sampling)
+    np.testing.assert_array_equal(decode(data), np.full((100, 100, 3), 128, np.uint8))
+    np.testing.assert_array_equal(decode(data, lenient=True), decode(data))
 
 
 def test_unknown_colours_are_refused():

@@ -90,6 +90,7 @@ def tags(entries: bytes, count: int, order: str = "<") -> bytes:
         (tags(struct.pack("<HHII", 274, 2, 1, 6), 1), 1),
         (tags(struct.pack("<HHII", 274, 3, 1, 6), 65535), 1),
         (b"II*\0\xff\xff\xff\xff", 1),
+        (b"II+\0\x08\0\0\0" + b"\xff" * 8, 1),
         (b"II*\0", 1),
         (b"XX*\0\x08\0\0\0", 1),
         (b"", 1),

@@ -9,7 +9,7 @@ from PIL import Image, ImageFile
 
 from stages.vision.decoding import jpeg
 from stages.vision.images import ImageError, decode
-from tests.stages.vision.decoding.made_files import by_pillow, chunk, encoded, heic, photo, png
+from tests.stages.vision.decoding.made_files import by_pillow, chunk, encoded, heic, photo, png, tiff_of
 
 PICTURE = photo(200, 300)
 TEXT = b"P3\n300 200\n255\n" + b" ".join(b"%d" % value for value in PICTURE.ravel())
@@ -94,6 +94,14 @@ def test_png_checksums_count(kind):
         decode(bytes(data))
     if kind != b"IHDR":
         np.testing.assert_array_equal(decode(bytes(data), lenient=True), PICTURE)
+
+
+def test_missing_strips_are_found():
+    """Breaks when a TIFF file that names fewer strips than its rows need has black rows that nobody hears of."""
+    data = tiff_of(PICTURE, t257=(4, (500,)), t278=(4, (200,)))
+    with pytest.raises(ImageError, match="^truncated: 1 of 3 strips or tiles$"):
+        decode(data)
+    np.testing.assert_array_equal(decode(data, lenient=True)[:200], PICTURE)
 
 
 def test_changed_line_ends_of_png_are_told():
