@@ -30,7 +30,7 @@ class Match:
 
 
 class Names(NamedTuple):
-    """What lies in one folder, both sorted, hidden ones left out."""
+    """What lies in one folder, both sorted, hidden ones left out; pipes, devices and links to nothing are neither."""
 
     folders: tuple[str, ...]
     files: tuple[str, ...]
@@ -74,6 +74,9 @@ class Tree:
 
     def head(self, path: str) -> bytes:
         """The first bytes of a file, at most 64 KiB; empty where there is none."""
+        folder, _, name = path.rpartition("/")
+        if path and name not in self.files(folder):
+            return b""  # also of a pipe, which nobody may ever write into
         fs, base = self._place
         full = f"{base}/{path}" if path else base
         try:
@@ -89,10 +92,22 @@ class Tree:
         except (FileNotFoundError, NotADirectoryError):
             return Names((), ())
         except OSError as error:
+            if path and isinstance(error, PermissionError):
+                return Names((), ())  # who lists the images says so of this folder
             raise UsageError(f"dataset: root {self.root}: {error.strerror or error}") from error
-        named = [(str(entry["name"]).rstrip("/").rsplit("/", 1)[-1], entry["type"]) for entry in entries]
+        named = [(str(entry["name"]).rstrip("/").rsplit("/", 1)[-1], _kind(fs, entry)) for entry in entries]
         shown = sorted((name, kind) for name, kind in named if not name.startswith("."))
         return Names(
             tuple(name for name, kind in shown if kind == "directory"),
-            tuple(name for name, kind in shown if kind != "directory"),
+            tuple(name for name, kind in shown if kind == "file"),
         )
+
+
+def _kind(fs: fsspec.AbstractFileSystem, entry: Mapping[str, Any]) -> str:
+    """What an entry of a folder is: a link what it leads to; neither file nor directory what may not be opened."""
+    if entry["type"] in ("file", "directory"):
+        return str(entry["type"])
+    try:
+        return str(fs.info(entry["name"])["type"])
+    except OSError:
+        return "other"

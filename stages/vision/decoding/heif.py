@@ -32,7 +32,7 @@ def decode(data: bytes, lenient: bool) -> np.ndarray:
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # the bytes are in memory: whatever a codec raises is about their content
-        raise damage(error) from error
+        raise damage(ValueError(f"HEIC image: {error}")) from error
 
 
 def _check(data: bytes, items: Items) -> None:

@@ -17,6 +17,7 @@ from PIL import Image, ImageCms
 
 from pipeline.worker.local_context import LocalContext
 from stages.ingest import worker
+from stages.ingest.recognition import Tree
 from stages.vision.decoding.turning import turned
 from stages.vision.image_reading import load
 from stages.vision.image_rows import ImageRow
@@ -266,6 +267,9 @@ ODD_NAMES: Mapping[bytes, tuple[str, str]] = {
 }
 """Bytes of a name -> how it is listed, and the reason."""
 
+PIPES = ("metadata.csv", "metadata.jsonl", "README.md", "LOC_val_solution.csv")
+"""Names that readers look into to tell a layout, beside the class folder."""
+
 LEFT_OUT = ("boxes.xml", "Thumbs.db", "labels.csv", "download.part")
 
 
@@ -361,6 +365,8 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
     for name in LEFT_OUT:
         (data / name).write_bytes(b"beside")
     (data / "link.jpg").symlink_to("baseline.jpg")
+    for name in PIPES:
+        os.mkfifo(folder / "data" / name)
     make_special(data)
     with pytest.MonkeyPatch.context() as patch:
         yield ingested(folder / "data", folder / "run", patch)
@@ -418,9 +424,9 @@ def test_a_link_to_an_image_is_that_image(outcome):
 def test_files_beside_images_are_left_out_and_said(outcome):
     """Breaks when annotations become broken images, or are left out in silence."""
     said = next(line for line in outcome.said if "left out" in line)
-    assert "4 files that are no images" in said
-    for ending in (".xml", ".db", ".csv", ".part"):
-        assert f"1 {ending}" in said
+    assert "8 files that are no images" in said
+    for count in ("3 .csv", "1 .xml", "1 .db", "1 .part"):
+        assert count in said
 
 
 def test_no_file_takes_long(outcome):
@@ -442,6 +448,20 @@ def test_lenient_takes_in_what_is_damaged_and_says_so(tmp_path, monkeypatch):
     good = {name for name, made in FILES.items() if isinstance(made, Good)}
     assert {name.removeprefix("cat/") for name in outcome.images} == good | mended
     assert outcome.pixels("cut in the middle.jpg").shape == PHOTO.shape
+
+
+def test_recognition_looks_at_regular_files_alone(tmp_path):
+    """Breaks when a pipe by the name of a table is opened, which waits for ever, or a linked folder is a file."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "data" / "train").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "a.jpg").write_bytes(JPEG)
+    (tmp_path / "data" / "b.jpg").symlink_to(tmp_path / "elsewhere" / "a.jpg")
+    os.mkfifo(tmp_path / "data" / "metadata.csv")
+    make_special(tmp_path / "data")
+    tree = Tree(str(tmp_path / "data"))
+    assert tree.names() == (("link to all", "train"), ("b.jpg",))
+    assert tree.files("train") == ("a.jpg",)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

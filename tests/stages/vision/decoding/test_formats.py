@@ -104,5 +104,5 @@ def test_unusual_heic_is_refused():
     """Breaks when libheif may compose images of images without end."""
     with pytest.raises(ImageError, match="HEIC image of a kind that is not supported: 'iovl'"):
         decode(FILES["HEIC"].replace(b"hvc1\0", b"iovl\0", 1))
-    with pytest.raises(ImageError, match="there is no primary image|ends inside"):
+    with pytest.raises(ImageError, match="^(damaged|truncated): HEIC image: "):
         decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(300))
