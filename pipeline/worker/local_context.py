@@ -1,6 +1,7 @@
 """What a worker sees of the world, wherever it runs: the store, image bytes, its device, scratch space."""
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -19,6 +20,9 @@ from pipeline.store.paths import check_below
 from pipeline.store.records import Done
 from pipeline.store.store import Store
 from pipeline.worker.parquet_rows import ParquetRows
+
+_LARGEST = 2**30
+"""Bytes of the largest file that is read whole: no decoder takes a larger one, and memory is shared."""
 
 
 class LocalContext:
@@ -103,6 +107,8 @@ class LocalContext:
         protocol = uri.split("://", 1)[0] if "://" in uri else "file"
         if protocol == "file" and offset is None:
             with open(uri.removeprefix("file://"), "rb", buffering=0) as file:
+                if os.fstat(file.fileno()).st_size > _LARGEST:
+                    raise ValueError(f"larger than {_LARGEST >> 30} GiB: no image is")
                 return file.readall()
         if protocol not in self._filesystems:
             self._filesystems[protocol] = open_filesystem(uri)[0]

@@ -38,6 +38,14 @@ def test_a_missing_file_is_an_error_not_a_bad_image(context, tmp_path):
         context.read(str(tmp_path / "none"))
 
 
+def test_a_file_that_is_too_large_for_an_image_is_not_read(context, tmp_path):
+    """Breaks when a disk image that is called .jpg takes all memory of a worker."""
+    with open(tmp_path / "a.jpg", "wb") as file:
+        file.truncate(2**30 + 1)
+    with pytest.raises(ValueError, match="larger than 1 GiB"):
+        context.read(str(tmp_path / "a.jpg"))
+
+
 def test_scratch_space_is_private_and_goes_with_the_context(store):
     """Breaks when two workers share scratch files, or they stay on the disk."""
     first, second = LocalContext(store), LocalContext(store)
