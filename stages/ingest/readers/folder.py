@@ -250,7 +250,7 @@ def _refuse_empty_classes(root: str, split_layout: bool, paths: Iterable[str]) -
     filled = {"/".join(path.split("/")[:depth]) for path in paths if path.count("/") >= depth}
     for folder in _folders(root, split_layout):
         if folder not in filled:
-            raise UsageError(f"dataset: class folder {folder!r} has no images")
+            raise UsageError(f"dataset: class folder {folder!r} has no images that can be listed")
 
 
 def _folders(root: str, split_layout: bool) -> list[str]:
