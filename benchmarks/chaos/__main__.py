@@ -182,15 +182,6 @@ def _started_any(command: Command, stages: tuple[str, ...]) -> bool:
     return any(f'"stage starts" stage={stage} ' in log for stage in stages)
 
 
-def _credentials(s3: FlakyS3) -> dict[str, str]:
-    return {
-        "AWS_ENDPOINT_URL": s3.url,
-        "AWS_ACCESS_KEY_ID": "nobody",
-        "AWS_SECRET_ACCESS_KEY": "nothing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-
-
 @contextlib.contextmanager
 def _bucket() -> Iterator[FlakyS3]:
     import boto3
@@ -198,7 +189,7 @@ def _bucket() -> Iterator[FlakyS3]:
     for name in ("http_proxy", "HTTP_PROXY"):
         os.environ.pop(name, None)
     s3 = FlakyS3()
-    os.environ.update(_credentials(s3))
+    os.environ.update(mini.s3_environment(s3.url))
     boto3.client("s3").create_bucket(Bucket="chaos")
     try:
         yield s3

@@ -28,12 +28,7 @@ def s3_root(monkeypatch):
     boto3 = pytest.importorskip("boto3")
     server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
-    for name, value in {
-        "AWS_ENDPOINT_URL": "http://{}:{}".format(*server.get_host_and_port()),
-        "AWS_ACCESS_KEY_ID": "nobody",
-        "AWS_SECRET_ACCESS_KEY": "nothing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
+    for name, value in mini.s3_environment("http://{}:{}".format(*server.get_host_and_port())).items():
         monkeypatch.setenv(name, value)
     for proxy in ("http_proxy", "HTTP_PROXY"):
         if proxy in os.environ:

@@ -42,12 +42,7 @@ class Dropping(threading.Thread):
 def bucket(monkeypatch):
     """A bucket called demo on a server of this test alone."""
     s3 = FlakyS3()
-    for name, value in {
-        "AWS_ENDPOINT_URL": s3.url,
-        "AWS_ACCESS_KEY_ID": "nobody",
-        "AWS_SECRET_ACCESS_KEY": "nothing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
+    for name, value in mini.s3_environment(s3.url).items():
         monkeypatch.setenv(name, value)
     for proxy in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.delenv(proxy, raising=False)

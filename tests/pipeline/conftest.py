@@ -1,3 +1,4 @@
+import fsspec
 import pytest
 
 from pipeline.store.store import Store
@@ -15,3 +16,19 @@ def log():
     fakes.LOG.computed.clear()
     fakes.LOG.fail_after = None
     return fakes.LOG
+
+
+@pytest.fixture
+def fetched(monkeypatch):
+    """(start, number of bytes) of each fetch from the memory file system."""
+    seen = []
+    memory = type(fsspec.filesystem("memory"))
+    plain = memory.cat_file
+
+    def noted(self, path, start=None, end=None, **more):
+        data = plain(self, path, start=start, end=end, **more)
+        seen.append((start, len(data)))
+        return data
+
+    monkeypatch.setattr(memory, "cat_file", noted)
+    return seen

@@ -12,7 +12,7 @@ neither choose the class nor become boxes. `segmentation` is not read: there are
 import logging
 import os
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,11 +20,11 @@ from pipeline.base.errors import UsageError
 from pipeline.base.json_types import Json
 from pipeline.base.params import option
 from stages.ingest.listing import ListedFile, list_files, read_text
+from stages.ingest.multi_label import MultiLabel, class_by_area, half_open, total_area
 from stages.ingest.reader import Reader, ReaderParams
 from stages.ingest.readers.coco_file import parse_coco
 from stages.ingest.recognition import Match, Tree
-from stages.ingest.scan import Box, Found, Scan
-from stages.vision.boxes import xywh_to_xyxy
+from stages.ingest.scan import Found, Scan
 
 __all__ = ["CocoParams", "CocoReader"]
 
@@ -47,7 +47,7 @@ class CocoParams(ReaderParams):
     train_images: str = option("", "folder below the root that the file names of split train are in", by_content=True)
     val_images: str = option("", "the same for split val", by_content=True)
     test_images: str = option("", "the same for split test", by_content=True)
-    multi_label: Literal["skip", "largest"] = option(
+    multi_label: MultiLabel = option(
         "skip",
         "images of several categories: left out, or of the category with the largest total box area",
         by_content=True,
@@ -101,7 +101,7 @@ class CocoReader(Reader[CocoParams]):
         for number, name in coco.images.items():
             path = _path_below_root(folder, name, where)
             boxes = coco.boxes.get(number, {})
-            category = choose_category(boxes, self.params.multi_label)
+            category = class_by_area({name: total_area(own) for name, own in boxes.items()}, self.params.multi_label)
             if category is None:
                 continue
             if path not in listed:
@@ -140,23 +140,6 @@ def _by_folder(tree: Tree) -> Match | None:
     for folder in found:
         settings |= {_FOLDERS[folder]: f"{folder}/{_BESIDE}", f"{_FOLDERS[folder]}_images": folder}
     return Match(f"{found[0]}/{_BESIDE}", settings) if found else None
-
-
-def choose_category(boxes: Mapping[int, Sequence[Box]], multi_label: Literal["skip", "largest"]) -> int | None:
-    """The category of an image by its boxes [x, y, width, height] of each category id; None where it has no class.
-
-    Of several categories, `largest` takes the one with the largest total box area; of equals, the smallest id.
-    """
-    if multi_label == "skip" and len(boxes) > 1:
-        return None
-    areas = {category: sum(width * height for _, _, width, height in own) for category, own in boxes.items()}
-    return min(areas, key=lambda category: (-areas[category], category), default=None)
-
-
-def half_open(box: Box) -> Box:
-    """Turn [x, y, width, height] into half-open x0, y0, x1, y1."""
-    x0, y0, x1, y1 = (float(value) for value in xywh_to_xyxy(box))
-    return x0, y0, x1, y1
 
 
 def _read(root: str, annotations: str, where: str) -> str:

@@ -1,12 +1,12 @@
 """One annotation file in the COCO format, parsed and checked: categories, images, and their boxes."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from pipeline.base.errors import UsageError
 from pipeline.base.json_types import Json
+from stages.ingest.parsing import parse_json
 from stages.ingest.scan import Box
 
 T = TypeVar("T", int, str)
@@ -37,10 +37,7 @@ def parse_coco(text: str, where: str, *, skip_empty: bool) -> CocoFile:
         UsageError: no JSON, a missing key, a value of another type, an id or a name twice, an annotation of an unknown
             image or category, a box that is no box.
     """
-    try:
-        document: Json = json.loads(text, object_hook=_without_outline)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{where}: no JSON: {error}") from error
+    document = parse_json(text, where, _without_outline)
     if not isinstance(document, dict):
         raise UsageError(f"{where}: an object with images, annotations and categories was expected")
     categories = _names(_records(document, "categories", where), "name")

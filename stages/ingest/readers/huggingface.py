@@ -13,16 +13,15 @@ Splits are those of the card, of a column `split`, or of names: validation is va
 height]. An image id is the path of the image's file, where it has one that no other image has; else table and row.
 """
 
-import json
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.base.errors import UsageError
-from pipeline.base.json_types import Json
 from pipeline.base.params import option
 from stages.ingest.file_names import left_out, may_be_image
 from stages.ingest.listing import ListedFile, list_files, read_text
+from stages.ingest.parsing import parse_json
 from stages.ingest.reader import Reader
 from stages.ingest.readers.dataset_card import CARD, Config, has_data, read_card
 from stages.ingest.readers.metadata_files import FILE_NAME, METADATA, is_metadata, name_column, read_metadata
@@ -179,10 +178,7 @@ def _saved_splits(listed: Mapping[str, ListedFile]) -> list[tuple[str, str]]:
     if SPLITS not in listed:
         return [("train", "")]
     where = f"dataset: {SPLITS}"
-    try:
-        said: Json = json.loads(read_text(listed[SPLITS], _MOST))
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{where}: no JSON: {error}") from error
+    said = parse_json(read_text(listed[SPLITS], _MOST), where)
     names = said.get("splits") if isinstance(said, Mapping) else None
     absent = [name for name in names if f"{name}/{STATE}" not in listed] if isinstance(names, list) else [SPLITS]
     if absent or not isinstance(names, list):

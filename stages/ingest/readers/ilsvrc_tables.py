@@ -2,11 +2,11 @@
 
 import csv
 import io
-import math
 from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from pipeline.base.errors import UsageError
+from stages.ingest.parsing import finite
 from stages.ingest.readers.voc_xml import Annotation, Object
 
 __all__ = ["parse_classes", "parse_ground_truth", "parse_mat_classes", "parse_solution"]
@@ -42,18 +42,8 @@ def _objects(columns: list[str], where: str) -> Iterator[Object]:
         raise UsageError(f"{where}: 'wnid x0 y0 x1 y1' was expected, once or more, not {','.join(columns)!r:.60}")
     for first in range(0, len(words), _FIELDS):
         name, *corners = words[first : first + _FIELDS]
-        x0, y0, x1, y1 = (_number(corner, where) for corner in corners)
+        x0, y0, x1, y1 = (finite(corner, "a corner", where) for corner in corners)
         yield Object(name, (x0, y0, x1, y1), False)
-
-
-def _number(text: str, where: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise UsageError(f"{where}: a corner must be a number, not {text!r:.40}")
-    return number
 
 
 def parse_ground_truth(text: str, where: str, classes: Mapping[int, str]) -> dict[str, str]:

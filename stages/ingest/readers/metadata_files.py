@@ -2,13 +2,13 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pipeline.base.errors import UsageError
 from pipeline.base.json_types import Json
 from stages.ingest.listing import ListedFile, read_text
+from stages.ingest.parsing import parse_json
 from stages.ingest.readers.parquet_file import read_rows
 
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -69,10 +69,7 @@ def _jsonl(text: str, path: str) -> Iterator[MetadataRow]:
         where = f"dataset: {path}, line {number}"
         if not line.strip():
             continue
-        try:
-            said: Json = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise UsageError(f"{where}: no JSON: {error}") from error
+        said = parse_json(line, where)
         if not isinstance(said, Mapping):
             raise UsageError(f"{where}: an object was expected, not {said!r:.40}")
         yield MetadataRow(where, said)

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from pipeline.base.errors import UsageError
 from pipeline.base.json_types import Json
 from stages.ingest.file_names import normalised
-from stages.ingest.readers.coco import choose_category, half_open
+from stages.ingest.multi_label import MultiLabel, class_by_area, half_open, total_area
 from stages.ingest.scan import Box
 
 LABELS = ("label", "class", "cls")
@@ -29,7 +29,7 @@ class Rules(NamedTuple):
     """
 
     names: Sequence[str] = ()
-    multi_label: Literal["skip", "largest"] = "skip"
+    multi_label: MultiLabel = "skip"
     skip_empty: bool = False
 
 
@@ -105,11 +105,10 @@ def class_of_objects(
         name = label_text(category, rules.names, where)
         if name is not None:
             by_name.setdefault(name, []).append(box)
-    names = sorted(by_name)
-    chosen = choose_category({i: by_name[name] for i, name in enumerate(names)}, rules.multi_label)
+    chosen = class_by_area({name: total_area(own) for name, own in by_name.items()}, rules.multi_label)
     if chosen is None:
-        return "several" if names else "none"
-    return names[chosen], [half_open(box) for box in by_name[names[chosen]]]
+        return "several" if by_name else "none"
+    return chosen, [half_open(box) for box in by_name[chosen]]
 
 
 def _pairs(objects: Json, where: str) -> list[tuple[Json, Json]]:

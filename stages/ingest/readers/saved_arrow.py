@@ -1,12 +1,12 @@
 """Folders that `Dataset.save_to_disk` writes: Arrow files whose images are ranges of the file, which is only mapped."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.base.errors import UsageError
 from pipeline.base.json_types import Json
 from stages.ingest.listing import ListedFile, read_text
+from stages.ingest.parsing import parse_json
 from stages.ingest.readers.table_columns import (
     Columns,
     ImageColumn,
@@ -35,10 +35,7 @@ class ArrowRow(NamedTuple):
 def arrow_files(folder: str, listed: Mapping[str, ListedFile]) -> list[ListedFile]:
     """The files of one split, in their order. folder: "" or with a slash at its end. Raises UsageError."""
     path = f"{folder}{STATE}"
-    try:
-        state: Json = json.loads(read_text(listed[path], _MOST))
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"dataset: {path}: no JSON: {error}") from error
+    state = parse_json(read_text(listed[path], _MOST), f"dataset: {path}")
     said = state.get("_data_files") if isinstance(state, Mapping) else None
     names = [each.get("filename") for each in said if isinstance(each, Mapping)] if isinstance(said, list) else []
     absent = [name for name in names if f"{folder}{name}" not in listed]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pipeline.base.errors import UsageError
 from pipeline.base.json_types import Json
 from pipeline.base.params import option
+from stages.ingest.multi_label import MultiLabel
 from stages.ingest.reader import ReaderParams
 from stages.ingest.readers.row_annotations import (
     LABELS,
@@ -47,7 +48,7 @@ class TableParams(ReaderParams):
         by_content=True,
     )  # fmt: skip
     names: tuple[str, ...] = option((), "names of classes that are integers, in their order", by_content=True)
-    multi_label: Literal["skip", "largest"] = option(
+    multi_label: MultiLabel = option(
         "skip",
         "images without a class of their own whose objects are of several categories: left out, or of the category"
         " with the largest total box area",

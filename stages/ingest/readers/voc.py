@@ -20,6 +20,7 @@ from pipeline.base.errors import UsageError
 from pipeline.base.params import option
 from stages.ingest.file_names import left_out, may_be_image, normalised
 from stages.ingest.listing import ListedFile, list_files
+from stages.ingest.multi_label import MultiLabel, class_by_area
 from stages.ingest.reader import Reader, ReaderParams
 from stages.ingest.readers.voc_files import (
     ANNOTATIONS,
@@ -36,6 +37,7 @@ from stages.ingest.readers.voc_xml import Corners, Object, half_open, is_annotat
 from stages.ingest.recognition import Match, Tree
 from stages.ingest.scan import Box, Found, Scan
 from stages.ingest.tally import Tally
+from stages.vision.boxes import area
 
 __all__ = ["VocParams", "VocReader"]
 
@@ -56,7 +58,7 @@ class VocParams(ReaderParams):
         " the folder that it lies in. With the last two every object is a box, whatever it is called",
         by_content=True,
     )
-    multi_label: Literal["skip", "largest"] = option(
+    multi_label: MultiLabel = option(
         "skip",
         "images of several classes: left out, or of the class with the largest total box area",
         by_content=True,
@@ -135,9 +137,9 @@ class VocReader(Reader[VocParams]):
             return label, "" if label else f"images whose {self.params.label_by} tells no class"
         if not boxes:
             return "", "images without an annotation" if boxes is None else "images whose annotation has no object"
-        if len(boxes) > 1 and self.params.multi_label == "skip":
-            return "", "images of several classes (multi_label)"
-        return min(boxes, key=lambda name: (-sum(map(_area, boxes[name])), name)), ""
+        areas = {name: float(area(own).sum()) for name, own in boxes.items()}
+        chosen = class_by_area(areas, self.params.multi_label)
+        return (chosen, "") if chosen else ("", "images of several classes (multi_label)")
 
     def _boxes(self, given: Given, tally: Tally) -> dict[str, list[Box]]:
         """Class -> boxes of an annotation."""
@@ -181,11 +183,6 @@ def _matched(files: VocFiles, tally: Tally) -> dict[str, Given]:
     for line in notes.lines():
         _LOG.info("dataset: %s", line)
     return found
-
-
-def _area(box: Box) -> float:
-    x0, y0, x1, y1 = box
-    return (x1 - x0) * (y1 - y0)
 
 
 def _shown(corners: Box) -> str:

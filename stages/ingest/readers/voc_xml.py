@@ -3,7 +3,6 @@
 The files are untrusted: no DTD, no entities, nothing external, no file of more than 2 MiB.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
@@ -14,6 +13,7 @@ from defusedxml.ElementTree import ParseError, fromstring
 
 from pipeline.base.errors import UsageError
 from stages.ingest.listing import ListedFile, read_bytes
+from stages.ingest.parsing import finite
 from stages.ingest.scan import Box
 
 __all__ = ["Annotation", "Corners", "Object", "half_open", "is_annotation", "parse_annotation", "read_annotations"]
@@ -97,19 +97,8 @@ def _object(node: Element, where: str) -> Object:
         raise UsageError(f"{where}: its name is missing")
     if box is None:
         raise UsageError(f"{where} ({name:.40}): its bndbox is missing")
-    x0, y0, x1, y1 = (_number(box, tag, f"{where} ({name:.40})") for tag in ("xmin", "ymin", "xmax", "ymax"))
+    x0, y0, x1, y1 = (finite(_text(box, tag), tag, f"{where} ({name:.40})") for tag in ("xmin", "ymin", "xmax", "ymax"))
     return Object(name, (x0, y0, x1, y1), _text(node, "difficult") not in ("", "0"))
-
-
-def _number(box: Element, tag: str, where: str) -> float:
-    text = _text(box, tag)
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise UsageError(f"{where}: {tag} must be a number, not {text!r:.40}")
-    return number
 
 
 def _size(root: Element) -> tuple[float, float] | None:

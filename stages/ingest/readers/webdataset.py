@@ -10,7 +10,6 @@ path and the name in it, ``train-000000.tar/n01440764/10026.jpg``: most data set
 anew in each shard are common; so a new shard changes no id. An image that moves to another shard is another image.
 """
 
-import json
 import posixpath
 import re
 from collections import Counter
@@ -24,6 +23,7 @@ from pipeline.base.json_types import Json
 from pipeline.base.params import option
 from stages.ingest.file_names import left_out
 from stages.ingest.listing import ListedFile, list_files
+from stages.ingest.parsing import parse_json
 from stages.ingest.reader import Reader, ReaderParams
 from stages.ingest.readers.row_annotations import LABELS, corner_boxes, label_text
 from stages.ingest.recognition import Match, Tree
@@ -183,10 +183,7 @@ def _class_text(member: TarMember, names: Sequence[str], where: str) -> str | No
 
 
 def _json(member: TarMember, where: str) -> dict[str, Json]:
-    try:
-        said: Json = json.loads(member.body or b"")
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{where}: no JSON: {error}") from error
+    said = parse_json(member.body or b"", where)
     if not isinstance(said, dict):
         raise UsageError(f"{where}: an object was expected in its JSON, not {said!r:.40}")
     return said

@@ -1,11 +1,13 @@
 """What tests of readers share: small pictures, what a scan says of images, and their bytes as a worker reads them."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from pipeline.base.dataset_uri import dataset_uri
+from pipeline.store.files import Files
 from pipeline.store.store import Store
 from pipeline.worker.local_context import LocalContext
 from stages.ingest.reader import Reader
@@ -19,6 +21,15 @@ def picture(number: int, kind: str = "JPEG") -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, kind)
     return buffer.getvalue()
+
+
+def in_memory(folder: Path, name: str) -> str:
+    """The URI of a copy of a folder's files in memory, as a bucket would have them."""
+    files = Files(f"memory://{name}")
+    for path in folder.rglob("*"):
+        if path.is_file():
+            files.put(path.relative_to(folder).as_posix(), path.read_bytes())
+    return f"memory://{name}"
 
 
 def labelled(scan: Scan) -> dict[str, tuple[str, str]]:

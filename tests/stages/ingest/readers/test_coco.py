@@ -2,7 +2,6 @@ import contextlib
 import copy
 import io
 import json
-import os
 import random
 import tracemalloc
 from typing import Any
@@ -17,10 +16,12 @@ from pycocotools.coco import COCO
 from pipeline.base.errors import UsageError
 from pipeline.store.files import Files
 from stages.export.coco import documents
-from stages.ingest.readers.coco import CocoParams, CocoReader, choose_category, half_open
+from stages.ingest.multi_label import class_by_area, half_open, total_area
+from stages.ingest.readers.coco import CocoParams, CocoReader
 from stages.ingest.readers.coco_file import parse_coco
 from stages.vision.boxes import xyxy_to_xywh
 from tests import runs
+from tests.stages.ingest.readers.reading import in_memory
 
 TRAIN, VAL = "annotations/instances_train2017.json", "annotations/instances_val2017.json"
 CATEGORIES = [{"id": 18, "name": "dog", "supercategory": "animal"}, {"id": 3, "name": "car", "supercategory": "none"}]
@@ -113,10 +114,11 @@ def test_largest_takes_the_category_with_the_largest_total_area(tmp_path):
 def test_the_choice_is_the_first_of_the_largest(boxes):
     """Breaks when a tie depends on the order of the file, or `skip` chooses among several."""
     total = {category: sum(w * h for _, _, w, h in own) for category, own in boxes.items()}
+    assert {category: total_area(own) for category, own in boxes.items()} == total
     largest = sorted(category for category in total if total[category] == max(total.values()))
-    assert choose_category(boxes, "largest") == (largest[0] if largest else None)
-    assert choose_category(dict(reversed(boxes.items())), "largest") == choose_category(boxes, "largest")
-    assert choose_category(boxes, "skip") == (next(iter(boxes)) if len(boxes) == 1 else None)
+    assert class_by_area(total, "largest") == (largest[0] if largest else None)
+    assert class_by_area(dict(reversed(total.items())), "largest") == class_by_area(total, "largest")
+    assert class_by_area(total, "skip") == (next(iter(boxes)) if len(boxes) == 1 else None)
 
 
 @given(st.tuples(*2 * [st.floats(-1e4, 1e4)], *2 * [st.floats(0.01, 1e4)]))
@@ -178,13 +180,7 @@ def test_what_weakbox_exports_is_read_again(tmp_path):
 def test_a_remote_root_reads_the_same(tmp_path):
     """Breaks when annotation files are opened as local files: the data may lie in a bucket."""
     write(tmp_path, DOCUMENTS)
-    files = Files("memory://coco-reader")
-    for folder, _, names in os.walk(tmp_path):
-        for name in names:
-            path = os.path.join(folder, name)
-            with open(path, "rb") as file:
-                files.put(os.path.relpath(path, tmp_path), file.read())
-    remote = params("memory://coco-reader")
+    remote = params(in_memory(tmp_path, "coco-reader"))
     assert found(remote) == found(params(tmp_path))
     assert all(image.uri == image.image_id for image in scan(remote).images)
     with pytest.raises(UsageError, match=r"dataset: none.json: there is no such file"):

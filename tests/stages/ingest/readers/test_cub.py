@@ -6,12 +6,12 @@ import pytest
 from PIL import Image
 
 from pipeline.base.errors import UsageError
-from pipeline.store.files import Files
 from stages.ingest.readers.cub import CubParams, CubReader
 from stages.ingest.recognition import Tree
 from stages.ingest.scan import Found, Scan
 from tests import runs
 from tests.stages.ingest.readers import trivial
+from tests.stages.ingest.readers.reading import in_memory
 from tests.stages.ingest.readers.wsol_replica import cut
 
 ALBATROSS, ANI = "001.Black_footed_Albatross", "004.Groove_billed_Ani"
@@ -80,14 +80,9 @@ def test_the_published_layout(tmp_path, inside):
 def test_a_remote_root_reads_the_same(tmp_path):
     """Breaks when text files or segmentations are opened as local files: the data may lie in a bucket."""
     make(tmp_path / "CUB_200_2011", masks=tmp_path / "segmentations")
-    files = Files("memory://birds")
-    for folder, _, names in os.walk(tmp_path):
-        for name in names:
-            path = os.path.join(folder, name)
-            files.put(os.path.relpath(path, tmp_path), open(path, "rb").read())  # noqa: SIM115
     said = [
         [(i.image_id, i.split, i.label_name, i.boxes, [m.uri for m in i.masks]) for i in scan(root).images]
-        for root in (tmp_path, "memory://birds")
+        for root in (tmp_path, in_memory(tmp_path, "birds"))
     ]
     assert said[0] == said[1]
     beside = by_id(scan("memory://birds/CUB_200_2011"))

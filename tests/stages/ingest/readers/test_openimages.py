@@ -1,18 +1,17 @@
 import io
-import os
 import tarfile
 
 import pytest
 from PIL import Image
 
 from pipeline.base.errors import UsageError
-from pipeline.store.files import Files
 from stages.ingest.readers.openimages import OpenimagesParams, OpenimagesReader
 from stages.ingest.readers.wsol import WsolReader
 from stages.ingest.recognition import Tree
 from stages.ingest.scan import Found, Scan
 from stages.scoring.foreign.metadata_folder import read_metadata
 from tests import runs
+from tests.stages.ingest.readers.reading import in_memory
 from tests.stages.ingest.readers.wsol_replica import ILSVRC, OPENIMAGES, cut, ids, masks, touch, write
 
 FIRST, SECOND = "test/01226z/7af766bd43da900b.jpg", "test/0138tl/973645e9516726b3.jpg"
@@ -71,12 +70,7 @@ def test_masks_may_lie_elsewhere(tmp_path):
 def test_a_remote_root_reads_the_same(tmp_path):
     """Breaks when metadata are opened as local files: the data may lie in a bucket."""
     make(tmp_path)
-    files = Files("memory://openimages")
-    for folder, _, names in os.walk(tmp_path):
-        for name in names:
-            path = os.path.join(folder, name)
-            files.put(os.path.relpath(path, tmp_path), open(path, "rb").read())  # noqa: SIM115
-    local, remote = scan(tmp_path), scan("memory://openimages")
+    local, remote = scan(tmp_path), scan(in_memory(tmp_path, "openimages"))
     said = [[(i.image_id, i.uri, [m.uri for m in i.masks]) for i in each.images] for each in (local, remote)]
     assert said[0] == said[1]
 

@@ -1,4 +1,3 @@
-import os
 import tarfile
 
 import pytest
@@ -10,6 +9,7 @@ from stages.ingest.recognition import Tree
 from stages.ingest.scan import Found, Scan
 from stages.scoring.foreign.metadata_folder import read_metadata
 from tests.stages.ingest.readers import trivial
+from tests.stages.ingest.readers.reading import in_memory
 from tests.stages.ingest.readers.wsol_replica import ILSVRC, OPENIMAGES, ids, touch, write
 
 TRAIN, TEST = "train/n01440764/n01440764_10026.JPEG", "val/ILSVRC2012_val_00000002.JPEG"
@@ -69,12 +69,7 @@ def test_boxes_of_training_images_are_kept(tmp_path):
 def test_a_remote_root_reads_the_same(tmp_path):
     """Breaks when metadata are opened as local files: the data may lie in a bucket."""
     make(tmp_path)
-    files = Files("memory://evaluator")
-    for folder, _, names in os.walk(tmp_path):
-        for name in names:
-            path = os.path.join(folder, name)
-            files.put(os.path.relpath(path, tmp_path), open(path, "rb").read())  # noqa: SIM115
-    local, remote = scan(tmp_path), scan("memory://evaluator")
+    local, remote = scan(tmp_path), scan(in_memory(tmp_path, "evaluator"))
     said = [[(i.image_id, i.uri, i.split, i.label_name, i.boxes) for i in each.images] for each in (local, remote)]
     assert said[0] == said[1]
 
