@@ -1,13 +1,14 @@
 """Weights of a network: filling it, the hash that names them, and what was not filled or not used."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
+from stages.vision.backbones.head_rows import rows_of_classes
 from stages.vision.backbones.layouts import Layout
 from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.backbones.registry import backbone
@@ -45,37 +46,41 @@ class Fitting(NamedTuple):
     unused: tuple[str, ...]
 
 
-def load_weights(network: nn.Module, source: str, keep_head: bool = True) -> Loaded:
+def load_weights(network: nn.Module, source: str, keep_head: bool = True, classes: Sequence[str] = ()) -> Loaded:
     """Fill a network that `build` made with weights, name them, and say what was left fresh or unused.
 
     source: ``scratch`` keeps the seeded initial weights; ``timm:<model name>``; a .safetensors, .pth or .pt file, on
     this disk or at a URI (see `read_state`); anything else is a torchvision weights name such as
     ``VGG16_Weights.IMAGENET1K_V1``. The layouts of torchvision and timm are understood in files too.
-    keep_head: see `load_state`.
+    keep_head, classes: see `load_state`.
 
     Raises: WeightsError when the source is missing, cannot be fetched, or does not fit.
     """
     if source == SCRATCH:
         return Loaded(weights_hash(network))
-    return load_state(network, read_state(source), source, keep_head)
+    return load_state(network, read_state(source), source, keep_head, classes)
 
 
-def load_state(network: nn.Module, state: State, source: str, keep_head: bool = True) -> Loaded:
+def load_state(
+    network: nn.Module, state: State, source: str, keep_head: bool = True, classes: Sequence[str] = ()
+) -> Loaded:
     """Fill a network that `build` made with a state dict in its own or a published layout.
 
     source: what messages call the state. keep_head: False leaves the seeded classifier in place, for classes other
     than the source's, or for weights that have no such classifier (VGG's under GAP), and with it convolutions of the
     head that the source lacks or has in another size. True insists on them.
+    classes: names of the network's classes; of a kept head of ImageNet's 1,000 classes their rows are taken, by wnid.
+    Empty: the source has the same classes in the same order.
 
     Raises: WeightsError when a layer below the head is missing or of another size, when the source holds layers that
     belong to no head, and when keep_head is asked for and impossible.
     """
-    fitting = fit(network, state, source, keep_head)
+    fitting = fit(network, state, source, keep_head, classes)
     network.load_state_dict({**network.state_dict(), **fitting.kept})
     return Loaded(weights_hash(network), fitting.fresh, fitting.unused)
 
 
-def fit(network: nn.Module, state: State, source: str, keep_head: bool = True) -> Fitting:
+def fit(network: nn.Module, state: State, source: str, keep_head: bool = True, classes: Sequence[str] = ()) -> Fitting:
     """How a state dict fits a network, by names and shapes alone: both may lie on torch's meta device.
 
     Raises: WeightsError as `load_state`.
@@ -84,6 +89,8 @@ def fit(network: nn.Module, state: State, source: str, keep_head: bool = True) -
     layout = _layout(network)
     names = {name: layout.own_name(name, own) for name in state}
     found = _found(state, names, own, source)
+    if keep_head and classes:
+        found = dict(rows_of_classes(found, classes, source))
     left = {name for name in found if not _wanted(name, found[name].shape == own[name].shape, keep_head)}
     kept = {name: tensor for name, tensor in found.items() if name not in left}
     missing = [name for name in own if name not in kept and not name.endswith(_COUNTER)]
