@@ -17,6 +17,7 @@ from stages.vision.inference import autocast
 from stages.vision.model_card import CARD, WEIGHTS, read_card
 from stages.vision.models import plain_network
 from stages.vision.precision import InferencePrecision
+from stages.vision.preprocessing import IMAGENET
 
 _network: LocalizerNetwork | None = None
 """The network of this process, built once by `_set_up`."""
@@ -66,5 +67,5 @@ def _forward(paths: Sequence[Path], size: int, batch_size: int, precision: Infer
     for start in range(0, len(paths), batch_size):
         images = [resize(decode(path.read_bytes()), size) for path in paths[start : start + batch_size]]
         with torch.inference_mode(), autocast("cpu", precision):
-            _network.features(to_batch(images))
+            _network.features(to_batch(images, IMAGENET))
     return time.monotonic()

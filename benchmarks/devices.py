@@ -38,6 +38,7 @@ from stages.vision.images import resize
 from stages.vision.model_card import CARD, WEIGHTS, read_card
 from stages.vision.model_loaders import ModelLoaders
 from stages.vision.models import plain_network
+from stages.vision.preprocessing import IMAGENET
 
 SIZE = 64
 _RULE, _THRESHOLD = BoxRule(), 0.5
@@ -106,7 +107,7 @@ def _outputs(chain: Chain, device: str) -> Outputs:
     card, weights = read_card(chain.blob("classify", CARD)), chain.blob("classify", WEIGHTS)
     network = plain_network(card, weights, device)
     predictor = BoxPredictor(read_card(chain.blob("psol", CARD)), chain.blob("psol", WEIGHTS), device)
-    batch = to_batch([resize(paint(number)[0], SIZE) for number in range(FILES)], device)
+    batch = to_batch([resize(paint(number)[0], SIZE) for number in range(FILES)], IMAGENET, device)
     with torch.inference_mode():
         logits, boxes = network(batch).cpu().numpy(), predictor(batch).boxes
     assert boxes is not None, "the box predictor gives boxes"

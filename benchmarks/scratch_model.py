@@ -14,6 +14,7 @@ from stages.vision.backbones.build import build
 from stages.vision.batches import to_batch
 from stages.vision.model_card import ModelCard
 from stages.vision.models import to_blobs
+from stages.vision.preprocessing import IMAGENET
 
 
 def scratch_model(backbone: str, classes: Sequence[str], images: Sequence[np.ndarray]) -> dict[str, bytes]:
@@ -24,5 +25,5 @@ def scratch_model(backbone: str, classes: Sequence[str], images: Sequence[np.nda
             module.momentum = None  # the statistics are those of the batch, not a moving average
     network.train()
     with torch.no_grad():
-        network(to_batch(images))
+        network(to_batch(images, IMAGENET))
     return to_blobs(network, ModelCard("classify", backbone, tuple(classes), images[0].shape[0], 0))

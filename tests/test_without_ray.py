@@ -29,10 +29,11 @@ from stages.ddt.ddt import Descriptors, transform
 from stages.psol.regressor import BoxRegressor, box_loss
 from stages.vision.backbones.build import build
 from stages.vision.batches import to_batch
+from stages.vision.preprocessing import IMAGENET
 
 torch.manual_seed(0)
 generator = np.random.default_rng(0)
-images = to_batch(list(generator.integers(0, 255, (4, 64, 64, 3), np.uint8)))
+images = to_batch(list(generator.integers(0, 255, (4, 64, 64, 3), np.uint8)), IMAGENET)
 network = build("smallnet", 3).eval()
 with torch.inference_mode():
     features = network.features(images)

@@ -2,15 +2,19 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
+import torch
 
 from pipeline.base.errors import UsageError
 from pipeline.contract.context import Context
 from pipeline.store.records import ShardResult, Task, quarantined
 from schemas import TABLES
+from stages.vision.batches import to_batch
 from stages.vision.image_rows import IMAGE_COLUMNS, ImageRow
+from stages.vision.images import resize
 from stages.vision.inference import Classifier, ClassifierCache
 from stages.vision.model_loaders import ModelLoaders
 from stages.vision.stream import ImageStream
@@ -72,11 +76,16 @@ class ImageWorker(ABC, Generic[O, Launched]):
         found = [row for batch, launched in self.launched(stream, images) for row in self.rows(batch, launched)]
         return self.result({self.table: found}, stream, len(images))
 
+    def shown(self, image: np.ndarray, size: int) -> np.ndarray:
+        """What of an image ``(H, W, 3)`` uint8 goes into a batch: all of it, squashed to ``(size, size, 3)``."""
+        return resize(image, size)
+
     def stream(self, size: int) -> ImageStream:
-        """The shard's images, decoded and squashed."""
+        """The shard's images, decoded and as they are shown."""
         self._refused = []
         params, context = self.params, self.context
-        return ImageStream(context.read_image, size, params.batch_size, params.decode_ahead, context.timed)
+        shown = partial(self.shown, size=size)
+        return ImageStream(context.read_image, shown, params.batch_size, params.decode_ahead, context.timed)
 
     def launched(
         self,
@@ -127,3 +136,11 @@ class ModelWorker(ImageWorker[O, Launched]):
         except ValueError as error:
             raise self.mistake(error) from error
         return self.model
+
+    def shown(self, image: np.ndarray, size: int) -> np.ndarray:
+        """All of an image, squashed as the model's weights ask for."""
+        return resize(image, size, self.model.card.preprocessing.interpolation)
+
+    def batch(self, pixels: np.ndarray) -> torch.Tensor:
+        """Images ``(B, S, S, 3)`` uint8 as the model is shown them, ``(B, 3, S, S)`` float32 on the device."""
+        return to_batch(pixels, self.model.card.preprocessing, self.context.device)

@@ -69,6 +69,7 @@ class LocalizerTrainer(ABC, Generic[L, N]):
             start = starting_classifier(params.model, blob, rows, context.device, needs_cam=self.needs_cam)
             size = params.input_size or start.card.input_size
             network = self.network(start.network)
+            network.preprocessing = start.card.preprocessing
             training = self.training(network, rows, size, context)
         except ValueError as error:
             raise UsageError(f"stage {self.stage}: {error}") from error

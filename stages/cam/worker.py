@@ -7,7 +7,6 @@ from stages.bases.class_map_worker import ClassMaps, ClassMapWorker
 from stages.cam.cam import class_activation_maps, combined_maps, pooled_logits
 from stages.cam.options import CamParams
 from stages.vision.backbones.networks import LocalizerNetwork
-from stages.vision.batches import to_batch
 from stages.vision.image_rows import PREDICTED, ImageRow
 from stages.vision.inference import Classifier, autocast
 from stages.vision.transfer import HostCopy, to_device
@@ -34,7 +33,7 @@ class CamWorker(ClassMapWorker[CamParams]):
         with torch.inference_mode():
             own = self.params.classes != PREDICTED
             labels = to_device(np.array([image["label"] for image in images]), device) if own else None
-            labels, maps = self._maps(to_batch(pixels, device), labels)
+            labels, maps = self._maps(self.batch(pixels), labels)
             return HostCopy(labels), HostCopy(maps)
 
     def _maps(self, batch: torch.Tensor, labels: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:

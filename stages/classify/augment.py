@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stages.vision.images import resize
+from stages.vision.preprocessing import Interpolation
 
 _ASPECT = (3 / 4, 4 / 3)
 _ATTEMPTS = 10
@@ -13,18 +14,21 @@ _ATTEMPTS = 10
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may happen to an image. size: side of the output, pixels; the rest as the parameters of `classify`."""
+    """What may happen to an image. size: side of the output, pixels. interpolation: of resizing. The rest as the parameters
+    of `classify`.
+    """
 
     size: int
     min_crop: float = 1.0
     flip: bool = False
     jitter: float = 0.0
+    interpolation: Interpolation = "bilinear"
 
 
 def augment(image: np.ndarray, change: Augmentation, generator: np.random.Generator) -> np.ndarray:
     """One random view of an image (H, W, 3) uint8, as (size, size, 3) uint8."""
     left, top, width, height = sample_view(image.shape[1], image.shape[0], change.min_crop, generator)
-    view = resize(image[top : top + height, left : left + width], change.size)
+    view = resize(image[top : top + height, left : left + width], change.size, change.interpolation)
     if change.flip and generator.random() < 0.5:
         view = view[:, ::-1]
     if change.jitter > 0:

@@ -21,6 +21,9 @@ class ClassifyParams:
     weights: str = option(
         SCRATCH, "scratch, a torchvision weights name, timm:<name>, or a .safetensors / .pth file or URI"
     )
+    weights_card: str | None = option(
+        None, "JSON file with the preprocessing of a weights file; null: the one beside it, see docs/backbones.md"
+    )
     keep_head: bool = option(
         False, "take the classifier layer from the weights too (same classes, same order); `start` does so where it can"
     )

@@ -18,8 +18,9 @@ from pipeline.store.records import Inputs, Shard, ShardResult, Task, shard_key
 from stages.bases.planned_network import PlannedNetwork, planned_network, try_network
 from stages.bases.splits import check_trained, class_names
 from stages.classify.options import ClassifyParams
+from stages.classify.shown import shown, weights_card
 from stages.vision.backbones.registry import backbone, input_size
-from stages.vision.backbones.weight_names import SCRATCH, is_file
+from stages.vision.backbones.weight_names import LITE0, SCRATCH, TIMM, is_file
 
 if TYPE_CHECKING:
     from stages.vision.backbones.networks import LocalizerNetwork
@@ -33,7 +34,7 @@ class Classify(TrainStage[ClassifyParams]):
     """Cross-entropy training of any network of the table."""
 
     kind = "classify"
-    version = 3
+    version = 4
     Params = ClassifyParams
     outputs = ("training",)
 
@@ -74,17 +75,34 @@ class Classify(TrainStage[ClassifyParams]):
             check_weights(network, self.params.weights, keep_head)
 
     def files(self) -> Mapping[str, str]:
-        """The weights, where they are a file."""
-        return {"weights": self.params.weights} if is_file(self.params.weights) else {}
+        """The weights, where they are a file, and the card that says how their images were prepared."""
+        weights = {"weights": self.params.weights} if is_file(self.params.weights) else {}
+        card = weights_card(self.params)
+        return weights if card is None else {**weights, "weights_card": card}
 
     def ingredients(self) -> Mapping[str, Json]:
-        """The content of a weights file, and which network the backbone's name stands for."""
+        """The content of a weights file, its preprocessing, and which network the backbone's name stands for."""
         file = _content_of(self.params.weights) if is_file(self.params.weights) else None
         version = backbone(self.params.backbone).version
         return {
             **({"weights_file": file} if file is not None else {}),
             **({"network": version} if version > 1 else {}),
+            **self._shown(),
         }
+
+    def _shown(self) -> dict[str, Json]:
+        """What images are shown a file's weights; of published weights the name says it, and planning needs no library.
+
+        Raises: UsageError for a card that is none.
+        """
+        params = self.params
+        if params.start is not None or not (is_file(params.weights) or params.weights == LITE0):
+            return {}
+        if params.backbone.startswith(TIMM) and weights_card(params) is None:
+            return {}  # timm says it, as of its published weights
+        found = self.checked(partial(shown, params))
+        said: dict[str, Json] = {"preprocessing": found.preprocessing.said()}
+        return said if found.input_size is None else {**said, "input_size": found.input_size}
 
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         """One training; under `refit: never` its key does not depend on the images."""

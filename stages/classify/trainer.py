@@ -17,10 +17,10 @@ from pipeline.training.step import Batch
 from schemas import TABLES
 from stages.classify.augment import Augmentation, augment
 from stages.classify.options import ClassifyParams
+from stages.classify.shown import shown
 from stages.vision.backbones.build import build
 from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.backbones.registry import input_size
-from stages.vision.backbones.sources import WeightsError
 from stages.vision.backbones.weights import Loaded, load_state, load_weights
 from stages.vision.image_rows import IMAGE_COLUMNS, ImageRow, by_id
 from stages.vision.memory_format import channels_last
@@ -52,9 +52,10 @@ class ClassifyTrainer:
         if not trained and params.epochs:
             raise UsageError(f"stage {self.stage}: no image is of split train")
         network = channels_last(self._network(classes, task.inputs.get("start", ()), context), context.device)
-        size = params.input_size or input_size(params.backbone)
+        size = params.input_size or shown(params).input_size or input_size(params.backbone)
         log = self._train(network, trained, size, context) if params.epochs else []
-        card = ModelCard("classify", params.backbone, tuple(classes), size, params.seed)
+        said = network.preprocessing
+        card = ModelCard("classify", params.backbone, tuple(classes), size, params.seed, preprocessing=said)
         table = TABLES["training"].from_rows([asdict(epoch) for epoch in log])
         return ShardResult({"training": table}, to_blobs(network, card))
 
@@ -75,7 +76,8 @@ class ClassifyTrainer:
                 loaded = self._started(network, classes, start[0], context)
             else:
                 loaded = load_weights(network, fetched(params.weights), keep_head=params.keep_head)
-        except (WeightsError, ModuleNotFoundError, FileNotFoundError) as error:
+                network.preprocessing = shown(params).preprocessing
+        except (ValueError, ModuleNotFoundError, FileNotFoundError) as error:
             raise UsageError(f"stage {self.stage}: {error}") from error
         source = params.start or params.weights
         if loaded.fresh:
@@ -95,6 +97,7 @@ class ClassifyTrainer:
         same = list(card.classes) == classes
         if self.params.keep_head and not same:
             raise UsageError(f"stage {self.stage}: keep_head: the classes of {self.params.start!r} are others")
+        network.preprocessing = card.preprocessing
         weight = state.get(_HEAD)
         fits = weight is not None and weight.shape == network.classifier.weight.shape
         return load_state(network, state, f"of {self.params.start!r}", self.params.keep_head or (same and fits))
@@ -102,7 +105,8 @@ class ClassifyTrainer:
     def training(self, network: LocalizerNetwork, rows: list[ImageRow], size: int, context: TrainContext) -> Training:
         """What trains the network in place; size: side of its input, pixels. Raises ValueError as `divide`."""
         params = self.params
-        change = Augmentation(size, params.min_crop, params.flip, params.jitter)
+        said = network.preprocessing
+        change = Augmentation(size, params.min_crop, params.flip, params.jitter, said.interpolation)
 
         def prepared(image: np.ndarray, row: ImageRow, generator: np.random.Generator) -> tuple[np.ndarray, int]:
             return augment(image, change, generator), row["label"]
@@ -117,7 +121,7 @@ class ClassifyTrainer:
             value: torch.Tensor = criterion(at_least_float32(network(images)), labels)
             return value
 
-        batches = shuffled_batches(rows, prepared, params.batch_size, params.chosen, context)
+        batches = shuffled_batches(rows, prepared, said, params.batch_size, params.chosen, context)
         return Training(network, loss, **vars(set_up(batches, rates, params.chosen)))
 
 

@@ -30,7 +30,8 @@ class I2cTrainer(PlainLocalizerTrainer[I2cParams]):
         """Cross-entropy and both consistencies on class sets; centres and counters are in its checkpoint."""
         params = self.params
         chosen = params.chosen(params.epochs)
-        view = View(size, params.crop, params.keep_aspect, params.mirror)
+        said = network.preprocessing
+        view = View(size, params.crop, params.keep_aspect, params.mirror, interpolation=said.interpolation)
 
         def prepared(image: np.ndarray, row: ImageRow, generator: np.random.Generator) -> tuple[np.ndarray, int]:
             return random_view(image, view, generator), row["label"]
@@ -46,7 +47,7 @@ class I2cTrainer(PlainLocalizerTrainer[I2cParams]):
 
         draws = StepDraws()
         together = self._together(network, draws).to(context.device)
-        batches = class_balanced_batches(rows, prepared, (params.classes, params.set_size), chosen, context)
+        batches = class_balanced_batches(rows, prepared, said, (params.classes, params.set_size), chosen, context)
         made = set_up(batches, groups_of_four(*network.trained_parameters(), params.rates), chosen, params.drops)
         return Training(together, loss, **vars(made), begin=begin, end_step=together.centres.update, draws=draws)
 

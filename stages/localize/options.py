@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pipeline.base.params import option, reads
 from schemas.types import Split
 from stages.vision.precision import InferencePrecision
+from stages.vision.preprocessing import Views
 
 __all__ = ["LocalizeParams"]
 
@@ -16,6 +17,17 @@ class LocalizeParams:
     images: str = reads("images", "ingest", "the images")
     model: str = reads("model", "classify", "the trained model")
     splits: tuple[Split, ...] = option(("dev", "val", "test"), "splits that are predicted")
+    views: Views = option(
+        "squash",
+        "squash: the whole image; centre: its central crop; ten_crop: classes by the mean over corners, centre and "
+        "their mirror images, boxes of the centre",
+    )
+    crop: float | None = option(
+        None, "centre, ten_crop: side of a crop, fraction of the resized side; null: as the weights' source says"
+    )
+    keep_aspect: bool = option(
+        True, "centre, ten_crop: the shorter side is resized (published classifiers); false: both are (PSOL)"
+    )
     precision: InferencePrecision = option(
         "float32", "float32, bfloat16, float16 (autocast), or auto, see docs/backbones.md"
     )

@@ -16,7 +16,7 @@ class Localize(ModelStage[LocalizeParams]):
     """Predictions of one model."""
 
     kind = "localize"
-    version = 1
+    version = 2
     Params = LocalizeParams
     outputs = ("predictions",)
     per_image = True

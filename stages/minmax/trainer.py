@@ -30,7 +30,10 @@ class MinmaxTrainer(PlainLocalizerTrainer[MinmaxParams]):
         preset = TRAININGS[params.preset]
         classes = preset.classes if params.classes is None else params.classes
         chosen = params.chosen(params.epochs)
-        view = View(size, params.crop, mirror=params.mirror, upside_down=params.upside_down)
+        said = network.preprocessing
+        view = View(
+            size, params.crop, mirror=params.mirror, upside_down=params.upside_down, interpolation=said.interpolation
+        )
 
         def prepared(image: np.ndarray, row: ImageRow, generator: np.random.Generator) -> tuple[np.ndarray, int]:
             return random_view(image, view, generator), row["label"]
@@ -39,7 +42,7 @@ class MinmaxTrainer(PlainLocalizerTrainer[MinmaxParams]):
             images, labels = batch
             return nn.functional.cross_entropy(at_least_float32(network(images)), labels)
 
-        batches = class_balanced_batches(rows, prepared, (classes, params.set_size), chosen, context)
+        batches = class_balanced_batches(rows, prepared, said, (classes, params.set_size), chosen, context)
         made = set_up(batches, groups_of_four(*network.trained_parameters(), params.rates), chosen, params.drops)
         steps = batches.batches_an_epoch * params.epochs
         return Training(network, loss, **vars(made), further=(self._second(network, steps),))

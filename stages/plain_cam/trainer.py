@@ -19,7 +19,7 @@ from stages.plain_cam.options import PlainCamParams
 from stages.plain_cam.techniques import Technique
 from stages.plain_cam.two_branches import THRESHOLD, TwoBranchNetwork
 from stages.vision.backbones.networks import LocalizerNetwork
-from stages.vision.backbones.registry import backbone, input_size, tap_path
+from stages.vision.backbones.registry import input_size
 from stages.vision.image_rows import ImageRow
 from stages.vision.model_card import Said
 from stages.vision.training.optimisers import groups_of_four
@@ -54,7 +54,8 @@ class PlainCamTrainer(LocalizerTrainer[PlainCamParams, LocalizerNetwork]):
     def training(self, network: LocalizerNetwork, rows: list[ImageRow], size: int, context: TrainContext) -> Training:
         """The technique's loss on random views."""
         params, chosen = self.params, self.params.chosen(self.params.epochs)
-        view = View(size, params.crop, mirror=params.mirror)
+        said = network.preprocessing
+        view = View(size, params.crop, mirror=params.mirror, interpolation=said.interpolation)
         draws = StepDraws()
         technique = _technique(network, params, size, draws)
 
@@ -65,7 +66,7 @@ class PlainCamTrainer(LocalizerTrainer[PlainCamParams, LocalizerNetwork]):
             images, labels = batch
             return technique.loss(network, images, labels)
 
-        batches = shuffled_batches(rows, prepared, params.batch_size, chosen, context, technique.together)
+        batches = shuffled_batches(rows, prepared, said, params.batch_size, chosen, context, technique.together)
         body, head = network.trained_parameters()
         groups = groups_of_four(body, [*head, *technique.beside], params.rates)
         made = set_up(batches, groups, chosen, params.drops)
@@ -86,11 +87,11 @@ def _technique(network: LocalizerNetwork, params: PlainCamParams, size: int, dra
                 raise TypeError("acol trains a network with two branches")
             return techniques.acol(network)
         case "spg":
-            named = params.taps or techniques.deep_and_shallow(tuple(backbone(network.backbone).taps))
+            named = params.taps or techniques.deep_and_shallow(tuple(network.tap_names.main))
             deep, shallow = _paths(network, named)
             return techniques.self_produced_guidance(network, (deep, shallow), params.guides(), size, params.seed)
         case "adl":
-            known = tuple(backbone(network.backbone).taps)
+            known = tuple(network.tap_names.main)
             paths = _paths(network, params.taps or dict.fromkeys((known[0], known[-1])))
             usual = techniques.adl_threshold(network.backbone)
             threshold = usual if params.adl_threshold is None else params.adl_threshold
@@ -103,8 +104,8 @@ def _technique(network: LocalizerNetwork, params: PlainCamParams, size: int, dra
 
 def _paths(network: LocalizerNetwork, taps: Iterable[str]) -> list[str]:
     """Module paths of taps. Raises ValueError for unknown ones, and those that the classes do not depend on."""
-    paths, known = {tap: tap_path(network.backbone, tap) for tap in taps}, backbone(network.backbone).taps
+    paths = {tap: network.tap_path(tap) for tap in taps}
     for tap in paths:
-        if tap not in known:
+        if tap in network.tap_names.off:
             raise ValueError(f"the classes of {network.backbone} do not depend on tap {tap!r}")
     return list(paths.values())

@@ -1,4 +1,4 @@
-"""Box-aware augmentation for training, and PSOL's centre crop with its inverse: coordinates first, pixels last.
+"""Box-aware augmentation for training: coordinates first, pixels last.
 
 Crops are ``x0, y0, x1, y1`` in pixels, half-open, like boxes. The geometry is that of PSOL's released code (the paper
 does not mention it), without its rounding of the box to whole pixels, and with a fallback that keeps the box in view.
@@ -11,17 +11,13 @@ from numpy.typing import ArrayLike
 
 from stages.vision.boxes import area, clip, normalise, xyxy_to_xywh
 from stages.vision.images import resize
+from stages.vision.preprocessing import Interpolation
 
 __all__ = [
     "augment",
-    "centre_crop",
     "crop_box",
-    "crop_start",
     "flip_box",
-    "from_centre_crop",
     "sample_crop",
-    "side_before_crop",
-    "to_centre_crop",
 ]
 
 AREA_RANGE = (0.2, 1.0)
@@ -67,7 +63,7 @@ def flip_box(box: ArrayLike) -> np.ndarray:
 
 
 def augment(
-    image: np.ndarray, box: np.ndarray, size: int, generator: np.random.Generator
+    image: np.ndarray, box: np.ndarray, size: int, interpolation: Interpolation, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Crop around a box, squash to the network's input, and mirror half of the time.
 
@@ -77,37 +73,10 @@ def augment(
     height, width = image.shape[:2]
     crop = sample_crop(width, height, box, generator)
     left, top, right, bottom = crop
-    pixels, target = resize(image[top:bottom, left:right], size), crop_box(box, crop)
+    pixels, target = resize(image[top:bottom, left:right], size, interpolation), crop_box(box, crop)
     if generator.random() < 0.5:
         pixels, target = pixels[:, ::-1], flip_box(target)
     return np.ascontiguousarray(pixels), xyxy_to_xywh(target).astype(np.float32)
-
-
-def side_before_crop(crop: int, fraction: float) -> int:
-    """Side to which an image is squashed, so that the centre crop is that fraction of it (224 and 0.875: 256)."""
-    return round(crop / fraction)
-
-
-def crop_start(resized: int, crop: int) -> int:
-    """First row and column of the centre crop."""
-    return round((resized - crop) / 2)
-
-
-def centre_crop(image: np.ndarray, resized: int = 256, crop: int = 224) -> np.ndarray:
-    """PSOL's test input: squash to ``resized``, cut the central ``crop`` square (uint8 in, uint8 out)."""
-    start = crop_start(resized, crop)
-    return resize(image, resized)[start : start + crop, start : start + crop]
-
-
-def to_centre_crop(box: ArrayLike, width: int, height: int, resized: int = 256, crop: int = 224) -> np.ndarray:
-    """Carry boxes ``(..., 4)`` from an image's pixels into fractions of its centre crop, not cut to it."""
-    return (normalise(box, width, height) * resized - crop_start(resized, crop)) / crop
-
-
-def from_centre_crop(box: ArrayLike, width: int, height: int, resized: int = 256, crop: int = 224) -> np.ndarray:
-    """Carry boxes ``(..., 4)`` from fractions of the centre crop back into the image's pixels."""
-    corners = (np.asarray(box, dtype=np.float64) * crop + crop_start(resized, crop)) / resized
-    return corners * (width, height, width, height)
 
 
 def _sample_size(width: int, height: int, generator: np.random.Generator) -> tuple[int, int] | None:

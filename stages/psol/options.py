@@ -39,9 +39,6 @@ class PsolParams:
     input_size: int | None = option(
         None, "side of the network input, pixels; null: as the network was trained", at_least=1
     )
-    test_crop: float = option(
-        1.0, "side of the centre crop that localize shows the network, fraction of the image; the paper: 0.875"
-    )
     epochs: int | None = option(None, "passes over the training images; null: the preset's", at_least=1)
     batch_size: int | None = option(None, "images in one step, all workers together; null: the preset's", at_least=1)
     learning_rate: float | None = option(

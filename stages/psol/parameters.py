@@ -10,7 +10,6 @@ __all__ = [
     "DROPS",
     "POOLING",
     "SCHEDULES",
-    "TEST_CROP",
     "TRAININGS",
     "VARIANT",
     "Preset",
@@ -27,8 +26,8 @@ Variant = Literal["sep", "joint"]
 Quality = Literal["none", "contrast", "score"]
 """What a pseudo label is weighted by: nothing, the contrast of its map, or the score of its best box."""
 
-VARIANT, POOLING, TEST_CROP = "variant", "pooling", "test_crop"
-"""The card's parts: what it takes to build the regressor and to show it images."""
+VARIANT, POOLING = "variant", "pooling"
+"""The card's parts: what it takes to build the regressor."""
 
 SCHEDULES: Mapping[Variant, SteppedSchedule] = {"sep": "constant", "joint": "steps"}
 """Noisy boxes alone keep their rate; with classes it falls."""

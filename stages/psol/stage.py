@@ -18,20 +18,18 @@ class Psol(TrainStage[PsolParams]):
     """Box regression on pseudo labels. Ground truth is never read; flagged fallback boxes are left out."""
 
     kind = "psol"
-    version = 3
+    version = 4
     Params = PsolParams
     outputs = ("training",)
 
     def check(self) -> None:
-        """Refuse drops that fall outside the training or are never taken, and a crop larger than the image."""
+        """Refuse drops that fall outside the training or are never taken."""
         super().check()
         params, schedule = self.params, self.params.filled().chosen.schedule
         if not all(0 < drop < 1 for drop in params.drops or ()):
             raise UsageError(f"stage {self.name}: drops must lie between 0 and 1, not {list(params.drops or ())}")
         if params.drops is not None and schedule != "steps":
             raise UsageError(f"stage {self.name}: drops belong to schedule steps, not {schedule}")
-        if not 0 < params.test_crop <= 1:
-            raise UsageError(f"stage {self.name}: test_crop must be above 0 and at most 1, not {params.test_crop:g}")
 
     def rehearse(self, inputs: Inputs) -> None:
         """Refuse a network whose features cannot be pooled so, and an input size that it does not take."""

@@ -20,7 +20,7 @@ from schemas import TABLES
 from stages.psol.augment import augment
 from stages.psol.labels import EMPTY, FLAGGED, LABEL_COLUMNS, chosen, quality_weights
 from stages.psol.options import PsolParams
-from stages.psol.parameters import POOLING, TEST_CROP, VARIANT
+from stages.psol.parameters import POOLING, VARIANT
 from stages.psol.regressor import BoxRegressor, box_loss
 from stages.vision.image_rows import IMAGE_COLUMNS, ImageRow, by_id
 from stages.vision.inference import Classifier
@@ -74,7 +74,8 @@ class PsolTrainer:
             classes=start.card.classes if params.variant == "joint" else (),
             input_size=size,
             seed=params.seed,
-            parts={VARIANT: params.variant, POOLING: params.pooling, TEST_CROP: params.test_crop},
+            parts={VARIANT: params.variant, POOLING: params.pooling},
+            preprocessing=start.card.preprocessing,
             about={"labels": params.labels, "quality": params.quality, **said},
         )
         table = TABLES["training"].from_rows([asdict(epoch) for epoch in log])
@@ -130,11 +131,12 @@ class PsolTrainer:
         Raises: ValueError as `divide`.
         """
         params, filled = self.params, self.params.filled()
+        preprocessing = regressor.network.preprocessing
 
         def prepared(
             image: np.ndarray, row: BoxedImage, generator: np.random.Generator
         ) -> tuple[np.ndarray, np.ndarray]:
-            pixels, target = augment(image, row["pseudo_box"], size, generator)
+            pixels, target = augment(image, row["pseudo_box"], size, preprocessing.interpolation, generator)
             return pixels, np.append(target, (row["weight"], row["label"])).astype(np.float32)
 
         def loss(network: nn.Module, batch: Batch) -> torch.Tensor:
@@ -153,5 +155,5 @@ class PsolTrainer:
             *groups(trained, rate, decay),
             *groups(regressor.branch.named_parameters(), rate * filled.head_rate, decay),
         ]
-        batches = shuffled_batches(rows, prepared, filled.batch_size, filled.chosen, context)
+        batches = shuffled_batches(rows, prepared, preprocessing, filled.batch_size, filled.chosen, context)
         return Training(regressor, loss, **vars(set_up(batches, rates, filled.chosen, filled.drops)))

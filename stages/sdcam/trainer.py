@@ -51,7 +51,8 @@ class SdcamTrainer(LocalizerTrainer[SdcamParams, TeacherStudentNetwork]):
     ) -> Training:
         """Cross-entropy of both heads, and the student's distillation from the teacher."""
         params, filled = self.params, self.params.filled()
-        view = View(size, params.crop, mirror=params.mirror)
+        said = network.preprocessing
+        view = View(size, params.crop, mirror=params.mirror, interpolation=said.interpolation)
 
         def prepared(image: np.ndarray, row: ImageRow, generator: np.random.Generator) -> tuple[np.ndarray, int]:
             return random_view(image, view, generator), row["label"]
@@ -65,7 +66,7 @@ class SdcamTrainer(LocalizerTrainer[SdcamParams, TeacherStudentNetwork]):
 
         heads = Heads(network)
         chosen = Chosen(filled.epochs, "cosine", params.seed, params.precision, params.clip_norm, params.processes)
-        batches = shuffled_batches(rows, prepared, params.batch_size, chosen, context)
+        batches = shuffled_batches(rows, prepared, said, params.batch_size, chosen, context)
         rate = filled.learning_rate * params.batch_size / _BATCH
         optimizer = sgd([{"params": list(heads.parameters()), "lr": rate, "weight_decay": filled.weight_decay}])
         steps = batches.batches_an_epoch * filled.epochs

@@ -30,7 +30,8 @@ class SpaTrainer(PlainLocalizerTrainer[SpaParams]):
             raise ValueError("a variance over classes needs two of them")
         params, filled = self.params, self.params.filled()
         settings, chosen = filled.ram, params.chosen(filled.epochs)
-        view = View(size, params.crop, mirror=params.mirror)
+        said = network.preprocessing
+        view = View(size, params.crop, mirror=params.mirror, interpolation=said.interpolation)
         restricted = RestrictedNetwork(network)
 
         def prepared(image: np.ndarray, row: ImageRow, generator: np.random.Generator) -> tuple[np.ndarray, int]:
@@ -49,6 +50,6 @@ class SpaTrainer(PlainLocalizerTrainer[SpaParams]):
         def begin(epoch: int) -> None:
             restricted.gives_maps = settings.weight_at(epoch) > 0
 
-        batches = shuffled_batches(rows, prepared, filled.batch_size, chosen, context)
+        batches = shuffled_batches(rows, prepared, said, filled.batch_size, chosen, context)
         made = set_up(batches, groups_of_four(*network.trained_parameters(), params.rates), chosen, filled.drops)
         return Training(restricted, loss, **vars(made), begin=begin)

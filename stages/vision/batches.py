@@ -6,16 +6,16 @@ from functools import cache
 import numpy as np
 import torch
 
+from stages.vision.preprocessing import Colours, Preprocessing
 from stages.vision.transfer import to_device
 
 __all__ = ["to_batch"]
 
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
 
-
-def to_batch(images: Sequence[np.ndarray] | np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
-    """Stack equally sized images and normalise them by ImageNet's mean and standard deviation.
+def to_batch(
+    images: Sequence[np.ndarray] | np.ndarray, preprocessing: Preprocessing, device: torch.device | str = "cpu"
+) -> torch.Tensor:
+    """Stack equally sized images and normalise them by the mean and deviation that a network's weights ask for.
 
     The images travel to the device as bytes and become floats there, as rows of 3 S numbers: broadcasting over an
     innermost axis of three channels is several times slower.
@@ -29,15 +29,17 @@ def to_batch(images: Sequence[np.ndarray] | np.ndarray, device: torch.device | s
     if len(shapes) > 1:
         raise ValueError(f"images differ in shape: {sorted(shapes)}; resize them first")
     pixels = to_device(images if isinstance(images, np.ndarray) else np.stack(list(images)), device)
-    mean, std = _statistics(pixels.shape[2], str(device))
+    mean, std = _statistics(preprocessing.mean, preprocessing.deviation, pixels.shape[2], str(device))
     normalised = pixels.flatten(2).float().sub_(mean).div_(std)
     return normalised.view(pixels.shape).permute(0, 3, 1, 2)
 
 
 @cache
-def _statistics(width: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+def _statistics(
+    mean_colours: Colours, deviation: Colours, width: int, device: str
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and deviation (3 width,) on the device: making them for each batch would make a GPU wait."""
     with torch.inference_mode(False):
-        pair = (torch.tensor(values) * 255 for values in (_IMAGENET_MEAN, _IMAGENET_STD))
+        pair = (torch.tensor(values) * 255 for values in (mean_colours, deviation))
         mean, std = (values.repeat(width).to(device) for values in pair)
     return mean, std

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from stages.vision.preprocessing import IMAGENET, Preprocessing, read_preprocessing
+
 __all__ = ["CARD", "VERSION", "WEIGHTS", "ModelCard", "read_card"]
 
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
 """The two files of a model artifact."""
 
-VERSION = 1
+VERSION = 2
 
 _LARGEST = 2**14
 """No network here takes larger images, pixels; a card that says so would fill any memory."""
@@ -36,7 +38,8 @@ class ModelCard:
     method: which stage or technique trained it. backbone: name in the table of backbones. classes: names by label;
     empty for a model that predicts none. input_size: side of the network's input, pixels. parts: what a network with
     more parts than backbone and classifier needs besides to be built; empty for an ordinary classifier. about: how it
-    was trained, for people. weights_hash: SHA-256 of its weights. version: of this record.
+    was trained, for people. weights_hash: SHA-256 of its weights. preprocessing: of the images that it is
+    shown. version: of this record.
     """
 
     method: str
@@ -47,6 +50,7 @@ class ModelCard:
     parts: Mapping[str, Said] = field(default_factory=dict)
     about: Mapping[str, Said] = field(default_factory=dict)
     weights_hash: str = ""
+    preprocessing: Preprocessing = IMAGENET
     version: int = VERSION
 
     @property
@@ -79,16 +83,22 @@ class ModelCard:
 
     def to_bytes(self) -> bytes:
         """The card as JSON; equal cards give equal bytes."""
-        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True).encode()
+        said = {**dataclasses.asdict(self), "preprocessing": self.preprocessing.said()}
+        return json.dumps(said, indent=1, sort_keys=True).encode()
 
 
 def read_card(data: bytes) -> ModelCard:
-    """The card from its bytes, which may be someone else's. Raises ValueError for another version, or no card."""
+    """The card from its bytes, which may be someone else's. Raises ValueError for another version, or no card.
+
+    Cards of version 1 said nothing of preprocessing: their networks were all shown `IMAGENET`.
+    """
     try:
         said = json.loads(data)
     except RecursionError as error:
         raise ValueError("a model card was expected, not an endless list") from error
     version = said.get("version") if isinstance(said, dict) else said
+    if isinstance(said, dict) and type(version) is int and version == 1:
+        said, version = {**said, "version": VERSION, "preprocessing": IMAGENET.said()}, VERSION
     if not isinstance(said, dict) or type(version) is not int or version != VERSION:
         raise ValueError(f"a model card of version {VERSION} was expected, not {version}")
     known = {own.name for own in dataclasses.fields(ModelCard)}
@@ -99,4 +109,9 @@ def read_card(data: bytes) -> ModelCard:
             raise ValueError(f"a model card whose {name} is no {words}")
     if not all(isinstance(name, str) for name in said["classes"]) or not 1 <= said["input_size"] <= _LARGEST:
         raise ValueError("a model card whose classes are no texts, or whose input_size is no size")
-    return ModelCard(**{**{name: said[name] for name in known}, "classes": tuple(said["classes"])})
+    try:
+        preprocessing = read_preprocessing(said["preprocessing"])
+    except ValueError as error:
+        raise ValueError(f"a model card whose preprocessing is none: {error}") from error
+    of_records = {"classes": tuple(said["classes"]), "preprocessing": preprocessing}
+    return ModelCard(**{**{name: said[name] for name in known}, **of_records})

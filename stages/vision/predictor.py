@@ -9,7 +9,6 @@ import torch
 
 from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.model_card import ModelCard
-from stages.vision.top_classes import top_classes
 
 __all__ = ["ClassPredictor", "LoadPredictor", "Predicted", "Predictor"]
 
@@ -18,23 +17,20 @@ __all__ = ["ClassPredictor", "LoadPredictor", "Predicted", "Predictor"]
 class Predicted:
     """Predictions for a batch of B images; what a method does not predict is None.
 
-    boxes: (B, 4) float32 x0 y0 x1 y1 as fractions of the whole image. box_scores: (B,) float32.
-    classes: (B, k) int32, best first. class_scores: (B, k) float32 softmax scores.
+    boxes: (B, 4) float32 x0 y0 x1 y1 as fractions of what was shown. box_scores: (B,) float32.
+    logits: (B, C) of any float type, on any device.
     """
 
     boxes: np.ndarray | None = None
     box_scores: np.ndarray | None = None
-    classes: np.ndarray | None = None
-    class_scores: np.ndarray | None = None
+    logits: torch.Tensor | None = None
 
 
 class Predictor(Protocol):
     """A model ready on its device."""
 
-    input_size: int
-
     def __call__(self, images: torch.Tensor) -> Predicted:
-        """Predict for normalised images (B, 3, input_size, input_size) that show whole images, squashed."""
+        """Predict for normalised images (B, 3, S, S), S the card's input_size."""
 
 
 LoadPredictor = Callable[[ModelCard, bytes, str], Predictor]
@@ -42,13 +38,11 @@ LoadPredictor = Callable[[ModelCard, bytes, str], Predictor]
 
 
 class ClassPredictor:
-    """Predicts the five best classes (fewer where there are fewer) by a classifier's logits."""
+    """Predicts classes by a classifier's logits."""
 
-    def __init__(self, network: LocalizerNetwork, input_size: int) -> None:
-        self.input_size = input_size
+    def __init__(self, network: LocalizerNetwork) -> None:
         self._network = network
 
     def __call__(self, images: torch.Tensor) -> Predicted:
-        """Top classes of normalised images (B, 3, S, S)."""
-        classes, scores = top_classes(self._network(images))
-        return Predicted(classes=classes, class_scores=scores)
+        """Logits of normalised images (B, 3, S, S)."""
+        return Predicted(logits=self._network(images))

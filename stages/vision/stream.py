@@ -1,4 +1,4 @@
-"""Images in batches: read, decoded and squashed, bad ones set aside with their reason."""
+"""Images in batches: read, decoded and brought to one size, bad ones set aside with their reason."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +9,6 @@ import numpy as np
 
 from stages.vision.image_reading import Read, load
 from stages.vision.image_rows import ImageRow
-from stages.vision.images import resize
 
 Timed = Callable[[str], AbstractContextManager[None]]
 
@@ -20,22 +19,22 @@ def _untimed(phase: str) -> AbstractContextManager[None]:
 
 @dataclass
 class ImageStream:
-    """Turns rows of the images table into batches of one input size.
+    """Turns rows of the images table into batches.
 
-    read: its storage errors pass through. ahead: number of threads that decode the next batch meanwhile; 0 decodes in
-    the calling thread. timed: the worker's clock; what this thread decodes, or waits for decoders, is phase `decode`.
-    `bad` collects (row, reason).
+    read: its storage errors pass through. shown: makes arrays of one shape of the images, ``(H, W, 3)`` uint8. ahead:
+    number of threads that decode the next batch meanwhile; 0 decodes in the calling thread. timed: the worker's clock;
+    what this thread decodes, or waits for decoders, is phase `decode`. `bad` collects (row, reason).
     """
 
     read: Read
-    size: int
+    shown: Callable[[np.ndarray], np.ndarray]
     batch_size: int
     ahead: int = 0
     timed: Timed = _untimed
     bad: list[tuple[ImageRow, str]] = field(default_factory=list)
 
     def batches(self, rows: Sequence[ImageRow]) -> Iterator[tuple[list[ImageRow], np.ndarray]]:
-        """Batches (rows, images (B, size, size, 3) uint8 RGB) in the order of `rows`, without the bad ones."""
+        """Batches (rows, what is shown (B, ...) uint8 RGB) in the order of `rows`, without the bad ones."""
         chunks = [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
         decoded = self._decoded(chunks)
         while True:
@@ -70,4 +69,4 @@ class ImageStream:
             image = load(self.read, row)
         except ValueError as error:
             return str(error)
-        return resize(image, self.size)
+        return self.shown(image)

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from stages.vision.batches import to_batch
 from stages.vision.image_reading import Read, load
 from stages.vision.image_rows import ImageRow
+from stages.vision.preprocessing import Preprocessing
 
 __all__ = ["Augment", "Target", "TrainingImages", "generator_of"]
 
@@ -31,12 +32,14 @@ class TrainingImages(Generic[Image]):
     """The images of a training. Only those of the batches that are asked for are read and decoded.
 
     rows: training images, the same on every rank. augment: (image (H, W, 3) uint8, row, generator) -> (input (S, S, 3)
-    uint8, target as a number or array). processes: loading processes; 0 loads in the training process.
+    uint8, target as a number or array). preprocessing: of the network that is trained. processes:
+    loading processes; 0 loads in the training process.
     """
 
     rows: Sequence[Image]
     read: Read
     augment: Augment[Image]
+    preprocessing: Preprocessing
     seed: int
     processes: int = 0
 
@@ -46,7 +49,7 @@ class TrainingImages(Generic[Image]):
             _Batches(self, indices, epoch), batch_size=None, num_workers=self.processes, persistent_workers=False
         )
         for images, targets in loader:
-            yield to_batch(list(images.numpy())), targets
+            yield to_batch(list(images.numpy()), self.preprocessing), targets
 
     def load(self, index: int, epoch: int) -> tuple[np.ndarray, Target]:
         """One augmented image and its target. Raises: ValueError that names an image which is not what was listed."""

@@ -15,6 +15,7 @@ from stages.vision.inference import Classifier
 from stages.vision.model_card import CARD, WEIGHTS, ModelCard, read_card
 from stages.vision.models import plain_network
 from stages.vision.precision import Precision
+from stages.vision.preprocessing import Preprocessing
 from stages.vision.training.class_balanced_batches import ClassBalancedBatches
 from stages.vision.training.class_balanced_sampler import ClassBalancedSampler
 from stages.vision.training.division import Workers
@@ -82,28 +83,41 @@ class SetUp:
 
 
 def shuffled_batches(
-    rows: Sequence[Image], augment: Augment[Image], batch_size: int, chosen: Chosen, place: Place, together: int = 1
+    rows: Sequence[Image],
+    augment: Augment[Image],
+    preprocessing: Preprocessing,
+    batch_size: int,
+    chosen: Chosen,
+    place: Place,
+    together: int = 1,
 ) -> ShuffledBatches[Image]:
     """This rank's share of `batch_size` images a step, in a random order each epoch.
 
     together: so many neighbours of that order stay in one micro batch. Raises: ValueError as `divide`.
     """
-    return ShuffledBatches(_loaded(rows, augment, chosen, place), batch_size, place, together)
+    return ShuffledBatches(_loaded(rows, augment, preprocessing, chosen, place), batch_size, place, together)
 
 
 def class_balanced_batches(
-    rows: Sequence[Image], augment: Augment[Image], shape: tuple[int, int], chosen: Chosen, place: Place
+    rows: Sequence[Image],
+    augment: Augment[Image],
+    preprocessing: Preprocessing,
+    shape: tuple[int, int],
+    chosen: Chosen,
+    place: Place,
 ) -> ClassBalancedBatches[Image]:
     """This rank's class sets; `shape`: classes in a step (fewer where the data have fewer), images of each.
 
     Raises: ValueError as `divide`.
     """
     sets = ClassBalancedSampler([row["label"] for row in rows], *shape, seed=chosen.seed)
-    return ClassBalancedBatches(_loaded(rows, augment, chosen, place), sets, place)
+    return ClassBalancedBatches(_loaded(rows, augment, preprocessing, chosen, place), sets, place)
 
 
-def _loaded(rows: Sequence[Image], augment: Augment[Image], chosen: Chosen, place: Place) -> TrainingImages[Image]:
-    return TrainingImages(rows, place.read_image, augment, chosen.seed, chosen.processes)
+def _loaded(
+    rows: Sequence[Image], augment: Augment[Image], preprocessing: Preprocessing, chosen: Chosen, place: Place
+) -> TrainingImages[Image]:
+    return TrainingImages(rows, place.read_image, augment, preprocessing, chosen.seed, chosen.processes)
 
 
 def set_up(batches: Batches, groups: Sequence[ParameterGroup], chosen: Chosen, drops: Sequence[float] = ()) -> SetUp:

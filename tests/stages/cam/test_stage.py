@@ -8,6 +8,7 @@ from stages.vision.batches import to_batch
 from stages.vision.images import decode
 from stages.vision.model_card import CARD, WEIGHTS, read_card
 from stages.vision.models import plain_network
+from stages.vision.preprocessing import IMAGENET
 from tests import runs
 
 
@@ -18,7 +19,7 @@ def test_a_map_is_that_of_the_images_own_class(finished_run):
     network = plain_network(read_card(store.blob(done, CARD)), store.blob(done, WEIGHTS))
     images = runs.images(finished_run)
     for row in runs.rows(finished_run, "cam", "score_maps")[::7]:
-        pixels = to_batch([decode(images[row["image_id"]]["file"].read_bytes())])
+        pixels = to_batch([decode(images[row["image_id"]]["file"].read_bytes())], IMAGENET)
         with torch.inference_mode():
             features = network.features(pixels)
             expected = class_activation_maps(features, network.classifier.weight, torch.tensor([row["label"]]))[0]
@@ -78,7 +79,7 @@ def test_forms_classes_and_precisions(variants, finished_run):
         same = predicted[image_id]["label"] == row["label"]
         assert (predicted[image_id]["map"] == row["map"]) == same
     for image_id in list(plain)[::9]:
-        pixels = to_batch([decode(images[image_id]["file"].read_bytes())])
+        pixels = to_batch([decode(images[image_id]["file"].read_bytes())], IMAGENET)
         with torch.inference_mode():
             with torch.autocast("cpu", torch.bfloat16):
                 features = network.features(pixels)

@@ -3,6 +3,7 @@ import torch
 
 from stages.plain_cam.hide_and_seek import hide_patches, patch_side
 from stages.vision.batches import to_batch
+from stages.vision.preprocessing import IMAGENET
 
 
 def images(number=3, height=20, width=26):
@@ -53,7 +54,7 @@ def test_rate_0_is_the_identity_to_the_bit_and_rate_1_hides_all():
 def test_what_is_hidden_is_the_mean_colour():
     """Breaks when hidden pixels are black: 0 of a normalised image is ImageNet's mean colour."""
     mean = torch.tensor([0.485, 0.456, 0.406])
-    grey = to_batch([(mean * 255).round().byte().expand(4, 4, 3).numpy()])
+    grey = to_batch([(mean * 255).round().byte().expand(4, 4, 3).numpy()], IMAGENET)
     torch.testing.assert_close(hide_patches(images(1, 4, 4), 2, 1.0), torch.zeros(1, 3, 4, 4))
     assert float(grey.abs().max()) < 0.01
 

@@ -22,6 +22,7 @@ from stages.vision.batches import to_batch
 from stages.vision.images import decode, resize
 from stages.vision.model_card import CARD, WEIGHTS, read_card
 from stages.vision.models import load_network
+from stages.vision.preprocessing import IMAGENET
 from tests import runs
 from tests.stages import localizers, rooms
 
@@ -173,7 +174,7 @@ def test_maps_and_classes_of_two_branches(made, commit, classes):
         assert (row["method"], said["method"]) == ("acol" if classes == "label" else "acol_predicted", "acol")
         assert (row["label"], row["tap"], row["backbone"]) == (label, "features", "smallnet")
         with open(images[row["image_id"]]["uri"], "rb") as file:
-            pixels = to_batch([resize(decode(file.read()), 64)])
+            pixels = to_batch([resize(decode(file.read()), 64)], IMAGENET)
         with torch.inference_mode():
             expected = network.class_maps(pixels, torch.tensor([label]))[1][0].numpy()
         found = np.array(row["map"], np.float32).reshape(expected.shape)

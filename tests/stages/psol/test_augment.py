@@ -1,14 +1,10 @@
 import numpy as np
-import pytest
 
 from stages.psol.augment import (
     augment,
-    centre_crop,
     crop_box,
     flip_box,
-    from_centre_crop,
     sample_crop,
-    to_centre_crop,
 )
 from stages.vision.boxes import area, denormalise, xywh_to_xyxy
 from stages.vision.components import mask_extent
@@ -35,7 +31,7 @@ def test_painted_rectangle():
     """Paint the box, augment the picture, measure it again: any error in crop, resize or mirror is over a pixel."""
     size = 128
     for width, height, box, generator in cases(150):
-        pixels, target = augment(painted(width, height, box), box, size, generator)
+        pixels, target = augment(painted(width, height, box), box, size, "bilinear", generator)
         assert pixels.shape == (size, size, 3)
         assert pixels.dtype == np.uint8
         assert target.dtype == np.float32
@@ -85,20 +81,3 @@ def test_flip_twice_is_the_identity():
     boxes = np.random.default_rng(0).random((20, 4))
     np.testing.assert_allclose(flip_box(flip_box(boxes)), boxes, atol=1e-15)
     np.testing.assert_allclose(flip_box([0.1, 0.2, 0.4, 0.6]), [0.6, 0.2, 0.9, 0.6])
-
-
-@pytest.mark.parametrize(("resized", "crop"), [(256, 224), (320, 299), (64, 56)])
-def test_centre_crop_and_back(resized, crop):
-    """The reported box must lie in the full image again, also where the crop cut it."""
-    for width, height, box, _ in cases(20, seed=2):
-        inside = to_centre_crop(box, width, height, resized, crop)
-        np.testing.assert_allclose(from_centre_crop(inside, width, height, resized, crop), box, atol=1e-9)
-
-
-def test_centre_crop_of_pixels_matches_its_coordinates():
-    """The coordinates are of no use if the pixels were cut elsewhere."""
-    box = np.array([80.0, 60.0, 200.0, 150.0])
-    pixels = centre_crop(painted(300, 220, box))
-    assert pixels.shape == (224, 224, 3)
-    expected = to_centre_crop(box, 300, 220) * 224
-    np.testing.assert_allclose(mask_extent(pixels[:, :, 0] >= 128), expected, atol=1.0)

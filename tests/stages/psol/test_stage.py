@@ -16,6 +16,7 @@ from stages.vision.backbones.build import build
 from stages.vision.backbones.smallnet import SmallNet
 from stages.vision.model_card import CARD, WEIGHTS, ModelCard, read_card
 from stages.vision.models import to_blobs
+from stages.vision.preprocessing import IMAGENET
 from tests import runs
 from tests.stages import localizers, rooms
 
@@ -62,14 +63,15 @@ def losses(result):
 def test_the_card_says_what_was_trained(made):
     """Breaks when the predictor could not build the network again, or the card hides what was trained on."""
     counts = {"images": 4, "whole_image": 0, "left_out": {"flagged": 0, "empty": 0, "unlabelled": 0}}
-    shared = {"method": "psol", "backbone": "smallnet", "input_size": 64, "seed": 3, "version": 1}
+    shared = {"method": "psol", "backbone": "smallnet", "input_size": 64, "seed": 3, "version": 2}
+    shared["preprocessing"] = IMAGENET.said()
     shared["about"] = {"labels": "boxes", "quality": "none", **counts}
-    sep = localizers.card(made.fit(**TINY, pooling=2, seed=3, test_crop=0.875))
+    sep = localizers.card(made.fit(**TINY, pooling=2, seed=3))
     assert sep.pop("weights_hash")
-    assert sep == {**shared, "classes": [], "parts": {"variant": "sep", "pooling": 2, "test_crop": 0.875}}
+    assert sep == {**shared, "classes": [], "parts": {"variant": "sep", "pooling": 2}}
     joint = localizers.card(made.fit(**TINY, pooling=2, seed=3, variant="joint"))
     assert joint.pop("weights_hash")
-    parts = {"variant": "joint", "pooling": 2, "test_crop": 1.0}
+    parts = {"variant": "joint", "pooling": 2}
     assert joint == {**shared, "classes": ["cat", "dog"], "parts": parts}
 
 
@@ -212,7 +214,6 @@ def test_the_rate_of_joint_falls_after_each_third(made):
         ({"loss_weight": -1.0}, "loss_weight must be at least 0"),
         ({"variant": "joint", "drops": (1.0,)}, "drops must lie between 0 and 1"),
         ({"drops": (0.5,)}, "drops belong to schedule steps, not constant"),
-        ({"test_crop": 1.2}, "test_crop must be above 0 and at most 1, not 1.2"),
     ],
 )
 def test_bad_parameters_are_one_clear_line(params, said):

@@ -17,6 +17,7 @@ from stages.vision.batches import to_batch
 from stages.vision.image_reading import load
 from stages.vision.images import resize
 from stages.vision.model_card import CARD
+from stages.vision.preprocessing import IMAGENET
 from tests.stages import localizers
 from tests.stages.sdcam import tiny
 
@@ -64,7 +65,7 @@ def test_both_heads_learn_the_classes(made):
     assert losses[-1] < 0.5 * losses[0]
     network = tiny.network_of(result.blobs)
     with torch.inference_mode():
-        images = to_batch([resize(load(made.context().read_image, row), 64) for row in made.rows()])
+        images = to_batch([resize(load(made.context().read_image, row), 64) for row in made.rows()], IMAGENET)
         labels = [row["label"] for row in made.rows()]
         assert network(images).argmax(dim=1).tolist() == labels
         assert network.classifier(network.pooled(images)).argmax(dim=1).tolist() == labels
@@ -158,7 +159,7 @@ def test_cam_maps_the_student_and_localize_names_the_teachers_classes(made):
     network = tiny.network_of(result.blobs)
     rows = made.table.to_pylist()
     with torch.no_grad():
-        images = to_batch([resize(load(made.context().read_image, row), 64) for row in rows])
+        images = to_batch([resize(load(made.context().read_image, row), 64) for row in rows], IMAGENET)
         features, best = network.features(images), network(images).argmax(dim=1)
     weight = network.classifier.weight.detach()
     inputs = {"images": (made.images,), "model": (done,)}

@@ -6,6 +6,7 @@ from PIL import Image
 from stages.vision.batches import to_batch
 from stages.vision.decoding import jpeg
 from stages.vision.images import ImageError, decode, resize
+from stages.vision.preprocessing import IMAGENET
 from tests.stages.vision.decoding.made_files import by_pillow, encoded, photo
 
 
@@ -101,7 +102,7 @@ def test_resize_keeps_place():
 def test_to_batch_normalises():
     """Channels in the wrong order, or bytes not scaled by 255, give plausible but wrong features."""
     pixels = photo(8, 8)
-    batch = to_batch([pixels, photo(8, 8, seed=1)])
+    batch = to_batch([pixels, photo(8, 8, seed=1)], IMAGENET)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     expected = ((torch.from_numpy(pixels).float() / 255 - mean) / std).permute(2, 0, 1)
     assert batch.shape == (2, 3, 8, 8)
@@ -112,6 +113,6 @@ def test_to_batch_normalises():
 def test_to_batch_refuses_mixed_sizes():
     """The message must name the shapes, not numpy's stacking."""
     with pytest.raises(ValueError, match="differ in shape"):
-        to_batch([photo(8, 8), photo(8, 9)])
+        to_batch([photo(8, 8), photo(8, 9)], IMAGENET)
     with pytest.raises(ValueError, match="empty"):
-        to_batch([])
+        to_batch([], IMAGENET)

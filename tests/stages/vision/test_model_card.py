@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from stages.vision.model_card import VERSION, ModelCard, read_card
+from stages.vision.preprocessing import Preprocessing
 
 CARD = ModelCard(
     method="acol",
@@ -46,19 +47,47 @@ def test_equal_cards_give_equal_bytes():
     assert turned.to_bytes() == CARD.to_bytes()
     changed: dict[str, Any] = {
         "method": "spg", "backbone": "resnet50", "classes": ("dog", "cat"), "input_size": 65, "seed": 4, "parts": {},
-        "about": {}, "weights_hash": "1f", "version": VERSION + 1,
+        "about": {}, "weights_hash": "1f", "preprocessing": Preprocessing(crop=1.0), "version": VERSION + 1,
     }  # fmt: skip
     assert changed.keys() == {field.name for field in fields(ModelCard)}
     others = [replace(CARD, **{name: value}).to_bytes() for name, value in changed.items()]
     assert len({CARD.to_bytes(), *others}) == len(changed) + 1
 
 
-@pytest.mark.parametrize("version", [VERSION - 1, VERSION + 1, None])
+@pytest.mark.parametrize("version", [0, VERSION + 1, None])
 def test_another_version_is_refused_in_one_line(version):
     """Breaks when a card of another program is read as if it said the same."""
     with pytest.raises(ValueError) as refused:
         read_card(json.dumps(said(version=version)).encode())
     assert str(refused.value) == f"a model card of version {VERSION} was expected, not {version}"
+
+
+def test_a_card_of_version_1_is_of_a_network_that_was_shown_imagenets_mean():
+    """Breaks when models that were trained before cards said it cannot be read any more, or are shown other images."""
+    older = {name: value for name, value in said(version=1).items() if name != "preprocessing"}
+    assert read_card(json.dumps(older).encode()) == CARD
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        None,
+        {},
+        {"mean": [0.5] * 2},
+        {"mean": ["a"] * 3},
+        {"deviation": [1, 0, 1]},
+        {"crop": 0},
+        {"crop": True},
+        {"interpolation": "x"},
+        {"mean": [float("nan")] * 3},
+        {"mode": 1},
+    ],
+)
+def test_a_preprocessing_that_is_none_is_refused_in_one_line(wrong):
+    """Breaks when someone else's card makes every pixel a NaN, or ends in a traceback."""
+    changed = {**CARD.preprocessing.said(), **wrong} if wrong else wrong
+    with pytest.raises(ValueError, match="^a model card whose preprocessing is none: [^\n]*$"):
+        read_card(json.dumps(said(preprocessing=changed)).encode())
 
 
 @pytest.mark.parametrize("missing", sorted({field.name for field in fields(ModelCard)} - {"version"}))

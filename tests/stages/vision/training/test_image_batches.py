@@ -10,6 +10,7 @@ from schemas import TABLES
 from stages.vision.backbones.build import build
 from stages.vision.model_card import ModelCard
 from stages.vision.models import to_blobs
+from stages.vision.preprocessing import IMAGENET
 from stages.vision.training.parameters import Chosen
 from stages.vision.training.setup import (
     class_balanced_batches,
@@ -54,7 +55,7 @@ def test_only_images_of_train_are_kept_in_the_order_of_their_ids(rows, tmp_path)
 def test_class_sets_stand_side_by_side(rows, processes):
     """Breaks when loading processes change a batch, or a set mixes classes."""
     chosen = replace(CHOSEN, processes=processes)
-    batches = class_balanced_batches(rows, shown, (2, 2), chosen, place())
+    batches = class_balanced_batches(rows, shown, IMAGENET, (2, 2), chosen, place())
     for epoch in range(3):
         ((images, numbers),) = batches(epoch)
         assert images.shape == (4, 3, 4, 4)
@@ -64,8 +65,8 @@ def test_class_sets_stand_side_by_side(rows, processes):
 
 def test_an_image_looks_as_it_does_in_a_plain_training(rows):
     """Breaks when the augmentation depends on the place in a batch, and not on seed, epoch and image alone."""
-    plain = shuffled_batches(rows, shown, 2, CHOSEN, place())
-    sets = class_balanced_batches(rows, shown, (2, 2), CHOSEN, place())
+    plain = shuffled_batches(rows, shown, IMAGENET, 2, CHOSEN, place())
+    sets = class_balanced_batches(rows, shown, IMAGENET, (2, 2), CHOSEN, place())
     assert looks(plain) == looks(sets)
     assert len(set(looks(sets).values())) == 4
 
@@ -82,7 +83,10 @@ def test_an_epoch_goes_on_at_any_batch(rows, kind, processes):
 
     chosen = replace(CHOSEN, processes=processes)
     here = SimpleNamespace(rank=0, world_size=1, micro_batch=None, read_image=noted)
-    made = shuffled_batches(rows, shown, 1, chosen, here), class_balanced_batches(rows, shown, (1, 1), chosen, here)
+    made = (
+        shuffled_batches(rows, shown, IMAGENET, 1, chosen, here),
+        class_balanced_batches(rows, shown, IMAGENET, (1, 1), chosen, here),
+    )
     batches = made[kind == "sets"]
     whole = list(batches(1))
     assert len(whole) == 4
@@ -105,10 +109,12 @@ def looks(batches):
 @pytest.mark.parametrize("batch_size", [1, 3, 4, 9])
 def test_a_step_holds_the_same_images_for_any_number_of_workers(rows, batch_size):
     """Breaks when the batch size is that of each worker, or a step's images depend on their number."""
-    whole = shuffled_batches(rows, shown, batch_size, CHOSEN, place())
+    whole = shuffled_batches(rows, shown, IMAGENET, batch_size, CHOSEN, place())
     assert whole.images == min(batch_size, 4)
     for ranks in range(1, whole.images + 1):
-        shares = [shuffled_batches(rows, shown, batch_size, CHOSEN, place(rank, ranks)) for rank in range(ranks)]
+        shares = [
+            shuffled_batches(rows, shown, IMAGENET, batch_size, CHOSEN, place(rank, ranks)) for rank in range(ranks)
+        ]
         assert {share.batches_an_epoch for share in shares} == {whole.batches_an_epoch}
         steps = zip(whole(2), *(share(2) for share in shares), strict=True)
         for (images, numbers), *parts in steps:
@@ -118,16 +124,16 @@ def test_a_step_holds_the_same_images_for_any_number_of_workers(rows, batch_size
 
 def test_what_stays_together_needs_enough_images(rows):
     """Breaks when a step of no image is planned."""
-    assert shuffled_batches(rows, shown, 3, CHOSEN, place(), together=2).images == 2
+    assert shuffled_batches(rows, shown, IMAGENET, 3, CHOSEN, place(), together=2).images == 2
     with pytest.raises(ValueError, match="a step needs at least 2 images"):
-        shuffled_batches(rows[:1], shown, 4, CHOSEN, place(), together=2)
+        shuffled_batches(rows[:1], shown, IMAGENET, 4, CHOSEN, place(), together=2)
 
 
 def test_ranks_hold_different_classes(rows):
     """Breaks when a class is split over ranks, whose pairs would then talk to nobody."""
     labels = []
     for rank in range(2):
-        ((_, numbers),) = class_balanced_batches(rows, shown, (40, 2), CHOSEN, place(rank, 2))(0)
+        ((_, numbers),) = class_balanced_batches(rows, shown, IMAGENET, (40, 2), CHOSEN, place(rank, 2))(0)
         labels.append({number % 2 for number in numbers.tolist()})
     assert labels in ([{0}, {1}], [{1}, {0}])
 
@@ -135,7 +141,7 @@ def test_ranks_hold_different_classes(rows):
 def test_the_schedule_is_as_long_as_the_training(rows):
     """Breaks when steps are counted for one epoch, or for the images instead of the batches."""
     weight = torch.nn.Parameter(torch.ones(1))
-    batches = shuffled_batches(rows, shown, 2, CHOSEN, place())
+    batches = shuffled_batches(rows, shown, IMAGENET, 2, CHOSEN, place())
     made = set_up(batches, [{"params": [weight], "lr": 1.0, "weight_decay": 0.0}], CHOSEN, (0.5,))
     rates = []
     for _ in range(CHOSEN.epochs * batches.batches_an_epoch):

@@ -1,0 +1,134 @@
+"""What the source of some weights says of the images that they were trained on."""
+
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import fsspec
+from fsspec.core import url_to_fs
+
+from stages.vision.backbones.registry import backbone
+from stages.vision.backbones.weight_names import LITE0, SCRATCH, SUFFIXES, TIMM, is_file
+from stages.vision.preprocessing import IMAGENET, Preprocessing, read_preprocessing
+
+__all__ = ["Published", "card_beside", "published"]
+
+_LITE0 = Preprocessing((127 / 255,) * 3, (128 / 255,) * 3, "bicubic", 0.875)
+"""As the package's own example and Google's training have it: (x - 127) / 128 of pixels from 0 to 255."""
+
+_PRETRAINED = "pretrained_cfg"
+"""Holds timm's fields in the hub's config.json."""
+
+
+class Published(NamedTuple):
+    """preprocessing: of the images. input_size: side of the network's input, pixels; None where it is not said."""
+
+    preprocessing: Preprocessing
+    input_size: int | None = None
+
+
+def published(source: str, network: str, card: str | None = None) -> Published:
+    """The preprocessing of a source of weights, for a network of the table of backbones.
+
+    Torchvision's weights say it in their transforms, timm's in their pretrained_cfg, files in a card: JSON with timm's
+    fields (mean, std, input_size, interpolation, crop_pct), at its top or under pretrained_cfg. Files without a card
+    are taken to have the preprocessing that is usual for the network: timm's for timm's, otherwise ImageNet's, which
+    is that of `scratch`, too.
+
+    card: a path or URI.
+
+    Raises: WeightsError for an unknown name, ModuleNotFoundError without timm, ValueError for a card that says
+    something else.
+    """
+    if source == LITE0:
+        return Published(_LITE0, 224)
+    found = _of(source, network) if card is None else _of_card(card)
+    if backbone(network).rescales:
+        same = found.preprocessing
+        return found._replace(preprocessing=Preprocessing(interpolation=same.interpolation, crop=same.crop))
+    return found
+
+
+def _of(source: str, network: str) -> Published:
+    if source == SCRATCH:
+        return Published(IMAGENET)
+    if source.startswith(TIMM):
+        return _of_timm(source.removeprefix(TIMM))
+    if not is_file(source):
+        return _of_torchvision(source)
+    return _usual(network)
+
+
+def _usual(network: str) -> Published:
+    """What a network is shown where its weights do not say."""
+    if network.startswith(TIMM):
+        return _of_timm(network.removeprefix(TIMM).partition("@")[0])
+    return Published(_LITE0 if network == "efficientnet_lite0" else IMAGENET)
+
+
+def _of_timm(name: str) -> Published:
+    import timm  # brings torch along
+
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    return Published(IMAGENET) if config is None else _of_fields(config.to_dict())
+
+
+def _of_torchvision(name: str) -> Published:
+    from stages.vision.backbones.sources import torchvision_weights  # brings torch along
+
+    shown = torchvision_weights(name).transforms()
+    side, resized = shown.crop_size[0], shown.resize_size[0]
+    interpolation = "bicubic" if shown.interpolation.value == "bicubic" else "bilinear"
+    said = {
+        "mean": list(shown.mean),
+        "deviation": list(shown.std),
+        "interpolation": interpolation,
+        "crop": side / resized,
+    }
+    return Published(read_preprocessing(said), side)
+
+
+def card_beside(source: str) -> str | None:
+    """The card of a file of weights: <name>.json, or config.json in its folder, as on the hub; None without one."""
+    filesystem, _ = url_to_fs(source)
+    folder, slash, name = source.rpartition("/")
+    suffix = next(end for end in sorted(SUFFIXES, key=len, reverse=True) if name.endswith(end))
+    for place in (f"{folder}{slash}{name.removesuffix(suffix)}.json", f"{folder}{slash}config.json"):
+        if filesystem.isfile(place):
+            return place
+    return None
+
+
+def _of_card(card: str) -> Published:
+    where = f"card {card}"
+    try:
+        with fsspec.open(card, "rb") as file:
+            said = json.loads(file.read())
+    except FileNotFoundError as error:
+        raise ValueError(f"{where} does not exist") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where} is no JSON: {error}") from error
+    fields = said.get(_PRETRAINED, said) if isinstance(said, dict) else said
+    if not isinstance(fields, dict):
+        raise ValueError(f"{where} is no JSON object")
+    try:
+        return _of_fields(fields)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _of_fields(fields: Mapping[str, object]) -> Published:
+    """Of timm's names; what is left out is as usual. Raises ValueError for what is no preprocessing."""
+    usual = IMAGENET.said()
+    interpolation = "bicubic" if fields.get("interpolation") == "bicubic" else "bilinear"
+    said = {
+        "mean": fields.get("mean", usual["mean"]),
+        "deviation": fields.get("std", usual["deviation"]),
+        "interpolation": interpolation,
+        "crop": fields.get("crop_pct", usual["crop"]),
+    }
+    size = fields.get("input_size")
+    side = size[-1] if isinstance(size, list | tuple) and size else size
+    if side is not None and (isinstance(side, bool) or not isinstance(side, int) or side < 1):
+        raise ValueError(f"input_size must be a number of pixels, not {size!r}")
+    return Published(read_preprocessing(said), side)
