@@ -10,10 +10,13 @@ from stages.bases.duplicate_groups import DuplicatePolicy
 from stages.ingest.recognition import Match, Tree
 from stages.ingest.scan import Scan
 
-__all__ = ["Reader", "ReaderParams"]
+__all__ = ["ClassNames", "Reader", "ReaderParams"]
 
 
 Rescan = bool | Literal["content"]
+
+ClassNames = Literal["imagenet"]
+"""A list of classes that a data set has by name; ImageNet's are numbered as published networks number them."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,10 @@ class ReaderParams:
     )
     near_duplicates: bool = option(
         False, "also find pictures that look alike, and treat them as equal (extra weakbox[duplicates])", resource=True
+    )
+    classes: ClassNames | None = option(
+        None,
+        "imagenet: the 1,000 of ILSVRC by their wnids, also those without an image here; null: those of the images",
     )
     lenient: bool = option(False, "also take images whose file is damaged, as far as they can be decoded")
 

@@ -16,6 +16,7 @@ from pipeline.store.records import Shard
 from pipeline.store.store import Store
 from pipeline.worker.local_context import LocalContext
 from stages.bases.splits import BOXED
+from stages.ingest.class_list import with_classes
 from stages.ingest.contents import (
     Contents,
     Read,
@@ -96,7 +97,7 @@ class Ingest(SourceStage[ReaderParams]):
     def list_shards(self, recipe: str, store: Store, payloads: bool) -> list[Shard]:
         """Shards of at most `shard_size` images; rows that earlier runs planned stay where they are."""
         folder = RecipeFolder(self.name, recipe)
-        scan = self.reader.scan()
+        scan = with_classes(self.reader.scan(), self.params.classes)
         found = candidates(scan, self.params.dev_fraction)
         known = load_lists(store, folder)
         parts = assign(recipe, found.fingerprints, known, self.params.shard_size)

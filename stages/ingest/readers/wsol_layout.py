@@ -4,15 +4,16 @@ The evaluator keeps metadata in metadata/<data set> and images in dataset/<data 
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.base.errors import UsageError
 from pipeline.base.params import option
+from stages.ingest.class_list import class_list
 from stages.ingest.file_names import ByName, may_be_image
 from stages.ingest.listing import ListedFile, list_files
-from stages.ingest.reader import ReaderParams
+from stages.ingest.reader import ClassNames, ReaderParams
 from stages.ingest.readers.wsol_metadata import IDS, LABELS, Kind, Metadata, Named, check_path, class_names
 from stages.ingest.recognition import Match, Tree
 
@@ -121,7 +122,17 @@ def locate(params: MetadataParams, kind: Kind, folders: Folders) -> Located:
             left_out.append(f"split {split}: none of its {len(images)} images is there")
     if not found:
         raise UsageError(f"dataset: root {params.root}: no image that {metadata.folder} names is below it")
-    return Located(metadata, found, class_names(named), left_out)
+    names = class_names(named)
+    return Located(metadata, found, names if params.classes is None else _of_list(params.classes, names), left_out)
+
+
+def _of_list(name: ClassNames, numbers: Iterable[int]) -> dict[int, str]:
+    """The names that a list has for the numbers of metadata. Raises UsageError for a number beyond it."""
+    known = class_list(name)
+    beyond = next((number for number in numbers if not 0 <= number < len(known)), None)
+    if beyond is not None:
+        raise UsageError(f"dataset: classes: {name} has no class of number {beyond}")
+    return {number: known[number] for number in numbers}
 
 
 def recognise(tree: Tree, kind: Kind) -> Match | None:

@@ -1,0 +1,27 @@
+"""Classes that a data set has by its name, also those of which no image is there."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pipeline.base.errors import UsageError
+from stages.ingest.reader import ClassNames
+from stages.ingest.scan import Scan
+from stages.vision.imagenet_classes import imagenet_wnids
+
+__all__ = ["class_list", "with_classes"]
+
+
+def class_list(name: ClassNames) -> Sequence[str]:
+    """All classes of a list, in the order of their labels."""
+    return {"imagenet": imagenet_wnids}[name]()
+
+
+def with_classes(scan: Scan, name: ClassNames | None) -> Scan:
+    """A scan whose labels are positions in a list. Raises UsageError for a class that is not in it."""
+    if name is None:
+        return scan
+    classes = class_list(name)
+    unknown = sorted(set(scan.classes) - set(classes))
+    if unknown:
+        raise UsageError(f"dataset: classes: {name}: class {unknown[0]!r} is none of its {len(classes)}")
+    return replace(scan, classes=classes)
