@@ -14,8 +14,9 @@ _ATTEMPTS = 10
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may happen to an image. size: side of the output, pixels. interpolation: of resizing. The rest as the parameters
-    of `classify`.
+    """What may happen to an image.
+
+    size: side of the output, pixels. interpolation: of resizing. The rest as the parameters of `classify`.
     """
 
     size: int

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from pipeline.contract.stage import TrainStage, whole
 from pipeline.store.files import open_filesystem, retrying
 from pipeline.store.layout import upload_sha256
 from pipeline.store.records import Inputs, Shard, ShardResult, Task, shard_key
+from stages.bases.declared_classes import DECLARED, classes_of, declared_list
 from stages.bases.planned_network import PlannedNetwork, planned_network, try_network
 from stages.bases.splits import check_trained, class_names
 from stages.classify.options import ClassifyParams
@@ -64,7 +66,8 @@ class Classify(TrainStage[ClassifyParams]):
         if self.params.keep_head and self.params.weights != SCRATCH:
             planned = PlannedNetwork(self.params.backbone, self.params.input_size, is_plain=True)
             demand = partial(self._check_network, keep_head=True, start=None)
-            try_network(self, planned, demand, num_classes=len(class_names(images)), also="head")
+            classes = classes_of(declared_list(images)) or class_names(images)
+            try_network(self, planned, demand, num_classes=len(classes), also="head")
 
     def _check_network(self, network: "LocalizerNetwork", keep_head: bool, start: str | None) -> None:
         from stages.classify.starting_weights import check_start, check_weights
@@ -107,9 +110,10 @@ class Classify(TrainStage[ClassifyParams]):
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         """One training; under `refit: never` its key does not depend on the images."""
         (shard,) = whole(recipe, inputs)
+        said = {DECLARED: declared_list(inputs["images"][0])}
         if self.params.refit == "never":
-            return [Shard(key=shard_key(recipe, {}, {"refit": "never"}), inputs=shard.inputs)]
-        return [shard]
+            return [Shard(key=shard_key(recipe, {}, {"refit": "never"}), inputs=shard.inputs, payload=said)]
+        return [replace(shard, payload=said)]
 
     def fit(self, task: Task, context: TrainContext) -> ShardResult:
         """Train, and keep the network of the last epoch. Raises UsageError for weights or data that do not fit."""

@@ -15,6 +15,7 @@ from pipeline.store.uploads import fetched
 from pipeline.training.loop import Epoch, Training, train
 from pipeline.training.step import Batch
 from schemas import TABLES
+from stages.bases.declared_classes import DECLARED, classes_of
 from stages.classify.augment import Augmentation, augment
 from stages.classify.options import ClassifyParams
 from stages.classify.shown import shown
@@ -47,7 +48,7 @@ class ClassifyTrainer:
         params = self.params
         parts = [context.table(done, "images", IMAGE_COLUMNS).to_pylist() for done in task.inputs["images"]]
         rows: list[ImageRow] = by_id([row for part in parts for row in part])
-        classes = class_names(rows)
+        classes = list(classes_of(task.shard.said.get(DECLARED)) or class_names(rows))
         trained = [row for row in rows if row["split"] == "train"]
         if not trained and params.epochs:
             raise UsageError(f"stage {self.stage}: no image is of split train")
