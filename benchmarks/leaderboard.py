@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--over", default="cam", help="stage of the maps that the others are compared with")
     asked = parser.parse_args()
     targets = [open_target(root) for root in asked.roots]
-    for split in _evaluated(targets[0]).splits:
+    for split in evaluated(targets[0]).splits:
         board = leaderboard(targets, split)
         if any(entry.values for entry in board.values()):
             print(f"\n{split}, {len(targets)} runs\n")
@@ -61,8 +61,8 @@ def leaderboard(targets: Sequence[Target], split: str) -> dict[str, Entry]:
     """Entries by source of boxes, in the order of the first config; trivial predictors under their own names."""
     board: dict[str, Entry] = {}
     for target in targets:
-        sweeps = [_swept(target, name) for name in _evaluated(target).counts]
-        maps = {swept.maps for swept in sweeps}
+        sweeps = [swept(target, name) for name in evaluated(target).counts]
+        maps = {counted.maps for counted in sweeps}
         behind = {name: getattr(stage.params, "maps", name) for name, stage in target.stages.items()}
         rows: list[dict[str, Any]] = metric_rows(target)
         for row in rows:
@@ -73,17 +73,17 @@ def leaderboard(targets: Sequence[Target], split: str) -> dict[str, Entry]:
             source = row["source"] or row["method"]
             name = source if source in maps else behind.get(source, source)
             board.setdefault(name, Entry()).values.setdefault(row["metric"], []).append(row["value"])
-        for swept in sweeps:
-            correct = correct_at_best(target, swept, split)
-            board.setdefault(swept.maps, Entry()).correct.append(correct)
+        for counted in sweeps:
+            correct = correct_at_best(target, counted, split)
+            board.setdefault(counted.maps, Entry()).correct.append(correct)
     return board
 
 
-def correct_at_best(target: Target, swept: SweepParams, split: str) -> Correct:
+def correct_at_best(target: Target, counted: SweepParams, split: str) -> Correct:
     """Whether each image of the split, by id, is right at IoU 0.5 under the threshold best for all, (N,) bool."""
-    images = _table(target, swept.images, "images", IMAGE_COLUMNS)
-    truth = truth_of(with_truth(images, _table(target, swept.truth, "truth", TRUTH_COLUMNS)), split)
-    table = _table(target, swept.maps, "score_maps", _MAP_COLUMNS, pc.field("split") == split)
+    images = table_of(target, counted.images, "images", IMAGE_COLUMNS)
+    truth = truth_of(with_truth(images, table_of(target, counted.truth, "truth", TRUTH_COLUMNS)), split)
+    table = table_of(target, counted.maps, "score_maps", _MAP_COLUMNS, pc.field("split") == split)
     by_id = dict(zip(table.column("image_id").to_pylist(), map_arrays(table), strict=True))
     found = [by_id[image_id] for image_id in truth.image_ids]
     pixels = np.stack([quantize(evaluator_score_map(score_map)) for score_map in found])
@@ -93,19 +93,22 @@ def correct_at_best(target: Target, swept: SweepParams, split: str) -> Correct:
     return np.asarray(best[:, cut] >= IOU)
 
 
-def _evaluated(target: Target) -> EvaluateParams:
+def evaluated(target: Target) -> EvaluateParams:
+    """The parameters of a run's evaluation."""
     params = target.stages["evaluate"].params
     assert isinstance(params, EvaluateParams), "the name of the stage is that of its kind"
     return params
 
 
-def _swept(target: Target, name: str) -> SweepParams:
+def swept(target: Target, name: str) -> SweepParams:
+    """The parameters of a run's sweep."""
     params = target.stages[name].params
     assert isinstance(params, SweepParams), "evaluate reads counts of sweeps alone"
     return params
 
 
-def _table(target: Target, stage: str, table: str, columns: Sequence[str], filters: object = None) -> pa.Table:
+def table_of(target: Target, stage: str, table: str, columns: Sequence[str], filters: object = None) -> pa.Table:
+    """A table of a complete stage. Raises SystemExit for a stage that is not."""
     complete = target.store.newest_set(stage)
     if complete is None:
         raise SystemExit(f"{stage} is not complete in {target.config.run_root}")
