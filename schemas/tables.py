@@ -112,7 +112,7 @@ SCORE_MAPS = TableSpec(
 
 PSEUDO_LABELS = TableSpec(
     "pseudo_labels",
-    1,
+    2,
     ("image_id", "label", "method"),
     (
         _IMAGE_ID,
@@ -128,7 +128,9 @@ PSEUDO_LABELS = TableSpec(
         Column("components", _I, "number of 8-connected foreground components", check=negative),
         Column("flag", _S, "empty_mask, degenerate_class, ... where the box is a fallback; null otherwise", True),
         Column("threshold", _D, "foreground is map > threshold"),
-        Column("threshold_choice", _S, "validated (chosen on dev, then frozen) or fixed"),
+        Column(
+            "threshold_choice", _S, "validated (chosen on other images), oracle (chosen on this image's split) or fixed"
+        ),
         Column("component_rule", _S, "largest, all or union"),
         *_PROVENANCE,
     ),
@@ -179,15 +181,22 @@ COMPONENTS = TableSpec(
 
 THRESHOLDS = TableSpec(
     "thresholds",
-    2,
-    ("method", "source", "iou"),
+    3,
+    ("method", "source", "iou", "half"),
     (
         _METHOD,
         _SOURCE,
         Column("iou", _D, "IoU at which a box counted as correct"),
-        Column("threshold", _D, "best threshold on dev, fraction of the min-maxed map"),
-        Column("value", _D, "GT-known accuracy at that threshold on dev, percent; with components all, any box counts"),
-        Column("n", _L, "dev images with a ground-truth box", check=not_positive),
+        Column("split", _S, "split that the threshold was chosen on; null in version 2: dev", True),
+        Column(
+            "half",
+            _I,
+            "half of that split, by hash of the id, that it is for: chosen on the other; null: all others",
+            True,
+        ),
+        Column("threshold", _D, "threshold that is best where it was chosen, fraction of the min-maxed map"),
+        Column("value", _D, "GT-known accuracy there, percent; with components all, any box counts"),
+        Column("n", _L, "images with a ground-truth box that it was chosen on", check=not_positive),
         Column(
             "components", _S, "box rule that was counted: largest, all or union of the 8-connected components", True
         ),
@@ -242,10 +251,11 @@ _SCORED = (
 
 COUNTS = TableSpec(
     "counts",
-    1,
+    2,
     (),
     (
         _SPLIT,
+        Column("half", _I, "0 or 1: of the images in that half of the split, by hash of the id; null: of both", True),
         _METHOD,
         Column("source", _S, "name of the stage whose score maps were counted", check=empty_text),
         Column("seed", _L, "seed of the network's training", nullable=True),
@@ -276,13 +286,13 @@ GROUPS = TableSpec(
 
 COMPARISONS = TableSpec(
     "comparisons",
-    1,
+    2,
     ("split", "metric", "iou", "protocol", "first", "second"),
     (
         _SPLIT,
         *_SCORED,
         Column("first", _S, "stage that made the one method's boxes"),
-        Column("second", _S, "stage that made the other's"),
+        Column("second", _S, "stage that made the other's, or the trivial predictor that is best there"),
         Column("difference", _D, "value of the first minus that of the second, on the same images, points"),
         Column("n", _L, "images", check=not_positive),
         Column("ci_low", _D, "lower end of the 95 % paired bootstrap interval"),

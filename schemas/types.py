@@ -15,6 +15,9 @@ MAP = pa.list_(pa.float16())
 
 Split = Literal["train", "dev", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+HeldOut = Literal["dev", "val", "test"]
+HELD_OUT: tuple[HeldOut, ...] = get_args(HeldOut)
+"""The splits that are not trained on. Ground-truth boxes of train never enter a choice."""
 TRIVIAL = ("whole_image", "whole_crop", "centred_square", "centred_gaussian", "median_train_box")
 """Predictors that look at no image: what any method has to beat."""
 

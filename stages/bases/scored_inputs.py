@@ -3,7 +3,7 @@
 from pipeline.base.errors import UsageError
 from pipeline.store.records import Inputs, Upstream
 
-__all__ = ["check_of_same_images", "check_truth"]
+__all__ = ["check_of_same_images", "check_truth", "source_names"]
 
 
 def check_truth(stage: str, inputs: Inputs) -> None:
@@ -15,12 +15,12 @@ def check_of_same_images(stage: str, inputs: Inputs, slot: str) -> None:
     """Refuse a `truth` or `duplicates` of another data set than that of the images. Raises UsageError."""
     (images,) = inputs["images"]
     for said in inputs[slot]:
-        of = _images_of(said)
-        if of and not {images.name, *_images_of(images)} & set(of):
+        of = source_names(said)
+        if of and not {images.name, *source_names(images)} & set(of):
             how = f"add a stage {{stage: {slot}, images: {images.name}}} and name it"
             raise UsageError(f"stage {stage}: {slot} {said.name!r} is that of {of[0]!r}, not of {images.name!r}: {how}")
 
 
-def _images_of(upstream: Upstream) -> list[str]:
+def source_names(upstream: Upstream) -> list[str]:
     """The names of the stages whose images a stage reads; one that lists a data set reads none."""
     return [each.name for each in upstream.inputs.get("images", ())]

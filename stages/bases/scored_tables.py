@@ -55,10 +55,15 @@ class Origin(NamedTuple):
 
 
 def origin(table: pa.Table, source: str) -> Origin:
-    """What the first row says, for it is the same in all. Raises UsageError where there is none."""
+    """What the first row says, for it is the same in all; a threshold is None where it is not (cross-fitted).
+
+    Raises UsageError where there is no row.
+    """
     if not table.num_rows:
         raise UsageError(f"stage {source} has no row of a split that is scored; give it that split")
     row = table.slice(0, 1).to_pylist()[0]
+    if "threshold" in row and len(pc.unique(table.column("threshold"))) > 1:
+        row["threshold"] = None
     return Origin(row["method"], *(row.get(name) for name in Origin._fields[1:]))
 
 

@@ -4,14 +4,15 @@ from collections.abc import Collection
 
 from pipeline.base.errors import UsageError
 from pipeline.store.records import Inputs, Upstream
+from schemas.types import HELD_OUT
 
 __all__ = ["BOXED", "COUNTED", "boxed_splits", "check_any_split", "check_trained", "class_names", "splits_of"]
 
 BOXED = "boxed"
 """Argument of a shard of images: split -> how many of its images have ground-truth boxes, as the listing says."""
 
-COUNTED = ("dev", "val", "test")
-"""The splits of score maps that are counted at every threshold: those that are not trained on."""
+COUNTED = HELD_OUT
+"""The splits of score maps that are counted at every threshold, unless some are named: those not trained on."""
 
 _FROM_LISTING = "truth"
 """The kind of stage whose boxes are those of the listing."""

@@ -14,7 +14,7 @@ class BoxesParams(BoxRuleParams):
     """Parameters of `boxes`."""
 
     maps: str = reads("score_maps", "cam", "the score maps")
-    thresholds: str | None = reads("thresholds", None, "stage that chose a threshold for these maps on dev")
+    thresholds: str | None = reads("thresholds", None, "stage that chose a threshold for these maps")
     threshold: float | None = option(None, "a fixed threshold; exactly one of thresholds and threshold is given")
     kind: ThresholdKind = option(
         "relative", "relative: fraction of the min-maxed map; absolute: the map as it is (DDT: 0)"

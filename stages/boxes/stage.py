@@ -12,7 +12,7 @@ class Boxes(Stage[BoxesParams]):
     """Pseudo labels from score maps."""
 
     kind = "boxes"
-    version = 1
+    version = 2
     Params = BoxesParams
     outputs = ("pseudo_labels",)
     per_image = True
@@ -26,7 +26,7 @@ class Boxes(Stage[BoxesParams]):
             raise UsageError(f"stage {self.name}: thresholds are chosen for kind relative and frame image")
 
     def check_inputs(self, inputs: Inputs) -> None:
-        """`validated` is said of the rule and of the maps that the threshold was chosen for, and of no other."""
+        """Refuse a threshold that was chosen for another box rule, or for other maps."""
         (maps,) = inputs["maps"]
         for chosen in inputs["thresholds"]:
             for counted in chosen.inputs.get("counts", ()):

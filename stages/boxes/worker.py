@@ -1,6 +1,7 @@
 """The box rule at one threshold, map by map."""
 
-from typing import Literal, TypedDict
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from pipeline.base.errors import UsageError
 from pipeline.contract.context import Context
 from pipeline.store.records import ShardResult, Task
 from schemas import TABLES
+from stages.bases.halves import half_of
 from stages.boxes.boxes import PseudoBoxes, pseudo_boxes
 from stages.boxes.options import BoxesParams
 from stages.vision.image_rows import Carried
@@ -16,6 +18,7 @@ from stages.vision.score_map_rows import ProvenanceColumns, ScoreMapRow, map_arr
 
 __all__ = ["BoxesWorker", "PseudoLabelRow"]
 
+Choice = Literal["fixed", "validated", "oracle"]
 _CORNERS = ("x0", "y0", "x1", "y1", "score")
 
 
@@ -31,7 +34,7 @@ class PseudoLabelRow(Carried, ProvenanceColumns):
     components: int
     flag: str | None
     threshold: float
-    threshold_choice: Literal["fixed", "validated"]
+    threshold_choice: Choice
     component_rule: str
 
 
@@ -39,10 +42,32 @@ class _ThresholdRow(TypedDict):
     """What is read of table thresholds."""
 
     source: str
+    split: str
+    half: int | None
     threshold: float
     components: str | None
     min_area: float | None
     enlargement: str | None
+
+
+class _Thresholds(NamedTuple):
+    """The threshold of each image.
+
+    split: on whose images they were chosen; None where a number is fixed. of_half: of the images of that split by their
+    half, where they are cross-fitted; each was chosen on the other half.
+    """
+
+    common: float
+    split: str | None = None
+    of_half: Mapping[int, float] | None = None
+
+    def of(self, row: ScoreMapRow) -> tuple[float, Choice]:
+        """The threshold of an image, and how it was chosen."""
+        if self.split is None:
+            return self.common, "fixed"
+        if row["split"] != self.split:
+            return self.common, "validated"
+        return (self.of_half[half_of(row["image_id"])], "validated") if self.of_half else (self.common, "oracle")
 
 
 class BoxesWorker:
@@ -55,20 +80,26 @@ class BoxesWorker:
     def __call__(self, task: Task) -> ShardResult:
         """The pseudo labels of a shard. Raises UsageError for a threshold that was chosen for something else."""
         maps = self._context.table(task.inputs["maps"][0], "score_maps")
-        threshold = self._threshold(task)
+        thresholds = self._thresholds(task)
         rows: list[ScoreMapRow] = maps.drop_columns(["map"]).to_pylist()
         out = []
         for row, score_map in zip(rows, map_arrays(maps), strict=True):
+            threshold, choice = thresholds.of(row)
             found = pseudo_boxes(score_map, row["image_height"], row["image_width"], self._rule, threshold)
-            out.append(self._row(row, found, threshold))
+            out.append(self._row(row, found, threshold, choice))
         return ShardResult({"pseudo_labels": TABLES["pseudo_labels"].from_rows(out)})
 
-    def _threshold(self, task: Task) -> float:
+    def _thresholds(self, task: Task) -> _Thresholds:
         if self._params.threshold is not None:
-            return self._params.threshold
-        table = self._context.table(task.inputs["thresholds"][0], "thresholds")
-        chosen: _ThresholdRow
-        (chosen,) = table.to_pylist()
+            return _Thresholds(self._params.threshold)
+        rows: list[_ThresholdRow] = self._context.table(task.inputs["thresholds"][0], "thresholds").to_pylist()
+        for chosen in rows:
+            self._check(chosen)
+        by_half = {chosen["half"]: chosen["threshold"] for chosen in rows}
+        of_half = {half: threshold for half, threshold in by_half.items() if half is not None}
+        return _Thresholds(by_half[None], rows[0]["split"], of_half)
+
+    def _check(self, chosen: _ThresholdRow) -> None:
         said = f"stage {self._stage}: {self._params.thresholds} chose a threshold for"
         if chosen["source"] != self._params.maps:
             raise UsageError(f"{said} {chosen['source']}, not for {self._params.maps}")
@@ -80,9 +111,8 @@ class BoxesWorker:
         own = self._params.columns()
         if any(value is not None and value != own[name] for name, value in counted.items()):
             raise UsageError(f"{said} the box rule {counted}, not for {own}")
-        return chosen["threshold"]
 
-    def _row(self, row: ScoreMapRow, found: PseudoBoxes, threshold: float) -> PseudoLabelRow:
+    def _row(self, row: ScoreMapRow, found: PseudoBoxes, threshold: float, choice: Choice) -> PseudoLabelRow:
         return {
             "image_id": row["image_id"],
             "label": row["label"],
@@ -98,7 +128,7 @@ class BoxesWorker:
             "components": found.n_components,
             "flag": row["flag"] or found.flag,
             "threshold": threshold,
-            "threshold_choice": "fixed" if self._params.thresholds is None else "validated",
+            "threshold_choice": choice,
             "component_rule": self._params.components,
             "backbone": row["backbone"],
             "tap": row["tap"],

@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 
 from pipeline.base.params import option, reads
+from schemas.types import HeldOut
 
-__all__ = ["CHOSEN_ON", "NO_BOXES", "CalibrateParams"]
-
-CHOSEN_ON = "dev"
-NO_BOXES = f"no image of split {CHOSEN_ON} has a ground-truth box; give a fixed threshold"
+__all__ = ["CalibrateParams"]
 
 
 @dataclass(frozen=True)
@@ -17,4 +15,12 @@ class CalibrateParams:
     images: str = reads("images", "ingest", "the images")
     truth: str = reads("truth", "truth", "their ground truth")
     counts: str = reads("counts", "sweep", "stage that counted the score maps which get a threshold")
+    split: HeldOut | None = option(
+        None, "split whose ground-truth boxes choose: dev, val or test; null: dev, or val where val alone has boxes"
+    )
+    cross_fit: bool | None = option(
+        None,
+        "true: an image of that split gets the threshold chosen on the half it is not in, by the hash of its id, so the"
+        " split may be reported; images of other splits get the one chosen on both halves",
+    )
     iou: float = option(0.5, "IoU at which a box counts as correct: 0.3, 0.5 or 0.7")

@@ -1,4 +1,4 @@
-"""Stage `calibrate`: the threshold of the pipeline's own box rule, chosen on dev."""
+"""Stage `calibrate`: the threshold of the pipeline's own box rule, chosen on a split that is not trained on."""
 
 from dataclasses import replace
 
@@ -6,18 +6,23 @@ from pipeline.base.errors import UsageError
 from pipeline.contract.context import Context
 from pipeline.contract.stage import Stage, Worker, all_refs
 from pipeline.store.records import Inputs, Shard, Upstream, shard_key
+from schemas.types import HELD_OUT
 from stages.bases.box_rule_options import rule_columns
 from stages.bases.scored_inputs import check_truth
 from stages.bases.splits import boxed_splits, check_any_split
-from stages.calibrate.options import CHOSEN_ON, NO_BOXES, CalibrateParams
+from stages.bases.threshold_choice import choice_split
+from stages.calibrate.options import CalibrateParams
 from stages.scoring.cuts.cut_counts import MAX_BOX_ACC_V2_IOUS
 
 
 class Calibrate(Stage[CalibrateParams]):
-    """Chooses, on dev alone, the threshold at which the box rule that was counted is best (frame image, relative)."""
+    """Chooses, on one held-out split, the threshold at which the box rule that was counted is best.
+
+    The rule is that of frame image, kind relative.
+    """
 
     kind = "calibrate"
-    version = 3
+    version = 4
     Params = CalibrateParams
     outputs = ("thresholds",)
     light = True
@@ -33,17 +38,28 @@ class Calibrate(Stage[CalibrateParams]):
         check_truth(self.name, inputs)
 
     def check_data(self, inputs: Inputs) -> None:
-        """Refuse a data set without ground-truth boxes of dev, and counts of other splits."""
-        boxed = boxed_splits(inputs)
-        if boxed is not None and CHOSEN_ON not in boxed:
-            raise UsageError(f"stage {self.name}: {NO_BOXES}")
-        check_any_split(self.name, (CHOSEN_ON,), inputs["counts"][0])
+        """Refuse a split without ground-truth boxes, and counts of other splits."""
+        split, boxed = choice_split(self.params.split, inputs), boxed_splits(inputs)
+        if boxed is not None and split not in boxed:
+            have = [other for other in HELD_OUT if other in boxed]
+            words = f", or a split that has some: {', '.join(have)}" if have else ""
+            raise UsageError(
+                f"stage {self.name}: no image of split {split} has a ground-truth box; give a fixed threshold{words}"
+            )
+        check_any_split(self.name, (split,), inputs["counts"][0])
 
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
-        """One shard, which reads those shards that hold images of dev: others cannot change the choice."""
-        refs = all_refs({slot: tuple(map(_with_dev, upstreams)) for slot, upstreams in inputs.items()})
+        """One shard, which reads those shards that hold images of the split: others cannot change the choice."""
+        args = {"split": choice_split(self.params.split, inputs)}
+        refs = all_refs(
+            {
+                slot: tuple(_with(args["split"], upstream) for upstream in upstreams)
+                for slot, upstreams in inputs.items()
+            }
+        )
         (counted,) = inputs["counts"]
-        return [Shard(key=shard_key(recipe, refs), inputs=refs, payload=rule_columns(counted.recipe))]
+        key = shard_key(recipe, refs, args)
+        return [Shard(key=key, inputs=refs, args=args, payload=rule_columns(counted.recipe))]
 
     def worker(self, context: Context) -> Worker:
         """Needs no set-up."""
@@ -52,5 +68,5 @@ class Calibrate(Stage[CalibrateParams]):
         return CalibrateWorker(self.name, self.params, context)
 
 
-def _with_dev(upstream: Upstream) -> Upstream:
-    return replace(upstream, shards=[shard for shard in upstream.shards if "dev" in shard.labels])
+def _with(split: str, upstream: Upstream) -> Upstream:
+    return replace(upstream, shards=[shard for shard in upstream.shards if split in shard.labels])

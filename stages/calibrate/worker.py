@@ -1,22 +1,25 @@
-"""The counts of dev are added up, and the best threshold is chosen."""
+"""The counts of a split are added up, and the best threshold is chosen; with `cross_fit` also on each half."""
 
+from collections.abc import Iterator
 from typing import TypedDict
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.base.errors import UsageError
 from pipeline.contract.context import Context
 from pipeline.store.records import ShardResult, Task
 from schemas import TABLES
+from stages.bases.halves import HALVES, half_of
 from stages.bases.scored_tables import joined, scored_images
-from stages.calibrate.options import NO_BOXES, CalibrateParams
+from stages.calibrate.options import CalibrateParams
 from stages.scoring.arrow_tables import IMAGE_COLUMNS, tallies_of, truth_of
 from stages.scoring.cuts.cut_counts import CUT_THRESHOLDS, choose_threshold
 from stages.scoring.tally import FIXED, cut_counts, merge
 
 __all__ = ["CalibrateWorker"]
 
-_COUNT_COLUMNS = ("split", "method", "source", "rule", "iou", "images", "counts")
+_COUNT_COLUMNS = ("split", "half", "method", "source", "rule", "iou", "images", "counts")
 
 
 class ThresholdRow(TypedDict):
@@ -25,34 +28,52 @@ class ThresholdRow(TypedDict):
     method: str
     source: str
     iou: float
+    split: str
+    half: int | None
     threshold: float
     value: float
     n: int
 
 
 class CalibrateWorker:
-    """Chooses the threshold of one calibrate stage. stage: the stage's name in the run."""
+    """Chooses the thresholds of one calibrate stage. stage: the stage's name in the run."""
 
     def __init__(self, stage: str, params: CalibrateParams, context: Context) -> None:
         self._stage, self._params, self._context = stage, params, context
 
     def __call__(self, task: Task) -> ShardResult:
-        """The chosen threshold, and the box rule that it is of. Raises UsageError without ground truth on dev."""
-        dev = pc.field("split") == "dev"
-        images = scored_images(self._context, task, IMAGE_COLUMNS, dev)
-        boxed = len(truth_of(images, "dev").image_ids)
-        fixed = dev & (pc.field("rule") == FIXED)
+        """The chosen thresholds, and the box rule that they are of. Raises UsageError without ground truth."""
+        split = str(task.shard.args["split"])
+        of_split = pc.field("split") == split
+        boxed = truth_of(scored_images(self._context, task, IMAGE_COLUMNS, of_split), split).image_ids
+        fixed = of_split & (pc.field("rule") == FIXED)
         table = joined(self._context, task.inputs["counts"], "counts", _COUNT_COLUMNS, fixed)
+        rows = self._rows(split, boxed, table)
+        return ShardResult({"thresholds": TABLES["thresholds"].from_rows([{**row, **task.shard.said} for row in rows])})
+
+    def _rows(self, split: str, boxed: tuple[str, ...], counts: pa.Table) -> Iterator[ThresholdRow]:
+        yield self._row(split, None, len(boxed), counts)
+        for half in HALVES if self._params.cross_fit else ():
+            others = sum(half_of(image_id) != half for image_id in boxed)
+            yield self._row(split, half, others, counts.filter(pc.field("half") != half))
+
+    def _row(self, split: str, half: int | None, boxed: int, table: pa.Table) -> ThresholdRow:
+        """The threshold for a half of a split, by the counts of the images with a box that it may be chosen on."""
         counts = cut_counts(merge(tallies_of(table)), FIXED, boxed)
         if not boxed or counts is None:
-            raise UsageError(f"stage {self._stage}: {NO_BOXES}")
+            none, few = (
+                f"no image of split {split} has a ground-truth box",
+                f"cross_fit: a half of split {split} has none",
+            )
+            raise UsageError(f"stage {self._stage}: {none if half is None else few}; give a fixed threshold")
         choice = choose_threshold(counts, CUT_THRESHOLDS, self._params.iou)
-        row: ThresholdRow = {
+        return {
             "method": table.column("method")[0].as_py(),
             "source": table.column("source")[0].as_py(),
             "iou": self._params.iou,
+            "split": split,
+            "half": half,
             "threshold": choice.threshold,
             "value": choice.value,
             "n": boxed,
         }
-        return ShardResult({"thresholds": TABLES["thresholds"].from_rows([{**row, **task.shard.said}])})

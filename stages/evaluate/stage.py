@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 from pipeline.base.errors import UsageError
+from pipeline.base.json_types import Json
 from pipeline.contract.context import Context
 from pipeline.contract.stage import Stage, Worker, whole
 from pipeline.store.records import Inputs, Shard, Upstream
 from stages.bases.scored_inputs import check_truth
 from stages.bases.splits import COUNTED, boxed_splits, check_any_split, splits_of
+from stages.bases.threshold_choice import choices_behind
 from stages.evaluate.options import EvaluateParams
 
 
@@ -15,29 +17,36 @@ class Evaluate(Stage[EvaluateParams]):
     """Every metric of every method, with protocol, threshold and interval; never without the trivial predictors."""
 
     kind = "evaluate"
-    version = 4
+    version = 5
     Params = EvaluateParams
     outputs = ("metrics", "curves", "groups", "comparisons")
     light = True
 
     def check_inputs(self, inputs: Inputs) -> None:
-        """Refuse the ground truth of other images, and to report a split that sweeps never count."""
+        """Refuse the ground truth of other images, and to report a split that a sweep does not count."""
         check_truth(self.name, inputs)
-        for split in self.params.splits:
-            if inputs["counts"] and split not in COUNTED:
-                counts = ", ".join(source.name for source in inputs["counts"])
-                raise UsageError(
-                    f"stage {self.name}: it reports split {split}, and {counts} counts {', '.join(COUNTED)} alone:"
-                    f" leave {split} out of splits, or counts out"
-                )
+        for source in inputs["counts"]:
+            said = source.recipe.params.get("splits")
+            counted = list(map(str, said)) if isinstance(said, list) else COUNTED
+            for split in self.params.splits:
+                if split not in counted:
+                    raise UsageError(
+                        f"stage {self.name}: it reports split {split}, and {source.name} counts {', '.join(counted)}"
+                        f" alone: leave {split} out of splits, or counts out"
+                    )
 
     def check_data(self, inputs: Inputs) -> None:
-        """Refuse splits that no image is of, and those with ground truth that something scored has no row of."""
+        """Refuse splits that no image is of, and those with ground truth that something scored has no row of.
+
+        Also, unless it is asked for, a split on which a threshold was chosen that something scored hangs on.
+        """
         (images,) = inputs["images"]
         check_any_split(self.name, self.params.splits, images)
         for split in (split for split in self.params.splits if split in (boxed_splits(inputs) or ())):
             for source in (*inputs["labels"], *inputs["predictions"], *inputs["counts"]):
                 self._check_scored(split, source)
+        if not self.params.oracle:
+            self._check_choices(inputs)
 
     def _check_scored(self, split: str, source: Upstream) -> None:
         there = splits_of(source)
@@ -48,10 +57,25 @@ class Evaluate(Stage[EvaluateParams]):
                 f" or {source.name} out of what is scored"
             )
 
+    def _check_choices(self, inputs: Inputs) -> None:
+        for source in (*inputs["labels"], *inputs["predictions"], *inputs["counts"], *inputs["classes"]):
+            for choice in choices_behind(source, inputs):
+                if choice.split in self.params.splits and not choice.cross_fitted:
+                    chose, split = choice.stage, choice.split
+                    raise UsageError(
+                        f"stage {self.name}: it reports split {split}, on which {chose} chose the threshold behind"
+                        f" {source.name}: leave {split} out of splits, give {chose} another split or cross_fit: true,"
+                        " or say oracle: true here"
+                    )
+
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
         """One shard that reads everything."""
         (shard,) = whole(recipe, inputs)
-        return [replace(shard, payload={"run": recipe, "dataset": inputs["images"][0].title})]
+        chosen: dict[str, Json] = {
+            source.name: [each.split for each in choices_behind(source, inputs) if not each.cross_fitted]
+            for source in (*inputs["labels"], *inputs["predictions"])
+        }
+        return [replace(shard, payload={"run": recipe, "dataset": inputs["images"][0].title, "chosen_on": chosen})]
 
     def worker(self, context: Context) -> Worker:
         """Needs no set-up."""

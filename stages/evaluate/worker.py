@@ -14,7 +14,15 @@ from stages.bases.scored_tables import MaskedImage, joined, masked_images, of, o
 from stages.evaluate.options import EvaluateParams
 from stages.scoring.arrow_tables import IMAGE_COLUMNS, Truth, first_boxes, tallies_of, truth_of
 from stages.scoring.error_analysis import METRICS
-from stages.scoring.groups import ComparisonRow, GroupRow, by_class, by_size, comparison_rows, group_rows
+from stages.scoring.groups import (
+    ComparisonRow,
+    GroupRow,
+    by_class,
+    by_size,
+    comparison_rows,
+    group_rows,
+    yardstick_rows,
+)
 from stages.scoring.mask_metrics import mask_iou
 from stages.scoring.metric_rows import (
     CurveRow,
@@ -81,7 +89,7 @@ class EvaluateWorker:
             of_split = images.filter(pc.field("split") == split)
             if of_split.num_rows:
                 found = self._split(task, of_split, truth_of(of_split, split), train, split)
-                said = task.shard.said
+                said = {name: task.shard.said[name] for name in ("run", "dataset")}
                 for name, own in found.tables(split, said).items():
                     rows[name] += own
         return ShardResult({name: TABLES[name].from_rows(own) for name, own in rows.items()})
@@ -110,7 +118,7 @@ class EvaluateWorker:
         groups = {"class": by_class(truth.labels, names), "size": by_size(truth)}
         first_protocol = self._params.protocols[0]
         vectors: list[tuple[str, PerImage]] = []
-        for subject, table in self._box_sources(task, pc.field("split") == images.column("split")[0]):
+        for subject, table in self._box_sources(task, images.column("split")[0].as_py()):
             boxes = np.asarray(truth.take(first_boxes(table), (0.0, 0.0, 0.0, 0.0)), dtype=np.float64)
             own_class = not is_of_predicted(str(subject.method))
             for protocol in self._params.protocols:
@@ -122,6 +130,7 @@ class EvaluateWorker:
             for by, members in groups.items():
                 found.groups += group_rows(subject, per_image, first_protocol, by, members)
         found.comparisons += comparison_rows(vectors, first_protocol)
+        yardsticks: list[tuple[str, PerImage]] = []
         for name, best in best_trivial(truth, train, first_protocol):
             reached = {
                 MetricKey("gt_known", GT_KNOWN_IOU): best[GT_KNOWN_IOU].correct,
@@ -129,6 +138,8 @@ class EvaluateWorker:
             }
             for by, members in groups.items():
                 found.groups += group_rows(Subject(name, None), reached, first_protocol, by, members)
+            yardsticks.append((name, reached))
+        found.comparisons += yardstick_rows(vectors, yardsticks, first_protocol)
 
     def _swept(self, task: Task, source: str, of_split: pc.Expression, truth: Truth, found: _Found) -> None:
         table = joined(
@@ -149,13 +160,16 @@ class EvaluateWorker:
         masked = masked_images(images)
         if not masked:
             return
+        split = images.column("split")[0].as_py()
         columns = ("image_id", "method", "seed", "threshold", "threshold_choice", "masks")
         wanted = pc.field("image_id").isin(pa.array([image["image_id"] for image in masked], pa.string()))
         table = joined(self._context, of(task, "labels", source), "pseudo_labels", columns, wanted)
         said = origin(table, source)
         masks = dict(zip(table.column("image_id").to_pylist(), table.column("masks").to_pylist(), strict=True))
         ious = [self._mask_iou(row, masks.get(row["image_id"]) or []) for row in masked]
-        subject = Subject(said.method, source, said.threshold, said.threshold_choice, said.seed)
+        subject = Subject(
+            said.method, source, said.threshold, _choice(task, source, split, said.threshold_choice), said.seed
+        )
         yield mask_row(subject, np.array(ious))
 
     def _mask_iou(self, image: MaskedImage, rles: Sequence[Rle]) -> float:
@@ -183,12 +197,33 @@ class EvaluateWorker:
         labels = images.column("label").to_numpy().astype(np.int64)
         yield from classifier_rows(Subject(method, self._params.classes), labels, classes)
 
-    def _box_sources(self, task: Task, of_split: pc.Expression) -> Iterator[tuple[Subject, pa.Table]]:
+    def _box_sources(self, task: Task, split: str) -> Iterator[tuple[Subject, pa.Table]]:
+        of_split = pc.field("split") == split
         for source in self._params.labels:
             table = joined(self._context, of(task, "labels", source), "pseudo_labels", _LABEL_COLUMNS, of_split)
             said = origin(table, source)
-            yield Subject(said.method, source, said.threshold, said.threshold_choice, said.seed), table
+            yield (
+                Subject(
+                    said.method, source, said.threshold, _choice(task, source, split, said.threshold_choice), said.seed
+                ),
+                table,
+            )
         for source in self._params.predictions:
             table = joined(self._context, of(task, "predictions", source), "predictions", _BOX_COLUMNS, of_split)
             said = origin(table, source)
-            yield Subject(said.method, source, seed=said.seed), table
+            yield (
+                Subject(
+                    said.method,
+                    source,
+                    threshold_choice=_choice(task, source, split, said.threshold_choice),
+                    seed=said.seed,
+                ),
+                table,
+            )
+
+
+def _choice(task: Task, source: str, split: str, said: str | None) -> str | None:
+    """What a stage's rows say of their threshold; `oracle` where one they hang on was chosen on the reported split."""
+    chosen_on = task.shard.said.get("chosen_on")
+    splits = chosen_on.get(source) if isinstance(chosen_on, Mapping) else None
+    return "oracle" if isinstance(splits, list) and split in splits else said

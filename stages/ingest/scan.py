@@ -86,12 +86,13 @@ class Scan:
     """All images of a data set and its class names, sorted; a label is a position in them.
 
     left_out: what lies there and is no image of this data set, with the reason, in words: "2 files that are no images
-    (.xml)". It is logged.
+    (.xml)". It is logged. has_dev: images of split dev are listed as such, so none is taken from train.
     """
 
     images: Sequence[Found]
     classes: Sequence[str] = field(default=())
     left_out: Sequence[str] = ()
+    has_dev: bool = False
 
     @classmethod
     def of(cls, images: Sequence[Found], left_out: Sequence[str] = ()) -> "Scan":
@@ -158,6 +159,8 @@ class Candidates:
 def candidates(scan: Scan, dev_fraction: float) -> Candidates:
     """The images in the order of their ids, `dev` taken from `train`; those in tables in the order of their rows.
 
+    A data set that has a `dev` of its own keeps it, and all of its `train`.
+
     A worker that reads a shard then reads a table's pages in turn, and each of them once.
 
     Raises:
@@ -167,10 +170,11 @@ def candidates(scan: Scan, dev_fraction: float) -> Candidates:
         raise UsageError("dataset: there are no images")
     labels, held_out, digests = scan.labels, bytearray(), bytearray()
     before, ordered, in_tables = "", True, False
+    taken = 0.0 if scan.has_dev else dev_fraction
     for image in scan.images:
         ordered, before = ordered and before < image.image_id, image.image_id
         in_tables = in_tables or image.row is not None
-        is_held_out = image.split == "train" and is_dev(image.image_id, dev_fraction)
+        is_held_out = image.split == "train" and is_dev(image.image_id, taken)
         held_out.append(is_held_out)
         digests += _digest_of(image, labels[image.label_name], "dev" if is_held_out else image.split)
     fingerprints = np.frombuffer(digests, ">u8").astype(np.uint64)

@@ -10,7 +10,7 @@ from stages.scoring.arrow_tables import Truth
 from stages.scoring.bootstrap import mean_interval, paired_difference
 from stages.scoring.iou import area
 from stages.scoring.metric_rows import Subject
-from stages.scoring.metrics import PerImage
+from stages.scoring.metrics import MetricKey, PerImage
 from stages.scoring.ragged import BoolArray, IntArray
 
 SIZE_EDGES = (0.1, 0.3, 0.6)
@@ -88,16 +88,34 @@ def comparison_rows(methods: Sequence[tuple[str, PerImage]], protocol: str) -> I
     """The paired test of every two methods (source, vectors over the same images), metric by metric."""
     for (first, one), (second, other) in combinations(methods, 2):
         for key in sorted(one.keys() & other.keys()):
-            interval = paired_difference(one[key], other[key], seed=0)
-            yield {
-                "metric": key.metric,
-                "iou": key.iou,
-                "protocol": protocol,
-                "first": first,
-                "second": second,
-                "difference": interval.value,
-                "n": len(one[key]),
-                "ci_low": interval.low,
-                "ci_high": interval.high,
-                "p_value": interval.p_value,
-            }
+            yield _comparison(key, protocol, (first, one[key]), (second, other[key]))
+
+
+def yardstick_rows(
+    methods: Sequence[tuple[str, PerImage]], trivial: Sequence[tuple[str, PerImage]], protocol: str
+) -> Iterator[ComparisonRow]:
+    """The paired test of every method against the trivial predictor (name, vectors) that is best, metric by metric."""
+    for source, vectors in methods:
+        for key in sorted(vectors):
+            rivals = [(name, reached[key]) for name, reached in trivial if key in reached]
+            if rivals:
+                best = max(rivals, key=lambda rival: float(np.mean(rival[1])))
+                yield _comparison(key, protocol, (source, vectors[key]), best)
+
+
+def _comparison(
+    key: MetricKey, protocol: str, first: tuple[str, BoolArray], second: tuple[str, BoolArray]
+) -> ComparisonRow:
+    interval = paired_difference(first[1], second[1], seed=0)
+    return {
+        "metric": key.metric,
+        "iou": key.iou,
+        "protocol": protocol,
+        "first": first[0],
+        "second": second[0],
+        "difference": interval.value,
+        "n": len(first[1]),
+        "ci_low": interval.low,
+        "ci_high": interval.high,
+        "p_value": interval.p_value,
+    }

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from pipeline.base.params import reads
+from pipeline.base.params import option, reads
+from schemas.types import HELD_OUT, HeldOut
 from stages.bases.box_rule_options import BoxRuleParams
 
 __all__ = ["SweepParams"]
@@ -15,3 +16,4 @@ class SweepParams(BoxRuleParams):
     images: str = reads("images", "ingest", "the images")
     truth: str = reads("truth", "truth", "their ground truth")
     maps: str = reads("score_maps", "cam", "the score maps that are counted")
+    splits: tuple[HeldOut, ...] = option(HELD_OUT, "splits whose maps are counted; train is never")

@@ -1,21 +1,30 @@
 """Stage `sweep`: score maps -> integer counts at every threshold, shard by shard."""
 
+from collections.abc import Sequence
+
+from pipeline.base.errors import UsageError
 from pipeline.contract.context import Context
 from pipeline.contract.stage import Stage, Worker
 from pipeline.store.records import Inputs, Shard, ShardRef, Upstream, shard_key
 from stages.bases.refinement import MadeOf, images_behind
 from stages.bases.scored_inputs import check_truth
-from stages.bases.splits import COUNTED, check_any_split
+from stages.bases.splits import check_any_split
 from stages.sweep.options import SweepParams
 
 
 class Sweep(Stage[SweepParams]):
-    """Counts, over all thresholds, how many images of dev, val and test a score map localises, and their pixels."""
+    """Counts, over all thresholds, how many images of held-out splits a score map localises, and their pixels."""
 
     kind = "sweep"
-    version = 3
+    version = 4
     Params = SweepParams
     outputs = ("counts",)
+
+    def check(self) -> None:
+        """Refuse to count nothing."""
+        super().check()
+        if not self.params.splits:
+            raise UsageError(f"stage {self.name}: splits names none; leave it out for dev, val and test")
 
     def check_inputs(self, inputs: Inputs) -> None:
         """Refuse the ground truth of other images."""
@@ -23,16 +32,16 @@ class Sweep(Stage[SweepParams]):
 
     def check_data(self, inputs: Inputs) -> None:
         """Refuse maps of which none would be counted."""
-        check_any_split(self.name, COUNTED, inputs["maps"][0])
+        check_any_split(self.name, self.params.splits, inputs["maps"][0])
 
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
-        """One shard for each shard of score maps that holds images of dev, val or test."""
+        """One shard for each shard of score maps that holds images of the splits."""
         (maps,), (images,), (truth,) = inputs["maps"], inputs["images"], inputs["truth"]
         made = MadeOf(truth, images)
         return [
-            _shard(recipe, shard, ref, images, made)
+            _shard(recipe, shard, ref, images, made, self.params.splits)
             for shard, ref in zip(maps.shards, maps.refs(), strict=True)
-            if any(split in shard.labels for split in COUNTED)
+            if any(split in shard.labels for split in self.params.splits)
         ]
 
     def worker(self, context: Context) -> Worker:
@@ -42,9 +51,9 @@ class Sweep(Stage[SweepParams]):
         return SweepWorker(self.params, context)
 
 
-def _shard(recipe: str, maps: Shard, ref: ShardRef, images: Upstream, truth: MadeOf) -> Shard:
+def _shard(recipe: str, maps: Shard, ref: ShardRef, images: Upstream, truth: MadeOf, splits: Sequence[str]) -> Shard:
     """It reads the images that the maps were made from, where that is known, and what is annotated of them."""
     behind = images_behind(maps, images) or images.refs()
     refs = {"maps": (ref,), "images": behind, "truth": truth.of(behind)}
-    counted = {split: maps.labels[split] for split in COUNTED if split in maps.labels}
+    counted = {split: maps.labels[split] for split in splits if split in maps.labels}
     return Shard(key=shard_key(recipe, refs), inputs=refs, labels=counted)

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 from pipeline.contract.context import Context
 from pipeline.store.records import ShardResult, Task
 from schemas import TABLES
+from stages.bases.halves import HALVES, half_of
 from stages.bases.scored_tables import joined, masked_images, read_mask, scored_images
-from stages.bases.splits import COUNTED
-from stages.scoring.arrow_tables import IMAGE_COLUMNS, truth_of
+from stages.scoring.arrow_tables import IMAGE_COLUMNS, Truth, truth_of
 from stages.scoring.ragged import IntArray
 from stages.scoring.tally import Tally, contour_tallies, fixed_tallies, mask_tallies, merge
 from stages.sweep.options import SweepParams
@@ -20,7 +20,6 @@ from stages.vision.score_map_rows import map_arrays
 
 __all__ = ["SweepWorker"]
 
-CHOSEN_ON = "dev"
 NO_MAP = np.zeros((1, 1), np.float16)
 """Stands, where pixels are counted, for the map of an image that a stage refused."""
 
@@ -32,6 +31,7 @@ class CountRow(TypedDict):
     """A row of table counts; described column by column in schemas."""
 
     split: str
+    half: int | None
     method: str
     source: str
     seed: int | None
@@ -42,7 +42,7 @@ class CountRow(TypedDict):
 
 
 class SweepWorker:
-    """Counts the box rule on dev, the evaluator's rules on all splits."""
+    """Counts the box rule, by halves of each split, and the evaluator's rules."""
 
     def __init__(self, params: SweepParams, context: Context) -> None:
         self._params, self._context = params, context
@@ -50,22 +50,26 @@ class SweepWorker:
 
     def __call__(self, task: Task) -> ShardResult:
         """The counts of a shard of maps, split by split."""
-        counted = pc.field("split").isin(COUNTED)
+        counted = pc.field("split").isin(self._params.splits)
         maps = joined(self._context, task.inputs["maps"], "score_maps", _MAP_COLUMNS, counted)
         images = self._images(task)
         by_id = dict(zip(maps.column("image_id").to_pylist(), map_arrays(maps), strict=True))
         rows: list[CountRow] = []
-        for split in COUNTED:
+        for split in self._params.splits:
             of_split = images.filter(pc.field("split") == split)
             if of_split.num_rows and maps.num_rows:
                 method, seed = maps.column("method")[0].as_py(), maps.column("seed")[0].as_py()
-                tallies = merge(self._tallies(of_split, split, by_id))
-                rows += [self._row(split, method, seed, tally) for tally in tallies.values()]
+                rows += [
+                    self._row(split, half, method, seed, tally)
+                    for half, tallies in self._tallies(of_split, split, by_id)
+                    for tally in merge(tallies).values()
+                ]
         return ShardResult({"counts": TABLES["counts"].from_rows(rows)})
 
-    def _row(self, split: str, method: str, seed: int | None, tally: Tally) -> CountRow:
+    def _row(self, split: str, half: int | None, method: str, seed: int | None, tally: Tally) -> CountRow:
         return {
             "split": split,
+            "half": half,
             "method": method,
             "source": self._params.maps,
             "seed": seed,
@@ -77,18 +81,27 @@ class SweepWorker:
 
     def _images(self, task: Task) -> pa.Table:
         """The images whose maps should be in this shard: of its classes, in the shards that its maps were made from."""
-        images = scored_images(self._context, task, _IMAGE_COLUMNS, pc.field("split").isin(COUNTED))
+        images = scored_images(self._context, task, _IMAGE_COLUMNS, pc.field("split").isin(self._params.splits))
         if not task.shard.labels:
             return images
         classes = {name for of_split in task.shard.labels.values() for name in of_split}
         return images.filter(pc.field("label_name").isin(sorted(classes)))
 
-    def _tallies(self, images: pa.Table, split: str, by_id: Mapping[str, np.ndarray]) -> Iterator[Tally]:
+    def _tallies(
+        self, images: pa.Table, split: str, by_id: Mapping[str, np.ndarray]
+    ) -> Iterator[tuple[int | None, Iterator[Tally]]]:
+        """The tallies of each half of the images, and of both together (None)."""
+        mapped = images.filter(pc.field("image_id").isin(pa.array(list(by_id), pa.string())))
+        halves = np.array([half_of(image_id) for image_id in mapped.column("image_id").to_pylist()])
+        for half in HALVES:
+            truth = truth_of(mapped.filter(pa.array(halves == half)), split)
+            maps = [by_id[image_id] for image_id in truth.image_ids]
+            yield half, fixed_tallies(maps, truth.boxes, truth.sizes, self._rule)
+        yield None, self._of_evaluator(images, truth_of(mapped, split), by_id)
+
+    def _of_evaluator(self, images: pa.Table, truth: Truth, by_id: Mapping[str, np.ndarray]) -> Iterator[Tally]:
         """Boxes of the images that have a map; pixels of all that have a mask, a missing map being all zero."""
-        truth = truth_of(images.filter(pc.field("image_id").isin(pa.array(list(by_id), pa.string()))), split)
         maps = [by_id[image_id] for image_id in truth.image_ids]
-        if split == CHOSEN_ON:
-            yield from fixed_tallies(maps, truth.boxes, truth.sizes, self._rule)
         yield from contour_tallies(maps, truth.boxes, truth.sizes)
         masked = masked_images(images)
         masks = (read_mask(self._context, image) for image in masked)

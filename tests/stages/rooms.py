@@ -86,7 +86,9 @@ class _Rooms:
             "gradcam": self._run("gradcam", {}, seen),
             "ddt": self._run("ddt", {}, seen, args={"label_name": "cat"}),
             "sweep": self._run("sweep", {"maps": "cam_maps"}, {**known, "maps": given["cam_maps"]}),
-            "calibrate": self._run("calibrate", {}, {**known, "counts": given["counts"]}, payload=RULE),
+            "calibrate": self._run(
+                "calibrate", {}, {**known, "counts": given["counts"]}, args={"split": "dev"}, payload=RULE
+            ),
             "boxes": self._run("boxes", {"threshold": 0.5}, {"maps": given["cam_maps"], "thresholds": ()}),
             "psol": self._run("psol", tiny, {**seen, "labels": given["labels"]}),
             "i2c": self._run("i2c", {**sets, "set_size": 2, "warm_up": 1}, seen),
@@ -309,7 +311,7 @@ def counts_table() -> Any:
     fixed = {"method": "cam", "source": "cam_maps", "images": 1, "counts": hits}
     return TABLES["counts"].from_rows(
         [
-            {**fixed, "split": split, "rule": rule, "iou": iou}
+            {**fixed, "split": split, "half": 0 if rule == "fixed" else None, "rule": rule, "iou": iou}
             for split in ("dev", "test")
             for rule in ("fixed", "largest", "all")
             for iou in (0.3, 0.5, 0.7)

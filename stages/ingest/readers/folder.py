@@ -1,7 +1,7 @@
 """Reader `folder`: one sub-folder a class, optionally below a folder for each split; optional CSV of boxes, masks.
 
     root/<class>/...              all images are of split train
-    root/<split>/<class>/...      split is train, val or test
+    root/<split>/<class>/...      split is train, dev, val or test
     root/boxes.csv                image_id,x0,y0,x1,y1 (half-open pixels; several lines an image are several boxes)
     root/masks/<image_id>.png     exact masks, for scoring only
 
@@ -31,8 +31,8 @@ Files = Mapping[str, ListedFile]
 Row = tuple[str, str, str | None]
 """Path, stamp and trouble of a file."""
 
-_SPLITS = ("train", "val", "test")
-_ALSO = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
+_SPLITS = ("train", "dev", "val", "test")
+_ALSO = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 """Other names of splits, in small letters."""
 BOXES, _MASKS = "boxes.csv", "masks"
 
@@ -47,8 +47,8 @@ class FolderParams(ReaderParams):
     )  # fmt: skip
     splits: Literal["exact", "any", "none"] = option(
         "exact",
-        "top folders that are splits: exactly train, val, test; any: also Train, training, valid, validation, testing;"
-        " none: all are classes",
+        "top folders that are splits: exactly train, dev, val, test; any: also Train, training, valid, validation,"
+        " testing; none: all are classes",
         by_content=True,
     )
     recognise: bool = option(True, "refuse a root that is laid out for another reader", resource=True)
@@ -119,7 +119,8 @@ def scan_folder(params: FolderParams) -> Scan:
     make = _Images(params.splits if split_layout else None, _boxes(params, lying.boxes, rows), lying.masks)
     _refuse_empty_classes(params.root, split_layout, [*lying.folders.values(), *lying.beside])
     classes = sorted({make.class_of(folder)[0] for folder in lying.folders})
-    return Scan(rows.made_by(make), classes, left_out(lying.beside))
+    has_dev = any(make.class_of(folder)[1] == "dev" for folder in lying.folders)
+    return Scan(rows.made_by(make), classes, left_out(lying.beside), has_dev)
 
 
 class _Lying:
@@ -227,7 +228,7 @@ def _has_splits(params: FolderParams, paths: Sequence[str]) -> bool:
         )
     if any(as_split) and not all(as_split):
         odd = "/".join(parts[as_split.index(False)])
-        raise UsageError(f"{root}: {odd} is outside the folders of the splits (train, val, test)")
+        raise UsageError(f"{root}: {odd} is outside the folders of the splits (train, dev, val, test)")
     inner = {part[1] for part in parts if len(part) >= 4}
     if len(tops) == 1 and inner and all(len(part) >= 4 and _split(part[1], "any") for part in parts):
         raise UsageError(f"{root}: its only folder {tops[0]!r} holds {', '.join(sorted(inner))}: make that the root")

@@ -17,12 +17,13 @@ from tests import runs
 
 
 def test_thresholds_come_from_calibrate_and_say_so(finished_run):
-    """Breaks when a validated threshold is not the one that dev chose, or a fixed one claims to be validated."""
+    """Breaks when a threshold is not the one that dev chose, is called validated on dev itself, or is fixed and not so."""
     (chosen,) = runs.rows(finished_run, "calibrate", "thresholds")
     dev = [row for row in runs.rows(finished_run, "ingest", "images") if row["split"] == "dev"]
-    assert chosen["n"] == len(dev)
+    assert (chosen["split"], chosen["half"], chosen["n"]) == ("dev", None, len(dev))
     for row in runs.rows(finished_run, "boxes_cam", "pseudo_labels"):
-        assert (row["threshold"], row["threshold_choice"]) == (chosen["threshold"], "validated")
+        said = "oracle" if row["split"] == "dev" else "validated"
+        assert (row["threshold"], row["threshold_choice"]) == (chosen["threshold"], said)
     for row in runs.rows(finished_run, "boxes_ddt", "pseudo_labels"):
         assert (row["threshold"], row["threshold_choice"]) == (0.0, "fixed")
 

@@ -5,7 +5,7 @@ import pytest
 from pipeline.base.errors import UsageError
 from pipeline.store.files import Files
 from stages.ingest.readers.folder import FolderParams, FolderReader
-from stages.ingest.scan import Scan
+from stages.ingest.scan import Scan, candidates
 
 
 def scan(params: FolderParams) -> Scan:
@@ -37,6 +37,16 @@ def test_split_folders_above_class_folders(tmp_path):
     found = scan(make(tmp_path, "train/cat/a.jpg", "val/cat/b.jpg", "test/dog/c.jpg"))
     assert {(i.label_name, i.split) for i in found.images} == {("cat", "train"), ("cat", "val"), ("dog", "test")}
     assert found.classes == ["cat", "dog"]
+
+
+def test_a_dev_folder_is_held_out_and_leaves_train_whole(tmp_path):
+    """Breaks when a dev folder is refused, is trained on, or loses training images to a second dev beside it."""
+    names = [f"train/cat/{number}.jpg" for number in range(50)]
+    found = scan(make(tmp_path, *names, "dev/cat/a.jpg", "test/dog/c.jpg"))
+    splits = [candidate.split for candidate in candidates(found, 0.5)]
+    assert {split: splits.count(split) for split in splits} == {"train": 50, "dev": 1, "test": 1}
+    without = scan(make(tmp_path / "other", *names))
+    assert "dev" in {candidate.split for candidate in candidates(without, 0.5)}
 
 
 def test_a_class_may_be_called_train(tmp_path):
