@@ -9,7 +9,7 @@ from pipeline.base.params import numeric
 from pipeline.base.verdicts import once
 from pipeline.contract.stage import AnyStage
 from pipeline.store.records import Upstream
-from stages.vision.backbones.registry import backbone, is_backbone
+from stages.vision.backbones.registry import backbone, backbone_name
 
 if TYPE_CHECKING:
     from stages.vision.backbones.networks import LocalizerNetwork
@@ -34,13 +34,23 @@ class PlannedNetwork(NamedTuple):
 def planned_network(model: Upstream) -> PlannedNetwork | None:
     """The network of a stage's model: its own backbone, or that of the model it starts from; None where not said."""
     name, size = (model.recipe.params.get(key) for key in ("backbone", "input_size"))
-    own_size = size if isinstance(size, int) else None
+    said = model.recipe.extra.get("input_size")
+    own_size = next((each for each in (size, said) if isinstance(each, int)), None)
     if isinstance(name, str):
-        return PlannedNetwork(name, own_size, is_plain=True) if is_backbone(name) else None
+        named = _named(name, model.recipe.params.get("output_stride"))
+        return None if named is None else PlannedNetwork(named, own_size, is_plain=True)
     for start in model.inputs.get("model", ()):
         if found := planned_network(start):
             return PlannedNetwork(found.backbone, own_size or found.input_size, is_plain=False)
     return None
+
+
+def _named(name: str, output_stride: Json) -> str | None:
+    """The backbone that a stage's parameters name; None for one that is unknown here."""
+    try:
+        return backbone_name(name, output_stride if isinstance(output_stride, int) else None)
+    except ValueError:
+        return None
 
 
 def try_network(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pipeline.base.params import option, reads
 from stages.ddt.parameters import SignRule
-from stages.vision.backbones.registry import backbone, tap_path
+from stages.vision.backbones.tap_names import TapNames
 from stages.vision.precision import InferencePrecision
 
 __all__ = ["DdtParams"]
@@ -22,9 +22,7 @@ class DdtParams:
         None, "side of the network input, pixels; null: as the classifier was trained", at_least=1
     )
     sign: SignRule = option("energy", "energy, max_abs_coef, max_abs_proj or skew")
-    precision: InferencePrecision = option(
-        "float32", "float32, bfloat16, float16 (autocast), or auto, see docs/backbones.md"
-    )
+    precision: InferencePrecision = option("float32", "float32, bfloat16 or float16 (autocast), see docs/backbones.md")
     batch_size: int = option(32, "images in one forward pass", resource=True, at_least=1)
     decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)
     memory: int = option(
@@ -34,11 +32,11 @@ class DdtParams:
         at_least=0,
     )
 
-    def taps(self, name: str) -> list[str]:
+    def taps(self, names: TapNames, backbone: str) -> list[str]:
         """The layers that are read of a backbone. Raises: ValueError for an unknown one, or two equal ones."""
-        taps = [self.tap or backbone(name).default_tap, *filter(None, [self.second_tap])]
+        taps = [self.tap or names.ddt_default, *filter(None, [self.second_tap])]
         for tap in taps:
-            tap_path(name, tap)
+            names.path(tap, backbone)
         if len(set(taps)) < len(taps):
             raise ValueError(f"second_tap is {taps[0]}, as the first one")
         return taps

@@ -26,7 +26,7 @@ class Ddt(ModelStage[DdtParams]):
     per_image = True
 
     def ingredients(self) -> Mapping[str, Json]:
-        """Which backbones `auto` takes for bfloat16."""
+        """How its network rounds."""
         return precision_ingredients(self.params.precision)
 
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
@@ -46,7 +46,7 @@ class Ddt(ModelStage[DdtParams]):
 
     def check_network(self, network: "LocalizerNetwork", planned: PlannedNetwork) -> None:
         """The network must have the layers."""
-        self.params.taps(planned.backbone)
+        self.params.taps(network.tap_names, planned.backbone)
 
     def worker(self, context: Context) -> Worker:
         """Loads the network at its first shard."""

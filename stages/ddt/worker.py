@@ -14,7 +14,6 @@ from pipeline.store.records import ShardResult, Task
 from stages.bases.image_worker import ModelWorker
 from stages.ddt.ddt import NOT_FINITE, ClassMaps, Descriptors, Projection, intersection, transform
 from stages.ddt.options import DdtParams
-from stages.vision.batches import to_batch
 from stages.vision.features import read_taps
 from stages.vision.image_rows import IMAGE_COLUMNS, ImageRow, by_id
 from stages.vision.inference import autocast
@@ -57,7 +56,7 @@ class DdtWorker(ModelWorker[DdtParams, list[HostCopy]]):
         """Load the network. Raises UsageError for a layer that it does not have, or two equal ones."""
         model = self.load(task)
         try:
-            self._taps = self.params.taps(model.card.backbone)
+            self._taps = self.params.taps(model.network.tap_names, model.card.backbone)
         except ValueError as error:
             raise self.mistake(error) from error
         self._size = self.params.input_size or model.card.input_size
@@ -130,8 +129,8 @@ class DdtWorker(ModelWorker[DdtParams, list[HostCopy]]):
     def _features(self, pixels: np.ndarray) -> list[torch.Tensor]:
         """One forward pass; what the layers put out, each ``(B, d, h, w)``."""
         device, model = self.context.device, self.model
-        with torch.inference_mode(), autocast(device, self.params.precision, model.card.backbone):
-            return read_taps(model.network, self._taps, to_batch(pixels, device))
+        with torch.inference_mode(), autocast(device, self.params.precision):
+            return read_taps(model.network, self._taps, self.batch(pixels))
 
 
 @contextmanager

@@ -48,7 +48,9 @@ class GradcamParams:
     images: str = reads("images", "ingest", "the images")
     model: str = reads("model", "classify", "the network whose maps are taken")
     method: MethodName = option("gradcam", f"one of {', '.join(METHODS)}")
-    tap: str | None = option(None, "layer whose output is weighted; null: the backbone's default")
+    tap: str | None = option(
+        None, "layer whose output is weighted; null: the network's default, before a class token norm1"
+    )
     classes: Literal["label", "predicted"] = option(
         "label",
         "label: the image's own class; predicted: the network's first (then `label` of the rows is that class)",

@@ -8,7 +8,6 @@ from pipeline.contract.stage import Worker
 from stages.bases.model_stage import ModelMapStage
 from stages.bases.planned_network import PlannedNetwork
 from stages.gradcam.options import GradcamParams
-from stages.vision.backbones.registry import backbone, tap_path
 
 if TYPE_CHECKING:
     from stages.vision.backbones.networks import LocalizerNetwork
@@ -23,9 +22,10 @@ class Gradcam(ModelMapStage[GradcamParams]):
 
     def check_network(self, network: "LocalizerNetwork", planned: PlannedNetwork) -> None:
         """The network must have the layer, and its classes depend on it."""
-        tap_path(planned.backbone, self.params.tap)
-        if self.params.tap in backbone(planned.backbone).aside:
-            raise ValueError(f"the classes of {planned.backbone} do not depend on tap {self.params.tap!r}")
+        tap = self.params.tap or network.tap_names.gradient_default
+        network.tap_path(tap)
+        if tap in network.tap_names.off:
+            raise ValueError(f"the classes of {planned.backbone} do not depend on tap {tap!r}")
 
     def worker(self, context: Context) -> Worker:
         """Loads the network at its first shard. Raises UsageError on a node without the package."""

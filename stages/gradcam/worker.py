@@ -6,8 +6,6 @@ import torch
 from stages.bases.class_map_worker import ClassMaps, ClassMapWorker
 from stages.gradcam.maps import TapError, gradient_maps
 from stages.gradcam.options import GradcamParams
-from stages.vision.backbones.registry import backbone, tap_path
-from stages.vision.batches import to_batch
 from stages.vision.image_rows import PREDICTED, ImageRow
 from stages.vision.inference import Classifier
 from stages.vision.transfer import HostCopy
@@ -20,19 +18,22 @@ class GradcamWorker(ClassMapWorker[GradcamParams]):
 
     def check(self, model: Classifier) -> None:
         """The network must have the layer."""
-        tap_path(model.card.backbone, self.params.tap)
+        model.network.tap_path(self._tap(model))
 
     def method_and_tap(self, model: Classifier) -> tuple[str, str]:
         """The method of the parameters, at their layer."""
-        return self.params.method, self.params.tap or backbone(model.card.backbone).default_tap
+        return self.params.method, self._tap(model)
+
+    def _tap(self, model: Classifier) -> str:
+        return self.params.tap or model.network.tap_names.gradient_default
 
     def launch(self, images: list[ImageRow], pixels: np.ndarray) -> ClassMaps:
         """A pass forth and back. Raises UsageError for a layer that cannot be explained."""
         params, device, name = self.params, self.context.device, self.model.card.backbone
         own = None if params.classes == PREDICTED else torch.tensor([i["label"] for i in images], device=device)
-        path = tap_path(name, params.tap)
+        path = self.model.network.tap_path(self._tap(self.model))
         try:
-            maps, classes = gradient_maps(self.model.network, path, to_batch(pixels, device), params.method, own)
+            maps, classes = gradient_maps(self.model.network, path, self.batch(pixels), params.method, own)
         except TapError as error:
             raise self.mistake(ValueError(f"tap {path} of {name}: {error}")) from error
         return HostCopy(torch.from_numpy(classes)), HostCopy(torch.from_numpy(maps))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pipeline.base.params import option, reads
 from stages.ncut.parameters import Component, CutParameters, GraphKind
-from stages.vision.backbones.registry import backbone
+from stages.vision.backbones.tap_names import TapNames
 from stages.vision.precision import InferencePrecision
 
 __all__ = ["NcutParams"]
@@ -31,7 +31,7 @@ class NcutParams:
     input_size: int | None = option(
         None, "side of the network input, pixels; null: as the network was trained", at_least=1
     )
-    precision: InferencePrecision = option("float32", "of the features: float32, bfloat16, float16 (autocast), or auto")
+    precision: InferencePrecision = option("float32", "of the features: float32, bfloat16 or float16 (autocast)")
     batch_size: int = option(32, "images in one forward pass", resource=True, at_least=1)
     decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)
 
@@ -39,7 +39,6 @@ class NcutParams:
         """What the graph is run with. Raises: ValueError, see `CutParameters`."""
         return CutParameters(self.tau, self.epsilon, self.graph)
 
-    def tap_of(self, name: str) -> str:
-        """The layer that is cut of a backbone, which may not have it."""
-        entry = backbone(name)
-        return self.tap or (_KEYS if _KEYS in entry.aside else entry.default_tap)
+    def tap_of(self, names: TapNames) -> str:
+        """The layer that is cut of a network, which may not have it."""
+        return self.tap or (_KEYS if _KEYS in names.others else names.default)

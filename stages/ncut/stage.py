@@ -9,7 +9,6 @@ from pipeline.contract.stage import Worker
 from stages.bases.model_stage import ModelMapStage
 from stages.bases.planned_network import PlannedNetwork
 from stages.ncut.options import NcutParams
-from stages.vision.backbones.registry import tap_path
 from stages.vision.precision import precision_ingredients
 
 if TYPE_CHECKING:
@@ -29,12 +28,12 @@ class Ncut(ModelMapStage[NcutParams]):
         self.checked(self.params.cut_parameters)
 
     def ingredients(self) -> Mapping[str, Json]:
-        """Which backbones `auto` takes for bfloat16."""
+        """How its network rounds."""
         return precision_ingredients(self.params.precision)
 
     def check_network(self, network: "LocalizerNetwork", planned: PlannedNetwork) -> None:
         """The network must have the layer."""
-        tap_path(planned.backbone, self.params.tap_of(planned.backbone))
+        network.tap_path(self.params.tap_of(network.tap_names))
 
     def worker(self, context: Context) -> Worker:
         """Loads the network at its first shard."""

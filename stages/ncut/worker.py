@@ -10,8 +10,6 @@ from pipeline.store.records import Task
 from stages.bases.image_worker import ModelWorker
 from stages.ncut.ncut import cut, score_map
 from stages.ncut.options import NcutParams
-from stages.vision.backbones.registry import tap_path
-from stages.vision.batches import to_batch
 from stages.vision.features import read_taps
 from stages.vision.image_rows import ImageRow
 from stages.vision.inference import autocast
@@ -34,9 +32,9 @@ class NcutWorker(ModelWorker[NcutParams, HostCopy]):
     def begin(self, task: Task) -> int:
         """Load the network. Raises UsageError for a layer that it does not have."""
         model = self.load(task)
-        self._tap = self.params.tap_of(model.card.backbone)
+        self._tap = self.params.tap_of(model.network.tap_names)
         try:
-            tap_path(model.card.backbone, self._tap)
+            model.network.tap_path(self._tap)
         except ValueError as error:
             raise self.mistake(error) from error
         self._size = self.params.input_size or model.card.input_size
@@ -45,9 +43,9 @@ class NcutWorker(ModelWorker[NcutParams, HostCopy]):
     def launch(self, images: list[ImageRow], pixels: np.ndarray) -> HostCopy:
         """What the layer puts out, (B, d, h, w) float32, on its way."""
         device, model = self.context.device, self.model
-        with torch.inference_mode(), autocast(device, self.params.precision, model.card.backbone):
+        with torch.inference_mode(), autocast(device, self.params.precision):
             try:
-                (features,) = read_taps(model.network, (self._tap,), to_batch(pixels, device))
+                (features,) = read_taps(model.network, (self._tap,), self.batch(pixels))
             except ValueError as error:
                 raise self.mistake(error) from error
             return HostCopy(features.float().contiguous())

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 
 from stages.vision.backbones.networks import LocalizerNetwork
-from stages.vision.backbones.registry import backbone
 from stages.vision.features import read_taps
 
 __all__ = ["check_grids", "shared_grid"]
@@ -13,14 +12,13 @@ __all__ = ["check_grids", "shared_grid"]
 
 def shared_grid(network: LocalizerNetwork, size: int) -> tuple[str, ...]:
     """The backbone's first two taps with grids of one size at this input size; its default tap where no two agree."""
-    entry = backbone(network.backbone)
-    names = list(entry.taps)
+    names = list(network.tap_names.main)
     grids = _grids(network, names, size)
     for number, name in enumerate(names):
         partners = [other for other, grid in zip(names, grids, strict=True) if grid == grids[number]]
         if len(partners) > 1:
             return name, partners[1]
-    return (entry.default_tap,)
+    return (network.tap_names.default,)
 
 
 def check_grids(network: LocalizerNetwork, taps: Sequence[str], size: int) -> None:

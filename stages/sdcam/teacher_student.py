@@ -67,7 +67,7 @@ class TeacherStudentNetwork(LocalizerNetwork):
 
     def _read(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Summary and patch tokens in place, ``(B, D, h, w)``."""
-        tokens = self.features.tokens(images)
+        tokens = self.features.raw(images)
         patches = self.features.in_place(tokens, images)
         return torch.cat([tokens[:, 0], patches.mean(dim=(2, 3))], dim=1), patches
 

@@ -6,7 +6,6 @@ from contextlib import ExitStack
 import torch
 
 from stages.vision.backbones.networks import LocalizerNetwork
-from stages.vision.backbones.registry import tap_path
 from stages.vision.backbones.taps import tapped
 
 __all__ = ["read_taps"]
@@ -15,9 +14,9 @@ __all__ = ["read_taps"]
 def read_taps(network: LocalizerNetwork, taps: Sequence[str], images: torch.Tensor) -> list[torch.Tensor]:
     """What the named layers put out in one pass over the features, each ``(B, d, h, w)``.
 
-    images: ``(B, 3, S, S)`` normalised. Raises: ValueError for a tap that the backbone does not have.
+    images: ``(B, 3, S, S)`` normalised. Raises: ValueError for a tap that the network does not have.
     """
-    paths = [tap_path(network.backbone, tap) for tap in taps]
+    paths = [network.tap_path(tap) for tap in taps]
     with ExitStack() as stack:
         found = [stack.enter_context(tapped(network, path)) for path in paths]
         network.features(images)

@@ -1,13 +1,36 @@
 """Networks of libraries that not every installation has."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
+import torch
 from torch import nn
 
 _GET_TIMM = "the package timm is not installed: pip install 'weakbox[timm]'"
 
-__all__ = ["timm_input_size", "timm_network"]
+__all__ = ["Published", "TimmBody", "timm_body", "timm_input_size", "timm_network", "timm_published"]
+
+
+class TimmBody(nn.Module):
+    """What every network of timm has: features of images ``(B, 3, S, S)``, and what becomes of features."""
+
+    forward_features: Callable[[torch.Tensor], torch.Tensor]
+    forward_head: Callable[..., torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Published:
+    """What timm says of the weights that it publishes for a network.
+
+    input_size: side of their images, pixels. classifier: module path of the classifier layer; empty where there are
+    none or several. classes: how many; 0: the weights have no classifier.
+    """
+
+    input_size: int
+    classifier: str
+    classes: int
 
 
 def timm_network(name: str, **options: Any) -> nn.Module:
@@ -20,11 +43,36 @@ def timm_network(name: str, **options: Any) -> nn.Module:
     return network
 
 
+def timm_body(name: str, num_classes: int = 0, output_stride: int | None = None) -> TimmBody:
+    """A network of timm that takes images of any size where it can, with fresh weights; without classes no classifier.
+
+    output_stride: see `registry.backbone_name`. Raises: ModuleNotFoundError and ValueError as `timm_network`, also for
+    a network that timm cannot build, or whose strides stay.
+    """
+    strides = {} if output_stride is None else {"output_stride": output_stride}
+    refusals = []
+    for sizes in ({"dynamic_img_size": True}, {}):
+        try:
+            return cast(TimmBody, timm_network(name, num_classes=num_classes, **sizes, **strides))
+        except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
+            refusals.append(error)
+    if strides:
+        raise ValueError(f"timm's {name} has no output_stride {output_stride}") from refusals[-1]
+    raise ValueError(f"timm does not build {name!r} without more words: {refusals[-1]}") from refusals[-1]
+
+
 def timm_input_size(name: str) -> int:
     """Side of the input, pixels, that timm gives a network. Raises as `timm_network` does."""
-    timm = _timm(name)
-    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
-    return 224 if config is None else int(config.input_size[-1])
+    return timm_published(name).input_size
+
+
+def timm_published(name: str) -> Published:
+    """What timm says of the published weights of a network. Raises as `timm_network` does."""
+    config = _timm(name).get_pretrained_cfg(name, allow_unregistered=True)
+    if config is None:
+        return Published(224, "", 0)
+    classifier = config.classifier if isinstance(config.classifier, str) else ""
+    return Published(int(config.input_size[-1]), classifier, int(config.num_classes or 0))
 
 
 def _timm(name: str) -> ModuleType:

@@ -23,8 +23,9 @@ def meta_network(name: str, num_classes: int, size: int | None = None) -> Locali
             network(meta_images(side))
     except NotImplementedError:
         return network  # an operation without a form for meta tensors says nothing of the size
-    except RuntimeError as error:
-        raise ValueError(f"{name} takes no images of {side} pixels: {str(error).splitlines()[0]}") from error
+    except (AssertionError, RuntimeError) as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{name} takes no images of {side} pixels: {said[:300]}") from error
     return network
 
 

@@ -9,6 +9,11 @@ from typing import ClassVar
 import torch
 from torch import nn
 
+from stages.vision.backbones.layouts import Layout
+from stages.vision.backbones.registry import backbone
+from stages.vision.backbones.tap_names import TapNames
+from stages.vision.preprocessing import IMAGENET
+
 __all__ = ["LocalizerNetwork", "conv_head", "without_strides"]
 
 Named = list[tuple[str, nn.Parameter]]
@@ -22,11 +27,12 @@ class LocalizerNetwork(nn.Module):
     has_cam: a class activation map is ``classifier.weight[c]`` over `class_features`; False where classes do not come
     from GAP and a linear layer, and CAM is not defined.
     backbone: name of the entry that `build` made the network from; empty for others.
+    preprocessing: of the images that its weights were trained on; whoever fills it says so.
     heads: names of the children that train at the head's rate.
     maps_itself: whether it has more parts than a classifier, and its maps are those of `class_maps` alone.
     """
 
-    has_cam: ClassVar[bool] = True
+    has_cam: bool = True
     maps_itself: ClassVar[bool] = False
     heads: ClassVar[tuple[str, ...]] = ("head", "classifier")
 
@@ -40,10 +46,26 @@ class LocalizerNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = ""
+        self.preprocessing = IMAGENET
         self.features = features
         self.feature_dim = feature_dim
         self.head = head
         self.classifier = nn.Linear(classifier_dim or feature_dim, num_classes)
+
+    @property
+    def tap_names(self) -> TapNames:
+        """The layers that stages may read. Raises ValueError for a network that has no entry in the table."""
+        own = getattr(self.features, "tap_names", None)
+        return own if isinstance(own, TapNames) else backbone(self.backbone).tap_names
+
+    def tap_path(self, tap: str) -> str:
+        """Module path of a tap. Raises ValueError for an unknown one, naming the nearest."""
+        return self.tap_names.path(tap, self.backbone)
+
+    @property
+    def layout(self) -> Layout:
+        """What the names in published weights mean."""
+        return backbone(self.backbone).layout if self.backbone else Layout()
 
     def class_features(self, images: torch.Tensor) -> torch.Tensor:
         """What GAP pools and CAM multiplies with the classifier's weights, ``(B, K, h, w)``, of ``(B, 3, S, S)``.

@@ -1,4 +1,4 @@
-"""Where weights come from: a file, local or remote, torchvision's names, timm's names. All end as a state dict."""
+"""Where weights come from: a file, torchvision's or timm's names, a Python package. All end as a state dict."""
 
 import argparse
 import difflib
@@ -11,10 +11,12 @@ from urllib.error import URLError
 import torch
 from safetensors.torch import load
 
-from stages.vision.backbones.weight_names import SAFETENSORS, SCRATCH, TIMM, is_file
+from stages.vision.backbones.packages import packaged_bytes
+from stages.vision.backbones.weight_names import PACKAGE, SAFETENSORS, SCRATCH, TIMM, is_file
 
 __all__ = [
     "WeightsError",
+    "packaged_state",
     "place_on_hub",
     "read_state",
     "state_of",
@@ -32,7 +34,7 @@ class WeightsError(ValueError):
 
 
 def read_state(source: str) -> dict[str, torch.Tensor]:
-    """The state dict of a source: ``timm:<model name>``, a torchvision weights name, or a file.
+    """The state dict of a source: ``timm:<model name>``, ``package:<name>``, a torchvision weights name, or a file.
 
     A file ends in .safetensors, .pth, .pt, .pth.tar or .bin and lies on this disk or at any URI that fsspec knows;
     nothing in it is unpickled but tensors, plain values and `argparse.Namespace`. A state dict nested under
@@ -43,7 +45,18 @@ def read_state(source: str) -> dict[str, torch.Tensor]:
     """
     if source.startswith(TIMM):
         return without_prefixes(_from_timm(source), source)
+    if source.startswith(PACKAGE):
+        return packaged_state(source)
     return without_prefixes(_from_file(source) if is_file(source) else _from_torchvision(source), source)
+
+
+def packaged_state(source: str, device: str = "cpu") -> dict[str, torch.Tensor]:
+    """The state dict that a Python package carries (`packages`), its tensors on a device. Raises WeightsError."""
+    try:
+        data = packaged_bytes(source)
+    except ValueError as error:
+        raise WeightsError(str(error)) from error
+    return state_of(unpickled(io.BytesIO(data), device), source)
 
 
 def _from_file(source: str) -> dict[str, torch.Tensor]:
@@ -134,8 +147,8 @@ def _unknown_weights(name: str) -> str:
     ]
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
     return (
-        f"unknown weights {name!r}: neither {SCRATCH!r} nor timm:<model name> nor a .safetensors, .pth or .pt file, "
-        f"and the nearest torchvision name is {nearest}"
+        f"unknown weights {name!r}: neither {SCRATCH!r}, timm:<model name> nor package:<name>, nor a .safetensors, "
+        f".pth or .pt file, and the nearest torchvision name is {nearest}"
     )
 
 

@@ -1,43 +1,51 @@
-"""Vision transformers (Dosovitskiy et al. 2021) of timm: ViT-S/16, the size of DeiT and DINO, any other, a tiny one."""
+"""Vision transformers (Dosovitskiy et al. 2021) of timm: ViT-S/16, the size of DeiT and DINO, and a tiny one."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
+from stages.vision.backbones.feature_form import FeatureForm
 from stages.vision.backbones.libraries import timm_network
 from stages.vision.backbones.networks import LocalizerNetwork
-from stages.vision.backbones.taps import tapped
+from stages.vision.backbones.timm_features import Inside, TimmFeatures
 
 __all__ = [
     "ClassTokenNetwork",
     "PatchTokens",
-    "timm_vit",
+    "has_class_token",
     "vit_s16",
     "vit_s16_gap",
     "vit_tiny_p8",
 ]
 
 
-class PatchTokens(nn.Module):
+class PatchTokens(TimmFeatures):
     """A vision transformer read as a map: the patch tokens after the last normalisation, ``(B, D, S/p, S/p)``.
 
     S may be any multiple of the patch's side p: the position embedding is resampled from the grid that it was trained
-    on. The submodule `keys` puts out the keys of the last attention block in the same way, heads concatenated, as its
-    projection gives them; nothing depends on its output.
+    on. Beside its `keys`, ``passages.norm1`` shows what the attention of the last block reads: the last layer of
+    patches on which a class token depends.
 
+    inside, keys: as in `TimmFeatures`; None: those of an ordinary vision transformer.
     Raises: ValueError for a network that is no such transformer, or that has no class token.
     """
 
-    def __init__(self, transformer: nn.Module) -> None:
-        super().__init__()
-        self.transformer: Any = transformer
-        self.keys = nn.Identity()
-        if not getattr(transformer, "has_class_token", False):
-            raise ValueError(f"{type(transformer).__name__} is no vision transformer with a class token")
-        self._projection = f"blocks.{len(list(transformer.get_submodule('blocks').children())) - 1}.attn.qkv"
+    child = "transformer"
+    transformer: Any
 
-    def tokens(self, images: torch.Tensor) -> torch.Tensor:
+    def __init__(
+        self, transformer: nn.Module, inside: Mapping[str, Inside] | None = None, keys: str | None = None
+    ) -> None:
+        if not has_class_token(transformer):
+            raise ValueError(f"{type(transformer).__name__} is no vision transformer with a class token")
+        last = f"blocks.{len(list(transformer.get_submodule('blocks').children())) - 1}"
+        form = FeatureForm("tokens", getattr(transformer, "num_prefix_tokens", 1))
+        layers = {"norm1": Inside(f"{last}.norm1", form)} if inside is None else inside
+        super().__init__(transformer, form, layers, f"{last}.attn.qkv" if inside is None else keys)
+
+    def raw(self, images: torch.Tensor) -> torch.Tensor:
         """All tokens of normalised images ``(B, 3, S, S)``, ``(B, n, D)``: the class token, any registers, patches.
 
         Raises: ValueError for a side that is no multiple of the patch's.
@@ -47,20 +55,18 @@ class PatchTokens(nn.Module):
             raise ValueError(
                 f"the input's side must be a multiple of the patch's, {side}, not {images.shape[2]} pixels"
             )
-        return self.transformer.forward_features(images)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Patch tokens in place, ``(B, D, S/p, S/p)``."""
-        with tapped(self.transformer, self._projection) as projected:
-            tokens = self.tokens(images)
-        self.keys(self.in_place(projected.output.chunk(3, dim=-1)[1], images))
-        return self.in_place(tokens, images)
+        return super().raw(images)
 
     def in_place(self, tokens: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         """Of all tokens of images, those of the patches, each where it comes from: what `forward` gives."""
-        patches = tokens[:, self.transformer.num_prefix_tokens :].transpose(1, 2)
-        rows, columns = self.transformer.patch_embed.patch_size
-        return patches.unflatten(2, (images.shape[2] // rows, images.shape[3] // columns))
+        return self.form.to_map(tokens, images)
+
+
+def has_class_token(network: nn.Module) -> bool:
+    """Whether a network is a stack of blocks over patches and a class token."""
+    token = getattr(network, "has_class_token", getattr(network, "cls_token", None) is not None)
+    patches = getattr(network, "patch_embed", None)
+    return bool(token) and hasattr(network, "blocks") and isinstance(getattr(patches, "patch_size", None), tuple)
 
 
 class ClassTokenNetwork(LocalizerNetwork):
@@ -71,12 +77,13 @@ class ClassTokenNetwork(LocalizerNetwork):
 
     def pooled(self, images: torch.Tensor) -> torch.Tensor:
         """The class token after the last normalisation, ``(B, D)``, of normalised images ``(B, 3, S, S)``."""
-        return self.features.tokens(images)[:, 0]
+        return self.features.raw(images)[:, 0]
 
 
 def vit_s16(num_classes: int) -> ClassTokenNetwork:
     """ViT-S/16 with its class-token classifier: 384 channels at 1/16 of the input."""
-    return timm_vit(num_classes, "vit_small_patch16_224")
+    features = _features("vit_small_patch16_224")
+    return ClassTokenNetwork(features, features.transformer.embed_dim, num_classes)
 
 
 def vit_s16_gap(num_classes: int) -> LocalizerNetwork:
@@ -91,17 +98,5 @@ def vit_tiny_p8(num_classes: int) -> LocalizerNetwork:
     return LocalizerNetwork(features, features.transformer.embed_dim, num_classes)
 
 
-def timm_vit(num_classes: int, name: str) -> ClassTokenNetwork:
-    """Any vision transformer that timm builds by this name, with its class-token classifier.
-
-    Raises: ValueError when timm does not know the name, or `PatchTokens` cannot read the network.
-    """
-    features = _features(name)
-    return ClassTokenNetwork(features, features.transformer.embed_dim, num_classes)
-
-
 def _features(name: str, **options: Any) -> PatchTokens:
-    try:
-        return PatchTokens(timm_network(name, num_classes=0, dynamic_img_size=True, **options))
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(f"timm builds no vision transformer {name!r}: {error}") from error
+    return PatchTokens(timm_network(name, num_classes=0, dynamic_img_size=True, **options))

@@ -14,13 +14,14 @@ from safetensors import safe_open
 
 from stages.vision.backbones.sources import (
     WeightsError,
+    packaged_state,
     place_on_hub,
     state_of,
     torchvision_weights,
     unpickled,
     without_prefixes,
 )
-from stages.vision.backbones.weight_names import SAFETENSORS, TIMM, is_file
+from stages.vision.backbones.weight_names import PACKAGE, SAFETENSORS, TIMM, is_file
 
 __all__ = ["weight_shapes"]
 
@@ -37,6 +38,8 @@ def weight_shapes(source: str) -> Shapes | None:
     """
     if source.startswith(TIMM):
         return without_prefixes(_of_timm(source), source)
+    if source.startswith(PACKAGE):
+        return packaged_state(source, "meta")
     found = _of_file(source) if is_file(source) else _of_torchvision(source)
     return None if found is None else without_prefixes(found, source)
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from stages.vision.backbones.efficientnet_names import MARK, efficientnet_names
 from stages.vision.backbones.head_rows import rows_of_classes
 from stages.vision.backbones.layouts import Layout
 from stages.vision.backbones.networks import LocalizerNetwork
-from stages.vision.backbones.registry import backbone
 from stages.vision.backbones.sources import WeightsError, read_state
 from stages.vision.backbones.weight_names import SCRATCH
 
@@ -49,8 +49,8 @@ class Fitting(NamedTuple):
 def load_weights(network: nn.Module, source: str, keep_head: bool = True, classes: Sequence[str] = ()) -> Loaded:
     """Fill a network that `build` made with weights, name them, and say what was left fresh or unused.
 
-    source: ``scratch`` keeps the seeded initial weights; ``timm:<model name>``; a .safetensors, .pth or .pt file, on
-    this disk or at a URI (see `read_state`); anything else is a torchvision weights name such as
+    source: ``scratch`` keeps the seeded initial weights; ``timm:<model name>``; ``package:<name>``; a .safetensors,
+    .pth or .pt file, on this disk or at a URI (see `read_state`); anything else is a torchvision weights name such as
     ``VGG16_Weights.IMAGENET1K_V1``. The layouts of torchvision and timm are understood in files too.
     keep_head, classes: see `load_state`.
 
@@ -86,8 +86,9 @@ def fit(network: nn.Module, state: State, source: str, keep_head: bool = True, c
     Raises: WeightsError as `load_state`.
     """
     own = network.state_dict()
-    layout = _layout(network)
-    names = {name: layout.own_name(name, own) for name in state}
+    layout = network.layout if isinstance(network, LocalizerNetwork) else Layout()
+    others = efficientnet_names(own) if MARK in state else {}
+    names = {name: others.get(name) or layout.own_name(name, own) for name in state}
     found = _found(state, names, own, source)
     if keep_head and classes:
         found = dict(rows_of_classes(found, classes, source))
@@ -116,11 +117,6 @@ def weights_hash(network: nn.Module) -> str:
         digest.update(f"{name}:{values.dtype}:{tuple(values.shape)};".encode())
         digest.update(values.view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _layout(network: nn.Module) -> Layout:
-    name = network.backbone if isinstance(network, LocalizerNetwork) else ""
-    return backbone(name).layout if name else Layout()
 
 
 def _found(state: State, names: Mapping[str, str | None], own: State, source: str) -> dict[str, torch.Tensor]:

@@ -23,7 +23,7 @@ def network():
 def test_the_summary_is_class_token_and_pooled_features(network, images):
     """Breaks when the class token is averaged into the patches, or the two halves change places."""
     with torch.inference_mode():
-        summary, tokens = network.summary(images), network.features.tokens(images)
+        summary, tokens = network.summary(images), network.features.raw(images)
         assert summary.shape == (3, 2 * network.feature_dim)
         assert summary[:, : network.feature_dim].equal(tokens[:, 0])
         torch.testing.assert_close(summary[:, network.feature_dim :], network.pooled(images))

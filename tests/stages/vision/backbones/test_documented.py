@@ -25,5 +25,6 @@ def test_every_backbone_is_documented_as_it_is():
         assert (size, features) == (str(entry.input_size), f"{height}x{width}x{channels}")
         assert taps.split(", ") == list(entry.taps)
         assert head.endswith("no CAM") is not network.has_cam
+        assert entry.cam == ("exact" if network.has_cam else "gradient")
         assert ("conv3x3" in head) is (network.head is not None)
         assert parameters == f"{count / 1e6:.2f}"

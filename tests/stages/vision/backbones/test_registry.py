@@ -27,6 +27,7 @@ SHAPES = {
     "inception_v3_spg": (768, 28, 28),
     "densenet161": (2208, 7, 7),
     "efficientnet_b7": (2560, 19, 19),
+    "efficientnet_lite0": (1280, 7, 7),
     "vit_s16": (384, 14, 14),
     "vit_s16_gap": (384, 14, 14),
     "vit_tiny_p8": (96, 8, 8),
@@ -71,9 +72,9 @@ def test_other_input_sizes(name, side, grid):
 def test_every_tap_is_a_map(name):
     """Breaks when a layer is renamed, which would only be noticed when somebody asks for it."""
     entry = backbone(name)
-    shapes = {tap: feature_shape(name, None, tap) for tap in (*entry.taps, *entry.aside)}
+    shapes = {tap: feature_shape(name, None, tap) for tap in entry.tap_names.paths}
     assert all(len(shape) == 3 for shape in shapes.values())
-    assert shapes[backbone(name).default_tap] == SHAPES[name]
+    assert shapes[entry.tap_names.default] == SHAPES[name]
 
 
 @pytest.mark.parametrize(
@@ -121,32 +122,6 @@ def test_unknown_names():
     assert tap_path("vgg16") == "features.30"
     with pytest.raises(ValueError, match="unknown tap of vit_s16 'key': did you mean 'keys'"):
         tap_path("vit_s16", "key")
-
-
-def test_transformers_of_timm_by_name():
-    """Breaks when a transformer that the table does not list cannot be built, or its registers pass for patches."""
-    name = "timm:vit_small_patch14_reg4_dinov2.lvd142m"
-    entry = backbone(name)
-    assert (input_size(name), list(entry.taps), list(entry.aside)) == (518, ["features"], ["keys"])
-    with torch.device("meta"):
-        network = build(name, 7).eval()
-        assert network.features(meta_images(56)).shape == (2, 384, 4, 4)
-        assert network(meta_images(56)).shape == (2, 7)
-    assert tap_path(name, "keys") == "features.keys"
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("vit_small_patch15", "timm knows no network 'vit_small_patch15'"),
-        ("resnet10t", "timm builds no vision transformer 'resnet10t'"),
-        ("test_efficientnet", "timm builds no vision transformer 'test_efficientnet'"),
-    ],
-)
-def test_what_is_no_transformer_of_timm(name, said):
-    """Breaks when a typing error, or a network without patches, fails in the middle of a forward pass."""
-    with pytest.raises(ValueError, match=said):
-        build(f"timm:{name}", 2)
 
 
 def test_the_table_imports_no_library_of_networks():
