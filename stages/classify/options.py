@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.base.params import option, reads
+from stages.vision.backbones.registry import backbone_name
 from stages.vision.backbones.weight_names import SCRATCH
 from stages.vision.precision import Precision
 from stages.vision.training.parameters import Chosen, Schedule
@@ -16,7 +17,10 @@ class ClassifyParams:
     """Parameters of `classify`."""
 
     images: str = reads("images", "ingest", "the images")
-    backbone: str = option("smallnet", "name of the network, see docs/backbones.md, or timm:<vision transformer>")
+    backbone: str = option("smallnet", "name of the network, see docs/backbones.md, or timm:<any network of timm>")
+    output_stride: int | None = option(
+        None, "8, 16 or 32 pixels of the input for a cell of the last map, strides removed; null: the backbone's own"
+    )
     start: str | None = reads("model", None, "classifier whose network the training starts from, in place of weights")
     weights: str = option(
         SCRATCH, "scratch, a torchvision weights name, timm:<name>, or a .safetensors / .pth file or URI"
@@ -46,6 +50,11 @@ class ClassifyParams:
         "on_growth: train again when images are added; never: keep the first model",
     )
     processes: int = option(0, "loading processes of a worker", resource=True)
+
+    @property
+    def network(self) -> str:
+        """The backbone's name with its strides. Raises ValueError for an unknown one, or strides that stay."""
+        return backbone_name(self.backbone, self.output_stride)
 
     @property
     def chosen(self) -> Chosen:

@@ -43,17 +43,17 @@ class Classify(TrainStage[ClassifyParams]):
     def check(self) -> None:
         """Refuse an unknown network, and two origins of the weights."""
         super().check()
-        self.checked(partial(backbone, self.params.backbone))
+        self.checked(lambda: self.params.network)
         if self.params.start is not None and self.params.weights != SCRATCH:
             raise UsageError(f"stage {self.name}: start and weights exclude each other: leave one of them out")
 
     def check_packages(self) -> None:
         """A network of timm needs timm, which also judges its name. Raises UsageError."""
-        self.checked(partial(input_size, self.params.backbone))
+        self.checked(partial(input_size, self.params.network))
 
     def rehearse(self, inputs: Inputs) -> None:
         """Refuse a network that cannot be built, weights or a start that do not fit it below its classifier layer."""
-        planned = PlannedNetwork(self.params.backbone, self.params.input_size, is_plain=True)
+        planned = PlannedNetwork(self.params.network, self.params.input_size, is_plain=True)
         starts = [network for model in inputs["start"] if (network := planned_network(model))]
         start = starts[0].backbone if starts else None
         try_network(self, planned, partial(self._check_network, keep_head=False, start=start), also=start)
@@ -64,7 +64,7 @@ class Classify(TrainStage[ClassifyParams]):
         if self.params.epochs:
             check_trained(self.name, images)
         if self.params.keep_head and self.params.weights != SCRATCH:
-            planned = PlannedNetwork(self.params.backbone, self.params.input_size, is_plain=True)
+            planned = PlannedNetwork(self.params.network, self.params.input_size, is_plain=True)
             demand = partial(self._check_network, keep_head=True, start=None)
             classes = classes_of(declared_list(images)) or class_names(images)
             try_network(self, planned, demand, num_classes=len(classes), also="head")

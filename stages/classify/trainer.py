@@ -53,10 +53,10 @@ class ClassifyTrainer:
         if not trained and params.epochs:
             raise UsageError(f"stage {self.stage}: no image is of split train")
         network = channels_last(self._network(classes, task.inputs.get("start", ()), context), context.device)
-        size = params.input_size or shown(params).input_size or input_size(params.backbone)
+        size = params.input_size or shown(params).input_size or input_size(params.network)
         log = self._train(network, trained, size, context) if params.epochs else []
         said = network.preprocessing
-        card = ModelCard("classify", params.backbone, tuple(classes), size, params.seed, preprocessing=said)
+        card = ModelCard("classify", params.network, tuple(classes), size, params.seed, preprocessing=said)
         table = TABLES["training"].from_rows([asdict(epoch) for epoch in log])
         return ShardResult({"training": table}, to_blobs(network, card))
 
@@ -72,7 +72,7 @@ class ClassifyTrainer:
         """The network to begin with; what it did not find and what it left unused is logged."""
         params = self.params
         try:
-            network = build(params.backbone, len(classes), params.seed)
+            network = build(params.network, len(classes), params.seed)
             if start:
                 loaded = self._started(network, classes, start[0], context)
             else:
