@@ -95,6 +95,8 @@ class BoxesWorker:
         rows: list[_ThresholdRow] = self._context.table(task.inputs["thresholds"][0], "thresholds").to_pylist()
         for chosen in rows:
             self._check(chosen)
+            chosen.setdefault("split", "dev")  # tables before version 3 do not say
+            chosen.setdefault("half", None)
         by_half = {chosen["half"]: chosen["threshold"] for chosen in rows}
         of_half = {half: threshold for half, threshold in by_half.items() if half is not None}
         return _Thresholds(by_half[None], rows[0]["split"], of_half)

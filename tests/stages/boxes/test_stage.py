@@ -17,7 +17,7 @@ from tests import runs
 
 
 def test_thresholds_come_from_calibrate_and_say_so(finished_run):
-    """Breaks when a threshold is not the one that dev chose, is called validated on dev itself, or is fixed and not so."""
+    """Breaks when a threshold is not the one that dev chose, is validated on dev itself, or fixed and not so."""
     (chosen,) = runs.rows(finished_run, "calibrate", "thresholds")
     dev = [row for row in runs.rows(finished_run, "ingest", "images") if row["split"] == "dev"]
     assert (chosen["split"], chosen["half"], chosen["n"]) == ("dev", None, len(dev))
@@ -104,6 +104,23 @@ def test_a_worker_refuses_what_the_thresholds_table_says_of_another_rule(finishe
     said = f"stage boxes: calibrate chose a threshold for the box rule .*, not for .*'{name}': {value!r}"
     with pytest.raises(UsageError, match=said):
         worker(Task(Shard("k"), inputs))
+
+
+def test_thresholds_of_an_older_version_are_those_of_dev(finished_run, monkeypatch):
+    """Breaks when a table without split and half, which an earlier version wrote, stops `--only boxes`."""
+    context = LocalContext(finished_run.store)
+    read = context.table
+
+    def older(done, table, *rest):
+        found = read(done, table, *rest)
+        return found.drop_columns(["split", "half"]) if table == "thresholds" else found
+
+    monkeypatch.setattr(context, "table", older)
+    inputs = {"maps": (runs.dones(finished_run, "cam")[0],), "thresholds": tuple(runs.dones(finished_run, "calibrate"))}
+    made = BoxesWorker("boxes_cam", BoxesParams(maps="cam", thresholds="calibrate"), context)(Task(Shard("k"), inputs))
+    assert made.tables["pseudo_labels"] == finished_run.store.table(
+        runs.dones(finished_run, "boxes_cam")[0], "pseudo_labels"
+    )
 
 
 def test_a_threshold_of_other_maps_is_refused(finished_run):

@@ -74,6 +74,15 @@ def test_errors_groups_and_comparisons_agree_with_the_metrics(finished_run):
         first, second = (metric(finished_run, source=name, **scored) for name in ("boxes_cam", "psol_boxes"))
         assert pair["difference"] == pytest.approx(first - second)
         assert pair["ci_low"] <= pair["difference"] <= pair["ci_high"]
+    known = [row for row in rows if (row["metric"], row["iou"], row["protocol"]) == ("gt_known", 0.5, "original")]
+    best = max((row for row in known if row["source"] is None), key=lambda row: row["value"])
+    (over,) = [
+        row
+        for row in runs.rows(finished_run, "evaluate", "comparisons")
+        if row["metric"] == "gt_known" and (row["first"], row["second"]) == ("psol_boxes", best["method"])
+    ]
+    psol = metric(finished_run, source="psol_boxes", metric="gt_known", iou=0.5, protocol="original")
+    assert over["difference"] == pytest.approx(psol - best["value"])
     yardsticks = {row["method"] for row in groups if {**fits, "by": "size", "source": None}.items() <= row.items()}
     assert {"whole_image", "median_train_box"} <= yardsticks
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stages.scoring.arrow_tables import Truth
-from stages.scoring.groups import SIZE_NAMES, by_class, by_size, comparison_rows, group_rows
+from stages.scoring.groups import SIZE_NAMES, by_class, by_size, comparison_rows, group_rows, yardstick_rows
 from stages.scoring.metric_rows import Subject
 from stages.scoring.metrics import MetricKey
 from stages.scoring.ragged import from_lists
@@ -55,3 +55,17 @@ def test_comparisons_are_first_minus_second_on_the_same_images():
     assert found["a", "b"]["difference"] == pytest.approx(20)
     assert (found["a", "c"]["difference"], found["a", "c"]["ci_low"], found["a", "c"]["ci_high"]) == (0, 0, 0)
     assert found["a", "c"]["p_value"] == 1
+
+
+def test_every_method_meets_the_best_trivial_predictor_of_each_metric():
+    """Breaks when a method is compared with a weaker yardstick, or with that of another metric."""
+    fits = MetricKey("gt_delta", 0.7)
+    none, all_right = np.zeros(5, bool), np.ones(5, bool)
+    trivial = [("whole_image", {KEY: none, fits: all_right}), ("centred_square", {KEY: CORRECT, fits: none})]
+    top1 = MetricKey("top1_loc", 0.5)
+    rows = list(yardstick_rows([("a", {KEY: all_right, fits: CORRECT, top1: CORRECT})], trivial, "original"))
+    found = {row["metric"]: (row["first"], row["second"], row["difference"]) for row in rows}
+    assert found == {
+        "gt_known": ("a", "centred_square", pytest.approx(40)),
+        "gt_delta": ("a", "whole_image", pytest.approx(-40)),
+    }
