@@ -32,8 +32,6 @@ class CamParams:
         None, "linear or quadratic: one map of all classes, the likely ones for and the unlikely against (CCAM)"
     )
     negative_weights: bool = option(True, "false sets the class's negative weights to 0 (Bae et al. 2020)")
-    precision: InferencePrecision = option(
-        "float32", "float32, bfloat16, float16 (autocast), or auto, see docs/backbones.md"
-    )
+    precision: InferencePrecision = option("float32", "float32, bfloat16 or float16 (autocast), see docs/backbones.md")
     batch_size: int = option(32, "images in one forward pass", resource=True, at_least=1)
     decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)

@@ -23,7 +23,7 @@ class Cam(ModelMapStage[CamParams]):
     Params = CamParams
 
     def ingredients(self) -> Mapping[str, Json]:
-        """Which backbones `auto` takes for bfloat16."""
+        """How its network rounds."""
         return precision_ingredients(self.params.precision)
 
     def check_network(self, network: "LocalizerNetwork", planned: PlannedNetwork) -> None:

@@ -39,7 +39,7 @@ class CamWorker(ClassMapWorker[CamParams]):
     def _maps(self, batch: torch.Tensor, labels: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Labels and their maps; without labels, of the predicted classes."""
         params, network, classifier = self.params, self.model.network, self.model.network.classifier
-        with autocast(self.context.device, params.precision, self.model.card.backbone):
+        with autocast(self.context.device, params.precision):
             if network.maps_itself:
                 return network.class_maps(batch, labels)
             features = network.class_features(batch)

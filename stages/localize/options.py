@@ -28,8 +28,6 @@ class LocalizeParams:
     keep_aspect: bool = option(
         True, "centre, ten_crop: the shorter side is resized (published classifiers); false: both are (PSOL)"
     )
-    precision: InferencePrecision = option(
-        "float32", "float32, bfloat16, float16 (autocast), or auto, see docs/backbones.md"
-    )
+    precision: InferencePrecision = option("float32", "float32, bfloat16 or float16 (autocast), see docs/backbones.md")
     batch_size: int = option(64, "images in one forward pass", resource=True, at_least=1)
     decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)

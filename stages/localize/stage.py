@@ -24,7 +24,7 @@ class Localize(ModelStage[LocalizeParams]):
     needs_classifier = False
 
     def ingredients(self) -> Mapping[str, Json]:
-        """Which backbones `auto` takes for bfloat16."""
+        """How its network rounds."""
         return precision_ingredients(self.params.precision)
 
     def check_data(self, inputs: Inputs) -> None:

@@ -88,7 +88,7 @@ class LocalizeWorker(ImageWorker[LocalizeParams, Predicted]):
     def _forward(self, pixels: np.ndarray) -> Predicted:
         """One forward pass."""
         device = self.context.device
-        with torch.inference_mode(), autocast(device, self.params.precision, self._card.backbone):
+        with torch.inference_mode(), autocast(device, self.params.precision):
             return self._predict(to_batch(np.ascontiguousarray(pixels), self._card.preprocessing, device))
 
     def rows(self, images: list[ImageRow], launched: Predicted) -> Iterator[PredictionRow]:

@@ -31,7 +31,7 @@ class ScgStageParams(RefinementParams):
     normalisation: Normalisation | None = option(
         None, "vgg: columns divided by their sums; paper: stretched from 0 to 1; null: the preset's, vgg"
     )
-    precision: InferencePrecision = option("float32", "of the features: float32, bfloat16, float16 (autocast), or auto")
+    precision: InferencePrecision = option("float32", "of the features: float32, bfloat16 or float16 (autocast)")
     batch_size: int = option(32, "images in one forward pass", resource=True, at_least=1)
     decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)
 

@@ -30,7 +30,7 @@ class Scg(RefinementStage[ScgStageParams], ModelStage[ScgStageParams]):
         self.checked(self.params.settings)
 
     def ingredients(self) -> Mapping[str, Json]:
-        """Which backbones `auto` takes for bfloat16."""
+        """How its network rounds."""
         return precision_ingredients(self.params.precision)
 
     def check_network(self, network: "LocalizerNetwork", planned: PlannedNetwork) -> None:

@@ -13,7 +13,6 @@ from stages.scg.aggregation import on_grid
 from stages.scg.options import ScgStageParams
 from stages.scg.scg import refine, unit_cams
 from stages.scg.taps import shared_grid
-from stages.vision.batches import to_batch
 from stages.vision.features import read_taps
 from stages.vision.image_rows import ImageRow, refined_method
 from stages.vision.inference import autocast
@@ -50,8 +49,8 @@ class ScgWorker(ModelWorker[ScgStageParams, np.ndarray]):
         maps = [torch.from_numpy(self._maps[image["image_id"]]["map"]) for image in images]
         try:
             with torch.inference_mode():
-                with autocast(device, self.params.precision, model.card.backbone):
-                    features = read_taps(model.network, self._taps, to_batch(pixels, device))
+                with autocast(device, self.params.precision):
+                    features = read_taps(model.network, self._taps, self.batch(pixels))
                 height, width = features[0].shape[2:]
                 coarse = torch.cat([on_grid(unit_cams(own), height, width) for own in maps])
                 refined: np.ndarray = refine(features, coarse.to(device), self._settings)[:, 0].half().cpu().numpy()

@@ -11,7 +11,7 @@ from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.model_card import CARD, WEIGHTS, ModelCard, read_card
 from stages.vision.model_loaders import ModelLoaders
 from stages.vision.models import load_network
-from stages.vision.precision import BFLOAT16_AGREES, InferencePrecision
+from stages.vision.precision import InferencePrecision
 
 __all__ = ["Classifier", "ClassifierCache", "autocast"]
 
@@ -48,14 +48,9 @@ class ClassifierCache:
         return self._model
 
 
-def autocast(device: str, precision: InferencePrecision, backbone: str = "") -> AbstractContextManager[None]:
-    """Mixed precision for a 16-bit one, nothing for `float32`; `auto` goes by the backbone, on every device alike.
-
-    Raises ValueError for another precision.
-    """
+def autocast(device: str, precision: InferencePrecision) -> AbstractContextManager[None]:
+    """Mixed precision for a 16-bit one, nothing for `float32`. Raises ValueError for another precision."""
     known = get_args(InferencePrecision)
     if precision not in known:
         raise ValueError(f"precision must be one of {', '.join(known)}, got {precision!r}")
-    if precision == "auto":
-        precision = "bfloat16" if backbone in BFLOAT16_AGREES else "float32"
     return torch.autocast(device, dtype=_DTYPES.get(precision, torch.bfloat16), enabled=precision in _DTYPES)

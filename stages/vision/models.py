@@ -12,6 +12,7 @@ from torch import nn
 from stages.vision.backbones.build import build
 from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.backbones.weights import weights_hash
+from stages.vision.folding import folded
 from stages.vision.memory_format import Network, channels_last
 from stages.vision.model_card import CARD, WEIGHTS, ModelCard
 
@@ -28,20 +29,21 @@ def to_blobs(network: nn.Module, card: ModelCard) -> dict[str, bytes]:
 
 
 def load_network(networks: Mapping[str, str], card: ModelCard, weights: bytes, device: str) -> LocalizerNetwork:
-    """The network of a model that classifies.
+    """The network of a model that classifies, ready to predict: its batch normalisations are folded, see `folded`.
 
     networks: method -> ``module:function``, a `LoadNetwork`, of the methods whose networks have more parts than a
     classifier. Raises: ValueError for a card or weights that do not fit.
     """
-    if card.is_classifier:
-        return plain_network(card, weights, device)
-    loader: LoadNetwork = resolve_name(networks[card.method])
-    return loader(card, weights, device)
+    loader: LoadNetwork = plain_network if card.is_classifier else resolve_name(networks[card.method])
+    network = loader(card, weights, device)
+    return folded(network, card.input_size, network.tap_names.paths.values() if network.backbone else ())
 
 
 def plain_network(card: ModelCard, weights: bytes, device: str = "cpu") -> LocalizerNetwork:
-    """The network of an ordinary classifier, in eval mode, channels last."""
-    return ready(build(card.backbone, card.num_classes), weights, device)
+    """The network of an ordinary classifier, in eval mode, channels last; whoever trains starts from it."""
+    network = build(card.backbone, card.num_classes)
+    network.preprocessing = card.preprocessing
+    return ready(network, weights, device)
 
 
 def ready(network: Network, weights: bytes, device: str) -> Network:

@@ -7,7 +7,7 @@ from stages.cam.cam import class_activation_maps
 from stages.vision.batches import to_batch
 from stages.vision.images import decode
 from stages.vision.model_card import CARD, WEIGHTS, read_card
-from stages.vision.models import plain_network
+from stages.vision.models import load_network, plain_network
 from stages.vision.preprocessing import IMAGENET
 from tests import runs
 
@@ -69,7 +69,7 @@ def test_forms_classes_and_precisions(variants, finished_run):
     plain, classes = by_image(finished_run, "cam"), by_image(variants, "classes", "predictions")
     simplified, predicted, half = (by_image(variants, name) for name in ("simplified", "predicted", "half"))
     (done,) = runs.dones(variants, "classify")
-    network = plain_network(read_card(variants.store.blob(done, CARD)), variants.store.blob(done, WEIGHTS))
+    network = load_network({}, read_card(variants.store.blob(done, CARD)), variants.store.blob(done, WEIGHTS), "cpu")
     images = runs.images(variants)
     for image_id, row in plain.items():
         difference = np.array(simplified[image_id]["map"], np.float32) - np.array(row["map"], np.float32)

@@ -15,35 +15,27 @@ LINEAR = torch.nn.Linear(2, 2)
 
 
 @pytest.mark.parametrize(
-    ("precision", "backbone", "dtype"),
-    [
-        ("float32", "agrees", torch.float32),
-        ("bfloat16", "other", torch.bfloat16),
-        ("float16", "other", torch.float16),
-        ("auto", "agrees", torch.bfloat16),
-        ("auto", "other", torch.float32),
-    ],
+    ("precision", "dtype"),
+    [("float32", torch.float32), ("bfloat16", torch.bfloat16), ("float16", torch.float16)],
 )
-def test_what_networks_compute_in(monkeypatch, precision, backbone, dtype):
-    """Breaks when a precision means another one, or auto does not go by the backbone."""
-    monkeypatch.setattr("stages.vision.inference.BFLOAT16_AGREES", frozenset({"agrees"}))
-    with torch.inference_mode(), autocast("cpu", precision, backbone):
+def test_what_networks_compute_in(precision, dtype):
+    """Breaks when a precision means another one."""
+    with torch.inference_mode(), autocast("cpu", precision):
         assert LINEAR(torch.ones(1, 2)).dtype == dtype
 
 
-def test_what_auto_takes_enters_the_recipe(monkeypatch):
-    """Breaks when another backbone comes to be computed in bfloat16 and old results are taken for the new ones."""
-    before = precision_ingredients("auto")
-    monkeypatch.setattr("stages.vision.precision.BFLOAT16_AGREES", frozenset({"smallnet", "another"}))
-    assert precision_ingredients("auto") != before
+def test_folding_enters_the_recipes_of_16_bits_alone():
+    """Breaks when bfloat16 maps of unfolded networks are taken for today's, or float32 maps are all made again."""
     assert precision_ingredients("float32") == {}
+    assert precision_ingredients("bfloat16") == precision_ingredients("float16") != {}
 
 
 def test_an_unknown_precision_is_refused():
     """Breaks when a typing error means float32."""
-    unknown: Any = "half"
-    with pytest.raises(ValueError, match="float16"):
-        autocast("cpu", unknown)
+    for unknown in ("half", "auto"):
+        said: Any = unknown
+        with pytest.raises(ValueError, match="float16"):
+            autocast("cpu", said)
 
 
 def test_the_model_that_was_asked_for_last_is_kept():

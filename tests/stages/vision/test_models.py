@@ -5,6 +5,7 @@ from torch import nn
 from stages.vision.backbones.build import build
 from stages.vision.model_card import CARD, WEIGHTS, ModelCard, read_card
 from stages.vision.models import load_network, plain_network, to_blobs
+from tests.stages.vision.trained_looking import normalisations, random_images, with_statistics
 
 PLAIN = ModelCard("classify", "smallnet", ("cat", "dog"), input_size=64, seed=0)
 
@@ -29,13 +30,22 @@ def test_a_network_comes_back_ready_to_predict():
     network(torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
     blobs = to_blobs(network, PLAIN)
     card = read_card(blobs[CARD])
-    again = load_network({}, card, blobs[WEIGHTS], "cpu")
+    again = plain_network(card, blobs[WEIGHTS], "cpu")
     assert not again.training
     assert again.backbone == "smallnet"
     state = network.state_dict()
     assert state.keys() == again.state_dict().keys()
     assert all(torch.equal(state[name], value) for name, value in again.state_dict().items())
     assert to_blobs(again, PLAIN) == blobs
+
+
+def test_networks_that_predict_are_folded_and_those_that_train_are_not():
+    """Breaks when maps are made at the slower speed, or a training starts from a network without normalisations."""
+    blobs = to_blobs(with_statistics(build("smallnet", 2)), PLAIN)
+    trained, ready = plain_network(PLAIN, blobs[WEIGHTS]), load_network({}, PLAIN, blobs[WEIGHTS], "cpu")
+    assert len(normalisations(trained)) == 9
+    assert normalisations(ready) == []
+    torch.testing.assert_close(ready(random_images(64)), trained(random_images(64)))
 
 
 def test_the_card_says_the_hash_of_its_weights():

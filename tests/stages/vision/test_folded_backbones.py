@@ -1,0 +1,28 @@
+import pytest
+import torch
+
+from stages.vision.backbones.build import build
+from stages.vision.backbones.registry import BACKBONES
+from stages.vision.features import read_taps
+from stages.vision.folding import folded
+from tests.stages.vision.trained_looking import normalisations, random_images, with_statistics
+
+SIDES = {"inception_v3": 96}
+"""Smaller images than others take."""
+STAY = {"inception_v3": 2, "densenet161": 82}
+"""Batch normalisations that do not read a convolution alone, or that no forward pass goes through."""
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_tap_and_the_logits_of_the_table_stay(name):
+    """Breaks when a wrong pair is folded, a scale or a shift is lost, a tap is moved, or next to nothing is folded."""
+    network = with_statistics(build(name, 3))
+    side = SIDES.get(name, 64)
+    images, taps = random_images(side), list(network.tap_names.paths)
+    with torch.inference_mode():
+        before = [*read_taps(network, taps, images), network(images)]
+        network = folded(network, side)
+        after = [*read_taps(network, taps, images), network(images)]
+    assert len(normalisations(network)) == STAY.get(name, 0)
+    for one, other in zip(before, after, strict=True):
+        assert (one - other).abs().max() < 1e-4 * (one.max() - one.min())
