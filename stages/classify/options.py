@@ -28,8 +28,16 @@ class ClassifyParams:
     weights_card: str | None = option(
         None, "JSON file with the preprocessing of a weights file; null: the one beside it, see docs/backbones.md"
     )
+    train: Literal["all", "last_block", "head"] = option(
+        "all",
+        "all; last_block: the last block of the features and the head, what is below frozen with its statistics; head: "
+        "features once, then logistic regression, its strength by cross-validation; it reads none of the parameters "
+        "from epochs to clip_norm",
+    )
     keep_head: bool = option(
-        False, "take the classifier layer from the weights too (same classes, same order); `start` does so where it can"
+        False,
+        "take the classifier layer from the weights too: of ImageNet's 1,000 classes the rows of the data's classes, "
+        "by wnid, else same classes, same order; `start` does so where it can",
     )
     input_size: int | None = option(None, "side of the network input, pixels; null: the backbone's own", at_least=1)
     epochs: int = option(10, "passes over the training images; 0 takes the weights as they are", at_least=0)

@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
@@ -15,11 +16,12 @@ from pipeline.contract.context import TrainContext
 from pipeline.contract.stage import TrainStage, whole
 from pipeline.store.files import open_filesystem, retrying
 from pipeline.store.layout import upload_sha256
-from pipeline.store.records import Inputs, Shard, ShardResult, Task, shard_key
+from pipeline.store.records import Inputs, Shard, ShardResult, Task, Upstream, shard_key
 from stages.bases.declared_classes import DECLARED, classes_of, declared_list
 from stages.bases.planned_network import PlannedNetwork, planned_network, try_network
 from stages.bases.splits import check_trained, class_names
 from stages.classify.options import ClassifyParams
+from stages.classify.parameters import check_classes, check_feature_memory
 from stages.classify.shown import shown, weights_card
 from stages.vision.backbones.registry import backbone, input_size
 from stages.vision.backbones.weight_names import LITE0, SCRATCH, TIMM, is_file
@@ -46,6 +48,19 @@ class Classify(TrainStage[ClassifyParams]):
         self.checked(lambda: self.params.network)
         if self.params.start is not None and self.params.weights != SCRATCH:
             raise UsageError(f"stage {self.name}: start and weights exclude each other: leave one of them out")
+        self._check_train()
+
+    def _check_train(self) -> None:
+        """Refuse to train a part and nothing, and to fit a head anew and keep it."""
+        train = self.params.train
+        if train != "all" and not self.params.epochs:
+            raise UsageError(
+                f"stage {self.name}: epochs: 0 trains nothing and train: {train} does: leave one of them out"
+            )
+        if train == "head" and self.params.keep_head:
+            raise UsageError(
+                f"stage {self.name}: train: head fits a new head and keep_head keeps one: leave one of them out"
+            )
 
     def check_packages(self) -> None:
         """A network of timm needs timm, which also judges its name. Raises UsageError."""
@@ -59,23 +74,29 @@ class Classify(TrainStage[ClassifyParams]):
         try_network(self, planned, partial(self._check_network, keep_head=False, start=start), also=start)
 
     def check_data(self, inputs: Inputs) -> None:
-        """Refuse images none of which is trained on, and a head of weights for another number of classes."""
+        """Refuse images none of which is trained on, a head for other classes, and a head that cannot be fitted."""
         (images,) = inputs["images"]
+        planned = PlannedNetwork(self.params.network, self.params.input_size, is_plain=True)
         if self.params.epochs:
             check_trained(self.name, images)
         if self.params.keep_head and self.params.weights != SCRATCH:
-            planned = PlannedNetwork(self.params.network, self.params.input_size, is_plain=True)
-            demand = partial(self._check_network, keep_head=True, start=None)
-            classes = classes_of(declared_list(images)) or class_names(images)
-            try_network(self, planned, demand, num_classes=len(classes), also="head")
+            classes = sorted(classes_of(declared_list(images)) or class_names(images))
+            demand = partial(self._check_network, keep_head=True, start=None, classes=classes)
+            try_network(self, planned, demand, num_classes=len(classes), also=["head", *classes])
+        if self.params.train == "head" and (trained := _trained(images)):
+            self.checked(partial(check_classes, list(trained)))
+            number = trained.total()
+            try_network(self, planned, partial(_check_features, images=number), also=["features", number])
 
-    def _check_network(self, network: "LocalizerNetwork", keep_head: bool, start: str | None) -> None:
+    def _check_network(
+        self, network: "LocalizerNetwork", keep_head: bool, start: str | None, classes: Sequence[str] = ()
+    ) -> None:
         from stages.classify.starting_weights import check_start, check_weights
 
         if start is not None:
             check_start(network, start, f"of {self.params.start!r}")
         elif self.params.weights != SCRATCH:
-            check_weights(network, self.params.weights, keep_head)
+            check_weights(network, self.params.weights, keep_head, classes)
 
     def files(self) -> Mapping[str, str]:
         """The weights, where they are a file, and the card that says how their images were prepared."""
@@ -120,6 +141,18 @@ class Classify(TrainStage[ClassifyParams]):
         from stages.classify.trainer import ClassifyTrainer
 
         return ClassifyTrainer(self.name, self.params).fit(task, context)
+
+
+def _trained(images: Upstream) -> Counter[str]:
+    """The number of training images of each class that has any, as the listing says; empty where it does not."""
+    counts: Counter[str] = Counter()
+    for shard in images.shards:
+        counts.update(shard.labels.get("train", {}))
+    return counts
+
+
+def _check_features(network: "LocalizerNetwork", images: int) -> None:
+    check_feature_memory(images, network.classifier.in_features)
 
 
 def _content_of(source: str) -> Json:

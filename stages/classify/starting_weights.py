@@ -1,5 +1,7 @@
 """What a training starts from, against its network, by names and shapes: before anything is fetched or trained."""
 
+from collections.abc import Sequence
+
 from stages.vision.backbones.meta import meta_network
 from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.backbones.weight_shapes import weight_shapes
@@ -8,14 +10,14 @@ from stages.vision.backbones.weights import fit
 __all__ = ["check_start", "check_weights"]
 
 
-def check_weights(network: LocalizerNetwork, source: str, keep_head: bool) -> None:
+def check_weights(network: LocalizerNetwork, source: str, keep_head: bool, classes: Sequence[str] = ()) -> None:
     """Refuse weights that are missing or do not fit; those that would have to be fetched whole are not judged.
 
-    keep_head: as in `load_state`. Raises: WeightsError.
+    keep_head, classes: as in `load_state`. Raises: WeightsError.
     """
     shapes = weight_shapes(source)
     if shapes is not None:
-        fit(network, shapes, source, keep_head)
+        fit(network, shapes, source, keep_head, classes)
 
 
 def check_start(network: LocalizerNetwork, backbone: str, source: str) -> None:

@@ -1,8 +1,10 @@
 """Training a classifier."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,26 +14,34 @@ from pipeline.base.errors import UsageError
 from pipeline.contract.context import TrainContext
 from pipeline.store.records import Done, ShardResult, Task
 from pipeline.store.uploads import fetched
+from pipeline.training.gathered_pass import gathered_pass
 from pipeline.training.loop import Epoch, Training, train
 from pipeline.training.step import Batch
 from schemas import TABLES
 from stages.bases.declared_classes import DECLARED, classes_of
 from stages.classify.augment import Augmentation, augment
+from stages.classify.features import FeatureBatches
+from stages.classify.head_fit import fit_head
 from stages.classify.options import ClassifyParams
+from stages.classify.parameters import check_classes, check_feature_memory
 from stages.classify.shown import shown
 from stages.vision.backbones.build import build
+from stages.vision.backbones.last_block import freeze_below, quieten_frozen
 from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.backbones.registry import input_size
+from stages.vision.backbones.weight_names import SCRATCH
 from stages.vision.backbones.weights import Loaded, load_state, load_weights
 from stages.vision.image_rows import IMAGE_COLUMNS, ImageRow, by_id
 from stages.vision.memory_format import channels_last
-from stages.vision.model_card import CARD, WEIGHTS, ModelCard, read_card
+from stages.vision.model_card import CARD, WEIGHTS, ModelCard, Said, read_card
 from stages.vision.models import read_weights, to_blobs
 from stages.vision.tensor_normalisation import at_least_float32
 from stages.vision.training.optimisers import groups
 from stages.vision.training.setup import set_up, shuffled_batches
 
 __all__ = ["ClassifyTrainer", "class_names"]
+
+T = TypeVar("T")
 
 _HEAD = "classifier.weight"
 _LOG = logging.getLogger("weakbox.classify")  # bare machines have no structlog
@@ -54,19 +64,57 @@ class ClassifyTrainer:
             raise UsageError(f"stage {self.stage}: no image is of split train")
         network = channels_last(self._network(classes, task.inputs.get("start", ()), context), context.device)
         size = params.input_size or shown(params).input_size or input_size(params.network)
-        log = self._train(network, trained, size, context) if params.epochs else []
+        log, about = self._trained(network, trained, size, context)
         said = network.preprocessing
-        card = ModelCard("classify", params.network, tuple(classes), size, params.seed, preprocessing=said)
+        card = ModelCard("classify", params.network, tuple(classes), size, params.seed, about=about, preprocessing=said)
         table = TABLES["training"].from_rows([asdict(epoch) for epoch in log])
         return ShardResult({"training": table}, to_blobs(network, card))
 
-    def _train(self, network: LocalizerNetwork, rows: list[ImageRow], size: int, context: TrainContext) -> list[Epoch]:
-        """Train the network in place; returns the log."""
+    def _trained(
+        self, network: LocalizerNetwork, rows: list[ImageRow], size: int, context: TrainContext
+    ) -> tuple[list[Epoch], Mapping[str, Said]]:
+        """Train what is to be trained of the network, in place; returns the log, and what the card says of it."""
+        train = self.params.train
+        if train != "all" and self.params.weights == SCRATCH and self.params.start is None:
+            _LOG.warning("%s: train: %s keeps layers that nothing has trained: give it weights", self.stage, train)
+        if train == "head":
+            return self._fit_head(network, rows, size, context)
+        if train == "last_block":
+            freeze_below(network)
+        log = self._train(network, rows, size, context) if self.params.epochs else []
+        return log, {} if train == "all" else {"train": train}
+
+    def _fit_head(
+        self, network: LocalizerNetwork, rows: list[ImageRow], size: int, context: TrainContext
+    ) -> tuple[list[Epoch], Mapping[str, Said]]:
+        """Fit the classifier layer on rank 0 to the features of all images, which all ranks compute."""
+        params, layer = self.params, network.classifier
+        self._checked(partial(check_classes, sorted({row["label_name"] for row in rows})))
+        self._checked(partial(check_feature_memory, len(rows), layer.in_features))
+        bfloat16 = params.precision == "bfloat16"
+        batches = FeatureBatches(network, rows, size, context, params.processes, bfloat16=bfloat16)
+        found = gathered_pass(batches, len(batches), context)
+        if found is None:
+            return [], {}
+        features = found.flatten(0, 1)[: len(rows)].numpy()
+        labels = np.array([row["label"] for row in rows])
+        fitted = self._checked(partial(fit_head, features, labels, layer.out_features, params.seed))
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(fitted.weight))
+            layer.bias.copy_(torch.from_numpy(fitted.bias))
+        about: dict[str, Said] = {"train": "head", "strength": fitted.strength, "folds": fitted.folds}
+        return [Epoch(1, fitted.loss, len(rows), 0.0)], {**about, "log_loss": fitted.loss}
+
+    def _checked(self, make: Callable[[], T]) -> T:
+        """What `make` gives; a ValueError becomes a UsageError that names the stage."""
         try:
-            training = self.training(network, rows, size, context)
+            return make()
         except ValueError as error:
             raise UsageError(f"stage {self.stage}: {error}") from error
-        return train(training, context)
+
+    def _train(self, network: LocalizerNetwork, rows: list[ImageRow], size: int, context: TrainContext) -> list[Epoch]:
+        """Train the network in place; returns the log."""
+        return train(self._checked(partial(self.training, network, rows, size, context)), context)
 
     def _network(self, classes: list[str], start: tuple[Done, ...], context: TrainContext) -> LocalizerNetwork:
         """The network to begin with; what it did not find and what it left unused is logged."""
@@ -76,7 +124,7 @@ class ClassifyTrainer:
             if start:
                 loaded = self._started(network, classes, start[0], context)
             else:
-                loaded = load_weights(network, fetched(params.weights), keep_head=params.keep_head)
+                loaded = load_weights(network, fetched(params.weights), keep_head=params.keep_head, classes=classes)
                 network.preprocessing = shown(params).preprocessing
         except (ValueError, ModuleNotFoundError, FileNotFoundError) as error:
             raise UsageError(f"stage {self.stage}: {error}") from error
@@ -123,7 +171,8 @@ class ClassifyTrainer:
             return value
 
         batches = shuffled_batches(rows, prepared, said, params.batch_size, params.chosen, context)
-        return Training(network, loss, **vars(set_up(batches, rates, params.chosen)))
+        begin = (lambda epoch: quieten_frozen(network)) if params.train == "last_block" else None
+        return Training(network, loss, begin=begin, **vars(set_up(batches, rates, params.chosen)))
 
 
 def class_names(rows: Sequence[ImageRow]) -> list[str]:

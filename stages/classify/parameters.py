@@ -1,0 +1,36 @@
+"""Settings of the head's fit, and what it may take of memory; without torch."""
+
+from collections.abc import Sequence
+
+__all__ = ["FEATURE_BYTES", "FOLDS", "STRENGTHS", "UNCHOSEN_STRENGTH", "check_classes", "check_feature_memory"]
+
+FOLDS = 5
+"""The most folds of the cross-validation."""
+
+STRENGTHS = tuple(10.0**power for power in range(-5, 4))
+"""Inverse weights of the L2 term that are tried, the strongest regularisation first, on standardised features."""
+
+UNCHOSEN_STRENGTH = 1.0
+"""Where there are too few images to choose: scikit-learn's own default, and what was chosen for imagenet-6."""
+
+FEATURE_BYTES = 4 * 2**30
+"""The most that the features of all training images may take; fitting takes as much again."""
+
+
+def check_feature_memory(images: int, width: int) -> None:
+    """Refuse features, float32, that would not be held. Raises ValueError that says what they would take."""
+    size = 4 * images * width
+    if size > FEATURE_BYTES:
+        raise ValueError(
+            f"train: head holds the features of all training images in memory, and {images} x {width} numbers are "
+            f"{size / 2**30:.1f} GiB, more than {FEATURE_BYTES / 2**30:g}: train last_block, or give it fewer images"
+        )
+
+
+def check_classes(classes: Sequence[str]) -> None:
+    """Refuse a head for training images of fewer than two classes. Raises ValueError that names the one."""
+    if len(classes) < 2:
+        raise ValueError(
+            f"train: head tells classes apart, and all training images are of one, {', '.join(map(repr, classes))}: "
+            "epochs: 0 takes the weights as they are"
+        )

@@ -1,0 +1,88 @@
+"""Which part of a network is the last block of its features, and training that part alone."""
+
+from torch import nn
+
+from stages.vision.backbones.networks import LocalizerNetwork
+
+__all__ = ["freeze_below", "last_block", "quieten_frozen"]
+
+_FEATURES = "features"
+_WHOLE = 0.9
+_WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
+_POOLS = (nn.MaxPool2d, nn.AvgPool2d)
+
+
+def last_block(network: LocalizerNetwork) -> tuple[str, ...]:
+    """Names of the modules that make up the last block of a network's features, in the order of their computation.
+
+    Looked up in the features' children, which follow each other as they compute. A block is a child with two or more
+    layers of weights: a residual layer, a stage, a dense block, a transformer's block. Where one child holds all blocks
+    (timm's ``blocks``, ``stages``), or nine tenths of the parameters, its children are looked at instead. The last
+    block is the last such child with all that follows it (a normalisation, a 1x1 convolution): ``layer4`` of ResNets,
+    ``denseblock4`` and ``norm5`` of DenseNet, ``Mixed_7c`` of Inception, the last stage and the 1x1 convolution behind
+    it of EfficientNets, the last block and the normalisation of vision transformers. In a plain chain of layers, as
+    VGG is, it is what follows the last pooling that layers follow: conv5_1 to conv5_3.
+    """
+    name, module = _FEATURES, network.features
+    behind: list[str] = []
+    while True:
+        children = [(f"{name}.{own}", child) for own, child in module.named_children() if _size(child)]
+        blocks = [number for number, (_, child) in enumerate(children) if _layers(child) > 1]
+        if len(children) == 1 and blocks:
+            name, module = children[0]
+            continue
+        if not blocks:
+            own = _after_last_pooling(name, module) if children else [name]
+            return (*own, *behind)
+        last = blocks[-1]
+        following = [found for found, _ in children[last + 1 :]]
+        if len(blocks) > 1 and _size(children[last][1]) <= _WHOLE * _size(module):
+            return (children[last][0], *following, *behind)
+        if not _has_blocks(children[last][1]):
+            return (children[last][0], *following, *behind)
+        behind = [*following, *behind]
+        name, module = children[last]
+
+
+def freeze_below(network: LocalizerNetwork) -> None:
+    """Leave the last block of the features, the head and whatever stands between them to be trained, nothing else."""
+    trained = tuple(f"{name}." for name in last_block(network))
+    for name, parameter in network.named_parameters():
+        if name.startswith(f"{_FEATURES}.") and not name.startswith(trained):
+            parameter.requires_grad_(False)
+
+
+def quieten_frozen(network: LocalizerNetwork) -> None:
+    """Put what is below the last block into eval mode: its statistics stay, and nothing in it is dropped out.
+
+    To be called each time after the whole network was put into training mode.
+    """
+    trained = last_block(network)
+    for name, module in network.features.named_modules(prefix=_FEATURES):
+        holds = any(f"{one}.".startswith(f"{name}.") for one in trained)
+        inside = any(name.startswith(f"{one}.") for one in trained)
+        if not holds and not inside:
+            module.training = False
+
+
+def _size(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _layers(module: nn.Module) -> int:
+    """How many layers of weights a module holds."""
+    return sum(isinstance(part, _WEIGHTED) for part in module.modules())
+
+
+def _has_blocks(module: nn.Module) -> bool:
+    """Whether a module is a row of blocks, rather than a block: each of its children computes by itself, in turn."""
+    return isinstance(module, nn.Sequential | nn.ModuleList) and any(_layers(child) > 1 for child in module.children())
+
+
+def _after_last_pooling(name: str, module: nn.Module) -> list[str]:
+    """The layers of a chain with parameters that follow the last pooling which any of them follows."""
+    children = list(module.named_children())
+    weighted = [number for number, (_, child) in enumerate(children) if _size(child)]
+    pools = [number for number, (_, child) in enumerate(children) if isinstance(child, _POOLS)]
+    start = max((number for number in pools if number < weighted[-1]), default=-1)
+    return [f"{name}.{own}" for number, (own, _) in enumerate(children) if number > start and number in weighted]
