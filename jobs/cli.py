@@ -8,7 +8,7 @@ from functools import cache, partial
 import click
 import structlog
 
-from jobs import foreign, inspection, logs, output, results, soundness, stopping, submit, upkeep
+from jobs import backbones, foreign, inspection, logs, output, results, soundness, stopping, submit, upkeep
 from jobs.options import SUBMISSION, set_option, target_argument
 from jobs.target import mark, open_target, remember
 from pipeline.base.credentials import redacted
@@ -29,6 +29,7 @@ Examples:
   weakbox export runs/demo --labels boxes_cam --out coco/
   weakbox status runs/demo
   weakbox submit my.yaml --address http://head:8265 --set run_root=s3://bucket/run
+  weakbox backbones timm:convnext_tiny
   weakbox baselines --metadata metadata/ILSVRC/test
   weakbox score --maps scoremaps/ --metadata metadata/CUB/test --json -
 
@@ -94,6 +95,7 @@ for _command in (
     results.export,
     foreign.baselines,
     foreign.score,
+    backbones.backbones,
     submit.submit,
     submit.jobs,
     upkeep.gc,

@@ -74,8 +74,23 @@ def state(name: str = "smallnet", classes: int = 2) -> dict[str, torch.Tensor]:
 
 
 NETWORKS: dict[str, tuple[Said, str]] = {
-    "no transformer": ({"classify": {"backbone": "timm:resnet18"}}, "stage classify: .*no vision transformer"),
-    "no transformer either": ({"classify": {"backbone": "timm:dpn131"}}, "stage classify: .*no vision transformer"),
+    "no map": ({"classify": {"backbone": "timm:crossvit_9_240"}}, "stage classify: .*gives no map of features"),
+    "strides that stay": (
+        {"classify": {"backbone": "timm:densenet121", "output_stride": 16}},
+        "stage classify: timm's densenet121 has no output_stride 16",
+    ),
+    "cam where something stands between": (
+        {"classify": {"backbone": "timm:mobilenetv3_small_050"}, "cam": {}},
+        "stage cam: .*CAM is not defined; stage gradcam",
+    ),
+    "tap of another network": (
+        {"classify": {"backbone": "timm:resnet18"}, "ddt": {"tap": "blocks.5"}},
+        "stage ddt: unknown tap of timm:resnet18 'blocks.5'",
+    ),
+    "gradients beside the way": (
+        {"classify": {"backbone": "vit_s16"}, "gradcam": {"tap": "features"}},
+        "stage gradcam: the classes of vit_s16 do not depend on tap 'features'",
+    ),
     "unknown to timm": ({"classify": {"backbone": "timm:vit_smal"}}, "stage classify: timm knows no network 'vit_smal"),
     "size of a transformer": (
         {"classify": {"backbone": "vit_tiny_p8", "input_size": 60}},
@@ -159,6 +174,10 @@ def of_no_classifier(_: Path) -> str:
     return "Raft_Large_Weights.C_T_V1"
 
 
+def of_no_package(_: Path) -> str:
+    return "package:efficientnet"
+
+
 def of_timm(_: Path) -> str:
     return "timm:vit_small_patch16_224.dinoX"
 
@@ -221,6 +240,7 @@ WEIGHTS = [
     (misspelt, "the nearest torchvision name is MobileNet_V2_Weights.IMAGENET1K_V1"),
     (of_another_network, "weights ResNet50_Weights.IMAGENET1K_V1 do not fit"),
     (of_no_classifier, "weights Raft_Large_Weights.C_T_V1 are of no classifier"),
+    (of_no_package, "unknown weights 'package:efficientnet': did you mean 'package:efficientnet_lite0'"),
     (of_timm, "the nearest name that timm publishes is timm:vit_small_patch16_224.dino"),
     (of_another_of_timm, "weights timm:vit_small_patch16_224.dino do not fit"),
     (text, "cannot be read"),

@@ -223,7 +223,7 @@ def test_weights_of_this_machine_go_to_the_run_root(commands):
 @pytest.mark.parametrize(
     ("stages", "words"),
     [
-        ("{classify: {backbone: 'timm:resnet18'}}", "stage classify: .*no vision transformer"),
+        ("{classify: {backbone: 'timm:crossvit_9_240'}}", "stage classify: .*gives no map of features"),
         ("{classify: {weights: cut.safetensors}}", "stage classify: weights file cut.safetensors cannot be read"),
         ("{classify: {weights: 'memory://absent.pth'}}", "stage classify: weights file memory://absent.pth"),
         ("{classify: {}, cam: {}, sweep: {}, evaluate: {counts: [sweep], splits: [train]}}", "reports split train"),
