@@ -9,6 +9,7 @@ __all__ = ["freeze_below", "last_block", "quieten_frozen"]
 _FEATURES = "features"
 _WHOLE = 0.9
 _WEIGHTED = (nn.Linear, nn.modules.conv._ConvNd)
+_ROWS = (nn.Sequential, nn.ModuleList)
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d)
 
 
@@ -17,11 +18,12 @@ def last_block(network: LocalizerNetwork) -> tuple[str, ...]:
 
     Looked up in the features' children, which follow each other as they compute. A block is a child with two or more
     layers of weights: a residual layer, a stage, a dense block, a transformer's block. Where one child holds all blocks
-    (timm's ``blocks``, ``stages``), or nine tenths of the parameters, its children are looked at instead. The last
-    block is the last such child with all that follows it (a normalisation, a 1x1 convolution): ``layer4`` of ResNets,
-    ``denseblock4`` and ``norm5`` of DenseNet, ``Mixed_7c`` of Inception, the last stage and the 1x1 convolution behind
-    it of EfficientNets, the last block and the normalisation of vision transformers. In a plain chain of layers, as
-    VGG is, it is what follows the last pooling that layers follow: conv5_1 to conv5_3.
+    (timm's ``blocks``, ``stages``), nine tenths of the parameters, or stages that are themselves rows of blocks, its
+    children are looked at instead. The last block is the last such child with all that follows it (a normalisation, a
+    1x1 convolution): ``layer4`` of ResNets, ``denseblock4`` and ``norm5`` of DenseNet, ``Mixed_7c`` of Inception, the
+    last stage and the 1x1 convolution behind it of EfficientNets, the last block and the normalisation of vision
+    transformers. In a plain chain of layers, as VGG is, it is what follows the last pooling that layers follow:
+    conv5_1 to conv5_3.
     """
     name, module = _FEATURES, network.features
     behind: list[str] = []
@@ -36,9 +38,9 @@ def last_block(network: LocalizerNetwork) -> tuple[str, ...]:
             return (*own, *behind)
         last = blocks[-1]
         following = [found for found, _ in children[last + 1 :]]
-        if len(blocks) > 1 and _size(children[last][1]) <= _WHOLE * _size(module):
-            return (children[last][0], *following, *behind)
-        if not _has_blocks(children[last][1]):
+        child = children[last][1]
+        is_all = len(blocks) == 1 or _size(child) > _WHOLE * _size(module) or _has_stages(child)
+        if not is_all or not _has_blocks(child):
             return (children[last][0], *following, *behind)
         behind = [*following, *behind]
         name, module = children[last]
@@ -76,7 +78,12 @@ def _layers(module: nn.Module) -> int:
 
 def _has_blocks(module: nn.Module) -> bool:
     """Whether a module is a row of blocks, rather than a block: each of its children computes by itself, in turn."""
-    return isinstance(module, nn.Sequential | nn.ModuleList) and any(_layers(child) > 1 for child in module.children())
+    return isinstance(module, _ROWS) and any(_layers(child) > 1 for child in module.children())
+
+
+def _has_stages(module: nn.Module) -> bool:
+    """Whether a module is a row of rows of blocks."""
+    return isinstance(module, _ROWS) and any(_has_blocks(child) for child in module.children())
 
 
 def _after_last_pooling(name: str, module: nn.Module) -> list[str]:

@@ -29,6 +29,7 @@ OTHERS = {
     "timm:mobilenetv3_small_050": ("blocks.4", "blocks.5", "conv_head"),
     "timm:vit_tiny_patch16_224": ("blocks.11", "norm"),
     "timm:swin_tiny_patch4_window7_224": ("layers.3", "norm"),
+    "timm:test_nfnet": ("stages.3", "final_conv"),
     "timm:dpn48b": ("features.conv5_3", "features.conv5_bn_ac"),
 }
 """Below whatever holds timm's network; what follows it there may be more."""
