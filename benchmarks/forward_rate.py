@@ -1,0 +1,46 @@
+"""Images per second of stage `cam` on Ray, beside an eager float32 loop of the network as it was trained.
+
+The loop decodes as the stage does and runs the unfolded network's features, no more; batches are the same. Both arms
+have one process of one thread, and each arm's rate is taken from when it has finished a shard to the last one.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import get_args
+
+from benchmarks.bare_loop import BareLoop
+from benchmarks.figures import Measured
+from benchmarks.pairs import interleaved
+from benchmarks.photographs import CLASSES, write_photographs
+from benchmarks.repeated_stages import RepeatedStages, rate
+from benchmarks.scratch_model import scratch_model
+from jobs.ray_session import RaySession
+from stages.vision.images import decode, resize
+from stages.vision.precision import Precision
+
+IMAGES, SHARD, BATCH, SIZE = 384, 64, 32, 224
+BACKBONE = "efficientnet_lite0"
+
+
+def forward_rate(folder: Path, images: int = IMAGES, shard: int = SHARD) -> Iterator[Measured]:
+    """The ratio of the stage's images per second to the loop's, by precision; `baseline_value` is the loop's rate."""
+    paths = write_photographs(folder / "images", images)
+    lists = [paths[start : start + shard] for start in range(0, len(paths), shard)]
+    sample = [resize(decode(path.read_bytes()), SIZE) for path in paths[:BATCH]]
+    model = scratch_model(BACKBONE, [f"class{label}" for label in range(CLASSES)], sample)
+    session = RaySession(None, 1)
+    try:
+        with BareLoop(1, model, SIZE, BATCH) as eager:
+            eager(lists[:1])
+            for precision in get_args(Precision):
+                stage = {"cam": {"batch_size": BATCH, "precision": precision}}
+                bench = RepeatedStages(folder / precision, BACKBONE, stage, shard, 1, 1, folder / "images")
+                bench.prepare(model)
+                bench.rate(session)
+                pairs = interleaved(partial(bench.rate, session), lambda: rate(eager(lists), 1))
+                cam, loop = pairs.medians
+                note = f"cam {cam:.1f} images/s, eager float32 loop {loop:.1f}; one process of one thread each"
+                yield Measured(f"cam_{precision}_to_eager_loop", pairs.ratio, len(pairs.candidate), loop, note)
+    finally:
+        session.close()
