@@ -1,7 +1,5 @@
 """What the network that a config names is shown: the preprocessing of its weights, and the side of its input."""
 
-from pipeline.store.layout import upload_sha256
-from pipeline.store.uploads import fetched
 from stages.classify.options import ClassifyParams
 from stages.vision.backbones.published import Published, card_beside, published
 from stages.vision.backbones.registry import backbone
@@ -14,7 +12,7 @@ def weights_card(params: ClassifyParams) -> str | None:
     """The JSON file that says the preprocessing of a file of weights: as named, or the one beside it; None without."""
     if params.weights_card is not None or not is_file(params.weights):
         return params.weights_card
-    return None if upload_sha256(params.weights) else card_beside(params.weights)
+    return card_beside(params.weights)
 
 
 def shown(params: ClassifyParams) -> Published:
@@ -22,7 +20,6 @@ def shown(params: ClassifyParams) -> Published:
 
     Raises: ValueError for unknown weights or a card that says something else, ModuleNotFoundError without timm.
     """
-    card = weights_card(params)
-    found = published(params.weights, params.backbone, None if card is None else fetched(card))
-    open_size = params.input_size is None and backbone(params.backbone).input_size is None
+    found = published(params.weights, params.network, weights_card(params))
+    open_size = params.input_size is None and backbone(params.network).input_size is None
     return found if open_size else found._replace(input_size=None)

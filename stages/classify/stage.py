@@ -63,8 +63,11 @@ class Classify(TrainStage[ClassifyParams]):
             )
 
     def check_packages(self) -> None:
-        """A network of timm needs timm, which also judges its name. Raises UsageError."""
+        """A network of timm needs timm, which also judges its name; weights may lie in a package. Raises UsageError."""
+        from stages.classify.starting_weights import check_installed
+
         self.checked(partial(input_size, self.params.network))
+        self.checked(partial(check_installed, self.params.network, self.params.weights))
 
     def rehearse(self, inputs: Inputs) -> None:
         """Refuse a network that cannot be built, weights or a start that do not fit it below its classifier layer."""

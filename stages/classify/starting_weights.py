@@ -2,12 +2,25 @@
 
 from collections.abc import Sequence
 
+import torch
+
+from stages.vision.backbones.build import build
 from stages.vision.backbones.meta import meta_network
 from stages.vision.backbones.networks import LocalizerNetwork
+from stages.vision.backbones.packages import packaged_bytes
+from stages.vision.backbones.weight_names import PACKAGE
 from stages.vision.backbones.weight_shapes import weight_shapes
 from stages.vision.backbones.weights import fit
 
-__all__ = ["check_start", "check_weights"]
+__all__ = ["check_installed", "check_start", "check_weights"]
+
+
+def check_installed(network: str, source: str) -> None:
+    """Refuse a network and weights of packages that are not here. Raises: ModuleNotFoundError, ValueError."""
+    with torch.device("meta"):
+        build(network, 2)
+    if source.startswith(PACKAGE):
+        packaged_bytes(source)
 
 
 def check_weights(network: LocalizerNetwork, source: str, keep_head: bool, classes: Sequence[str] = ()) -> None:

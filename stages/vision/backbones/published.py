@@ -61,9 +61,10 @@ def _of(source: str, network: str) -> Published:
 
 def _usual(network: str) -> Published:
     """What a network is shown where its weights do not say."""
-    if network.startswith(TIMM):
-        return _of_timm(network.removeprefix(TIMM).partition("@")[0])
-    return Published(_LITE0 if network == "efficientnet_lite0" else IMAGENET)
+    name = network.partition("@")[0]
+    if name.startswith(TIMM):
+        return _of_timm(name.removeprefix(TIMM))
+    return Published(_LITE0 if name == "efficientnet_lite0" else IMAGENET)
 
 
 def _of_timm(name: str) -> Published:

