@@ -18,11 +18,13 @@ from stages.scg.scg import refine, unit_cams
 from stages.scg.stage import Scg
 from stages.scg.taps import shared_grid
 from stages.vision.backbones.build import build
+from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.batches import to_batch
 from stages.vision.features import read_taps
 from stages.vision.images import decode, resize
 from stages.vision.inference import ClassifierCache
 from stages.vision.model_loaders import ModelLoaders
+from stages.vision.preprocessing import IMAGENET
 from tests import runs
 from tests.stages import rooms
 
@@ -54,7 +56,9 @@ def expected(paths, taps, parameters, size=64):
     """The refined maps of all images in one batch, without the stage."""
     network = ClassifierCache("cpu", ModelLoaders()).get("k", rooms.classifier().__getitem__).network
     with torch.inference_mode():
-        features = read_taps(network, taps, to_batch([resize(decode(path.read_bytes()), size) for path in paths]))
+        features = read_taps(
+            network, taps, to_batch([resize(decode(path.read_bytes()), size) for path in paths], IMAGENET)
+        )
     rows = rooms.maps_table().to_pylist()
     maps = np.stack([np.reshape(row["map"], (1, 8, 8)) for row in rows]).astype(np.float32)
     return refine(features, unit_cams(torch.from_numpy(maps)), parameters)[:, 0].numpy()
@@ -63,7 +67,7 @@ def expected(paths, taps, parameters, size=64):
 @pytest.mark.parametrize("taps", [("layer3",), ("layer1", "stem")])
 def test_a_row_is_the_refined_map_of_its_image(tmp_path, paths, taps, monkeypatch):
     """Breaks when a row gets another image's map or features, or the wrong layers; or loses where it comes from."""
-    monkeypatch.setattr("stages.vision.features.tap_path", lambda name, tap: f"features.{tap}")
+    monkeypatch.setattr(LocalizerNetwork, "tap_path", lambda network, tap: f"features.{tap}")
     found, bad = computed(tmp_path, paths, taps=taps, input_size=32, theta1=0.3, batch_size=4)
     maps = expected(paths, taps, ScgParameters(theta1=0.3), 32)
     assert bad == []
