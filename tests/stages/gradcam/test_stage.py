@@ -24,6 +24,7 @@ from stages.vision.batches import to_batch
 from stages.vision.images import decode, resize
 from stages.vision.inference import ClassifierCache
 from stages.vision.model_loaders import ModelLoaders
+from stages.vision.preprocessing import IMAGENET
 from tests.stages import rooms
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -53,7 +54,7 @@ def computed(folder, paths, **params):
 def expected(paths, size=64, tap=None, method="gradcam", labels=None):
     """The maps and classes of all images in one batch, without the stage."""
     network = ClassifierCache("cpu", ModelLoaders()).get("k", rooms.classifier().__getitem__).network
-    pixels = to_batch([resize(decode(path.read_bytes()), size) for path in paths])
+    pixels = to_batch([resize(decode(path.read_bytes()), size) for path in paths], IMAGENET)
     labels = None if labels is None else torch.tensor(labels)
     return gradient_maps(network, tap_path("smallnet", tap), pixels, method, labels)
 

@@ -27,6 +27,7 @@ from stages.vision.inference import ClassifierCache
 from stages.vision.model_card import ModelCard
 from stages.vision.model_loaders import ModelLoaders
 from stages.vision.models import to_blobs
+from stages.vision.preprocessing import IMAGENET
 from tests import runs
 from tests.stages import rooms
 
@@ -66,7 +67,7 @@ def computed(folder, paths, blobs, **params):
 def expected(paths, blobs, tap, parameters, size=64):
     """The cuts of all images in one batch, without the stage."""
     network = ClassifierCache("cpu", ModelLoaders()).get("k", blobs.__getitem__).network
-    pixels = to_batch([resize(decode(path.read_bytes()), size) for path in paths])
+    pixels = to_batch([resize(decode(path.read_bytes()), size) for path in paths], IMAGENET)
     with torch.inference_mode(), tapped(network, tap_path(network.backbone, tap)) as layer:
         network.features(pixels)
     return cuts(layer.output.contiguous().numpy(), parameters)
