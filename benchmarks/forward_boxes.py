@@ -93,7 +93,7 @@ def _boxes(network: LocalizerNetwork, root: Path, truth: Truth, precision: Infer
             labels = torch.as_tensor(np.asarray(truth.labels)[part])
             maps = class_activation_maps(features, network.classifier.weight, labels).half().numpy()
         for image, score_map in zip(images, maps, strict=True):
-            boxes.append(pseudo_boxes(score_map, *image.shape[:2], BoxRule(), THRESHOLD).boxes[0, :4])
+            boxes.append(pseudo_boxes(score_map, image.shape[0], image.shape[1], BoxRule(), THRESHOLD).boxes[0, :4])
     return np.stack(boxes)
 
 

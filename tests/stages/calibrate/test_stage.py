@@ -199,7 +199,7 @@ def test_only_refuses_it_too(finished, tmp_path):
 
 def test_what_is_asked_for_is_oracle_and_all_that_hangs_on_it(finished, tmp_path):
     """Breaks when a threshold of the reported split is called validated, or what was trained on its boxes is not."""
-    more = {
+    more: dict[str, dict[str, Any]] = {
         "psol": {"labels": "boxes", "epochs": 1, "batch_size": 10},
         "psol_boxes": {"stage": "localize", "model": "psol", "splits": ["val", "test"]},
     }
@@ -241,8 +241,8 @@ def test_each_half_gets_the_threshold_of_the_other_and_the_pooled_number_is_vali
         assert of_others[:, cut].mean() == of_others.mean(axis=0).max()
         right[halves == half] = hits[halves == half, cut]
     for row in runs.rows(target, "boxes", "pseudo_labels"):
-        half = half_of(row["image_id"]) if row["split"] == "val" else None
-        assert (row["threshold"], row["threshold_choice"]) == (chosen[half]["threshold"], "validated")
+        own = half_of(row["image_id"]) if row["split"] == "val" else None
+        assert (row["threshold"], row["threshold_choice"]) == (chosen[own]["threshold"], "validated")
     pooled = known(target, "val")
     assert (pooled["threshold_choice"], pooled["n"]) == ("validated", len(val))
     assert pooled["value"] == pytest.approx(100 * right.mean())

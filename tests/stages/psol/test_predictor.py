@@ -8,7 +8,7 @@ from stages.vision.batches import to_batch
 from stages.vision.boxes import xyxy_to_xywh
 from stages.vision.components import mask_extent
 from stages.vision.images import resize
-from stages.vision.model_card import CARD, WEIGHTS, ModelCard, read_card
+from stages.vision.model_card import CARD, WEIGHTS, ModelCard, Said, read_card
 from stages.vision.models import to_blobs
 from stages.vision.preprocessing import IMAGENET
 
@@ -16,7 +16,7 @@ JOINT = ModelCard("psol", "smallnet", tuple("abcdefg"), 32, 0, {"variant": "join
 
 
 def sep(input_size=224):
-    parts = {"variant": "sep", "pooling": 1}
+    parts: dict[str, Said] = {"variant": "sep", "pooling": 1}
     return ModelCard("psol", "smallnet", (), input_size, 0, parts)
 
 

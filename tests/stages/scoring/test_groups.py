@@ -64,7 +64,7 @@ def test_every_method_meets_the_best_trivial_predictor_of_each_metric():
     trivial = [("whole_image", {KEY: none, fits: all_right}), ("centred_square", {KEY: CORRECT, fits: none})]
     top1 = MetricKey("top1_loc", 0.5)
     rows = list(yardstick_rows([("a", {KEY: all_right, fits: CORRECT, top1: CORRECT})], trivial, "original"))
-    found = {row["metric"]: (row["first"], row["second"], row["difference"]) for row in rows}
+    found: dict[str, object] = {row["metric"]: (row["first"], row["second"], row["difference"]) for row in rows}
     assert found == {
         "gt_known": ("a", "centred_square", pytest.approx(40)),
         "gt_delta": ("a", "whole_image", pytest.approx(-40)),

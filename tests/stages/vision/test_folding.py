@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from copy import deepcopy
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +19,9 @@ def assert_close(before: torch.Tensor, after: torch.Tensor) -> None:
 class Net(nn.Module):
     """A convolution, a batch normalisation, and a convolution behind them."""
 
+    conv: Any
+    norm: Any
+
     def __init__(self, conv: nn.Module | None = None, norm: nn.Module | None = None) -> None:
         super().__init__()
         with torch.random.fork_rng():
@@ -27,44 +31,44 @@ class Net(nn.Module):
             self.last = nn.Conv2d(8, 8, 1)
         with_statistics(self)
 
-    def forward(self, images: torch.Tensor) -> object:
+    def forward(self, images: torch.Tensor) -> Any:
         return self.last(self.norm(self.conv(images)).relu_())
 
 
 class ReadTwice(Net):
-    def forward(self, images: torch.Tensor) -> object:
+    def forward(self, images: torch.Tensor) -> Any:
         maps = self.conv(images)
         return self.last(self.norm(maps).relu() + maps)
 
 
 class ReturnedToo(Net):
-    def forward(self, images: torch.Tensor) -> object:
+    def forward(self, images: torch.Tensor) -> Any:
         maps = self.conv(images)
         return {"maps": [maps], "last": self.last(self.norm(maps))}
 
 
 class ChangedBefore(Net):
-    def forward(self, images: torch.Tensor) -> object:
+    def forward(self, images: torch.Tensor) -> Any:
         return self.last(self.norm(self.conv(images).relu_()))
 
 
 class ConvolvedTwice(Net):
-    def forward(self, images: torch.Tensor) -> object:
+    def forward(self, images: torch.Tensor) -> Any:
         return self.last(self.norm(self.conv(images))) + self.last(self.conv(images.flip(3)))
 
 
 class NormalisedTwice(Net):
-    def forward(self, images: torch.Tensor) -> object:
+    def forward(self, images: torch.Tensor) -> Any:
         return self.norm(self.last(self.norm(self.conv(images))))
 
 
 class WeightReadToo(Net):
-    def forward(self, images: torch.Tensor) -> object:
+    def forward(self, images: torch.Tensor) -> Any:
         return self.last(self.norm(self.conv(images))) * self.conv.weight.norm()
 
 
 class StatisticsReadToo(Net):
-    def forward(self, images: torch.Tensor) -> object:
+    def forward(self, images: torch.Tensor) -> Any:
         return self.last(self.norm(self.conv(images))) * self.norm.running_var.mean()
 
 
@@ -73,7 +77,7 @@ class TwoPaths(Net):
         super().__init__()
         self.alias = self.norm
 
-    def forward(self, images: torch.Tensor) -> object:
+    def forward(self, images: torch.Tensor) -> Any:
         return self.last(self.alias(self.conv(images)))
 
 
@@ -92,7 +96,7 @@ class OwnWeights(Net):
         super().__init__()
         self.scale = nn.Parameter(torch.tensor(2.0))
 
-    def forward(self, images: torch.Tensor) -> object:
+    def forward(self, images: torch.Tensor) -> Any:
         return self.last(self.norm(nn.functional.conv2d(images, self.conv.weight * self.scale)))
 
 

@@ -1,15 +1,21 @@
 """Networks whose batch normalisations look trained, without a training."""
 
+from typing import TypeVar
+
 import torch
 from torch import nn
 
+Network = TypeVar("Network", bound=nn.Module)
 
-def with_statistics(network: nn.Module, seed: int = 0) -> nn.Module:
+
+def with_statistics(network: Network, seed: int = 0) -> Network:
     """Batch normalisations as after a training: every one of their numbers its own."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
+                assert module.running_mean is not None
+                assert module.running_var is not None
                 module.running_mean.normal_(0, 0.2, generator=generator)
                 module.running_var.uniform_(0.5, 2, generator=generator)
                 if module.affine:

@@ -43,6 +43,7 @@ def test_torchvisions_weights_are_shown_what_its_transforms_show(name):
     shown = torchvision.models.get_weight(name).transforms()
     found, size = published(name, "resnet50")
     assert [*found.mean, *found.deviation] == [*shown.mean, *shown.std]
+    assert size is not None
     assert size == shown.crop_size[0]
     assert int(size / found.crop + 1e-6) == shown.resize_size[0]
     assert InterpolationMode(found.interpolation) == shown.interpolation
