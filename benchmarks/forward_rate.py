@@ -19,7 +19,9 @@ from jobs.ray_session import RaySession
 from stages.vision.images import decode, resize
 from stages.vision.precision import Precision
 
-IMAGES, SHARD, BATCH, SIZE = 384, 64, 32, 224
+IMAGES, SHARD, BATCH, SIZE = 256, 32, 32, 224
+REPEATS = 9
+"""Short passes and many: what else a machine does falls on both arms of a pair alike."""
 BACKBONE = "efficientnet_lite0"
 
 
@@ -29,16 +31,18 @@ def forward_rate(folder: Path, images: int = IMAGES, shard: int = SHARD) -> Iter
     lists = [paths[start : start + shard] for start in range(0, len(paths), shard)]
     sample = [resize(decode(path.read_bytes()), SIZE) for path in paths[:BATCH]]
     model = scratch_model(BACKBONE, [f"class{label}" for label in range(CLASSES)], sample)
+    benches = {
+        precision: RepeatedStages(folder, BACKBONE, {"cam": {"batch_size": BATCH, "precision": precision}}, shard, 1)
+        for precision in get_args(Precision)
+    }
+    benches["float32"].prepare(model)
     session = RaySession(None, 1)
     try:
         with BareLoop(1, model, SIZE, BATCH) as eager:
             eager(lists[:1])
-            for precision in get_args(Precision):
-                stage = {"cam": {"batch_size": BATCH, "precision": precision}}
-                bench = RepeatedStages(folder / precision, BACKBONE, stage, shard, 1, 1, folder / "images")
-                bench.prepare(model)
+            for precision, bench in benches.items():
                 bench.rate(session)
-                pairs = interleaved(partial(bench.rate, session), lambda: rate(eager(lists), 1))
+                pairs = interleaved(partial(bench.rate, session), lambda: rate(eager(lists), 1), REPEATS)
                 cam, loop = pairs.medians
                 note = f"cam {cam:.1f} images/s, eager float32 loop {loop:.1f}; one process of one thread each"
                 yield Measured(f"cam_{precision}_to_eager_loop", pairs.ratio, len(pairs.candidate), loop, note)

@@ -19,10 +19,10 @@ from stages import catalog
 
 
 class RepeatedStages:
-    """A run over the images below `images` whose given stages are computed again and again.
+    """A run over the images below `folder`/images whose given stages are computed again and again.
 
-    images: None: below `folder`/images. stages: config entries besides ingest and classify. shard: images a shard.
-    threads: of Ray. actors: None: as many as fit.
+    stages: config entries besides ingest and classify. shard: images a shard. threads: of Ray. actors: None: as many as
+    fit.
     """
 
     def __init__(
@@ -33,14 +33,13 @@ class RepeatedStages:
         shard: int,
         threads: int,
         actors: int | None = None,
-        images: Path | None = None,
     ) -> None:
         config = parse_config(
             {
                 "run_root": str(folder / "run"),
                 "dataset": {
                     "reader": "folder",
-                    "root": str(images or folder / "images"),
+                    "root": str(folder / "images"),
                     "shard_size": shard,
                     "dev_fraction": 0.0,
                 },
