@@ -21,7 +21,6 @@ from schemas import TABLES
 from stages.bases.declared_classes import DECLARED, classes_of
 from stages.classify.augment import Augmentation, augment
 from stages.classify.features import FeatureBatches
-from stages.classify.head_fit import fit_head
 from stages.classify.options import ClassifyParams
 from stages.classify.parameters import check_classes, check_feature_memory
 from stages.classify.shown import shown
@@ -88,6 +87,8 @@ class ClassifyTrainer:
         self, network: LocalizerNetwork, rows: list[ImageRow], size: int, context: TrainContext
     ) -> tuple[list[Epoch], Mapping[str, Said]]:
         """Fit the classifier layer on rank 0 to the features of all images, which all ranks compute."""
+        from stages.classify.head_fit import fit_head  # bare machines have no scikit-learn
+
         params, layer = self.params, network.classifier
         self._checked(partial(check_classes, sorted({row["label_name"] for row in rows})))
         self._checked(partial(check_feature_memory, len(rows), layer.in_features))
