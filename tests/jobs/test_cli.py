@@ -239,6 +239,7 @@ def test_the_verbs_and_options_are_frozen():
             "--threshold",
         ],
         "export": ["--format", "--labels", "--out", "--predictions", "--set"],
+        "backbones": ["--json", "--size"],
     }
     assert sorted(opt for param in cli.params for opt in param.opts) == [
         "--debug", "--log-format", "--log-level", "--version",
