@@ -22,9 +22,9 @@ from stages.vision.backbones.weights import load_weights
 from stages.vision.batches import to_batch
 from stages.vision.box_rule import BoxRule
 from stages.vision.boxes import iou
-from stages.vision.folding import folded
 from stages.vision.images import decode, resize
 from stages.vision.inference import autocast
+from stages.vision.inference_network import for_inference
 from stages.vision.memory_format import channels_last
 from stages.vision.precision import InferencePrecision
 
@@ -50,7 +50,7 @@ def forward_boxes(folder: Path) -> Iterator[Measured]:
     truth = read_metadata(photographs / "metadata" / "ILSVRC" / "test").truth
     unfolded = _boxes(network, photographs, truth, "float32")
     right = _gt_known(unfolded, truth)
-    ready = folded(deepcopy(network), SIZE)
+    ready = for_inference(deepcopy(network), SIZE)
     said = f"{len(unfolded)} photographs, CAM at {THRESHOLD} of the map's range, {BACKBONE} at {SIZE}"
     for arm, precision in ARMS.items():
         found = _boxes(ready, photographs, truth, precision)

@@ -19,9 +19,7 @@ from jobs.ray_session import RaySession
 from stages.vision.images import decode, resize
 from stages.vision.precision import Precision
 
-IMAGES, SHARD, BATCH, SIZE = 256, 32, 32, 224
-REPEATS = 9
-"""Short passes and many: what else a machine does falls on both arms of a pair alike."""
+IMAGES, SHARD, BATCH, SIZE = 512, 128, 32, 224
 BACKBONE = "efficientnet_lite0"
 
 
@@ -42,7 +40,7 @@ def forward_rate(folder: Path, images: int = IMAGES, shard: int = SHARD) -> Iter
             eager(lists[:1])
             for precision, bench in benches.items():
                 bench.rate(session)
-                pairs = interleaved(partial(bench.rate, session), lambda: rate(eager(lists), 1), REPEATS)
+                pairs = interleaved(partial(bench.rate, session), lambda: rate(eager(lists), 1))
                 cam, loop = pairs.medians
                 note = f"cam {cam:.1f} images/s, eager float32 loop {loop:.1f}; one process of one thread each"
                 yield Measured(f"cam_{precision}_to_eager_loop", pairs.ratio, len(pairs.candidate), loop, note)

@@ -6,7 +6,7 @@ import torch
 from stages.psol.parameters import POOLING, VARIANT
 from stages.psol.regressor import BoxRegressor, pixel_boxes
 from stages.vision.backbones.build import build
-from stages.vision.folding import folded
+from stages.vision.inference_network import for_inference
 from stages.vision.model_card import ModelCard
 from stages.vision.models import ready
 from stages.vision.predictor import Predicted
@@ -20,7 +20,7 @@ class BoxPredictor:
     def __init__(self, card: ModelCard, weights: bytes, device: str) -> None:
         network = build(card.backbone, card.num_classes)
         regressor = BoxRegressor(network, int(card.number(POOLING)), card.parts.get(VARIANT) == "joint")
-        self._regressor = folded(ready(regressor, weights, device), card.input_size)
+        self._regressor = for_inference(ready(regressor, weights, device), card.input_size)
 
     def __call__(self, images: torch.Tensor) -> Predicted:
         """Boxes of normalised images (B, 3, S, S), as fractions of what they show, and logits."""

@@ -12,7 +12,7 @@ from torch import nn
 from stages.vision.backbones.build import build
 from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.backbones.weights import weights_hash
-from stages.vision.folding import folded
+from stages.vision.inference_network import for_inference
 from stages.vision.memory_format import Network, channels_last
 from stages.vision.model_card import CARD, WEIGHTS, ModelCard
 
@@ -29,14 +29,14 @@ def to_blobs(network: nn.Module, card: ModelCard) -> dict[str, bytes]:
 
 
 def load_network(networks: Mapping[str, str], card: ModelCard, weights: bytes, device: str) -> LocalizerNetwork:
-    """The network of a model that classifies, ready to predict: its batch normalisations are folded, see `folded`.
+    """The network of a model that classifies, ready to predict, see `for_inference`.
 
     networks: method -> ``module:function``, a `LoadNetwork`, of the methods whose networks have more parts than a
     classifier. Raises: ValueError for a card or weights that do not fit.
     """
     loader: LoadNetwork = plain_network if card.is_classifier else resolve_name(networks[card.method])
     network = loader(card, weights, device)
-    return folded(network, card.input_size, network.tap_names.paths.values() if network.backbone else ())
+    return for_inference(network, card.input_size, network.tap_names.paths.values() if network.backbone else ())
 
 
 def plain_network(card: ModelCard, weights: bytes, device: str = "cpu") -> LocalizerNetwork:

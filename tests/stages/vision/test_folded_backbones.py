@@ -4,7 +4,7 @@ import torch
 from stages.vision.backbones.build import build
 from stages.vision.backbones.registry import BACKBONES
 from stages.vision.features import read_taps
-from stages.vision.folding import folded
+from stages.vision.inference_network import for_inference
 from tests.stages.vision.trained_looking import normalisations, random_images, with_statistics
 
 SIDES = {"inception_v3": 96}
@@ -31,7 +31,7 @@ def test_every_tap_and_the_logits_of_the_table_stay(name):
     images, taps = random_images(side), list(network.tap_names.paths)
     with torch.inference_mode():
         before = [*read_taps(network, taps, images), network(images)]
-        network = folded(network, side, network.tap_names.paths.values())
+        network = for_inference(network, side, network.tap_names.paths.values())
         after = [*read_taps(network, taps, images), network(images)]
     assert len(normalisations(network)) == STAY.get(name, 0)
     for one, other in zip(before, after, strict=True):
