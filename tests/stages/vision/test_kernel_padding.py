@@ -7,7 +7,7 @@ from stages.vision.kernel_padding import SameConv2d, pad_kernels
 
 def tensorflow(conv: nn.Conv2d, maps: torch.Tensor) -> torch.Tensor:
     """The definition: as many outputs as steps begin inside, and the odd row of padding last."""
-    edges = []
+    edges: list[int] = []
     for side, stride, kernel in zip(maps.shape[2:], conv.stride, conv.kernel_size, strict=True):
         outputs = (side + stride - 1) // stride
         total = max((outputs - 1) * stride + kernel - side, 0)
