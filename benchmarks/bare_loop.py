@@ -9,11 +9,11 @@ from types import TracebackType
 
 import torch
 
-from pipeline.worker.device import keep_freed_memory, set_threads
+from pipeline.worker.device import set_threads
 from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.batches import to_batch
 from stages.vision.images import decode, resize
-from stages.vision.inference import autocast
+from stages.vision.inference import autocast, images_at_once
 from stages.vision.model_card import CARD, WEIGHTS, read_card
 from stages.vision.models import plain_network
 from stages.vision.precision import InferencePrecision
@@ -24,10 +24,7 @@ _network: LocalizerNetwork | None = None
 
 
 class BareLoop:
-    """Processes of one thread each that hold the network and are handed lists of files, as actors are handed shards.
-
-    keeps_memory: whether they keep freed memory as actors do, or leave it to the C library.
-    """
+    """Processes of one thread each that hold the network and are handed lists of files, as actors are handed shards."""
 
     def __init__(
         self,
@@ -36,15 +33,14 @@ class BareLoop:
         size: int,
         batch_size: int,
         precision: InferencePrecision = "float32",
-        keeps_memory: bool = True,
     ) -> None:
         self._pool = ProcessPoolExecutor(
             processes,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_set_up,
-            initargs=(dict(model), keeps_memory),
+            initargs=(dict(model),),
         )
-        self._arguments = size, batch_size, precision
+        self._arguments = size, images_at_once(batch_size, "cpu"), precision
 
     def __enter__(self) -> "BareLoop":
         return self
@@ -60,11 +56,9 @@ class BareLoop:
         return [(future.result(), len(paths)) for future, paths in zip(waiting, lists, strict=True)]
 
 
-def _set_up(model: Mapping[str, bytes], keeps_memory: bool) -> None:
+def _set_up(model: Mapping[str, bytes]) -> None:
     global _network
     set_threads(1)
-    if keeps_memory:
-        keep_freed_memory()
     _network = plain_network(read_card(model[CARD]), model[WEIGHTS])
 
 

@@ -4,7 +4,8 @@ The loop decodes as the stage does and runs the unfolded network's features, no 
 have one process of one thread, and each arm's rate is taken from when it has finished a shard to the last one.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -23,40 +24,25 @@ BACKBONE = "efficientnet_lite0"
 
 
 def forward_rate(folder: Path, images: int = IMAGES, shard: int = SHARD) -> Iterator[Measured]:
-    """The ratios of the stage's images per second to a loop's; `baseline_value` is the loop's rate.
-
-    The loop leaves its memory to the C library, as any program does; float32 is also compared with one that keeps it.
-    """
+    """The ratio of the stage's images per second to the loop's, by precision; `baseline_value` is the loop's rate."""
     paths = write_photographs(folder / "images", images)
     lists = [paths[start : start + shard] for start in range(0, len(paths), shard)]
     sample = [resize(decode(path.read_bytes()), SIZE) for path in paths[:BATCH]]
     model = scratch_model(BACKBONE, [f"class{label}" for label in range(CLASSES)], sample)
-    benches: dict[Precision, RepeatedStages] = {
+    benches = {
         precision: RepeatedStages(folder, BACKBONE, {"cam": {"batch_size": BATCH, "precision": precision}}, shard, 1)
         for precision in get_args(Precision)
     }
     benches["float32"].prepare(model)
     session = RaySession(None, 1)
     try:
-        yield from (_ratio(session, bench, precision, model, lists, False) for precision, bench in benches.items())
-        yield _ratio(session, benches["float32"], "float32", model, lists, True)
+        with BareLoop(1, model, SIZE, BATCH) as eager:
+            eager(lists[:1])
+            for precision, bench in benches.items():
+                bench.rate(session)
+                pairs = interleaved(partial(bench.rate, session), lambda: rate(eager(lists), 1))
+                cam, loop = pairs.medians
+                note = f"cam {cam:.1f} images/s, eager float32 loop {loop:.1f}; one process of one thread each"
+                yield Measured(f"cam_{precision}_to_eager_loop", pairs.ratio, len(pairs.candidate), loop, note)
     finally:
         session.close()
-
-
-def _ratio(
-    session: RaySession,
-    bench: RepeatedStages,
-    precision: Precision,
-    model: Mapping[str, bytes],
-    lists: Sequence[Sequence[Path]],
-    keeps_memory: bool,
-) -> Measured:
-    with BareLoop(1, model, SIZE, BATCH, keeps_memory=keeps_memory) as eager:
-        eager(lists[:1])
-        bench.rate(session)
-        pairs = interleaved(lambda: bench.rate(session), lambda: rate(eager(lists), 1))
-    cam, loop = pairs.medians
-    kept = "memory_keeping" if keeps_memory else "eager"
-    note = f"cam {cam:.1f} images/s, {kept} float32 loop {loop:.1f}; one process of one thread each"
-    return Measured(f"cam_{precision}_to_{kept}_loop", pairs.ratio, len(pairs.candidate), loop, note, "ratio")

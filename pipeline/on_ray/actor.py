@@ -13,7 +13,7 @@ from pipeline.contract.resources import StageResources
 from pipeline.contract.stage import AnyStage
 from pipeline.store.records import Done, ShardResult, Task
 from pipeline.store.store import Store
-from pipeline.worker.device import keep_freed_memory, pick_device, set_threads
+from pipeline.worker.device import pick_device, set_threads
 from pipeline.worker.local_context import LocalContext
 from pipeline.worker.shard_worker import ShardWorker
 
@@ -58,7 +58,6 @@ class PoolActor:
     def __init__(self, store: Store, roots: Mapping[str, str], resources: StageResources) -> None:
         threads = max(1, int(resources.cpus))
         set_threads(threads)
-        keep_freed_memory()
         device = pick_device(resources.gpus)
         self._context = LocalContext(store, roots=roots, device=device, threads=threads)
         self._worker: ShardWorker | None = None

@@ -3,7 +3,7 @@
 from pipeline.contract.runner import Job, OnDone
 from pipeline.contract.stage import TrainStage
 from pipeline.training.in_process import Say, fit_in_process
-from pipeline.worker.device import keep_freed_memory, pick_device, set_threads
+from pipeline.worker.device import pick_device, set_threads
 from pipeline.worker.local_context import LocalContext
 from pipeline.worker.shard_worker import ShardWorker
 
@@ -19,7 +19,6 @@ class InProcessRunner:
         """Compute every task here."""
         threads = max(1, int(job.resources.cpus)) if job.resources.cpus else self._threads
         set_threads(threads)
-        keep_freed_memory()
         device = pick_device(job.resources.gpus)
         context = LocalContext(job.store, roots=job.roots, device=device, threads=threads)
         if isinstance(job.stage, TrainStage):

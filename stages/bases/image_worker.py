@@ -15,7 +15,7 @@ from schemas import TABLES
 from stages.vision.batches import to_batch
 from stages.vision.image_rows import IMAGE_COLUMNS, ImageRow
 from stages.vision.images import resize
-from stages.vision.inference import Classifier, ClassifierCache
+from stages.vision.inference import Classifier, ClassifierCache, images_at_once
 from stages.vision.model_loaders import ModelLoaders
 from stages.vision.stream import ImageStream
 from stages.vision.transfer import one_behind
@@ -84,8 +84,8 @@ class ImageWorker(ABC, Generic[O, Launched]):
         """The shard's images, decoded and as they are shown."""
         self._refused = []
         params, context = self.params, self.context
-        shown = partial(self.shown, size=size)
-        return ImageStream(context.read_image, shown, params.batch_size, params.decode_ahead, context.timed)
+        shown, together = partial(self.shown, size=size), images_at_once(params.batch_size, context.device)
+        return ImageStream(context.read_image, shown, together, params.decode_ahead, context.timed)
 
     def launched(
         self,

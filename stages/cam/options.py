@@ -33,5 +33,5 @@ class CamParams:
     )
     negative_weights: bool = option(True, "false sets the class's negative weights to 0 (Bae et al. 2020)")
     precision: InferencePrecision = option("float32", "float32, bfloat16 or float16 (autocast), see docs/backbones.md")
-    batch_size: int = option(32, "images in one forward pass", resource=True, at_least=1)
+    batch_size: int = option(32, "images in one forward pass; on a CPU at most 8", resource=True, at_least=1)
     decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)

@@ -23,7 +23,7 @@ class DdtParams:
     )
     sign: SignRule = option("energy", "energy, max_abs_coef, max_abs_proj or skew")
     precision: InferencePrecision = option("float32", "float32, bfloat16 or float16 (autocast), see docs/backbones.md")
-    batch_size: int = option(32, "images in one forward pass", resource=True, at_least=1)
+    batch_size: int = option(32, "images in one forward pass; on a CPU at most 8", resource=True, at_least=1)
     decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)
     memory: int = option(
         2000,

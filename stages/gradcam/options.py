@@ -58,5 +58,5 @@ class GradcamParams:
     input_size: int | None = option(
         None, "side of the network input, pixels; null: as the network was trained", at_least=1
     )
-    batch_size: int = option(32, "images in one pass", resource=True, at_least=1)
+    batch_size: int = option(32, "images in one pass; on a CPU at most 8", resource=True, at_least=1)
     decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)

@@ -29,5 +29,5 @@ class LocalizeParams:
         True, "centre, ten_crop: the shorter side is resized (published classifiers); false: both are (PSOL)"
     )
     precision: InferencePrecision = option("float32", "float32, bfloat16 or float16 (autocast), see docs/backbones.md")
-    batch_size: int = option(64, "images in one forward pass", resource=True, at_least=1)
+    batch_size: int = option(64, "images in one forward pass; on a CPU at most 8", resource=True, at_least=1)
     decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)

@@ -32,7 +32,7 @@ class ScgStageParams(RefinementParams):
         None, "vgg: columns divided by their sums; paper: stretched from 0 to 1; null: the preset's, vgg"
     )
     precision: InferencePrecision = option("float32", "of the features: float32, bfloat16 or float16 (autocast)")
-    batch_size: int = option(32, "images in one forward pass", resource=True, at_least=1)
+    batch_size: int = option(32, "images in one forward pass; on a CPU at most 8", resource=True, at_least=1)
     decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)
 
     def settings(self) -> ScgParameters:

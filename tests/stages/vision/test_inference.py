@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from stages.vision.backbones.build import build
-from stages.vision.inference import ClassifierCache, autocast
+from stages.vision.inference import ClassifierCache, autocast, images_at_once
 from stages.vision.model_card import CARD, WEIGHTS, ModelCard
 from stages.vision.model_loaders import ModelLoaders
 from stages.vision.models import to_blobs
@@ -61,3 +61,9 @@ def test_a_model_that_is_no_classifier_is_refused(change):
     blobs = to_blobs(build("smallnet", 1), card)
     with pytest.raises(ValueError, match="^a model of method 'other' is no classifier$"):
         ClassifierCache("cpu", ModelLoaders()).get("k", blobs.__getitem__)
+
+
+def test_batches_are_small_on_a_processor_alone():
+    """Breaks when a CPU is given more maps than its caches hold, a GPU is starved, or small memory is not heeded."""
+    assert [images_at_once(size, "cpu") for size in (1, 8, 256)] == [1, 8, 8]
+    assert [images_at_once(size, "cuda:0") for size in (1, 8, 256)] == [1, 8, 256]
