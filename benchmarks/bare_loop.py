@@ -13,7 +13,7 @@ from pipeline.worker.device import set_threads
 from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.batches import to_batch
 from stages.vision.images import decode, resize
-from stages.vision.inference import autocast, images_at_once
+from stages.vision.inference import autocast
 from stages.vision.model_card import CARD, WEIGHTS, read_card
 from stages.vision.models import plain_network
 from stages.vision.precision import InferencePrecision
@@ -40,7 +40,7 @@ class BareLoop:
             initializer=_set_up,
             initargs=(dict(model),),
         )
-        self._arguments = size, images_at_once(batch_size, "cpu"), precision
+        self._arguments = size, batch_size, precision
 
     def __enter__(self) -> "BareLoop":
         return self

@@ -21,6 +21,7 @@ from jobs.ray_session import RaySession
 from pipeline.contract.runner import Runner
 from pipeline.on_ray.runner import RayRunner
 from stages.vision.images import decode, resize
+from stages.vision.inference import images_at_once
 
 IMAGES, SHARD, BATCH, SIZE = 2048, 128, 32, 224
 BACKBONE = "mobilenet_v2"
@@ -38,7 +39,7 @@ def cam_throughput(folder: Path, images: int = IMAGES, shard: int = SHARD) -> Me
     bench.prepare(model)
     session = RaySession(None, threads)
     try:
-        with BareLoop(threads, model, SIZE, BATCH) as bare:
+        with BareLoop(threads, model, SIZE, images_at_once(BATCH, "cpu")) as bare:
             bare(lists[: 2 * threads])
             bench.rate(session)
             pairs = interleaved(lambda: bench.rate(session), lambda: rate(bare(lists), threads))

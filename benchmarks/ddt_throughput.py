@@ -17,6 +17,7 @@ from benchmarks.repeated_stages import RepeatedStages, rate
 from benchmarks.scratch_model import scratch_model
 from jobs.ray_session import RaySession
 from stages.vision.images import decode, resize
+from stages.vision.inference import images_at_once
 from stages.vision.precision import InferencePrecision
 
 CLASSES, BATCH, SIZE = 10, 30, 224
@@ -41,7 +42,7 @@ def _ratio(folder: Path, backbone: str, images: int, precision: InferencePrecisi
     bench.prepare(model)
     session = RaySession(None, threads)
     try:
-        with BareLoop(threads, model, SIZE, BATCH, precision) as bare:
+        with BareLoop(threads, model, SIZE, images_at_once(BATCH, "cpu"), precision) as bare:
             bare(lists[:threads])
             bench.rate(session)
             pairs = interleaved(lambda: bench.rate(session), lambda: rate(bare(lists), threads))

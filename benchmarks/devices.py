@@ -1,7 +1,7 @@
 """The same stages on two devices, and how far their results are apart."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ import torch
 
 from benchmarks.in_process import Chain
 from benchmarks.made_images import (
+    CLASSES,
     FILES,
     HEIGHT,
     WIDTH,
@@ -21,6 +22,8 @@ from benchmarks.made_images import (
     paint,
 )
 from pipeline.contract.stage import AnyStage
+from stages.arm.options import ArmStageParams
+from stages.arm.stage import Arm
 from stages.boxes.boxes import pseudo_boxes
 from stages.cam.options import CamParams
 from stages.cam.stage import Cam
@@ -28,9 +31,21 @@ from stages.classify.options import ClassifyParams
 from stages.classify.stage import Classify
 from stages.ddt.options import DdtParams
 from stages.ddt.stage import Ddt
+from stages.i2c.options import I2cParams
+from stages.i2c.stage import I2c
+from stages.minmax.options import MinmaxParams
+from stages.minmax.stage import Minmax
+from stages.ncut.options import NcutParams
+from stages.ncut.stage import Ncut
 from stages.psol.options import PsolParams
 from stages.psol.predictor import BoxPredictor
 from stages.psol.stage import Psol
+from stages.scg.options import ScgStageParams
+from stages.scg.stage import Scg
+from stages.sgrm.options import SgrmStageParams
+from stages.sgrm.stage import Sgrm
+from stages.spa.options import SpaParams
+from stages.spa.stage import Spa
 from stages.vision.batches import to_batch
 from stages.vision.box_rule import BoxRule
 from stages.vision.boxes import iou
@@ -43,22 +58,28 @@ from stages.vision.preprocessing import IMAGENET
 SIZE = 64
 _RULE, _THRESHOLD = BoxRule(), 0.5
 _EQUAL_IOU = 0.95
+TRAINED = ("psol", "i2c", "spa", "minmax")
+MAPS = ("cam", "ddt", "scg", "arm", "ncut")
+ITERATIONS = 20
+"""The most of an image's training in SGRM: in longer ones rounding decides on either device, see `sgrm_speed`."""
 
 
 @dataclass(frozen=True)
 class Outputs:
     """What one device computed of N images and C classes.
 
-    logits: (N, C). cam_maps, ddt_maps: (N, h, w). cam_boxes: (N, 4) pixels. components: (C, d), rows of unit length.
-    psol_loss: of the one step. psol_boxes: (N, 4) after it, fractions of the image.
+    logits: (N, C). maps: method -> (N, h, w). cam_boxes, bfloat16_boxes: (N, 4) pixels. components: (C, d), rows of
+    unit length. masks: (N, h, w) bool, of SGRM. losses: localizer -> loss of its one step. psol_boxes: (N, 4) after
+    it, fractions of the image.
     """
 
     logits: np.ndarray
-    cam_maps: np.ndarray
+    maps: Mapping[str, np.ndarray]
     cam_boxes: np.ndarray
-    ddt_maps: np.ndarray
+    bfloat16_boxes: np.ndarray
     components: np.ndarray
-    psol_loss: float
+    masks: np.ndarray
+    losses: Mapping[str, float]
     psol_boxes: np.ndarray
 
 
@@ -70,11 +91,7 @@ def compute(folder: Path, device: str) -> Outputs:
         KnownBoxes("boxes", KnownBoxesParams()),
         Classify("classify", ClassifyParams(input_size=SIZE, epochs=4, batch_size=16)),
     ]
-    own: list[AnyStage] = [
-        Cam("cam", CamParams(), ModelLoaders()),
-        Ddt("ddt", DdtParams(), ModelLoaders()),
-        Psol("psol", PsolParams(epochs=1, batch_size=FILES)),
-    ]
+    own = _compared()
     first = Chain(folder / "shared", "cpu")
     for stage in shared:
         first.run(stage)
@@ -87,23 +104,47 @@ def compute(folder: Path, device: str) -> Outputs:
 
 
 def compare(reference: Outputs, other: Outputs) -> dict[str, float]:
-    """Differences, each named as its tolerance: the largest over images, or for boxes the percentage that agree."""
-    overlaps = [iou(a, b)[0, 0] for a, b in zip(reference.cam_boxes[:, None], other.cam_boxes[:, None], strict=True)]
+    """Differences, each named as its tolerance: the largest over images, or the percentage of images that agree."""
     cosines = np.abs((reference.components * other.components).sum(axis=1))
-    loss = abs(reference.psol_loss - other.psol_loss) / reference.psol_loss
+    losses = reference.losses
     return {
         "logits_difference": float(np.abs(reference.logits - other.logits).max() / np.abs(reference.logits).max()),
-        "cam_maps_difference": _of_range(reference.cam_maps, other.cam_maps),
-        "cam_boxes_equal": 100 * float(np.mean(np.array(overlaps) >= _EQUAL_IOU)),
+        **{f"{method}_maps_difference": _of_range(maps, other.maps[method]) for method, maps in reference.maps.items()},
+        "cam_boxes_equal": _equal(reference.cam_boxes, other.cam_boxes),
+        "cam_bfloat16_boxes_equal": _equal(other.cam_boxes, other.bfloat16_boxes),
         "ddt_component_difference": float(1 - cosines.min()),
-        "ddt_maps_difference": _of_range(reference.ddt_maps, other.ddt_maps),
-        "psol_loss_difference": loss,
+        "sgrm_masks_equal": 100 * float(np.mean(mask_ious(reference.masks, other.masks) >= _EQUAL_IOU)),
+        **{f"{kind}_loss_difference": abs(loss - other.losses[kind]) / loss for kind, loss in losses.items()},
         "psol_boxes_difference": float(np.abs(reference.psol_boxes - other.psol_boxes).max()),
     }
 
 
+def mask_ious(masks: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """IoU of each of N masks ``(N, h, w)`` bool with the other's; 1 where both are empty."""
+    common, either = (masks & others).sum(axis=(1, 2)), (masks | others).sum(axis=(1, 2))
+    return np.where(either > 0, common / np.maximum(either, 1), 1.0)
+
+
+def _compared() -> list[AnyStage]:
+    """The stages whose results are compared. Each training is one step on all images."""
+    loaders = ModelLoaders()
+    sets = FILES // CLASSES
+    return [
+        Cam("cam", CamParams(), loaders),
+        Cam("cam_bfloat16", CamParams(precision="bfloat16"), loaders),
+        Ddt("ddt", DdtParams(), loaders),
+        Scg("scg", ScgStageParams(maps="cam"), loaders),
+        Arm("arm", ArmStageParams(maps="cam", size=SIZE)),
+        Sgrm("sgrm", SgrmStageParams(maps="arm", size=SIZE, min_size=16, channels=24, iterations=ITERATIONS)),
+        Ncut("ncut", NcutParams(), loaders),
+        Psol("psol", PsolParams(epochs=1, batch_size=FILES)),
+        I2c("i2c", I2cParams(epochs=1, classes=CLASSES, set_size=sets)),
+        Spa("spa", SpaParams(epochs=1, first_epoch=0, batch_size=FILES)),
+        Minmax("minmax", MinmaxParams(epochs=1, classes=CLASSES, set_size=sets)),
+    ]
+
+
 def _outputs(chain: Chain, device: str) -> Outputs:
-    maps = chain.maps("cam")
     card, weights = read_card(chain.blob("classify", CARD)), chain.blob("classify", WEIGHTS)
     network = plain_network(card, weights, device)
     predictor = BoxPredictor(read_card(chain.blob("psol", CARD)), chain.blob("psol", WEIGHTS), device)
@@ -114,19 +155,32 @@ def _outputs(chain: Chain, device: str) -> Outputs:
     components = chain.table("ddt", "components").sort_by("label").column("component").to_pylist()
     return Outputs(
         logits=logits,
-        cam_maps=maps,
-        cam_boxes=np.stack([pseudo_boxes(one, HEIGHT, WIDTH, _RULE, _THRESHOLD).boxes[0, :4] for one in maps]),
-        ddt_maps=chain.maps("ddt"),
+        maps={method: chain.maps(method) for method in MAPS},
+        cam_boxes=_boxes(chain.maps("cam")),
+        bfloat16_boxes=_boxes(chain.maps("cam_bfloat16")),
         components=np.array(components),
-        psol_loss=chain.table("psol", "training").column("loss")[0].as_py(),
+        masks=chain.maps("sgrm") > 0.5,
+        losses={kind: chain.table(kind, "training").column("loss")[0].as_py() for kind in TRAINED},
         psol_boxes=boxes,
     )
+
+
+def _boxes(maps: np.ndarray) -> np.ndarray:
+    """The box of each map, (N, 4) pixels."""
+    return np.stack([pseudo_boxes(one, HEIGHT, WIDTH, _RULE, _THRESHOLD).boxes[0, :4] for one in maps])
+
+
+def _equal(boxes: np.ndarray, others: np.ndarray) -> float:
+    """Percentage of images whose two boxes agree."""
+    overlaps = [iou(a, b)[0, 0] for a, b in zip(boxes[:, None], others[:, None], strict=True)]
+    return 100 * float(np.mean(np.array(overlaps) >= _EQUAL_IOU))
 
 
 def _of_range(reference: np.ndarray, other: np.ndarray) -> float:
     """The largest difference of two maps of an image, as a fraction of the reference map's range."""
     spans = reference.max(axis=(1, 2)) - reference.min(axis=(1, 2))
-    return float((np.abs(reference - other).max(axis=(1, 2)) / spans).max())
+    apart = np.abs(reference - other).max(axis=(1, 2))
+    return float((apart / np.where(spans > 0, spans, 1)).max())
 
 
 @contextmanager

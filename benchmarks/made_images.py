@@ -16,6 +16,7 @@ from pipeline.store.records import Inputs, Shard, ShardResult, Task, shard_key
 from schemas import TABLES
 
 WIDTH, HEIGHT = 160, 120
+_PHOTOGRAPH, _GRAIN = (500, 375), 12.0
 CLASSES = 4
 FILES = 64
 
@@ -27,6 +28,7 @@ class MadeImagesParams:
     root: str = option("", "folder for the files")
     shards: int = option(1, "shards")
     rows: int = option(FILES, "rows a shard")
+    photographs: bool = option(False, "files of ILSVRC's usual size and detail, 500x375 pixels and some 110 kB")
 
 
 class MadeImages(Stage[MadeImagesParams]):
@@ -63,15 +65,17 @@ class _Painter:
 
     def _row(self, number: int) -> dict[str, object]:
         file = Path(self._params.root) / f"{number % FILES}.jpg"
-        image, _ = paint(number % FILES)
         if not file.exists():
-            file.write_bytes(cv2.imencode(".jpg", image)[1].tobytes())
+            image, _ = paint(number % FILES)
+            shown = _photograph(image, number) if self._params.photographs else image
+            file.write_bytes(cv2.imencode(".jpg", shown)[1].tobytes())
+        width, height = _PHOTOGRAPH if self._params.photographs else (WIDTH, HEIGHT)
         label = number % CLASSES
         return {
             "image_id": f"{number:06d}",
             "uri": str(file),
-            "width": WIDTH,
-            "height": HEIGHT,
+            "width": width,
+            "height": height,
             "label": label,
             "label_name": f"class{label}",
             "split": "train",
@@ -128,6 +132,13 @@ def _pseudo_label(row: Mapping[str, Any]) -> dict[str, Any]:
         "threshold_choice": "fixed",
         "component_rule": "largest",
     }
+
+
+def _photograph(image: np.ndarray, number: int) -> np.ndarray:
+    """The image enlarged, with grain that makes its file as large as a photograph's."""
+    large = cv2.resize(image, _PHOTOGRAPH, interpolation=cv2.INTER_CUBIC)
+    grain = np.random.default_rng(number).normal(0.0, _GRAIN, large.shape)
+    return np.clip(large + grain, 0, 255).astype(np.uint8)
 
 
 def paint(number: int) -> tuple[np.ndarray, tuple[int, int, int, int]]:

@@ -1,4 +1,4 @@
-"""Images per second of one device in stages `cam` and `ddt`, beside forward passes alone, and a GPU's busy share."""
+"""Images per second of one device in stages, beside forward passes alone, and what bounds them."""
 
 import time
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from benchmarks.environment import processors
 from benchmarks.figures import Measured
 from benchmarks.in_process import Chain
 from benchmarks.made_images import CLASSES, MadeImages, MadeImagesParams
+from pipeline.base.phase_clock import IDLE
 from pipeline.contract.stage import AnyStage
 from pipeline.store.records import Done
 from stages.cam.options import CamParams
@@ -21,8 +22,12 @@ from stages.classify.options import ClassifyParams
 from stages.classify.stage import Classify
 from stages.ddt.options import DdtParams
 from stages.ddt.stage import Ddt
+from stages.localize.options import LocalizeParams
+from stages.localize.stage import Localize
 from stages.vision.backbones.build import build
 from stages.vision.inference import autocast
+from stages.vision.inference_network import for_inference
+from stages.vision.memory_format import channels_last
 from stages.vision.model_loaders import ModelLoaders
 from stages.vision.precision import InferencePrecision
 
@@ -45,13 +50,17 @@ class Case:
         ahead, batch = max(1, processors() - 1), self.batch[device]
         if self.name == "cam":
             return Cam("cam", CamParams(batch_size=batch, decode_ahead=ahead, precision=self.precision), ModelLoaders())
+        if self.name == "localize":
+            params = LocalizeParams(splits=("train",), batch_size=batch, decode_ahead=ahead, precision=self.precision)
+            return Localize("localize", params, ModelLoaders())
         return Ddt("ddt", DdtParams(batch_size=batch, decode_ahead=ahead, precision=self.precision), ModelLoaders())
 
 
 CASES = (
-    Case("cam", "mobilenet_v2", 224, "float32", {"cpu": 32, "cuda": 256}, {"cpu": 32, "cuda": 4096}),
-    Case("cam", "mobilenet_v2", 224, "bfloat16", {"cpu": 32, "cuda": 256}, {"cpu": 32, "cuda": 4096}),
     Case("ddt", "vgg16_gap", 448, "bfloat16", {"cpu": 8, "cuda": 64}, {"cpu": 8, "cuda": 1280}),
+    Case("cam", "mobilenet_v2", 224, "bfloat16", {"cpu": 32, "cuda": 256}, {"cpu": 32, "cuda": 8192}),
+    Case("cam", "resnet50", 224, "bfloat16", {"cpu": 32, "cuda": 256}, {"cpu": 32, "cuda": 8192}),
+    Case("localize", "resnet50", 224, "bfloat16", {"cpu": 32, "cuda": 256}, {"cpu": 32, "cuda": 8192}),
 )
 
 
@@ -61,39 +70,45 @@ def rates(folder: Path, device: str) -> Iterator[Measured]:
         title = f"{device}_{case.name}_{case.backbone}_{case.precision}"
         said = f"{case.backbone} at {case.size}, batches of {case.batch[device]}"
         forward = _forward_rate(case, device)
-        stage, busy = _stage_rate(folder / title, case, device)
+        stage, busy, phases = _stage_rate(folder / title, case, device)
         yield Measured(f"{title}_forward_rate", forward, 1, reason=said, unit="images/s")
-        yield Measured(f"{title}_rate", stage, 1, forward, f"{said}, decoding included", "images/s")
+        yield Measured(f"{title}_rate", stage, 1, forward, f"{said}, decoding included; {phases}", "images/s")
+        yield Measured(f"{title}_to_forward", stage / forward, 1, reason=said, unit="ratio")
         if busy is not None:
             yield Measured(f"{title}_busy", 100 * busy, 1, reason="time in kernels / time", unit="%")
 
 
 def _forward_rate(case: Case, device: str) -> float:
     """Images per second of the features."""
-    network = build(case.backbone, CLASSES).eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = channels_last(for_inference(build(case.backbone, CLASSES).eval(), case.size), device)
     images = torch.randn(case.batch[device], 3, case.size, case.size, device=device)
     images = images.to(memory_format=torch.channels_last)
     with torch.inference_mode(), autocast(device, case.precision):
         network.features(images)
-        _wait(device)
+        wait(device)
         started = time.perf_counter()
         for _ in range(_FORWARDS[device]):
             network.features(images)
-        _wait(device)
+        wait(device)
     return _FORWARDS[device] * len(images) / (time.perf_counter() - started)
 
 
-def _stage_rate(folder: Path, case: Case, device: str) -> tuple[float, float | None]:
-    """Images per second of all shards but the first one, which warms up; and the GPU's busy share of their time."""
+def _stage_rate(folder: Path, case: Case, device: str) -> tuple[float, float | None, str]:
+    """Images per second of all shards but the first one, which warms up; the GPU's busy share of their time; phases."""
     (folder / "images").mkdir(parents=True)
     chain = Chain(folder / "run", device)
     shards, rows = (1, CLASSES * case.images[device]) if case.name == "ddt" else (2, case.images[device])
-    chain.run(MadeImages("ingest", MadeImagesParams(root=str(folder / "images"), shards=shards, rows=rows)))
+    chain.run(
+        MadeImages("ingest", MadeImagesParams(root=str(folder / "images"), shards=shards, rows=rows, photographs=True))
+    )
     chain.run(Classify("classify", ClassifyParams(backbone=case.backbone, epochs=0, input_size=case.size)))
     commits: list[tuple[float, int]] = []
     kernels = profile(activities=[ProfilerActivity.CUDA]) if device == "cuda" else None
 
+    phases: list[dict[str, float]] = []
+
     def on_done(done: Done) -> None:
+        phases.append(dict(done.phases))
         commits.append((time.perf_counter(), done.ok))
         if kernels is not None and len(commits) == 1:
             kernels.start()
@@ -101,12 +116,20 @@ def _stage_rate(folder: Path, case: Case, device: str) -> tuple[float, float | N
     chain.run(case.stage(device), on_done)
     seconds = commits[-1][0] - commits[0][0]
     images = sum(count for _, count in commits[1:])
-    if kernels is None:
-        return images / seconds, None
-    kernels.stop()
-    return images / seconds, min(1.0, busy_seconds(kernels) / seconds)
+    if kernels is not None:
+        kernels.stop()
+    busy = None if kernels is None else min(1.0, busy_seconds(kernels) / seconds)
+    return images / seconds, busy, _shares(phases[1:])
 
 
-def _wait(device: str) -> None:
+def _shares(phases: list[dict[str, float]]) -> str:
+    """What share of the time each phase took of the thread that computes."""
+    names = sorted({name for each in phases for name in each} - {IDLE})
+    total = sum(each.get(name, 0.0) for each in phases for name in names)
+    return ", ".join(f"{name} {sum(each.get(name, 0.0) for each in phases) / total:.0%}" for name in names)
+
+
+def wait(device: str) -> None:
+    """Until a GPU has done what it was given."""
     if device == "cuda":
         torch.cuda.synchronize()

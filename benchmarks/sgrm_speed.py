@@ -3,7 +3,7 @@
 The baseline is fixed: one image at a time, the network as layers of torch with its optimizer and automatic gradients,
 all cores inside each layer, and the vote as a Python loop over superpixels. Both arms have the same images, maps,
 superpixels, first weights and stop rule. Rounding differs, and a training magnifies it, so masks are compared by IoU:
-with each other, and with the object. On a GPU both arms train there.
+with each other, and with the object.
 """
 
 import os
@@ -74,7 +74,7 @@ class _Arm:
 def sgrm_speed(repeats: int = REPEATS, images: int = IMAGES) -> Iterator[Measured]:
     """Images a second of `predict` against those of the baseline, and the least IoU of their masks."""
     inputs, objects = made_inputs(images)
-    pairs, fast, slow = _measured(inputs, repeats)
+    pairs, fast, slow = measured(inputs, repeats)
     stopped = f"iterations {min(fast.iterations)} to {max(fast.iterations)}"
     note = f"{images} images, {CORES} cores, {stopped}: {_seconds(pairs)}"
     yield Measured("sgrm_to_straightforward", pairs.ratio, repeats, pairs.medians[1], note, "ratio")
@@ -87,14 +87,9 @@ def sgrm_speed(repeats: int = REPEATS, images: int = IMAGES) -> Iterator[Measure
         "40 iterations: of longer trainings rounding decides, in either arm"
     )
     yield Measured("sgrm_mask_iou", float(ious.min()), 1, None, note, "IoU")
-    if torch.cuda.is_available():
-        pairs, _, _ = _measured(inputs.on("cuda"), repeats)
-        yield Measured("sgrm_gpu_to_straightforward", pairs.ratio, repeats, pairs.medians[1], _seconds(pairs), "ratio")
-    else:
-        yield Measured("sgrm_gpu_to_straightforward", None, 1, None, "no GPU", "ratio")
 
 
-def _measured(inputs: Inputs, repeats: int) -> tuple[Pairs, Masks, Masks]:
+def measured(inputs: Inputs, repeats: int) -> tuple[Pairs, Masks, Masks]:
     """Both arms in turns, and what each found last."""
     candidate, baseline = _Arm(_candidate, inputs), _Arm(_baseline, inputs)
     before = torch.get_num_threads()

@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.busy import busy_seconds
 from benchmarks.figures import Measured
 from benchmarks.pairs import REPEATS, interleaved
+from benchmarks.rates import wait
 from pipeline.training.loop import Training, train
 from pipeline.training.step import Batch
 from stages.i2c.options import I2cParams
@@ -69,21 +68,22 @@ def training_steps(repeats: int = REPEATS, setting: Setting = Setting()) -> Iter
         torch.set_num_threads(threads)
 
 
-def training_rates(setting: Setting) -> Iterator[Measured]:
-    """Images a second of the plain classifier and of each localizer on a device, and a GPU's busy share."""
-    said = f"{setting.backbone} at {setting.size}, batches of {setting.batch}, {setting.precision}"
-    plain = None
-    for kind in (PLAIN, "psol", *SET_SIZES):
-        seconds = arm(kind, SET_SIZES.get(kind, 1), setting)
-        seconds()
-        rate = setting.batch / seconds()
-        plain = plain or rate
+def training_rates(setting: Setting, repeats: int = 3) -> Iterator[Measured]:
+    """Images a second of the plain classifier and of each localizer on a device, and seconds to the plain one's."""
+    said = f"{setting.backbone} at {setting.size}, batches of {setting.batch}, {setting.precision}, images in memory"
+    kinds = (PLAIN, "psol", *SET_SIZES)
+    arms = {kind: arm(kind, SET_SIZES.get(kind, 1), setting) for kind in kinds}
+    for warmed in arms.values():
+        warmed()
+    rounds = [{kind: seconds() for kind, seconds in arms.items()} for _ in range(repeats)]
+    median = {kind: float(np.median([one[kind] for one in rounds])) for kind in kinds}
+    plain = setting.batch / median[PLAIN]
+    for kind in kinds:
         title = f"{setting.device}_train_{kind}"
-        yield Measured(f"{title}_rate", rate, 1, plain, f"{said}, images in memory", "images/s")
-        if setting.device == "cuda":
-            with profile(activities=[ProfilerActivity.CUDA]) as kernels:
-                taken = seconds() * setting.steps
-            yield Measured(f"{title}_busy", 100 * min(1.0, busy_seconds(kernels) / taken), 1, unit="%")
+        yield Measured(f"{title}_rate", setting.batch / median[kind], repeats, plain, said, "images/s")
+        if kind != PLAIN:
+            ratio = float(np.median([one[kind] / one[PLAIN] for one in rounds]))
+            yield Measured(f"{title}_step_to_plain", ratio, repeats, median[PLAIN], said, "ratio")
 
 
 def arm(kind: str, set_size: int, setting: Setting) -> Callable[[], float]:
@@ -101,10 +101,10 @@ def arm(kind: str, set_size: int, setting: Setting) -> Callable[[], float]:
     place = _place(setting.device)
 
     def seconds() -> float:
-        _wait(setting.device)
+        wait(setting.device)
         started = time.perf_counter()
         train(fixed, place)
-        _wait(setting.device)
+        wait(setting.device)
         return (time.perf_counter() - started) / setting.steps
 
     return seconds
@@ -113,12 +113,13 @@ def arm(kind: str, set_size: int, setting: Setting) -> Callable[[], float]:
 def _training(kind: str, setting: Setting) -> Training:
     network: LocalizerNetwork = build(setting.backbone, setting.classes)
     network = network.to(setting.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    batch = setting.batch
     trainers: dict[str, Any] = {
-        PLAIN: lambda: SpaTrainer(kind, "spa", SpaParams(weight=0.0)),
-        "spa": lambda: SpaTrainer(kind, kind, SpaParams(first_epoch=0)),
-        "i2c": lambda: I2cTrainer(kind, kind, I2cParams()),
-        "minmax": lambda: MinmaxTrainer(kind, kind, MinmaxParams()),
-        "psol": lambda: PsolTrainer(kind, PsolParams()),
+        PLAIN: lambda: SpaTrainer(kind, "spa", SpaParams(weight=0.0, batch_size=batch)),
+        "spa": lambda: SpaTrainer(kind, kind, SpaParams(first_epoch=0, batch_size=batch)),
+        "i2c": lambda: I2cTrainer(kind, kind, I2cParams(classes=batch // SET_SIZES[kind])),
+        "minmax": lambda: MinmaxTrainer(kind, kind, MinmaxParams(classes=batch // SET_SIZES[kind])),
+        "psol": lambda: PsolTrainer(kind, PsolParams(batch_size=batch)),
     }
     trained: Any = BoxRegressor(network).to(setting.device) if kind == "psol" else network
     training: Training = trainers[kind]().training(trained, _rows(setting), setting.size, _place(setting.device))
@@ -144,10 +145,5 @@ class _Repeated:
 
 def _place(device: str) -> Any:
     """A training context without a store: one rank, no checkpoints."""
-    nothing: dict[str, Any] = {"read": None, "load": lambda: None, "save": lambda state, progress: None}
+    nothing: dict[str, Any] = {"read_image": None, "load": lambda: None, "save": lambda state, progress: None}
     return SimpleNamespace(rank=0, world_size=1, micro_batch=None, device=device, save_seconds=float("inf"), **nothing)
-
-
-def _wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()

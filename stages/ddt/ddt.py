@@ -6,6 +6,7 @@ positive, the images share something.
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from stages.ddt.moments import Blocks, Moments
 from stages.ddt.parameters import SignRule
 from stages.ddt.principal import Orientation, PrincipalComponent, choose_sign, principal_component
 from stages.vision.score_maps import enlarge
+from stages.vision.transfer import HostCopy
 
 __all__ = ["ClassMaps", "Descriptors", "Projection", "intersection", "transform"]
 
@@ -25,12 +27,12 @@ NOT_FINITE = "features hold a NaN, an infinity, or more than half precision hold
 class Descriptors:
     """One class's descriptors, kept in half precision, and their moments: one forward pass an image is enough.
 
-    1,300 images of 14x14x512 take 261 MB. budget, folder: see `Kept`.
+    1,300 images of 14x14x512 take 261 MB. budget, folder, card: see `Kept`.
     """
 
-    def __init__(self, budget: int | None = None, folder: str | None = None) -> None:
+    def __init__(self, budget: int | None = None, folder: str | None = None, card: int = 0) -> None:
         self.moments = Moments()
-        self.kept = Kept(budget, folder)
+        self.kept = Kept(budget, folder, card)
         self._grids: list[tuple[int, ...]] = []
 
     def append(self, features: torch.Tensor) -> None:
@@ -49,9 +51,14 @@ class Descriptors:
 
         Raises: ValueError when a kept descriptor is not finite.
         """
-        projection = Projection(mean, component)
+
+        @cache
+        def projection(device: torch.device) -> Projection:
+            return Projection(mean, component, device)
+
         chunks = zip(self._grids, self.kept, strict=True)
-        maps = torch.cat([projection.of_rows(rows).view(grid) for grid, rows in chunks]).numpy()
+        coming = [HostCopy(projection(rows.device).of_rows(rows).view(grid)) for grid, rows in chunks]
+        maps = torch.cat([copy.wait() for copy in coming]).numpy()
         offset = maps.mean(dtype=np.float64)
         if not np.isfinite(offset):
             raise ValueError(NOT_FINITE)
@@ -88,7 +95,7 @@ class Projection:
     mean, component: ``(d,)``; device: where the features are.
     """
 
-    def __init__(self, mean: np.ndarray, component: np.ndarray, device: str = "cpu") -> None:
+    def __init__(self, mean: np.ndarray, component: np.ndarray, device: torch.device | str = "cpu") -> None:
         self._mean, self._component = (
             torch.from_numpy(np.asarray(values, dtype=np.float32)).to(device) for values in (mean, component)
         )

@@ -1,4 +1,4 @@
-"""A class's descriptors between the two looks at them: in memory up to a budget, beyond it in a file."""
+"""A class's descriptors between the two looks at them: on their GPU, in memory, and beyond both in a file."""
 
 import tempfile
 from collections.abc import Iterator
@@ -18,25 +18,31 @@ class Kept:
     """Chunks of descriptors in half precision, in the order they came; iterating again reads them again.
 
     budget: bytes that stay in memory; None: all. folder: where the file beyond it is made (nameless: it goes with this
-    object, or with the process).
+    object, or with the process). card: bytes of a GPU's descriptors that stay on it, where the second look is fastest.
     """
 
-    def __init__(self, budget: int | None = None, folder: str | None = None) -> None:
+    def __init__(self, budget: int | None = None, folder: str | None = None, card: int = 0) -> None:
+        self.on_card = 0
         self.in_memory = 0
         self.spilled = 0
         self._budget = budget
+        self._card = card
         self._folder = folder
         self._chunks: list[torch.Tensor | tuple[int, ...]] = []
         self._coming: HostCopy | None = None
         self._file: IO[bytes] | None = None
 
     def append(self, descriptors: torch.Tensor) -> None:
-        """Keep a chunk ``(N, d)`` float16, on any device; a GPU's is fetched while it computes the next one."""
+        """Keep a chunk ``(N, d)`` float16, on any device; a GPU's is left there, or fetched while it computes on."""
         self._settle()
+        if descriptors.is_cuda and self.on_card + descriptors.nbytes <= self._card:
+            self.on_card += descriptors.nbytes
+            self._chunks.append(descriptors)
+            return
         self._coming = HostCopy(descriptors)
 
     def __iter__(self) -> Iterator[torch.Tensor]:
-        """The chunks ``(N, d)`` float16 on the CPU."""
+        """The chunks ``(N, d)`` float16, on the CPU or where they were left."""
         self._settle()
         offset = 0
         for chunk in self._chunks:

@@ -19,7 +19,7 @@ from stages.vision.image_rows import IMAGE_COLUMNS, ImageRow, by_id
 from stages.vision.inference import autocast
 from stages.vision.score_map_rows import Provenance, ScoreMapRow, score_map_row
 from stages.vision.stream import ImageStream
-from stages.vision.transfer import HostCopy
+from stages.vision.transfer import HostCopy, spare_bytes
 
 __all__ = ["DEGENERATE", "NO_TRAINING_IMAGES", "DdtWorker"]
 
@@ -113,8 +113,9 @@ class DdtWorker(ModelWorker[DdtParams, list[HostCopy]]):
 
     def _fit(self, stream: ImageStream, images: list[ImageRow]) -> tuple[list[ImageRow], list[ClassMaps]]:
         """DDT of every layer on the training images; their rows, and nothing where there is no readable image."""
-        budget = self.params.memory * 10**6 // len(self._taps)
-        layers = [Descriptors(budget, self.context.scratch) for _ in self._taps]
+        taps = len(self._taps)
+        budget, card = self.params.memory * 10**6 // taps, spare_bytes(self.context.device) // taps
+        layers = [Descriptors(budget, self.context.scratch, card) for _ in self._taps]
         train: list[ImageRow] = []
         for batch, pixels in stream.batches(images):
             with self.context.timed("forward"):

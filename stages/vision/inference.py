@@ -61,7 +61,8 @@ def autocast(device: str, precision: InferencePrecision) -> AbstractContextManag
 def images_at_once(batch_size: int, device: torch.device | str) -> int:
     """How many images go through a network together: `batch_size`, but on a CPU at most 8.
 
-    The feature maps of more do not stay in its caches. At 224 pixels MobileNetV2 and EfficientNet-Lite0 take a third
-    longer in batches of 32; no network of six was faster by more than 3 % in batches of 16 or 32.
+    Blocks of 32 MB or more, such as the feature maps of more images, go back to the system when glibc frees them, and
+    are paged in again for the next batch. At 224 pixels MobileNetV2 and EfficientNet-Lite0 take a third longer in
+    batches of 32; no network of six was faster by more than 3 % in batches of 16 or 32.
     """
     return min(batch_size, _MOST_ON_A_CPU) if torch.device(device).type == "cpu" else batch_size

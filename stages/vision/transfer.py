@@ -6,7 +6,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-__all__ = ["HostCopy", "one_behind", "to_device"]
+__all__ = ["HostCopy", "one_behind", "spare_bytes", "to_device"]
 
 Item = TypeVar("Item")
 Launched = TypeVar("Launched")
@@ -18,6 +18,15 @@ def to_device(values: np.ndarray, device: torch.device | str) -> torch.Tensor:
     if torch.device(device).type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def spare_bytes(device: torch.device | str) -> int:
+    """Bytes that may lie on a GPU between batches: half of those free, as workers may share it. 0 for a CPU."""
+    if torch.device(device).type != "cuda":
+        return 0
+    free, _ = torch.cuda.mem_get_info(device)
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return (free + cached) // 2
 
 
 class HostCopy:
