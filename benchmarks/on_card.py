@@ -48,7 +48,7 @@ def _one_by_one(inputs: scg_speed.Inputs) -> torch.Tensor:
     """The released flow: a correlation an image, and the aggregation again for each class and box threshold."""
     maps = []
     for cams, *stages in zip(inputs.cams, *inputs.features, strict=True):
-        correlation = sum(_correlation(stage.flatten(1)) for stage in stages)
+        correlation = torch.stack([_correlation(stage.flatten(1)) for stage in stages]).sum(dim=0)
         for _ in scg_speed.BOX_THRESHOLDS:
             found = [_localization_map(correlation, cam.flatten()) for cam in cams]
         maps.append(torch.stack(found).view(cams.shape))

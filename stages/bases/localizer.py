@@ -1,11 +1,9 @@
 """What the trained localizers share: they start from a classifier of the same classes, and end as one."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from pipeline.base.errors import UsageError
 from pipeline.base.params import option, reads
 from pipeline.contract.context import TrainContext
 from pipeline.contract.stage import TrainStage
@@ -13,7 +11,7 @@ from pipeline.store.records import Inputs, ShardResult, Task
 from stages.bases.planned_network import PlannedNetwork, planned_network, try_network
 from stages.bases.splits import check_trained
 from stages.vision.precision import Precision
-from stages.vision.training.parameters import STEPPED_SCHEDULES, Chosen, Rates, SteppedSchedule
+from stages.vision.training.parameters import SCHEDULES, Chosen, Rates, Schedule
 
 if TYPE_CHECKING:
     from stages.vision.backbones.networks import LocalizerNetwork
@@ -47,7 +45,7 @@ class FineTuningParams(LocalizerParams):
     bias_rate: float = option(2.0, "factor on the learning rate of biases")
     weight_decay: float = option(5e-4, "weight decay")
     decay_biases: bool = option(True, "weight decay of biases and normalisations too")
-    schedule: SteppedSchedule = option("steps", f"one of {', '.join(STEPPED_SCHEDULES)}")
+    schedule: Schedule = option("steps", f"one of {', '.join(SCHEDULES)}")
 
     @property
     def rates(self) -> Rates:
@@ -96,8 +94,3 @@ class LocalizerStage(TrainStage[L]):
     def fit(self, task: Task, context: TrainContext) -> ShardResult:
         """Train. Raises UsageError for data or a model that do not fit."""
         return self.trainer().fit(task, context)
-
-    def check_drops(self, drops: Sequence[float]) -> None:
-        """Refuse drops of the learning rate outside the training."""
-        if not all(0 < drop < 1 for drop in drops):
-            raise UsageError(f"stage {self.name}: drops must lie between 0 and 1, not {list(drops)}")

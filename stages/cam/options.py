@@ -6,8 +6,10 @@ from typing import Literal
 from pipeline.base.params import option, reads
 from stages.vision.precision import InferencePrecision
 
-__all__ = ["CamParams", "Combination"]
+__all__ = ["CamParams", "Combination", "Form"]
 
+_WITH_BIAS = "spa"
+Form = Literal["classic", "simplified"]
 Combination = Literal["linear", "quadratic"]
 
 
@@ -24,9 +26,10 @@ class CamParams:
         "label",
         "label: the image's own class; predicted: the classifier's first (then `label` of the rows is that class)",
     )
-    form: Literal["classic", "simplified"] = option(
-        "classic",
-        "classic: the class's weights over the features; simplified: its bias too, as a 1x1 convolution has it (ACoL)",
+    form: Form | None = option(
+        None,
+        "classic: the class's weights over the features; simplified: its bias too, as a 1x1 convolution has it (ACoL); "
+        "null: simplified for models of spa, whose activation is restricted together with the bias, else classic",
     )
     combination: Combination | None = option(
         None, "linear or quadratic: one map of all classes, the likely ones for and the unlikely against (CCAM)"
@@ -35,3 +38,7 @@ class CamParams:
     precision: InferencePrecision = option("float32", "float32, bfloat16 or float16 (autocast), see docs/backbones.md")
     batch_size: int = option(32, "images in one forward pass; on a CPU at most 8", resource=True, at_least=1)
     decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)
+
+    def form_of(self, method: str) -> Form:
+        """The form of the maps of a model; method: that trained it."""
+        return self.form or ("simplified" if method == _WITH_BIAS and self.combination is None else "classic")

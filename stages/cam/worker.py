@@ -51,7 +51,7 @@ class CamWorker(ClassMapWorker[CamParams]):
         if params.combination is not None:
             return labels, combined_maps(features, weight, logits, params.combination)
         maps = class_activation_maps(features, weight, labels)
-        if params.form == "simplified":
+        if params.form_of(self.model.card.method) == "simplified":
             maps = maps + classifier.bias[labels].float()[:, None, None]
         return labels, maps
 
@@ -61,12 +61,13 @@ def check_network(params: CamParams, network: LocalizerNetwork, method: str) -> 
 
     Raises: ValueError.
     """
-    classic = params.form == "classic" and params.negative_weights
+    form = params.form_of(method)
+    classic = form == "classic" and params.negative_weights
     if network.maps_itself and not (classic and params.combination is None):
         raise ValueError(
             f"maps of {method} are classic, with negative weights: leave form, negative_weights and combination out"
         )
-    if params.form != "classic" and params.combination is not None:
+    if form != "classic" and params.combination is not None:
         raise ValueError("a combination of all classes has no simplified form: leave form or combination out")
     if not network.has_cam:
         raise ValueError(

@@ -7,7 +7,7 @@ from pipeline.base.params import option, reads
 from stages.vision.backbones.registry import backbone_name
 from stages.vision.backbones.weight_names import SCRATCH
 from stages.vision.precision import Precision
-from stages.vision.training.parameters import Chosen, Schedule
+from stages.vision.training.parameters import SCHEDULES, Chosen, Schedule
 
 __all__ = ["ClassifyParams"]
 
@@ -45,7 +45,11 @@ class ClassifyParams:
     learning_rate: float = option(0.1, "peak learning rate")
     head_rate: float = option(1.0, "factor on the learning rate of the classifier layer and the head's convolutions")
     weight_decay: float = option(5e-4, "weight decay")
-    schedule: Schedule = option("one_cycle", "one_cycle, cosine or constant")
+    schedule: Schedule = option("one_cycle", f"one of {', '.join(SCHEDULES)}")
+    drops: tuple[float, ...] = option(
+        (0.2, 0.4, 0.6, 0.8),
+        "steps: fractions of the training after which the rate falls to a tenth (PSOL: every 2 of 10 epochs)",
+    )
     label_smoothing: float = option(0.0, "label smoothing of the cross-entropy")
     min_crop: float = option(1.0, "smallest area of the random resized crop, fraction of the image; 1: no crop")
     flip: bool = option(False, "mirror half of the images")

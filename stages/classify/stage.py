@@ -18,6 +18,7 @@ from pipeline.store.files import open_filesystem, retrying
 from pipeline.store.layout import upload_sha256
 from pipeline.store.records import Inputs, Shard, ShardResult, Task, Upstream, shard_key
 from stages.bases.declared_classes import DECLARED, classes_of, declared_list
+from stages.bases.drops import check_drops
 from stages.bases.planned_network import PlannedNetwork, planned_network, try_network
 from stages.bases.splits import check_trained, class_names
 from stages.classify.options import ClassifyParams
@@ -46,6 +47,7 @@ class Classify(TrainStage[ClassifyParams]):
         """Refuse an unknown network, and two origins of the weights."""
         super().check()
         self.checked(lambda: self.params.network)
+        check_drops(self.name, self.params.drops)
         if self.params.start is not None and self.params.weights != SCRATCH:
             raise UsageError(f"stage {self.name}: start and weights exclude each other: leave one of them out")
         self._check_train()

@@ -173,7 +173,7 @@ class ClassifyTrainer:
 
         batches = shuffled_batches(rows, prepared, said, params.batch_size, params.chosen, context)
         begin = (lambda epoch: quieten_frozen(network)) if params.train == "last_block" else None
-        return Training(network, loss, begin=begin, **vars(set_up(batches, rates, params.chosen)))
+        return Training(network, loss, begin=begin, **vars(set_up(batches, rates, params.chosen, params.drops)))
 
 
 def class_names(rows: Sequence[ImageRow]) -> list[str]:

@@ -1,6 +1,7 @@
 """Stage `i2c`: a classifier + images -> a classifier whose maps agree between the images of a class."""
 
 from pipeline.base.errors import UsageError
+from stages.bases.drops import check_drops
 from stages.bases.localizer import LocalizerStage, Trainer
 from stages.i2c.options import I2cParams
 
@@ -16,7 +17,7 @@ class I2c(LocalizerStage[I2cParams]):
         """Refuse images without a partner, and numbers outside their range."""
         super().check()
         params = self.params
-        self.check_drops(params.drops)
+        check_drops(self.name, params.drops)
         rules = {
             f"set_size must be even, not {params.set_size}": params.set_size % 2 == 0,
             f"region_threshold must be below 1, not {params.region_threshold:g}": params.region_threshold < 1,

@@ -1,10 +1,10 @@
 """What a config may say of stage `minmax`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.base.params import option
 from stages.bases.localizer import FineTuningParams
-from stages.minmax.parameters import Preset, Scale
+from stages.minmax.parameters import TRAININGS, MinmaxTraining, Preset, Scale, preset_of
 
 __all__ = ["MinmaxParams"]
 
@@ -13,7 +13,11 @@ __all__ = ["MinmaxParams"]
 class MinmaxParams(FineTuningParams):
     """Parameters of `minmax`."""
 
-    preset: Preset = option("mobilenet_v2", "the paper's backbone whose values stand for null below")
+    preset: Preset | None = option(
+        None,
+        "the paper's backbone whose values stand for null below; null: of the classifier's family, mobilenet_v2 where "
+        "it is neither a VGG nor a ResNet",
+    )
     classes: int | None = option(
         None,
         "N: classes in one step, all workers together; fewer where the data have fewer; null: the preset's",
@@ -30,3 +34,9 @@ class MinmaxParams(FineTuningParams):
         (0.25, 0.5), "steps: fractions of the training after which the rate falls to a tenth"
     )
     upside_down: bool = option(False, "turn half of the images upside down (released code)")
+
+    def training(self, backbone: str) -> MinmaxTraining:
+        """The preset of a classifier's backbone, with what is given in its place."""
+        given = {name: getattr(self, name) for name in ("classes", "common_weight", "full_weight")}
+        preset = TRAININGS[self.preset or preset_of(backbone)]
+        return replace(preset, **{name: value for name, value in given.items() if value is not None})

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-__all__ = ["SCALES", "TRAININGS", "MinmaxTraining", "Preset", "Scale"]
+__all__ = ["SCALES", "TRAININGS", "MinmaxTraining", "Preset", "Scale", "preset_of"]
 
 Preset = Literal["mobilenet_v2", "vgg16", "resnet50"]
 
@@ -30,3 +30,10 @@ TRAININGS: Mapping[Preset, MinmaxTraining] = {
 
 The paper gives no others; MobileNetV2, it says, gains from more weight on the common region.
 """
+
+
+def preset_of(backbone: str) -> Preset:
+    """The preset of a backbone's family: of VGG and ResNet networks their own, of all others MobileNetV2's."""
+    if "vgg" in backbone:
+        return "vgg16"
+    return "resnet50" if "resnet" in backbone else "mobilenet_v2"

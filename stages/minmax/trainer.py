@@ -9,7 +9,6 @@ from pipeline.training.loop import Training
 from pipeline.training.step import Batch, Step
 from stages.bases.localizer_trainer import PlainLocalizerTrainer
 from stages.minmax.options import MinmaxParams
-from stages.minmax.parameters import TRAININGS
 from stages.minmax.regularisation import stage_two
 from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.image_rows import ImageRow
@@ -27,8 +26,7 @@ class MinmaxTrainer(PlainLocalizerTrainer[MinmaxParams]):
     def training(self, network: LocalizerNetwork, rows: list[ImageRow], size: int, context: TrainContext) -> Training:
         """Two steps on each batch of class sets: cross-entropy, then stage II on the classifier's weight."""
         params = self.params
-        preset = TRAININGS[params.preset]
-        classes = preset.classes if params.classes is None else params.classes
+        classes = params.training(network.backbone).classes
         chosen = params.chosen(params.epochs)
         said = network.preprocessing
         view = View(
@@ -50,11 +48,9 @@ class MinmaxTrainer(PlainLocalizerTrainer[MinmaxParams]):
     def _second(self, network: LocalizerNetwork, steps: int) -> Step:
         """The step of stage II, over the classifier's weight alone."""
         params = self.params
-        preset = TRAININGS[params.preset]
+        said = params.training(network.backbone)
         weight = network.classifier.weight
         backbone = network.features if network.head is None else nn.Sequential(network.features, network.head)
-        common = preset.common_weight if params.common_weight is None else params.common_weight
-        full = preset.full_weight if params.full_weight is None else params.full_weight
 
         def loss(network: nn.Module, batch: Batch) -> torch.Tensor:
             images, labels = batch
@@ -64,8 +60,8 @@ class MinmaxTrainer(PlainLocalizerTrainer[MinmaxParams]):
                 labels,
                 weight,
                 params.set_size,
-                common,
-                full,
+                said.common_weight,
+                said.full_weight,
                 params.scale,
             ).loss
 

@@ -1,6 +1,7 @@
 """Stage `plain_cam`: a classifier + images -> a classifier, fine-tuned with a technique of the literature or none."""
 
 from pipeline.base.errors import UsageError
+from stages.bases.drops import check_drops
 from stages.bases.localizer import LocalizerStage, Trainer
 from stages.plain_cam.options import PlainCamParams, mistake
 
@@ -15,7 +16,7 @@ class PlainCam(LocalizerStage[PlainCamParams]):
     def check(self) -> None:
         """Refuse values outside their range, and options of another technique than the chosen one."""
         super().check()
-        self.check_drops(self.params.drops)
+        check_drops(self.name, self.params.drops)
         if said := mistake(self.params):
             raise UsageError(f"stage {self.name}: {said}")
 

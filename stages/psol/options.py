@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from pipeline.base.params import option, reads
-from stages.psol.parameters import DROPS, SCHEDULES, TRAININGS, Preset, Quality, Variant
+from stages.psol.parameters import DROPS, TRAININGS, VARIANT_SCHEDULES, Preset, Quality, Variant
 from stages.vision.precision import Precision
-from stages.vision.training.parameters import STEPPED_SCHEDULES, Chosen, SteppedSchedule
+from stages.vision.training.parameters import SCHEDULES, Chosen, Schedule
 
 __all__ = ["FilledPsol", "PsolParams"]
 
@@ -48,8 +48,8 @@ class PsolParams:
     weight_decay: float | None = option(None, "weight decay; null: the preset's", at_least=0)
     loss_weight: float | None = option(None, "of the boxes' mean squared error; null: the preset's", at_least=0)
     class_weight: float = option(1.0, "joint: of the cross-entropy", at_least=0)
-    schedule: SteppedSchedule | None = option(
-        None, f"one of {', '.join(STEPPED_SCHEDULES)}; null: constant (sep, for noisy labels) or steps (joint)"
+    schedule: Schedule | None = option(
+        None, f"one of {', '.join(SCHEDULES)}; null: constant (sep, for noisy labels) or steps (joint)"
     )
     drops: tuple[float, ...] | None = option(
         None, "steps: fractions of the training after which the rate falls to a tenth; null: each third"
@@ -64,7 +64,7 @@ class PsolParams:
         preset = TRAININGS[self.preset]
         epochs = preset.epochs if self.epochs is None else self.epochs
         batch_size = preset.batch_size if self.batch_size is None else self.batch_size
-        schedule = SCHEDULES[self.variant] if self.schedule is None else self.schedule
+        schedule = VARIANT_SCHEDULES[self.variant] if self.schedule is None else self.schedule
         return FilledPsol(
             Chosen(epochs, schedule, self.seed, self.precision, self.clip_norm, self.processes),
             batch_size,

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from stages.vision.training.parameters import SteppedSchedule
+from stages.vision.training.parameters import Schedule
 
 __all__ = [
     "DROPS",
     "POOLING",
-    "SCHEDULES",
     "TRAININGS",
     "VARIANT",
+    "VARIANT_SCHEDULES",
     "Preset",
     "PsolTraining",
     "Quality",
@@ -29,7 +29,7 @@ Quality = Literal["none", "contrast", "score"]
 VARIANT, POOLING = "variant", "pooling"
 """The card's parts: what it takes to build the regressor."""
 
-SCHEDULES: Mapping[Variant, SteppedSchedule] = {"sep": "constant", "joint": "steps"}
+VARIANT_SCHEDULES: Mapping[Variant, Schedule] = {"sep": "constant", "joint": "steps"}
 """Noisy boxes alone keep their rate; with classes it falls."""
 
 DROPS = (1 / 3, 2 / 3)

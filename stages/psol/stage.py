@@ -6,6 +6,7 @@ from pipeline.base.errors import UsageError
 from pipeline.contract.context import TrainContext
 from pipeline.contract.stage import TrainStage
 from pipeline.store.records import Inputs, ShardResult, Task
+from stages.bases.drops import check_drops
 from stages.bases.planned_network import planned_network, try_network
 from stages.bases.splits import check_trained
 from stages.psol.options import PsolParams
@@ -26,8 +27,7 @@ class Psol(TrainStage[PsolParams]):
         """Refuse drops that fall outside the training or are never taken."""
         super().check()
         params, schedule = self.params, self.params.filled().chosen.schedule
-        if not all(0 < drop < 1 for drop in params.drops or ()):
-            raise UsageError(f"stage {self.name}: drops must lie between 0 and 1, not {list(params.drops or ())}")
+        check_drops(self.name, params.drops or ())
         if params.drops is not None and schedule != "steps":
             raise UsageError(f"stage {self.name}: drops belong to schedule steps, not {schedule}")
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields, replace
 
 from pipeline.base.params import option, reads
 from stages.bases.refinement import RefinementParams
-from stages.scg.parameters import PRESETS, Normalisation, Preset, ScgParameters
+from stages.scg.parameters import Normalisation, Preset, ScgParameters, preset
 from stages.vision.precision import InferencePrecision
 
 __all__ = ["ScgStageParams"]
@@ -16,12 +16,16 @@ class ScgStageParams(RefinementParams):
 
     model: str = reads("model", "classify", "the network whose features correlate")
     taps: tuple[str, ...] = option(
-        (), "layers whose correlations are summed (SPA: two); empty: the backbone's first two of one grid, or its first"
+        (),
+        "layers whose correlations are summed (SPA: two); empty: those of SPA's stages 4 and 5 (VGG16: pool4 and "
+        "relu5_3; Inception: mixed_5d and mixed_6e), else the backbone's first two of one grid, or its first",
     )
     input_size: int | None = option(
         None, "side of the network input, pixels; null: as the network was trained", at_least=1
     )
-    preset: Preset = option("cub", "the released script whose values stand for null below")
+    preset: Preset = option(
+        "cub", "the data set whose released values stand for null below; Inception networks: the paper's equations"
+    )
     theta1: float | None = option(None, "similarities below it are 0; null: the preset's")
     theta2: float | None = option(None, "entries of the high order below it are 0 (vgg: / hw); null: the preset's")
     omega: float | None = option(None, "weight of the high order beside the first; null: the preset's")
@@ -29,13 +33,19 @@ class ScgStageParams(RefinementParams):
     delta_l: float | None = option(None, "background is where it is at most this; null: the preset's")
     order: int | None = option(None, "h of the high order; 1: the first order alone; null: the preset's, 2")
     normalisation: Normalisation | None = option(
-        None, "vgg: columns divided by their sums; paper: stretched from 0 to 1; null: the preset's, vgg"
+        None,
+        "vgg: columns divided by their sums (released code); paper: stretched from 0 to 1 (equations 8 to 10); null: "
+        "the preset's, paper on Inception networks, vgg on others",
     )
     precision: InferencePrecision = option("float32", "of the features: float32, bfloat16 or float16 (autocast)")
     batch_size: int = option(32, "images in one forward pass; on a CPU at most 8", resource=True, at_least=1)
     decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)
 
-    def settings(self) -> ScgParameters:
-        """The preset with what is given in its place. Raises: ValueError where they do not fit, see `ScgParameters`."""
+    def settings(self, backbone: str) -> ScgParameters:
+        """The backbone's preset with what is given in its place.
+
+        Raises: ValueError where they do not fit, see `ScgParameters`.
+        """
         given = {field.name: getattr(self, field.name) for field in fields(ScgParameters)}
-        return replace(PRESETS[self.preset], **{name: value for name, value in given.items() if value is not None})
+        said = {name: value for name, value in given.items() if value is not None}
+        return replace(preset(self.preset, backbone), **said)

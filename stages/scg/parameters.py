@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-__all__ = ["PRESETS", "Normalisation", "Preset", "ScgParameters"]
+__all__ = ["PRESETS", "Normalisation", "Preset", "ScgParameters", "preset"]
 
 Preset = Literal["cub", "ilsvrc"]
 
@@ -47,4 +47,14 @@ PRESETS: Mapping[Preset, ScgParameters] = {
     "cub": ScgParameters(),
     "ilsvrc": ScgParameters(theta1=0.2, theta2=0.2, omega=1.0),
 }
-"""The values of SPA's scripts, by data set."""
+"""The values of SPA's scripts for VGG16, by data set."""
+_INCEPTION = ScgParameters(theta1=0.0, theta2=0.0, omega=1.0, normalisation="paper")
+
+
+def preset(name: Preset, backbone: str) -> ScgParameters:
+    """What SPA runs SCG with on a backbone, for a data set.
+
+    Inception networks have the equations of the paper (8 to 10), on either data set: their scripts were not released,
+    and no other values for them are known.
+    """
+    return _INCEPTION if "inception" in backbone else PRESETS[name]

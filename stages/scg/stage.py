@@ -21,13 +21,13 @@ class Scg(RefinementStage[ScgStageParams], ModelStage[ScgStageParams]):
     """Self-correlation map generating on any method's maps; their method becomes `<method>_scg`."""
 
     kind = "scg"
-    version = 2
+    version = 3
     Params = ScgStageParams
 
     def check(self) -> None:
         """Refuse settings that contradict each other."""
         super().check()
-        self.checked(self.params.settings)
+        self.checked(lambda: self.params.settings(""))
 
     def ingredients(self) -> Mapping[str, Json]:
         """How its network rounds."""
@@ -37,6 +37,7 @@ class Scg(RefinementStage[ScgStageParams], ModelStage[ScgStageParams]):
         """The network must have the layers, of one grid."""
         from stages.scg.taps import check_grids
 
+        self.params.settings(planned.backbone)
         check_grids(network, self.params.taps, planned.input_size or input_size(planned.backbone))
 
     def worker(self, context: Context) -> Worker:

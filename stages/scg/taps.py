@@ -11,7 +11,13 @@ __all__ = ["check_grids", "shared_grid"]
 
 
 def shared_grid(network: LocalizerNetwork, size: int) -> tuple[str, ...]:
-    """The backbone's first two taps with grids of one size at this input size; its default tap where no two agree."""
+    """The layers that SPA reads of the backbone, where their grids agree at this input size.
+
+    Else its first two taps with grids of one size, and its default tap where no two agree.
+    """
+    chosen = network.tap_names.scg
+    if chosen and len(set(_grids(network, chosen, size))) == 1:
+        return chosen
     names = list(network.tap_names.main)
     grids = _grids(network, names, size)
     for number, name in enumerate(names):

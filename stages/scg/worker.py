@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from pipeline.contract.context import Context
 from pipeline.store.records import Task
 from stages.bases.image_worker import ModelWorker
 from stages.bases.map_reading import images_of, maps_by_id
@@ -16,7 +15,6 @@ from stages.scg.taps import shared_grid
 from stages.vision.features import read_taps
 from stages.vision.image_rows import ImageRow, refined_method
 from stages.vision.inference import autocast
-from stages.vision.model_loaders import ModelLoaders
 from stages.vision.score_map_rows import Provenance, ScoreMapRow, with_map
 
 __all__ = ["ScgWorker"]
@@ -27,13 +25,10 @@ class ScgWorker(ModelWorker[ScgStageParams, np.ndarray]):
 
     table = "score_maps"
 
-    def __init__(self, stage: str, params: ScgStageParams, context: Context, loaders: ModelLoaders) -> None:
-        super().__init__(stage, params, context, loaders)
-        self._settings = params.settings()
-
     def begin(self, task: Task) -> int:
         """Load the network and read the maps."""
         model = self.load(task)
+        self._settings = self.params.settings(model.card.backbone)
         self._size = self.params.input_size or model.card.input_size
         self._maps = maps_by_id(self.context, task.inputs["maps"], "split", self.params.splits)
         self._taps = self.params.taps or shared_grid(model.network, self._size)

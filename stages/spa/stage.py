@@ -1,6 +1,7 @@
 """Stage `spa`: a classifier + images -> a classifier whose maps are restricted to objects (SPA's RAM)."""
 
 from pipeline.base.errors import UsageError
+from stages.bases.drops import check_drops
 from stages.bases.localizer import LocalizerStage, Trainer
 from stages.spa.options import SpaParams
 
@@ -16,7 +17,7 @@ class Spa(LocalizerStage[SpaParams]):
         """Refuse drops outside the training, and a loss that would never be switched on."""
         super().check()
         chosen = self.params.filled()
-        self.check_drops(chosen.drops)
+        check_drops(self.name, chosen.drops)
         if chosen.ram.weight and chosen.ram.first_epoch >= chosen.epochs:
             most = chosen.epochs - 1
             raise UsageError(f"stage {self.name}: first_epoch must be at most {most}, not {chosen.ram.first_epoch}")

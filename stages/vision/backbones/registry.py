@@ -49,7 +49,7 @@ class Backbone:
     networks of timm by name, which say themselves which layers they have (`LocalizerNetwork.tap_names`).
     layout: what the names in published weights mean.
     cam: how class maps are made of the published network; None: only the network itself can tell.
-    others, off, ddt_tap, gradient_tap: see `TapNames`.
+    others, off, ddt_tap, gradient_tap, scg_taps: see `TapNames`.
     rescales: whether the network itself undoes ImageNet's mean and deviation, and so is always shown them.
     version: rises when the same name builds another network, so that trainings of the old one are not taken for it.
     """
@@ -65,13 +65,14 @@ class Backbone:
     off: Collection[str] = ()
     ddt_tap: str = ""
     gradient_tap: str = ""
+    scg_taps: tuple[str, ...] = ()
     options: Mapping[str, Option] = field(default_factory=dict)
     rescales: bool = False
 
     @property
     def tap_names(self) -> TapNames:
         """The layers that stages may read."""
-        return TapNames(self.taps, self.others, self.off, self.ddt_tap, self.gradient_tap)
+        return TapNames(self.taps, self.others, self.off, self.ddt_tap, self.gradient_tap, self.scg_taps)
 
 
 def _taps(**places: str) -> Mapping[str, str]:
@@ -83,6 +84,7 @@ _LAYER4 = _taps(layer4="layer4", layer3="layer3", layer2="layer2")
 _VGG_CONV = {"relu5_3": "29", "relu5_2": "27", "relu4_3": "22", "pool4": "23"}
 _VGG = _taps(pool5="30", **_VGG_CONV)
 _VGG_D1 = _taps(features="", pool5="30", **_VGG_CONV)
+_SCG_VGG = ("pool4", "relu5_3")
 _MOBILENET = _taps(features="", block13="13")
 _MIXED_6 = {"mixed_6e": "Mixed_6e", "mixed_5d": "Mixed_5d"}
 _DENSENET = _taps(features="", denseblock4="denseblock4", transition3="transition3", denseblock3="denseblock3")
@@ -131,14 +133,22 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType(
                 _CLASSIFIER_1,
                 options={"stride_1": (7, 14)},
             ),
-            Backbone("vgg16", "vgg.vgg16", 224, _VGG, _VGG_FULL, version=2, cam="gradient"),
-            Backbone("vgg16_gap", "vgg.vgg16_gap", 224, _VGG, _VGG_CONVOLUTIONS),
-            Backbone("vgg16_cam", "vgg.vgg16_cam", 224, _taps(**_VGG_CONV), _VGG_CONVOLUTIONS),
-            Backbone("vgg16_acol", "vgg.vgg16_acol", 224, _taps(**_VGG_CONV), _VGG_CONVOLUTIONS),
-            Backbone("vgg16_acol28", "vgg.vgg16_acol28", 224, _VGG_D1, _VGG_CONVOLUTIONS),
+            Backbone("vgg16", "vgg.vgg16", 224, _VGG, _VGG_FULL, version=2, cam="gradient", scg_taps=_SCG_VGG),
+            Backbone("vgg16_gap", "vgg.vgg16_gap", 224, _VGG, _VGG_CONVOLUTIONS, scg_taps=_SCG_VGG),
+            Backbone("vgg16_cam", "vgg.vgg16_cam", 224, _taps(**_VGG_CONV), _VGG_CONVOLUTIONS, scg_taps=_SCG_VGG),
+            Backbone("vgg16_acol", "vgg.vgg16_acol", 224, _taps(**_VGG_CONV), _VGG_CONVOLUTIONS, scg_taps=_SCG_VGG),
+            Backbone("vgg16_acol28", "vgg.vgg16_acol28", 224, _VGG_D1, _VGG_CONVOLUTIONS, scg_taps=_SCG_VGG),
             Backbone("resnet50", "resnet.resnet50", 224, _LAYER4, _FC),
             Backbone("resnet50_s16", "resnet.resnet50", 224, _LAYER4, _FC, options={"stride_1": ("layer4",)}),
             Backbone("resnet50_s8", "resnet.resnet50", 224, _LAYER4, _FC, options={"stride_1": ("layer3", "layer4")}),
+            Backbone(
+                "resnet50_acol28",
+                "resnet.resnet50_acol",
+                224,
+                _LAYER4,
+                Layout(unused=("fc.",)),
+                options={"stride_1": ("layer3", "layer4")},
+            ),
             Backbone("seresnet50", "resnet.seresnet50", 224, _LAYER4, _FC),
             Backbone(
                 "inception_v3",
@@ -149,7 +159,13 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType(
                 rescales=True,
             ),
             Backbone(
-                "inception_v3_spg", "inception.inception_v3_spg", 224, _taps(**_MIXED_6), _TO_MIXED_6E, rescales=True
+                "inception_v3_spg",
+                "inception.inception_v3_spg",
+                224,
+                _taps(**_MIXED_6),
+                _TO_MIXED_6E,
+                scg_taps=("mixed_5d", "mixed_6e"),
+                rescales=True,
             ),
             Backbone("densenet161", "convnets.densenet161", 224, _DENSENET, _DENSE),
             Backbone("efficientnet_b7", "convnets.efficientnet_b7", 600, _EFFICIENTNET, _CLASSIFIER_1),

@@ -14,6 +14,7 @@ class TapNames:
     main: the usual ones; the first is what is read when nothing else is said. others: those that are read only where
     they are asked for. off: names among both that the classes do not depend on: no gradient reaches them.
     ddt, gradient: what stages ddt and gradcam read by default; empty: the first of `main`.
+    scg: what stage scg reads by default, layers of one grid; empty: it looks for them itself.
     """
 
     main: Mapping[str, str]
@@ -21,6 +22,7 @@ class TapNames:
     off: Collection[str] = ()
     ddt: str = ""
     gradient: str = ""
+    scg: tuple[str, ...] = ()
 
     @property
     def default(self) -> str:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
 
-from stages.vision.training.parameters import STEPPED_SCHEDULES, Rates
+from stages.vision.training.parameters import SCHEDULES, Rates
 
 __all__ = ["ParameterGroup", "groups", "groups_of_four", "schedule", "sgd"]
 
@@ -87,4 +87,4 @@ def schedule(name: str, optimizer: torch.optim.Optimizer, steps: int, drops: Seq
         return CosineAnnealingLR(optimizer, T_max=steps)
     if name == "constant":
         return ConstantLR(optimizer, factor=1.0)
-    raise ValueError(f"schedule must be one of {', '.join(STEPPED_SCHEDULES)}, got {name!r}")
+    raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {name!r}")

@@ -5,14 +5,12 @@ from typing import Literal, get_args
 
 from stages.vision.precision import Precision
 
-__all__ = ["SCHEDULES", "STEPPED_SCHEDULES", "Chosen", "Rates", "Schedule", "SteppedSchedule"]
+__all__ = ["SCHEDULES", "Chosen", "Rates", "Schedule"]
 
-Schedule = Literal["one_cycle", "cosine", "constant"]
-SteppedSchedule = Literal["steps", "one_cycle", "cosine", "constant"]
-"""Those that take no further setting, and `steps`, which takes milestones, as fractions of the training."""
+Schedule = Literal["steps", "one_cycle", "cosine", "constant"]
+"""`steps` takes milestones, as fractions of the training; the others take no further setting."""
 
 SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
-STEPPED_SCHEDULES: tuple[SteppedSchedule, ...] = get_args(SteppedSchedule)
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Chosen:
     """
 
     epochs: int
-    schedule: SteppedSchedule
+    schedule: Schedule
     seed: int
     precision: Precision = "float32"
     clip_norm: float | None = None

@@ -4,6 +4,7 @@ import torch
 
 from pipeline.base.errors import UsageError
 from stages.cam.cam import class_activation_maps
+from stages.cam.options import CamParams
 from stages.vision.batches import to_batch
 from stages.vision.images import decode
 from stages.vision.model_card import CARD, WEIGHTS, read_card
@@ -102,3 +103,11 @@ def test_a_network_without_cam_is_one_clear_line(run_copy):
     run_copy["stages"] = {"classify": {"backbone": "vit_s16", "epochs": 0}, "cam": {}}
     with pytest.raises(UsageError, match="stage cam: .*vit_s16.* CAM is not defined"):
         runs.execute(runs.target_of(run_copy))
+
+
+def test_the_bias_goes_with_the_maps_of_spa():
+    """Breaks when SPA's maps, of which SCG takes the positive part, lose the bias that its loss was computed with."""
+    assert CamParams().form_of("spa") == "simplified"
+    assert CamParams().form_of("classify") == CamParams().form_of("i2c") == "classic"
+    assert CamParams(form="classic").form_of("spa") == "classic"
+    assert CamParams(combination="linear").form_of("spa") == "classic"

@@ -1,6 +1,7 @@
 """The stage on six made images; the formulas are test_regularisation.py's."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from pipeline.contract.runner import Job
 from pipeline.running.in_process import InProcessRunner
 from pipeline.store.records import Shard, Task
 from pipeline.training.loop import train
+from stages.minmax.options import MinmaxParams
 from stages.minmax.parameters import TRAININGS
 from stages.vision.backbones.networks import conv_head
 from stages.vision.model_card import CARD
@@ -83,6 +85,23 @@ def test_presets(preset, shape):
     """Breaks when a preset loses the values of the paper's backbone."""
     found = TRAININGS[preset]
     assert (found.common_weight, found.full_weight, found.classes) == shape
+
+
+@pytest.mark.parametrize(
+    ("backbone", "preset"),
+    [
+        ("vgg16_cam", "vgg16"),
+        ("resnet50_s8", "resnet50"),
+        ("mobilenet_v2_s8", "mobilenet_v2"),
+        ("timm:mobilenetv1_100@8", "mobilenet_v2"),
+        ("timm:vgg16_bn", "vgg16"),
+    ],
+)
+def test_the_preset_follows_the_classifier(backbone, preset):
+    """Breaks when a VGG is trained with MobileNet's weights because nobody named a preset, or a given value is lost."""
+    assert MinmaxParams().training(backbone) == TRAININGS[preset]
+    assert MinmaxParams(preset="resnet50").training(backbone) == TRAININGS["resnet50"]
+    assert MinmaxParams(full_weight=0.0).training(backbone) == replace(TRAININGS[preset], full_weight=0.0)
 
 
 @pytest.mark.parametrize(

@@ -106,14 +106,16 @@ def test_a_bad_image_goes_to_quarantine_and_a_flag_is_kept(tmp_path, paths):
 @pytest.mark.parametrize(
     ("name", "size", "taps"),
     [
-        ("vgg16_acol", 32, ("relu5_3", "relu5_2")),
+        ("vgg16_acol", 32, ("pool4", "relu5_3")),
+        ("vgg16_acol28", 32, ("pool4", "relu5_3")),
+        ("inception_v3_spg", 96, ("mixed_5d", "mixed_6e")),
         ("resnet50_s8", 32, ("layer4", "layer3")),
         ("resnet50", 64, ("layer4",)),
         ("smallnet", 64, ("layer3",)),
     ],
 )
 def test_default_taps_share_a_grid(name, size, taps):
-    """Breaks when the default pairs layers of different grids, or passes over the last layer."""
+    """Breaks when the default is not SPA's stages 4 and 5 where it has them, or pairs layers of different grids."""
     assert shared_grid(build(name, 2).eval(), size) == taps
 
 
@@ -126,10 +128,14 @@ def test_maps_of_other_splits_are_left_out(tmp_path, paths):
 
 
 def test_presets_fill_what_is_null():
-    """Breaks when a preset is not SPA's script, or overrides what was given."""
-    assert ScgStageParams().settings() == PRESETS["cub"]
-    assert ScgStageParams(preset="ilsvrc").settings() == PRESETS["ilsvrc"]
-    assert ScgStageParams(order=1, delta_h=0.3, omega=0.0).settings() == ScgParameters(order=1, delta_h=0.3, omega=0.0)
+    """Breaks when a preset is not SPA's script, overrides what was given, or VGG's formula runs on an Inception."""
+    assert ScgStageParams().settings("vgg16_acol") == PRESETS["cub"]
+    assert ScgStageParams(preset="ilsvrc").settings("vgg16_acol28") == PRESETS["ilsvrc"]
+    own = ScgStageParams(order=1, delta_h=0.3, omega=0.0).settings("resnet50")
+    assert own == ScgParameters(order=1, delta_h=0.3, omega=0.0)
+    for name in ("cub", "ilsvrc"):
+        inception = ScgStageParams(preset=name, delta_h=0.3).settings("inception_v3_spg")
+        assert inception == ScgParameters(0.0, 0.0, 1.0, delta_h=0.3, normalisation="paper")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ LAST = {
     "mobilenet_v2": ("17", "18"),
     "mobilenet_v2_s8": ("17", "18"),
     **dict.fromkeys(("vgg16", "vgg16_gap", "vgg16_cam", "vgg16_acol", "vgg16_acol28"), ("24", "26", "28")),
-    **dict.fromkeys(("resnet50", "resnet50_s16", "resnet50_s8", "seresnet50"), ("layer4",)),
+    **dict.fromkeys(("resnet50", "resnet50_s16", "resnet50_s8", "resnet50_acol28", "seresnet50"), ("layer4",)),
     "inception_v3": ("Mixed_7c",),
     "inception_v3_spg": ("Mixed_6e",),
     "densenet161": ("denseblock4", "norm5"),

@@ -22,6 +22,7 @@ SHAPES = {
     "resnet50": (2048, 7, 7),
     "resnet50_s16": (2048, 14, 14),
     "resnet50_s8": (2048, 28, 28),
+    "resnet50_acol28": (2048, 28, 28),
     "seresnet50": (2048, 7, 7),
     "inception_v3": (2048, 8, 8),
     "inception_v3_spg": (768, 28, 28),

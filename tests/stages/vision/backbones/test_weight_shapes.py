@@ -22,6 +22,7 @@ PUBLISHED = {
     "vgg16_acol": "VGG16_Weights.IMAGENET1K_FEATURES",
     "resnet50": "ResNet50_Weights.IMAGENET1K_V2",
     "resnet50_s8": "ResNet50_Weights.IMAGENET1K_V1",
+    "resnet50_acol28": "ResNet50_Weights.IMAGENET1K_V1",
     "seresnet50": "timm:seresnet50.ra2_in1k",
     "inception_v3": "Inception_V3_Weights.IMAGENET1K_V1",
     "inception_v3_spg": "Inception_V3_Weights.IMAGENET1K_V1",

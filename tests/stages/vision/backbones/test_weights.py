@@ -139,6 +139,14 @@ def test_convolutions_of_a_head_start_fresh_and_are_named(name, no_hash):
     assert loaded == Loaded("", ("head", "classifier"), FC)
 
 
+def test_convolutions_behind_resnet_start_fresh(no_hash):
+    """Breaks when I2C's ResNet-50 takes the published classifier, which reads other numbers, or refuses the file."""
+    with torch.device("meta"):
+        state = torchvision.models.resnet50().state_dict()
+    loaded = load_state(meta_network("resnet50_acol28"), state, "published", keep_head=False)
+    assert loaded == Loaded("", ("head", "classifier"), ("fc",))
+
+
 def test_wsolevaluation_vgg_brings_its_head(no_hash):
     """Breaks when the checkpoints of the common benchmark lose their extra convolution or their classifier."""
     state = meta_network("vgg16_cam").state_dict()

@@ -4,7 +4,7 @@ import torch
 from stages.vision.backbones.build import build
 from stages.vision.backbones.networks import conv_head
 from stages.vision.training.optimisers import groups_of_four, schedule, sgd
-from stages.vision.training.parameters import STEPPED_SCHEDULES, Rates
+from stages.vision.training.parameters import SCHEDULES, Rates
 
 
 def rates(name: str, steps: int, drops: tuple[float, ...] = ()) -> list[float]:
@@ -18,7 +18,7 @@ def rates(name: str, steps: int, drops: tuple[float, ...] = ()) -> list[float]:
     return found
 
 
-@pytest.mark.parametrize("name", STEPPED_SCHEDULES)
+@pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 6, 9, 40])
 def test_every_schedule_lasts_as_long_as_the_training(name, steps):
     """Breaks when a short training divides by zero, or a rate leaves 0 to the peak."""
