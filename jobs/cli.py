@@ -8,7 +8,7 @@ from functools import cache, partial
 import click
 import structlog
 
-from jobs import backbones, foreign, inspection, logs, output, results, soundness, stopping, submit, upkeep
+from jobs import backbones, foreign, inspection, logs, output, reproduce, results, soundness, stopping, submit, upkeep
 from jobs.options import SUBMISSION, set_option, target_argument
 from jobs.target import mark, open_target, remember
 from pipeline.base.credentials import redacted
@@ -26,6 +26,7 @@ Examples:
   weakbox run my.yaml --set run_root=s3://bucket/demo
   weakbox run my.yaml --only evaluate
   weakbox metrics my.yaml --json -
+  weakbox reproduce jobs/configs/papers/psol_cub.yaml
   weakbox export runs/demo --labels boxes_cam --out coco/
   weakbox status runs/demo
   weakbox submit my.yaml --address http://head:8265 --set run_root=s3://bucket/run
@@ -91,6 +92,7 @@ for _command in (
     inspection.status,
     soundness.verify,
     results.metrics,
+    reproduce.reproduce,
     results.report,
     results.export,
     foreign.baselines,

@@ -28,6 +28,10 @@ from stages import catalog
 _LOG = structlog.get_logger("weakbox.results")
 
 
+class NotRun(UsageError):
+    """A stage whose result is asked for was not run with this config."""
+
+
 @click.command()
 @target_argument
 @set_option
@@ -129,7 +133,7 @@ def metric_rows(target: Target, table: str = "metrics") -> list[dict[str, Json]]
     for name in names:
         complete = asked.of(name) or asked.older(name)
         if complete is None:
-            raise UsageError(f"{target.config.run_root}: stage {name} was not run with this config; run it first")
+            raise NotRun(f"{target.config.run_root}: stage {name} was not run with this config; run it first")
         if asked.of(name) is None:
             _LOG.warning("the data set changed since these numbers were made: run again", stage=name)
         for done in complete.dones.values():

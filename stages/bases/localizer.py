@@ -42,6 +42,9 @@ class FineTuningParams(LocalizerParams):
 
     learning_rate: float = option(1e-3, "peak learning rate of the features' weights")
     head_rate: float = option(10.0, "factor on the learning rate of head, classifier and side branches")
+    head_taps: tuple[str, ...] = option(
+        (), "layers below the head that get its rate too (wsolevaluation's ResNet50: layer4)"
+    )
     bias_rate: float = option(2.0, "factor on the learning rate of biases")
     weight_decay: float = option(5e-4, "weight decay")
     decay_biases: bool = option(True, "weight decay of biases and normalisations too")

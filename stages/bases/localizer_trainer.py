@@ -11,7 +11,7 @@ from pipeline.contract.context import TrainContext
 from pipeline.store.records import ShardResult, Task
 from pipeline.training.loop import Training, train
 from schemas import TABLES
-from stages.bases.localizer import LocalizerParams
+from stages.bases.localizer import FineTuningParams, LocalizerParams
 from stages.bases.planned_network import PlannedNetwork
 from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.image_rows import IMAGE_COLUMNS, ImageRow
@@ -22,6 +22,7 @@ from stages.vision.training.setup import check_cam, starting_classifier, trainin
 __all__ = ["LocalizerTrainer", "PlainLocalizerTrainer"]
 
 L = TypeVar("L", bound=LocalizerParams)
+F = TypeVar("F", bound=FineTuningParams)
 N = TypeVar("N", bound=LocalizerNetwork)
 
 
@@ -86,8 +87,13 @@ class LocalizerTrainer(ABC, Generic[L, N]):
         return ShardResult({"training": table}, to_blobs(network, card))
 
 
-class PlainLocalizerTrainer(LocalizerTrainer[L, LocalizerNetwork]):
-    """A training of the classifier's own network."""
+class PlainLocalizerTrainer(LocalizerTrainer[F, LocalizerNetwork]):
+    """A training of the classifier's own network, its four kinds of parameters at their own rates."""
+
+    def check(self, network: LocalizerNetwork, planned: PlannedNetwork) -> None:
+        """Refuse layers that the network does not have, too."""
+        super().check(network, planned)
+        network.trained_parameters(self.params.head_taps)
 
     def network(self, start: LocalizerNetwork) -> LocalizerNetwork:
         """The classifier's network itself."""

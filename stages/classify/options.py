@@ -7,6 +7,7 @@ from pipeline.base.params import option, reads
 from stages.vision.backbones.registry import backbone_name
 from stages.vision.backbones.weight_names import SCRATCH
 from stages.vision.precision import Precision
+from stages.vision.preprocessing import LARGEST_INPUT
 from stages.vision.training.parameters import SCHEDULES, Chosen, Schedule
 
 __all__ = ["ClassifyParams"]
@@ -39,7 +40,9 @@ class ClassifyParams:
         "take the classifier layer from the weights too: of ImageNet's 1,000 classes the rows of the data's classes, "
         "by wnid, else same classes, same order; `start` does so where it can",
     )
-    input_size: int | None = option(None, "side of the network input, pixels; null: the backbone's own", at_least=1)
+    input_size: int | None = option(
+        None, "side of the network input, pixels; null: the backbone's own", at_least=1, at_most=LARGEST_INPUT
+    )
     epochs: int = option(10, "passes over the training images; 0 takes the weights as they are", at_least=0)
     batch_size: int = option(64, "images in one step, all workers together", at_least=1)
     learning_rate: float = option(0.1, "peak learning rate")

@@ -20,6 +20,6 @@ def shown(params: ClassifyParams) -> Published:
 
     Raises: ValueError for unknown weights or a card that says something else, ModuleNotFoundError without timm.
     """
-    found = published(params.weights, params.network, weights_card(params))
+    found = published(params.weights, params.network, weights_card(params), found=params.weights_card is None)
     open_size = params.input_size is None and backbone(params.network).input_size is None
     return found if open_size else found._replace(input_size=None)

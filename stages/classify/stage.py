@@ -25,7 +25,7 @@ from stages.classify.options import ClassifyParams
 from stages.classify.parameters import check_classes, check_feature_memory
 from stages.classify.shown import shown, weights_card
 from stages.vision.backbones.registry import backbone, input_size
-from stages.vision.backbones.weight_names import LITE0, SCRATCH, TIMM, is_file
+from stages.vision.backbones.weight_names import LITE0, PACKAGE, SCRATCH, TIMM, is_file
 
 if TYPE_CHECKING:
     from stages.vision.backbones.networks import LocalizerNetwork
@@ -48,6 +48,11 @@ class Classify(TrainStage[ClassifyParams]):
         super().check()
         self.checked(lambda: self.params.network)
         check_drops(self.name, self.params.drops)
+        if self.params.weights_card is not None and self.params.weights.startswith(PACKAGE):
+            raise UsageError(
+                f"stage {self.name}: weights of a package say themselves how images are prepared: leave"
+                " weights_card out"
+            )
         if self.params.start is not None and self.params.weights != SCRATCH:
             raise UsageError(f"stage {self.name}: start and weights exclude each other: leave one of them out")
         self._check_train()

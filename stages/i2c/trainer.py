@@ -48,7 +48,8 @@ class I2cTrainer(PlainLocalizerTrainer[I2cParams]):
         draws = StepDraws()
         together = self._together(network, draws).to(context.device)
         batches = class_balanced_batches(rows, prepared, said, (params.classes, params.set_size), chosen, context)
-        made = set_up(batches, groups_of_four(*network.trained_parameters(), params.rates), chosen, params.drops)
+        groups = groups_of_four(*network.trained_parameters(params.head_taps), params.rates)
+        made = set_up(batches, groups, chosen, params.drops)
         return Training(together, loss, **vars(made), begin=begin, end_step=together.centres.update, draws=draws)
 
     def _together(self, network: LocalizerNetwork, draws: StepDraws) -> I2cNetwork:

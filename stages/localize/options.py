@@ -23,7 +23,10 @@ class LocalizeParams:
         "their mirror images, boxes of the centre",
     )
     crop: float | None = option(
-        None, "centre, ten_crop: side of a crop, fraction of the resized side; null: as the weights' source says"
+        None,
+        "centre, ten_crop: side of a crop, fraction of the resized side; null: as the weights' source says",
+        at_least=0.1,
+        at_most=1,
     )
     keep_aspect: bool = option(
         True, "centre, ten_crop: the shorter side is resized (published classifiers); false: both are (PSOL)"

@@ -64,7 +64,7 @@ class LocalizeWorker(ImageWorker[LocalizeParams, Predicted]):
                 raise self.mistake(error) from error
         _, self._card, self._predict = self._loaded
         params, said = self.params, self._card.preprocessing
-        crop, size = params.crop or said.crop, self._card.input_size
+        crop, size = said.crop if params.crop is None else params.crop, self._card.input_size
         self._views = InferenceViews(params.views, size, crop, params.keep_aspect, said.interpolation)
         return size
 

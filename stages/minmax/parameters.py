@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-__all__ = ["SCALES", "TRAININGS", "MinmaxTraining", "Preset", "Scale", "preset_of"]
+__all__ = ["SCALES", "TRAININGS", "Masking", "MinmaxTraining", "Preset", "Scale", "preset_of"]
 
 Preset = Literal["mobilenet_v2", "vgg16", "resnet50"]
+
+Masking = Literal["images", "features"]
+"""What the class map of an image is multiplied with before its description."""
 
 Scale = Literal["mean", "sum"]
 SCALES: tuple[Scale, ...] = get_args(Scale)

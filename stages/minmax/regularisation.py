@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
-from stages.minmax.parameters import SCALES, Scale
+from stages.minmax.parameters import SCALES, Masking, Scale
 from stages.vision.tensor_normalisation import at_least_float32, min_max
 
 __all__ = [
@@ -42,9 +42,9 @@ def stage_two(
     labels: torch.Tensor,
     weight: torch.Tensor,
     set_size: int = 5,
-    common_weight: float = 1.0,
-    full_weight: float = 1.0,
+    weights: tuple[float, float] = (1.0, 1.0),
     scale: Scale = "mean",
+    masking: Masking = "images",
 ) -> Regularisation:
     """``lambda1 CRR + lambda2 FRR`` of a batch of class sets (eq. 6); its gradient reaches `weight` alone.
 
@@ -53,16 +53,22 @@ def stage_two(
 
     backbone: images -> features ``(B, K, h, w)``, not wrapped for several workers: add up the weight's gradients there.
     images: ``(N S, 3, H, W)`` normalised, the S = `set_size` images of a class side by side; labels: ``(N S,)``.
-    weight: the linear classifier's ``(C, K)``. scale: see `full_region`.
+    weight: the linear classifier's ``(C, K)``. weights: lambda1 and lambda2. scale: see `full_region`. masking:
+    ``features`` multiplies the first pass's features with the maps, in place of a second pass over masked images (the
+    paper's table 2).
     """
     with frozen(backbone):
         with torch.no_grad():
             features = backbone(images)
             whole = at_least_float32(features).mean(dim=(2, 3))
-        masked = masked_descriptors(backbone, images, localization_maps(features, weight, labels))
+        maps = localization_maps(features, weight, labels)
+        if masking == "features":
+            masked = (at_least_float32(features) * maps.unsqueeze(1)).mean(dim=(2, 3))
+        else:
+            masked = masked_descriptors(backbone, images, maps)
     common = common_region(masked.view(-1, set_size, masked.shape[1]), scale)
     full = full_region(masked, whole, scale)
-    return Regularisation(common_weight * common + full_weight * full, common.detach(), full.detach())
+    return Regularisation(weights[0] * common + weights[1] * full, common.detach(), full.detach())
 
 
 def localization_maps(features: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

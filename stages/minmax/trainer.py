@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from pipeline.contract.context import TrainContext
+from pipeline.training.draws import StepDraws
 from pipeline.training.loop import Training
 from pipeline.training.step import Batch, Step
 from stages.bases.localizer_trainer import PlainLocalizerTrainer
@@ -38,32 +39,30 @@ class MinmaxTrainer(PlainLocalizerTrainer[MinmaxParams]):
 
         def loss(network: nn.Module, batch: Batch) -> torch.Tensor:
             images, labels = batch
+            if params.intensity:
+                factors = 1 + params.intensity * (2 * draws.rand(len(images), 1) - 1)
+                images = images * factors.to(images)[:, :, None, None]
             return nn.functional.cross_entropy(at_least_float32(network(images)), labels)
 
+        draws = StepDraws()
         batches = class_balanced_batches(rows, prepared, said, (classes, params.set_size), chosen, context)
-        made = set_up(batches, groups_of_four(*network.trained_parameters(), params.rates), chosen, params.drops)
+        groups = groups_of_four(*network.trained_parameters(params.head_taps), params.rates)
+        made = set_up(batches, groups, chosen, params.drops)
         steps = batches.batches_an_epoch * params.epochs
-        return Training(network, loss, **vars(made), further=(self._second(network, steps),))
+        return Training(network, loss, **vars(made), further=(self._second(network, steps),), draws=draws)
 
     def _second(self, network: LocalizerNetwork, steps: int) -> Step:
         """The step of stage II, over the classifier's weight alone."""
         params = self.params
         said = params.training(network.backbone)
+        weights = said.common_weight, said.full_weight
         weight = network.classifier.weight
         backbone = network.features if network.head is None else nn.Sequential(network.features, network.head)
 
         def loss(network: nn.Module, batch: Batch) -> torch.Tensor:
             images, labels = batch
-            return stage_two(
-                backbone,
-                images,
-                labels,
-                weight,
-                params.set_size,
-                said.common_weight,
-                said.full_weight,
-                params.scale,
-            ).loss
+            found = stage_two(backbone, images, labels, weight, params.set_size, weights, params.scale, params.masking)
+            return found.loss
 
         rate = params.learning_rate * params.head_rate
         optimizer = sgd([{"params": [weight], "lr": rate, "weight_decay": 0.0}])

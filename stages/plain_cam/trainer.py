@@ -67,7 +67,7 @@ class PlainCamTrainer(LocalizerTrainer[PlainCamParams, LocalizerNetwork]):
             return technique.loss(network, images, labels)
 
         batches = shuffled_batches(rows, prepared, said, params.batch_size, chosen, context, technique.together)
-        body, head = network.trained_parameters()
+        body, head = network.trained_parameters(params.head_taps)
         groups = groups_of_four(body, [*head, *technique.beside], params.rates)
         made = set_up(batches, groups, chosen, params.drops)
         return Training(technique.network, loss, **vars(made), draws=draws)

@@ -51,5 +51,6 @@ class SpaTrainer(PlainLocalizerTrainer[SpaParams]):
             restricted.gives_maps = settings.weight_at(epoch) > 0
 
         batches = shuffled_batches(rows, prepared, said, filled.batch_size, chosen, context)
-        made = set_up(batches, groups_of_four(*network.trained_parameters(), params.rates), chosen, filled.drops)
+        groups = groups_of_four(*network.trained_parameters(params.head_taps), params.rates)
+        made = set_up(batches, groups, chosen, filled.drops)
         return Training(restricted, loss, **vars(made), begin=begin)

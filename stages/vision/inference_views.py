@@ -14,6 +14,9 @@ from stages.vision.preprocessing import Interpolation, Views
 
 __all__ = ["InferenceViews"]
 
+_LONGEST = 32
+"""An image that is more times as long as wide is squeezed to this: a strip of 10,000 pixels would fill the memory."""
+
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
@@ -79,9 +82,8 @@ class InferenceViews:
         side = max(self.size, int(self.size / self.crop + 1e-6))
         if not self.keep_aspect:
             return side, side
-        if width <= height:
-            return side, max(side, int(side * height / width))
-        return max(side, int(side * width / height)), side
+        longer = max(side, int(side * min(_LONGEST, max(height / width, width / height))))
+        return (side, longer) if width <= height else (longer, side)
 
     def _corners(self, width: int, height: int) -> list[tuple[int, int]]:
         """Left and top of the views that are cut out."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from stages.vision.preprocessing import IMAGENET, Preprocessing, read_preprocessing
+from stages.vision.preprocessing import IMAGENET, LARGEST_INPUT, Preprocessing, read_preprocessing
 
 __all__ = ["CARD", "VERSION", "WEIGHTS", "ModelCard", "read_card"]
 
@@ -16,7 +16,6 @@ CARD = "card.json"
 
 VERSION = 2
 
-_LARGEST = 2**14
 """No network here takes larger images, pixels; a card that says so would fill any memory."""
 
 _KINDS = {
@@ -107,7 +106,7 @@ def read_card(data: bytes) -> ModelCard:
     for name, (kind, words) in _KINDS.items():
         if not isinstance(said[name], kind) or isinstance(said[name], bool):
             raise ValueError(f"a model card whose {name} is no {words}")
-    if not all(isinstance(name, str) for name in said["classes"]) or not 1 <= said["input_size"] <= _LARGEST:
+    if not all(isinstance(name, str) for name in said["classes"]) or not 1 <= said["input_size"] <= LARGEST_INPUT:
         raise ValueError("a model card whose classes are no texts, or whose input_size is no size")
     try:
         preprocessing = read_preprocessing(said["preprocessing"])

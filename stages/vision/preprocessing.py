@@ -4,7 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["IMAGENET", "Colours", "Interpolation", "Preprocessing", "Views", "read_preprocessing"]
+__all__ = ["IMAGENET", "LARGEST_INPUT", "Colours", "Interpolation", "Preprocessing", "Views", "read_preprocessing"]
+
+LARGEST_INPUT = 2**14
+"""Side of a network's input, pixels: what nobody means is not computed."""
+
+_SMALLEST_CROP, _LARGEST_CROP = 0.1, 2.0
 
 Interpolation = Literal["bilinear", "bicubic"]
 """How images are resized."""
@@ -23,7 +28,7 @@ class Preprocessing:
     mean, deviation: of pixels in [0, 1]; a network is shown (pixel - mean) / deviation.
     interpolation: of resizing.
     crop: side of the central crop that classes were read from, fraction of the side to which images were resized
-    before (224 of 256: 0.875); 1: none.
+    before (224 of 256: 0.875); 1: none. A few of timm's are above 1: they count as 1.
     """
 
     mean: Colours = (0.485, 0.456, 0.406)
@@ -55,8 +60,8 @@ def read_preprocessing(said: object) -> Preprocessing:
     interpolation, crop = said["interpolation"], said["crop"]
     if interpolation not in ("bilinear", "bicubic"):
         raise ValueError(f"interpolation must be bilinear or bicubic, not {interpolation!r}")
-    if not _is_number(crop) or not 0 < crop <= 1:
-        raise ValueError(f"crop must be above 0 and at most 1, not {crop!r}")
+    if not _is_number(crop) or not _SMALLEST_CROP <= crop <= _LARGEST_CROP:
+        raise ValueError(f"crop must be {_SMALLEST_CROP:g} to {_LARGEST_CROP:g}, not {crop!r}")
     return Preprocessing(mean, deviation, interpolation, float(crop))
 
 

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 import torch
 
-from stages.vision.backbones.libraries import timm_published
 from stages.vision.backbones.meta import meta_images, meta_network
 from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.backbones.published import published
 from stages.vision.backbones.registry import STRIDES, CamKind, backbone, backbone_name, input_size
-from stages.vision.backbones.timm_structure import timm_structure
+from stages.vision.backbones.timm_structure import classifier_layer, timm_structure
 from stages.vision.backbones.weight_names import LITE0, SCRATCH, TIMM
 from stages.vision.features import read_taps
 from stages.vision.preprocessing import Preprocessing
@@ -38,7 +37,8 @@ class TapShape:
 class Described:
     """A network at a size.
 
-    cam: how maps of its published classes are made; trained_cam: of classes that a run trains. output_strides: what
+    cam: how maps of its published classes are made, `features` where it cannot be given them; trained_cam: of classes
+    that a run trains. output_strides: what
     `classify.output_stride` may be besides the network's own. preprocessing: what its published weights were shown.
     """
 
@@ -78,8 +78,9 @@ def _taps(network: LocalizerNetwork, side: int) -> Iterator[TapShape]:
 
 
 def _has_no_classes(name: str) -> bool:
+    """Whether its published weights have none, or come to them in another way than by one linear layer."""
     plain = _plain(name)
-    return plain.startswith(TIMM) and not timm_published(plain.removeprefix(TIMM)).classes
+    return plain.startswith(TIMM) and not classifier_layer(plain.removeprefix(TIMM))
 
 
 def _source(name: str) -> str:

@@ -1,5 +1,6 @@
 """Which rows of a published classifier are kept for a network of other classes."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -10,6 +11,7 @@ from stages.vision.imagenet_classes import imagenet_numbers, imagenet_wnids
 __all__ = ["rows_of_classes"]
 
 _LAYER = "classifier."
+_WNID = re.compile(r"n\d{8}")
 
 State = Mapping[str, torch.Tensor]
 
@@ -24,7 +26,7 @@ def rows_of_classes(state: State, classes: Sequence[str], source: str) -> State:
     """
     known = imagenet_wnids()
     cut = [name for name in state if name.startswith(_LAYER) and state[name].shape[:1] == (len(known),)]
-    if not cut or (len(classes) == len(known) and set(classes) != set(known)):
+    if not cut or (len(classes) == len(known) and not any(map(_WNID.fullmatch, classes))):
         return state
     try:
         rows = torch.tensor(imagenet_numbers(classes))

@@ -1,5 +1,6 @@
 """Networks of libraries that not every installation has."""
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -10,7 +11,7 @@ from torch import nn
 
 _GET_TIMM = "the package timm is not installed: pip install 'weakbox[timm]'"
 
-__all__ = ["Published", "TimmBody", "timm_body", "timm_input_size", "timm_network", "timm_published"]
+__all__ = ["Published", "TimmBody", "timm_body", "timm_config", "timm_input_size", "timm_network", "timm_published"]
 
 
 class TimmBody(nn.Module):
@@ -24,12 +25,12 @@ class TimmBody(nn.Module):
 class Published:
     """What timm says of the weights that it publishes for a network.
 
-    input_size: side of their images, pixels. classifier: module path of the classifier layer; empty where there are
-    none or several. classes: how many; 0: the weights have no classifier.
+    input_size: side of their images, pixels. classifiers: module paths of the classifier layers; some networks have
+    several. classes: how many; 0: the weights have no classifier.
     """
 
     input_size: int
-    classifier: str
+    classifiers: tuple[str, ...]
     classes: int
 
 
@@ -68,11 +69,24 @@ def timm_input_size(name: str) -> int:
 
 def timm_published(name: str) -> Published:
     """What timm says of the published weights of a network. Raises as `timm_network` does."""
-    config = _timm(name).get_pretrained_cfg(name, allow_unregistered=True)
+    config = timm_config(name)
     if config is None:
-        return Published(224, "", 0)
-    classifier = config.classifier if isinstance(config.classifier, str) else ""
-    return Published(int(config.input_size[-1]), classifier, int(config.num_classes or 0))
+        return Published(224, (), 0)
+    named = config.classifier or ()
+    classifiers = (named,) if isinstance(named, str) else tuple(named)
+    return Published(int(config.input_size[-1]), classifiers, int(config.num_classes or 0))
+
+
+def timm_config(name: str) -> Any:
+    """The pretrained_cfg of a network of timm, with or without a tag; None where nothing is published for it.
+
+    Raises: as `timm_network` does, and ValueError for a tag that timm does not know, with the nearest.
+    """
+    timm = _timm(name)
+    try:
+        return timm.get_pretrained_cfg(name, allow_unregistered=True)
+    except RuntimeError as error:
+        raise ValueError(f"timm publishes no {name!r}: {_nearest(name, timm.list_pretrained())}") from error
 
 
 def _timm(name: str) -> ModuleType:
@@ -82,5 +96,9 @@ def _timm(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"network {name}: {_GET_TIMM}") from error
     if not timm.is_model(name.split(".")[0]):
-        raise ValueError(f"timm knows no network {name!r}")
+        raise ValueError(f"timm knows no network {name!r}: {_nearest(name, timm.list_models())}")
     return timm
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    return f"did you mean {difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.0)[0]!r}?"

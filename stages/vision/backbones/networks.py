@@ -4,6 +4,7 @@ Libraries of networks take longer to import than planning a run takes, so they a
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -95,12 +96,16 @@ class LocalizerNetwork(nn.Module):
         """
         raise TypeError(f"{type(self).__name__} is an ordinary classifier: its maps are made of its class features")
 
-    def trained_parameters(self) -> tuple[Named, Named]:
-        """The named parameters that train: those below the head, and those of head and classifier."""
+    def trained_parameters(self, head_taps: Sequence[str] = ()) -> tuple[Named, Named]:
+        """The named parameters that train: those below the head, and those of head and classifier.
+
+        head_taps: layers that count as head. Raises: ValueError for a layer that the network does not have.
+        """
+        heads = tuple(f"{place}." for place in (*self.heads, *map(self.tap_path, head_taps)))
         trained = [(name, parameter) for name, parameter in self.named_parameters() if parameter.requires_grad]
         return (
-            [(name, parameter) for name, parameter in trained if name.split(".")[0] not in self.heads],
-            [(name, parameter) for name, parameter in trained if name.split(".")[0] in self.heads],
+            [(name, parameter) for name, parameter in trained if not name.startswith(heads)],
+            [(name, parameter) for name, parameter in trained if name.startswith(heads)],
         )
 
 

@@ -9,13 +9,17 @@ from fsspec.core import url_to_fs
 
 from stages.vision.backbones.registry import backbone
 from stages.vision.backbones.weight_names import LITE0, SCRATCH, SUFFIXES, TIMM, is_file
-from stages.vision.preprocessing import IMAGENET, Preprocessing, read_preprocessing
+from stages.vision.preprocessing import IMAGENET, LARGEST_INPUT, Preprocessing, read_preprocessing
 
 __all__ = ["Published", "card_beside", "published"]
 
 _LITE0 = Preprocessing((127 / 255,) * 3, (128 / 255,) * 3, "bicubic", 0.875)
 """As the package's own example and Google's training have it: (x - 127) / 128 of pixels from 0 to 255."""
 
+_FIELDS = {"mean": "mean", "std": "deviation", "interpolation": "interpolation", "crop_pct": "crop"}
+"""timm's names of what a preprocessing says here."""
+
+_SIZE = "input_size"
 _PRETRAINED = "pretrained_cfg"
 """Holds timm's fields in the hub's config.json."""
 
@@ -27,26 +31,26 @@ class Published(NamedTuple):
     input_size: int | None = None
 
 
-def published(source: str, network: str, card: str | None = None) -> Published:
+def published(source: str, network: str, card: str | None = None, *, found: bool = False) -> Published:
     """The preprocessing of a source of weights, for a network of the table of backbones.
 
     Torchvision's weights say it in their transforms, timm's in their pretrained_cfg, files in a card: JSON with timm's
-    fields (mean, std, input_size, interpolation, crop_pct), at its top or under pretrained_cfg. Files without a card
-    are taken to have the preprocessing that is usual for the network: timm's for timm's, otherwise ImageNet's, which
-    is that of `scratch`, too.
+    fields (mean, std, input_size, interpolation, crop_pct), at its top or under pretrained_cfg. What a card leaves out,
+    and files without a card, are as usual for the network: timm's for timm's, otherwise ImageNet's, which is that of
+    `scratch`, too.
 
-    card: a path or URI.
+    card: a path or URI. found: nobody named it, it lies beside the file: it may be about something else.
 
     Raises: WeightsError for an unknown name, ModuleNotFoundError without timm, ValueError for a card that says
     something else.
     """
     if source == LITE0:
         return Published(_LITE0, 224)
-    found = _of(source, network) if card is None else _of_card(card)
+    said = _of(source, network) if card is None else _of_card(card, _usual(network), found)
     if backbone(network).rescales:
-        same = found.preprocessing
-        return found._replace(preprocessing=Preprocessing(interpolation=same.interpolation, crop=same.crop))
-    return found
+        same = said.preprocessing
+        return said._replace(preprocessing=Preprocessing(interpolation=same.interpolation, crop=same.crop))
+    return said
 
 
 def _of(source: str, network: str) -> Published:
@@ -68,10 +72,10 @@ def _usual(network: str) -> Published:
 
 
 def _of_timm(name: str) -> Published:
-    import timm  # brings torch along
+    from stages.vision.backbones.libraries import timm_config  # brings torch along
 
-    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
-    return Published(IMAGENET) if config is None else _of_fields(config.to_dict())
+    config = timm_config(name)
+    return Published(IMAGENET) if config is None else _of_fields(config.to_dict(), Published(IMAGENET))
 
 
 def _of_torchvision(name: str) -> Published:
@@ -100,36 +104,36 @@ def card_beside(source: str) -> str | None:
     return None
 
 
-def _of_card(card: str) -> Published:
+def _of_card(card: str, usual: Published, found: bool) -> Published:
     where = f"card {card}"
     try:
         with fsspec.open(card, "rb") as file:
             said = json.loads(file.read())
     except FileNotFoundError as error:
         raise ValueError(f"{where} does not exist") from error
+    except OSError as error:
+        raise ValueError(f"{where} cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{where} is no JSON: {error}") from error
     fields = said.get(_PRETRAINED, said) if isinstance(said, dict) else said
     if not isinstance(fields, dict):
         raise ValueError(f"{where} is no JSON object")
+    if not fields.keys() & {*_FIELDS, _SIZE}:
+        if found:
+            return usual
+        raise ValueError(f"{where} says none of {', '.join(sorted((*_FIELDS, _SIZE)))}")
     try:
-        return _of_fields(fields)
+        return _of_fields(fields, usual)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
 
 
-def _of_fields(fields: Mapping[str, object]) -> Published:
+def _of_fields(fields: Mapping[str, object], usual: Published) -> Published:
     """Of timm's names; what is left out is as usual. Raises ValueError for what is no preprocessing."""
-    usual = IMAGENET.said()
-    interpolation = "bicubic" if fields.get("interpolation") == "bicubic" else "bilinear"
-    said = {
-        "mean": fields.get("mean", usual["mean"]),
-        "deviation": fields.get("std", usual["deviation"]),
-        "interpolation": interpolation,
-        "crop": fields.get("crop_pct", usual["crop"]),
-    }
-    size = fields.get("input_size")
+    said = usual.preprocessing.said() | {ours: fields[theirs] for theirs, ours in _FIELDS.items() if theirs in fields}
+    said["interpolation"] = "bicubic" if said["interpolation"] == "bicubic" else "bilinear"
+    size = fields.get(_SIZE, usual.input_size)
     side = size[-1] if isinstance(size, list | tuple) and size else size
-    if side is not None and (isinstance(side, bool) or not isinstance(side, int) or side < 1):
-        raise ValueError(f"input_size must be a number of pixels, not {size!r}")
+    if side is not None and (isinstance(side, bool) or not isinstance(side, int) or not 0 < side <= LARGEST_INPUT):
+        raise ValueError(f"input_size must be 1 to {LARGEST_INPUT} pixels, not {str(size)[:20]}")
     return Published(read_preprocessing(said), side)

@@ -25,6 +25,7 @@ __all__ = [
     "without_prefixes",
 ]
 
+_DEEPEST = 8
 _NESTS = ("state_dict", "model", "teacher")
 _PREFIXES = ("module.", "backbone.", "model.")
 
@@ -72,10 +73,18 @@ def _from_file(source: str) -> dict[str, torch.Tensor]:
 
 def state_of(found: Any, source: str) -> dict[str, torch.Tensor]:
     """The state dict that a file holds, out of what it is nested in. Raises WeightsError for anything else."""
-    while isinstance(found, Mapping) and (nest := _nest(found)):
+    for _ in range(_DEEPEST):
+        if not isinstance(found, Mapping) or not (nest := _nest(found)):
+            break
         found = found[nest]
     if not isinstance(found, Mapping) or not found or not all(isinstance(v, torch.Tensor) for v in found.values()):
         raise WeightsError(f"weights file {source} is no state dict (names to tensors)")
+    for name, tensor in found.items():
+        if not isinstance(name, str):
+            raise WeightsError(f"weights file {source} is no state dict: {str(name)[:40]!r} is no name of a layer")
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex() or tensor.dtype == torch.bool:
+            kind = f"{tensor.layout}, {tensor.dtype}".replace("torch.", "")
+            raise WeightsError(f"weights file {source}: {name[:80]} is no plain tensor of numbers ({kind})")
     return dict(found)
 
 

@@ -5,13 +5,16 @@ import re
 import torch
 
 from stages.vision.backbones.layouts import Layout
-from stages.vision.backbones.libraries import timm_body
+from stages.vision.backbones.libraries import timm_body, timm_published
 from stages.vision.backbones.networks import LocalizerNetwork
 from stages.vision.backbones.timm_features import TimmFeatures
 from stages.vision.backbones.timm_structure import TimmStructure, classifier_layer, timm_structure
 from stages.vision.backbones.vit import PatchTokens, has_class_token
 
 __all__ = ["TimmNetwork", "timm_network"]
+
+_FURTHER_HEADS = ("head_dist.", "aux_head.")
+"""Of distillation (DeiT) and of tokens (VOLO), beside the classifier."""
 
 
 class TimmNetwork(LocalizerNetwork):
@@ -44,7 +47,8 @@ class TimmNetwork(LocalizerNetwork):
         classifier = classifier_layer(self.timm_name)
         renames = ((rf"^{re.escape(classifier)}\.(?=weight$|bias$)", "classifier."),) if classifier else ()
         inner = (r"^(?!classifier\.(?:weight|bias)$)", f"features.{place}")
-        return Layout((*renames, inner), unused=(f"{place}head_dist.", f"{place}aux_head."))
+        others = () if classifier else tuple(f"{name}." for name in timm_published(self.timm_name).classifiers)
+        return Layout((*renames, inner), unused=(*_FURTHER_HEADS, *others))
 
 
 def timm_network(num_classes: int, name: str, output_stride: int | None = None) -> TimmNetwork:

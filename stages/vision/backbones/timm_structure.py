@@ -55,14 +55,15 @@ def timm_structure(name: str, output_stride: int | None = None) -> TimmStructure
     Raises: ValueError for a network that gives no map of features, and as `timm_body`.
     """
     side = timm_published(name).input_size
-    with torch.device("meta"):
-        body = timm_body(name, 0, output_stride).eval()
-        images = torch.empty(2, 3, side, side)
     try:
-        outputs, features = _passed(body, images)
-        form = _form(features, body, side)
-        maps = form.to_map(features, images)
-        pooled, operations = operations_of(partial(body.forward_head, features, pre_logits=True))
+        with torch.inference_mode(False):  # which would hide operations
+            with torch.device("meta"):
+                body = timm_body(name, 0, output_stride).eval()
+                images = torch.empty(2, 3, side, side)
+            outputs, features = _passed(body, images)
+            form = _form(features, body, side)
+            maps = form.to_map(features, images)
+            pooled, operations = operations_of(partial(body.forward_head, features, pre_logits=True))
         if pooled.ndim != 2:
             raise ValueError(f"its classifier reads {tuple(pooled.shape[1:])}")
     except (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
@@ -89,15 +90,16 @@ def classifier_layer(name: str) -> str:
     Empty where published weights have no classes, or come to them in another way, such as by two layers.
     """
     published = timm_published(name)
-    if not published.classifier or not published.classes:
+    if len(published.classifiers) != 1 or not published.classes:
         return ""
-    with torch.device("meta"):
+    (classifier,) = published.classifiers
+    with torch.device("meta"), torch.inference_mode(False):
         body = timm_body(name, 7).eval()
         features = body.forward_features(torch.empty(2, 3, published.input_size, published.input_size))
         read, before = operations_of(partial(body.forward_head, features, pre_logits=True))
         _, whole = operations_of(partial(body.forward_head, features))
     whole.names = whole.names[len(before.names) :]
-    return published.classifier if read.ndim == 2 and whole.are_one_linear_layer() else ""
+    return classifier if read.ndim == 2 and whole.are_one_linear_layer() else ""
 
 
 class _Layers(NamedTuple):

@@ -78,6 +78,23 @@ def test_maps_are_normalised_class_maps():
         torch.testing.assert_close(found[image], (raw - raw.min()) / (raw.max() - raw.min()))
 
 
+def test_masked_features_are_the_definition():
+    """Breaks when table 2's other arm masks after pooling, or lets a gradient past the weight."""
+    backbone, classifier = network()
+    weight = classifier.weight.detach().requires_grad_()
+    found = stage_two(backbone, images(), LABELS, weight, 3, (0.7, 10.0), masking="features")
+    with frozen(backbone):
+        features = backbone(images()).detach()
+    maps = localization_maps(features, weight, LABELS)
+    masked = (features * maps[:, None]).mean(dim=(2, 3))
+    expected = 0.7 * common_region(masked.view(2, 3, 8)) + 10.0 * full_region(masked, features.mean(dim=(2, 3)))
+    torch.testing.assert_close(found.loss, expected)
+    found.loss.backward()
+    assert weight.grad is not None
+    assert weight.grad.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in backbone.parameters())
+
+
 def test_opposite_weights_give_the_complement():
     """Breaks when negative evidence is cut off before the normalisation."""
     features, weight = normal(6, 8, 4, 5), normal(5, 8, seed=1)
@@ -113,7 +130,7 @@ def test_a_map_of_ones_leaves_the_image():
 def test_gradient_is_orthogonal_to_the_weights(scale):
     """Breaks when a map's minimum or maximum is taken as constant: H would change with the weights' length."""
     backbone, classifier = network()
-    stage_two(backbone, images(), LABELS, classifier.weight, 3, 0.7, 10.0, scale).loss.backward()
+    stage_two(backbone, images(), LABELS, classifier.weight, 3, (0.7, 10.0), scale).loss.backward()
     gradient, weight = classifier.weight.grad, classifier.weight.detach()
     for label in (1, 4):
         assert gradient[label].norm() > 1e-4
@@ -127,7 +144,7 @@ def test_gradient_against_differences():
     backbone, classifier = network()
 
     def loss(weight):
-        return stage_two(backbone, images(), LABELS, weight, 3, 0.7, 10.0).loss
+        return stage_two(backbone, images(), LABELS, weight, 3, (0.7, 10.0)).loss
 
     assert torch.autograd.gradcheck(loss, classifier.weight.detach().requires_grad_())
 
@@ -180,9 +197,9 @@ def test_equal_images_have_a_common_region():
 def test_parts_and_weights():
     """Breaks when lambda1 weighs FRR."""
     backbone, classifier = network()
-    found = stage_two(backbone, images(), LABELS, classifier.weight, 3, 0.5, 4.0)
+    found = stage_two(backbone, images(), LABELS, classifier.weight, 3, (0.5, 4.0))
     torch.testing.assert_close(found.loss.detach(), 0.5 * found.common + 4 * found.full)
-    both = stage_two(backbone, images(), LABELS, classifier.weight, 3, 0.5, 4.0, "sum")
+    both = stage_two(backbone, images(), LABELS, classifier.weight, 3, (0.5, 4.0), "sum")
     torch.testing.assert_close(both.loss, 8 * found.loss)
 
 
@@ -193,7 +210,7 @@ def test_without_weights_nothing_moves():
     optimizer = torch.optim.SGD([classifier.weight], lr=1.0, momentum=0.9)
     for _ in range(2):
         optimizer.zero_grad()
-        stage_two(backbone, images(), LABELS, classifier.weight, 3, 0.0, 0.0).loss.backward()
+        stage_two(backbone, images(), LABELS, classifier.weight, 3, (0.0, 0.0)).loss.backward()
         optimizer.step()
     assert all(torch.equal(before[name], value) for name, value in classifier.state_dict().items())
 
@@ -205,7 +222,7 @@ def test_steps_make_the_loss_smaller():
     losses = []
     for _ in range(30):
         optimizer.zero_grad()
-        loss = stage_two(backbone, images(), LABELS, classifier.weight, 3, 1.0, 1.0, "sum").loss
+        loss = stage_two(backbone, images(), LABELS, classifier.weight, 3, (1.0, 1.0), "sum").loss
         loss.backward()
         optimizer.step()
         losses.append(loss.item())

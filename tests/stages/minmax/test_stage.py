@@ -15,7 +15,7 @@ from pipeline.training.loop import train
 from stages.minmax.options import MinmaxParams
 from stages.minmax.parameters import TRAININGS
 from stages.vision.backbones.networks import conv_head
-from stages.vision.model_card import CARD
+from stages.vision.model_card import CARD, WEIGHTS
 from tests import runs
 from tests.stages import localizers, rooms
 
@@ -147,3 +147,21 @@ def test_its_maps_are_evaluated_under_its_name(run_copy):
     assert {row["method"] for row in runs.rows(target, "maps", "score_maps")} == {"minmax"}
     metrics = {row["metric"] for row in runs.rows(target, "evaluate", "metrics") if row["method"] == "minmax"}
     assert {"gt_known", "max_box_acc", "top1_loc"} <= metrics
+
+
+def test_intensity_changes_the_first_step_alone(made):
+    """Breaks when section 4.4's augmentation does nothing, or changes a training that did not ask for it."""
+    assert localizers.same_as_plain(made, "minmax", **{**TINY, "classes": 1}, **PLAIN, intensity=0.0)
+    plain, changed = (made.fit("minmax", **TINY, **PLAIN, intensity=largest) for largest in (0.0, 0.5))
+    assert plain.blobs[WEIGHTS] != changed.blobs[WEIGHTS]
+
+
+def test_layers_may_train_at_the_rate_of_the_head(made):
+    """Breaks when a layer that counts as head keeps the rate of the body, or an unknown one is taken."""
+    network = localizers.network()
+    body, head = network.trained_parameters(("layer3",))
+    assert {name.split(".")[1] for name, _ in head if name.startswith("features")} == {"layer3"}
+    assert not any(name.startswith("features.layer3") for name, _ in body)
+    assert len(body) + len(head) == len(list(network.parameters()))
+    with pytest.raises(UsageError, match="unknown tap of smallnet 'layer9'"):
+        made.fit("minmax", **TINY, head_taps=("layer9",))

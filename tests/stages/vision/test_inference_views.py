@@ -50,6 +50,20 @@ def test_the_centre_of_a_squashed_image_is_psols():
     np.testing.assert_array_equal(views(size=224, keep_aspect=False)(image)[0], np.asarray(published))
 
 
+@pytest.mark.parametrize("kind", ["centre", "ten_crop"])
+def test_a_strip_is_squeezed_before_it_is_cut(kind):
+    """Breaks when an image of one row fills the memory, or its boxes are not carried back as far."""
+    strip = np.zeros((1, 10_000, 3), np.uint8)
+    assert views(kind)(strip).shape[1:] == (64, 64, 3)
+    (box,) = views(kind).in_image(np.array([[0.0, 0.0, 1.0, 1.0]]), [(10_000, 1)])
+    assert box[2] - box[0] == pytest.approx(10_000 * 64 / (73 * 32))
+
+
+def test_crops_above_the_whole_count_as_the_whole():
+    """Breaks when a crop beyond the image shows what is not there."""
+    np.testing.assert_array_equal(views(crop=1.15)(picture(90, 120)), views(crop=1.0)(picture(90, 120)))
+
+
 def test_squash_shows_everything():
     """Breaks when maps and boxes lose the border of the image by default."""
     image = picture(300, 500)

@@ -31,6 +31,12 @@ def test_a_thousand_classes_keep_the_whole_head(classes):
     assert torch.equal(rows_of_classes(head(), classes, "w.pth")["classifier.bias"], torch.arange(1000.0))
 
 
+def test_a_thousand_wnids_of_which_one_is_unknown_are_refused():
+    """Breaks when data of a thousand other wnids take ImageNet's rows in its order."""
+    with pytest.raises(WeightsError, match="class 'n99999999' is none"):
+        rows_of_classes(head(), [*imagenet_wnids()[1:], "n99999999"], "w.pth")
+
+
 def test_a_head_of_other_classes_is_not_cut():
     """Breaks when wnids are looked up in a head that is not ImageNet's."""
     assert len(rows_of_classes(head(7), [TENCH], "w.pth")["classifier.bias"]) == 7

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torchvision
@@ -102,8 +103,11 @@ def test_the_card_beside_a_file_says_how_its_images_were_prepared(tmp_path):
         ("[1]", "is no JSON object"),
         ('{"mean": 3}', "mean must be three numbers"),
         ('{"std": [0, 1, 1]}', "deviation must be above 0"),
-        ('{"crop_pct": 2}', "crop must be above 0 and at most 1"),
-        ('{"input_size": "big"}', "input_size must be a number of pixels"),
+        ('{"crop_pct": 1e-9}', "crop must be 0.1 to 2"),
+        ('{"crop_pct": 3}', "crop must be 0.1 to 2"),
+        ('{"input_size": "big"}', "input_size must be 1 to 16384 pixels, not big"),
+        ('{"input_size": 1000000000}', "input_size must be 1 to 16384 pixels"),
+        ('{"model_type": "vit"}', "says none of crop_pct, input_size, interpolation, mean, std"),
     ],
 )
 def test_a_card_that_says_something_else_is_one_line(tmp_path, text, said):
@@ -112,3 +116,41 @@ def test_a_card_that_says_something_else_is_one_line(tmp_path, text, said):
     with pytest.raises(ValueError, match=f"^card .*c.json:? ?.*{said}") as refused:
         published("w.pth", "resnet50", str(tmp_path / "c.json"))
     assert "\n" not in str(refused.value)
+
+
+def test_what_a_card_leaves_out_is_as_usual_for_the_network(tmp_path):
+    """Breaks when a card of other things, as the hub has them, turns off what timm says of its network."""
+    siglip = "timm:vit_base_patch16_siglip_224"
+    usual = published("w.pth", siglip)
+    assert usual.preprocessing.mean == (0.5, 0.5, 0.5)
+    other = tmp_path / "config.json"
+    other.write_text('{"model_type": "vit", "hidden_size": 768}')
+    assert published("w.pth", siglip, str(other), found=True) == usual
+    other.write_text('{"crop_pct": 1.0}')
+    preprocessing = replace(usual.preprocessing, crop=1.0)
+    assert published("w.pth", siglip, str(other), found=True) == usual._replace(preprocessing=preprocessing)
+
+
+def test_a_card_that_is_a_folder_is_one_line(tmp_path):
+    """Breaks when a folder given as a card ends in a traceback."""
+    with pytest.raises(ValueError, match=r"^card .* cannot be read: Is a directory"):
+        published("w.pth", "resnet50", str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["volo_d4_448.sail_in1k", "volo_d5_512.sail_in1k"])
+def test_crops_above_the_whole_are_read(name):
+    """Breaks when networks whose images were enlarged beyond their input are refused."""
+    assert published(f"timm:{name}", f"timm:{name.partition('.')[0]}").preprocessing.crop == 1.15
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("resnet18.bogus", r"timm publishes no 'resnet18.bogus': did you mean 'resnet18\."),
+        ("RESNET18", "timm knows no network 'RESNET18': did you mean 'resnet18'"),
+    ],
+)
+def test_unknown_names_of_timm_are_one_line_with_the_nearest(name, said):
+    """Breaks when a typing error in a tag ends in timm's own error, which counts as a failure."""
+    with pytest.raises(ValueError, match=said):
+        published(f"timm:{name}", "resnet50")

@@ -65,7 +65,7 @@ def test_what_is_a_file():
 
 
 def test_bad_files(tmp_path):
-    """Missing, damaged, pickled or foreign files are one clear line each."""
+    """Missing, damaged, pickled, endless or foreign files are one clear line each."""
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(b"12345678901234567890")
     pickled = tmp_path / "pickled.pth"
@@ -76,6 +76,20 @@ def test_bad_files(tmp_path):
     torch.save({"model": {}}, empty)
     foreign = tmp_path / "foreign.pth"
     torch.save({"encoder.weight": torch.zeros(1)}, foreign)
+    endless: dict[str, object] = {}
+    endless["state_dict"] = endless
+    files = {
+        "endless": (endless, "no state dict"),
+        "numbered": ({1: torch.zeros(1)}, "'1' is no name of a layer"),
+        "sparse": ({"a": torch.eye(3).to_sparse()}, "a is no plain tensor of numbers .sparse_coo"),
+        "complex": (
+            {"a": torch.zeros(1, dtype=torch.complex64)},
+            "a is no plain tensor of numbers .strided, complex64",
+        ),
+        "quantised": ({"a": torch.quantize_per_tensor(torch.zeros(1), 1.0, 0, torch.qint8)}, "a is no plain tensor"),
+    }
+    for name, (content, _) in files.items():
+        torch.save(content, tmp_path / f"{name}.pth")
     for path, message in (
         (tmp_path / "absent.pth", "does not exist"),
         (damaged, "cannot be read"),
@@ -83,6 +97,7 @@ def test_bad_files(tmp_path):
         (listed, "no state dict"),
         (empty, "no state dict"),
         (foreign, "do not fit"),
+        *((tmp_path / f"{name}.pth", said) for name, (_, said) in files.items()),
     ):
         with pytest.raises(WeightsError, match=message):
             load_weights(build("smallnet", 3), str(path))

@@ -7,12 +7,14 @@ from torch import nn
 
 from stages.vision.backbones.build import build
 from stages.vision.backbones.description import described
+from stages.vision.backbones.meta import meta_network
 from stages.vision.backbones.registry import backbone, backbone_name, input_size
 from stages.vision.backbones.timm_features import TimmFeatures
 from stages.vision.backbones.timm_structure import classifier_layer, timm_structure
 from stages.vision.backbones.vit import PatchTokens
-from stages.vision.backbones.weights import load_state
+from stages.vision.backbones.weights import fit, load_state
 from stages.vision.features import read_taps
+from stages.vision.memory_format import channels_last
 
 timm = pytest.importorskip("timm")
 
@@ -324,3 +326,38 @@ def test_the_entry_of_lite0_is_what_the_network_says():
 def test_ddt_reads_the_stage_before_the_last_of_efficient_networks(name, ddt):
     """Breaks when the measured default is lost, or spreads to networks where it was not measured."""
     assert timm_structure(name).tap_names.ddt_default == ddt
+
+
+@pytest.mark.parametrize(
+    "name", ["deit_tiny_distilled_patch16_224", "levit_128s", "efficientformer_l1", "swiftformer_xs", "volo_d1_224"]
+)
+def test_published_weights_of_several_heads_fit_below_them(name):
+    """Breaks when heads of distillation or of tokens, which nothing here reads, keep a network from loading."""
+    with torch.device("meta"):
+        state = timm.create_model(name).state_dict()
+    loaded = fit(meta_network(f"timm:{name}", 2), state, name, False)
+    assert loaded.fresh == ("classifier",)
+    assert loaded.unused
+
+
+@pytest.mark.parametrize(
+    ("name", "cam"), [("levit_128s", "features"), ("resnet18", "exact"), ("convnext_atto", "gradient")]
+)
+def test_published_classes_count_where_they_can_be_had(name, cam):
+    """Breaks when maps of published classes are promised of a head that cannot be taken."""
+    assert described(f"timm:{name}").cam == cam
+
+
+def test_a_network_is_seen_the_same_under_inference_mode():
+    """Breaks when whoever asks first inside inference mode makes a network lose its maps for the whole process."""
+    timm_structure.cache_clear()
+    with torch.inference_mode():
+        assert build("timm:resnet18", 2).has_cam
+    timm_structure.cache_clear()
+
+
+def test_layers_over_three_dimensions_have_no_channels_last():
+    """Breaks when a network with a 3D convolution fails as it is moved to its device."""
+    network = channels_last(nn.Sequential(nn.Conv3d(1, 2, 3), nn.Conv2d(4, 2, 3)), "cpu")
+    assert network[1].weight.is_contiguous(memory_format=torch.channels_last)
+    assert network[0].weight.shape == (2, 1, 3, 3, 3)
