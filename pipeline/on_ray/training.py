@@ -34,7 +34,7 @@ from pipeline.store.layout import RAY_TRAIN, RecipeFolder
 from pipeline.store.records import Done, Task
 from pipeline.store.store import Store
 from pipeline.training.checkpoint import dump_checkpoint, load_checkpoint, read_checkpoint, show_curves
-from pipeline.worker.device import set_threads
+from pipeline.worker.device import keep_freed_memory, set_threads
 from pipeline.worker.local_context import LocalContext
 
 T = TypeVar("T")
@@ -154,6 +154,7 @@ def _train_worker(config: dict[str, _TrainingJob]) -> None:
     started, job = time.perf_counter(), config[_JOB]
     stage, recipe, task, store = job.stage, job.recipe, job.task, job.store
     set_threads(job.threads)
+    keep_freed_memory()
     key = task.shard.key
     context = RayTrainContext(job)
     try:

@@ -3,7 +3,7 @@
 from pipeline.contract.runner import Job, OnDone
 from pipeline.contract.stage import TrainStage
 from pipeline.training.in_process import Say, fit_in_process
-from pipeline.worker.device import pick_device, set_threads
+from pipeline.worker.device import keep_freed_memory, pick_device, set_threads
 from pipeline.worker.local_context import LocalContext
 from pipeline.worker.shard_worker import ShardWorker
 
@@ -22,6 +22,7 @@ class InProcessRunner:
         device = pick_device(job.resources.gpus)
         context = LocalContext(job.store, roots=job.roots, device=device, threads=threads)
         if isinstance(job.stage, TrainStage):
+            keep_freed_memory()
             for task in job.tasks:
                 on_done(fit_in_process(job.stage, job.recipe, task, context, job.stop, job.resources, self._told))
             return

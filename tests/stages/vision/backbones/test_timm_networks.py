@@ -359,5 +359,5 @@ def test_a_network_is_seen_the_same_under_inference_mode():
 def test_layers_over_three_dimensions_have_no_channels_last():
     """Breaks when a network with a 3D convolution fails as it is moved to its device."""
     network = channels_last(nn.Sequential(nn.Conv3d(1, 2, 3), nn.Conv2d(4, 2, 3)), "cpu")
-    assert network[1].weight.is_contiguous(memory_format=torch.channels_last)
-    assert network[0].weight.shape == (2, 1, 3, 3, 3)
+    assert network.get_parameter("1.weight").is_contiguous(memory_format=torch.channels_last)
+    assert network.get_parameter("0.weight").shape == (2, 1, 3, 3, 3)
