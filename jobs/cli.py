@@ -8,7 +8,20 @@ from functools import cache, partial
 import click
 import structlog
 
-from jobs import backbones, foreign, inspection, logs, output, reproduce, results, soundness, stopping, submit, upkeep
+from jobs import (
+    backbones,
+    foreign,
+    inspection,
+    logs,
+    maps,
+    output,
+    reproduce,
+    results,
+    soundness,
+    stopping,
+    submit,
+    upkeep,
+)
 from jobs.options import SUBMISSION, set_option, target_argument
 from jobs.target import mark, open_target, remember
 from pipeline.base.credentials import redacted
@@ -32,6 +45,7 @@ Examples:
   weakbox submit my.yaml --address http://head:8265 --set run_root=s3://bucket/run
   weakbox backbones timm:convnext_tiny
   weakbox baselines --metadata metadata/ILSVRC/test
+  weakbox maps my.yaml cam --out scoremaps/ --split test
   weakbox score --maps scoremaps/ --metadata metadata/CUB/test --json -
 
 \b
@@ -95,6 +109,7 @@ for _command in (
     reproduce.reproduce,
     results.report,
     results.export,
+    maps.maps,
     foreign.baselines,
     foreign.score,
     backbones.backbones,

@@ -53,18 +53,18 @@ def test_every_row_can_be_planned_and_reports_its_numbers(path, sets):
         if printed.sets != sets:
             continue
         assert printed.metric in OF_CLASSES | OF_MAPS | OF_BOXES
-        reports = [params for params in evaluated if printed.source in _scored(params, printed.metric)]
+        reports = [params for params in evaluated if printed.source in _scored(stages, params, printed.metric)]
         assert len(reports) == 1, f"{printed.source}: {printed.metric}"
         assert printed.split in reports[0].splits
         if printed.metric in OF_BOXES:
             assert printed.protocol in reports[0].protocols
 
 
-def _scored(params, metric):
+def _scored(stages, params, metric):
     if metric in OF_CLASSES:
         return (params.classes,)
     if metric in OF_MAPS:
-        return params.counts
+        return [stages[counts].params.maps for counts in params.counts]
     needs_classes = metric.startswith(("top", "err"))
     return (*params.labels, *params.predictions) if params.classes or not needs_classes else ()
 

@@ -1,0 +1,66 @@
+"""The command `maps`: a stage's score maps as files, for other programs and the standard evaluator."""
+
+import io
+from collections.abc import Iterator
+
+import click
+
+from jobs import output
+from jobs.options import set_option, target_argument
+from jobs.target import Target, open_target
+from pipeline.base.errors import UsageError
+from pipeline.base.suggestions import nearest
+from pipeline.store.files import Files
+from pipeline.store.paths import UnsafePathError
+from schemas.types import SPLITS
+
+_COLUMNS = ("image_id", "split", "height", "width", "map")
+
+
+@click.command()
+@target_argument
+@click.argument("stage")
+@set_option
+@click.option("--out", required=True, metavar="FOLDER", help="Where the files go: a path or a URI.")
+@click.option("--split", type=click.Choice(SPLITS), help="Only this split.")
+def maps(target: str, stage: str, changes: tuple[str, ...], out: str, split: str | None) -> None:
+    """Write a stage's score maps as FOLDER/<image id>.npy, as the standard evaluator reads them.
+
+    Each is 224 x 224 in [0, 1]: the map enlarged, then stretched from 0 to 1. `weakbox score --maps FOLDER` finds the
+    numbers that the run's own sweep has, to the bit.
+    """
+    opened = open_target(target, changes)
+    if stage not in opened.stages:
+        raise UsageError(f"there is no stage {stage!r}{nearest(stage, opened.stages)}")
+    if "score_maps" not in opened.stages[stage].outputs:
+        raise UsageError(f"stage {stage} makes no score maps")
+    try:
+        files, written = Files(out), set[str]()
+        for image_id, data in _encoded(opened, stage, split):
+            if image_id in written:
+                raise UsageError(f"stage {stage} has several maps of image {image_id}: a file holds one")
+            files.put(f"{image_id}.npy", data)
+            written.add(image_id)
+    except (OSError, UnsafePathError, ValueError) as error:
+        raise UsageError(f"--out {out}: {getattr(error, 'strerror', None) or error}") from error
+    output.say(f"{len(written)} maps in {out}")
+
+
+def _encoded(target: Target, stage: str, split: str | None) -> Iterator[tuple[str, bytes]]:
+    """Each image's map as the bytes of its file. Raises UsageError where the stage was not run."""
+    import numpy as np
+
+    from stages.scoring.evaluator_maps import evaluator_score_map  # brings OpenCV along
+    from stages.vision.score_map_rows import map_arrays
+
+    complete = target.store.newest_set(stage)
+    if complete is None:
+        raise UsageError(f"{target.config.run_root}: stage {stage} was not run with this config; run it first")
+    for done in complete.dones.values():
+        table = target.store.table(done, "score_maps", _COLUMNS)
+        rows = zip(*(table.column(name).to_pylist() for name in ("image_id", "split")), map_arrays(table), strict=True)
+        for image_id, of, score_map in rows:
+            if split in (None, of):
+                file = io.BytesIO()
+                np.save(file, evaluator_score_map(score_map), allow_pickle=False)
+                yield image_id, file.getvalue()
