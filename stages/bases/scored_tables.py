@@ -12,11 +12,11 @@ from pipeline.contract.context import ChangedError, Context
 from pipeline.store.records import Done, Task
 from schemas import TABLES
 from stages.scoring.arrow_tables import TRUTH_COLUMNS, with_truth
-from stages.scoring.ragged import BoolArray
+from stages.scoring.mask_metrics import MaskTruth
 from stages.vision.images import ImageError, decode
 
-MASK_GREY = 128
-"""A pixel of a ground-truth mask is foreground where its grey value is above."""
+_ASPECT = 0.05
+"""How far the aspect ratio of a mask may be from its image's: sides are whole pixels."""
 
 
 def joined(
@@ -75,6 +75,8 @@ class MaskedImage(TypedDict):
     width: int
     mask_uris: list[str]
     mask_hashes: list[str]
+    ignore_uris: list[str] | None
+    ignore_hashes: list[str] | None
 
 
 def masked_images(images: pa.Table) -> list[MaskedImage]:
@@ -84,20 +86,27 @@ def masked_images(images: pa.Table) -> list[MaskedImage]:
     return rows
 
 
-def read_mask(context: Context, image: MaskedImage) -> BoolArray:
-    """The ground-truth masks of an image together, (height, width).
+def read_masks(context: Context, image: MaskedImage) -> MaskTruth:
+    """The ground-truth masks of an image, and its regions that are not scored, as they are stored.
 
-    Raises: UsageError for a file that is none, of another size, or changed since it was listed.
+    Raises: UsageError for a file that is none, of another shape than the image, or changed since it was listed.
     """
-    mask = np.zeros((image["height"], image["width"]), bool)
-    for uri, content_hash in zip(image["mask_uris"], image["mask_hashes"], strict=True):
+    instances = _read(context, image, image["mask_uris"], image["mask_hashes"])
+    return MaskTruth(instances, _read(context, image, image["ignore_uris"] or (), image["ignore_hashes"] or ()))
+
+
+def _read(context: Context, image: MaskedImage, uris: Sequence[str], hashes: Sequence[str]) -> list[np.ndarray]:
+    """Grey masks ``(h, w)`` uint8: of the image's size, or of another one and its aspect ratio (OpenImages)."""
+    found = []
+    height, width = image["height"], image["width"]
+    for uri, content_hash in zip(uris, hashes, strict=True):
         where = f"ground-truth mask of {image['image_id']}: {uri}"
         try:
             grey = decode(context.read(uri, content_hash=content_hash))[:, :, 0]
         except (ImageError, ChangedError) as error:
             raise UsageError(f"{where}: {error}") from error
-        if grey.shape != mask.shape:
-            found = f"{grey.shape[1]} x {grey.shape[0]}"
-            raise UsageError(f"{where}: {found} pixels, the image has {image['width']} x {image['height']}")
-        mask |= grey > MASK_GREY
-    return mask
+        if abs(grey.shape[1] / grey.shape[0] * height / width - 1) > _ASPECT:
+            said = f"{grey.shape[1]} x {grey.shape[0]}"
+            raise UsageError(f"{where}: {said} pixels, the image has {width} x {height}")
+        found.append(grey)
+    return found

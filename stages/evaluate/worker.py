@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pipeline.contract.context import Context
 from pipeline.store.records import ShardResult, Task
 from schemas import TABLES
-from stages.bases.scored_tables import MaskedImage, joined, masked_images, of, origin, read_mask, scored_images
+from stages.bases.scored_tables import MaskedImage, joined, masked_images, of, origin, read_masks, scored_images
 from stages.evaluate.options import EvaluateParams
 from stages.scoring.arrow_tables import IMAGE_COLUMNS, Truth, first_boxes, tallies_of, truth_of
 from stages.scoring.error_analysis import METRICS
@@ -173,7 +173,7 @@ class EvaluateWorker:
         yield mask_row(subject, np.array(ious))
 
     def _mask_iou(self, image: MaskedImage, rles: Sequence[Rle]) -> float:
-        truth = read_mask(self._context, image)
+        truth = read_masks(self._context, image).whole(image["height"], image["width"])
         predicted = np.zeros(truth.shape, bool)
         for rle in rles:
             predicted |= decode(rle)

@@ -31,7 +31,7 @@ class Truth:
 IMAGE_COLUMNS = ("image_id", "width", "height", "label", "split")
 """What scoring needs of table images."""
 
-TRUTH_COLUMNS = ("image_id", "boxes", "mask_uris", "mask_hashes")
+TRUTH_COLUMNS = ("image_id", "boxes", "mask_uris", "mask_hashes", "ignore_uris", "ignore_hashes")
 """What it needs of table truth."""
 
 

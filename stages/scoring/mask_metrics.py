@@ -1,33 +1,58 @@
 """Pixel metrics against ground-truth masks: PxAP with ignore regions, and mask IoU."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from stages.scoring.cuts.contours_opencv import Uint8Array
 from stages.scoring.ragged import BoolArray, FloatArray, IntArray
+
+GREY = 128
+"""A pixel of a mask is foreground where its grey value is above; for PxAP where it is not black (wsolevaluation)."""
 
 MASK_SIDE = 224
 INTERVAL = 0.001
 
 
 def evaluation_masks(
-    instances: Iterable[npt.ArrayLike], ignore: npt.ArrayLike | None = None, side: int = MASK_SIDE
+    instances: Iterable[npt.ArrayLike], ignored: Iterable[npt.ArrayLike] = (), side: int = MASK_SIDE
 ) -> tuple[BoolArray, BoolArray]:
     """Foreground and ignore mask (side, side) of one image, as wsolevaluation builds them.
 
     ``instances``: masks (H, W), non-zero inside, at least one; each is resized to side x side with OpenCV's nearest
-    rule and their union is the foreground. ``ignore`` likewise, minus the foreground.
+    rule and their union is the foreground. ``ignored`` likewise, minus the foreground.
     """
     resized = [_resize_nearest(mask, side) for mask in instances]
     if not resized:
         raise ValueError("an image needs at least one instance mask")
     foreground = np.logical_or.reduce(resized)
-    if ignore is None:
-        return foreground, np.zeros_like(foreground)
-    return foreground, _resize_nearest(ignore, side) & ~foreground
+    left_out = np.zeros_like(foreground)
+    for region in ignored:
+        left_out |= _resize_nearest(region, side)
+    return foreground, left_out & ~foreground
+
+
+@dataclass(frozen=True)
+class MaskTruth:
+    """The ground-truth masks of an image.
+
+    instances: grey ``(h, w)`` uint8, each of its own size, at least one. ignored: likewise, of regions that are not
+    scored.
+    """
+
+    instances: Sequence[Uint8Array]
+    ignored: Sequence[Uint8Array] = ()
+
+    def whole(self, height: int, width: int) -> BoolArray:
+        """All instances together, ``(height, width)``."""
+        resized = [
+            cv2.resize((grey > GREY).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+            for grey in self.instances
+        ]
+        return np.logical_or.reduce([mask > 0 for mask in resized])
 
 
 def _resize_nearest(mask: npt.ArrayLike, side: int) -> BoolArray:

@@ -165,13 +165,12 @@ def swept_rows(subject: Subject, merged: Merged, images: int) -> Iterator[Metric
     if largest is not None:
         yield from max_box_acc_rows(subject, largest, every, CUT_THRESHOLDS, "wsolevaluation")
     pixels = pixel_counts(merged)
+    masked = 0 if pixels is None else _images(merged)
     if pixels is not None:
-        yield subject.row(
-            "pxap", pixels.pxap() if pixels.positive.any() else None, _images(merged), protocol="wsolevaluation"
-        )
+        yield subject.row("pxap", pixels.pxap() if pixels.positive.any() else None, masked, protocol="wsolevaluation")
     for comparison in COMPARISONS:
         counts = peaks(merged, comparison)
-        if counts is not None:
+        if counts is not None and counts.images == masked:  # some image has regions that Peak-IoU does not know
             yield from peak_rows(subject, counts, comparison)
 
 

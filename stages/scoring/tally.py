@@ -13,7 +13,7 @@ from stages.scoring.cuts.cut_counts import MAX_BOX_ACC_V2_IOUS, CutCounts, count
 from stages.scoring.cuts.fixed_rule import iou_per_threshold
 from stages.scoring.cuts.sweep import sweep
 from stages.scoring.evaluator_maps import evaluator_score_map
-from stages.scoring.mask_metrics import INTERVAL, PixelHistogram, evaluation_masks, pixel_histogram
+from stages.scoring.mask_metrics import INTERVAL, MaskTruth, PixelHistogram, evaluation_masks, pixel_histogram
 from stages.scoring.peak_iou import Comparison, PeakCounts, localization_map, peak_counts
 from stages.scoring.protocols import PROTOCOLS
 from stages.scoring.ragged import BoolArray, FloatArray, IntArray, RaggedBoxes, Uint8Array
@@ -64,12 +64,14 @@ def contour_tallies(maps: Sequence[np.ndarray], truth: RaggedBoxes, sizes: Float
             yield from _levels(rule, count_cuts(best[rule], MAX_BOX_ACC_V2_IOUS))
 
 
-def mask_tallies(maps: Iterable[np.ndarray], masks: Iterable[BoolArray]) -> Iterator[Tally]:
-    """Pixels of score maps (h, w) by score and ground-truth mask (H, W), for PxAP and Peak-IoU."""
-    for score_map, mask in zip(maps, masks, strict=True):
-        foreground, ignore = evaluation_masks([mask])
-        yield from histogram_tallies(pixel_histogram(evaluator_score_map(score_map), foreground, ignore))
-        yield from peak_tallies(localization_map(score_map, *mask.shape), mask)
+def mask_tallies(maps: Iterable[np.ndarray], masks: Iterable[MaskTruth]) -> Iterator[Tally]:
+    """Pixels of score maps (h, w) by score and ground truth, for PxAP and Peak-IoU, which knows no ignored regions."""
+    for score_map, truth in zip(maps, masks, strict=True):
+        foreground, ignored = evaluation_masks(truth.instances, truth.ignored)
+        yield from histogram_tallies(pixel_histogram(evaluator_score_map(score_map), foreground, ignored))
+        if not truth.ignored:
+            whole = truth.whole(*truth.instances[0].shape)
+            yield from peak_tallies(localization_map(score_map, *whole.shape), whole)
 
 
 def histogram_tallies(pixels: PixelHistogram) -> Iterator[Tally]:

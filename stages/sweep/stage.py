@@ -16,7 +16,7 @@ class Sweep(Stage[SweepParams]):
     """Counts, over all thresholds, how many images of held-out splits a score map localises, and their pixels."""
 
     kind = "sweep"
-    version = 4
+    version = 5
     Params = SweepParams
     outputs = ("counts",)
 

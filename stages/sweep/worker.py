@@ -11,7 +11,7 @@ from pipeline.contract.context import Context
 from pipeline.store.records import ShardResult, Task
 from schemas import TABLES
 from stages.bases.halves import HALVES, half_of
-from stages.bases.scored_tables import joined, masked_images, read_mask, scored_images
+from stages.bases.scored_tables import joined, masked_images, read_masks, scored_images
 from stages.scoring.arrow_tables import IMAGE_COLUMNS, Truth, truth_of
 from stages.scoring.ragged import IntArray
 from stages.scoring.tally import Tally, contour_tallies, fixed_tallies, mask_tallies, merge
@@ -104,5 +104,5 @@ class SweepWorker:
         maps = [by_id[image_id] for image_id in truth.image_ids]
         yield from contour_tallies(maps, truth.boxes, truth.sizes)
         masked = masked_images(images)
-        masks = (read_mask(self._context, image) for image in masked)
+        masks = (read_masks(self._context, image) for image in masked)
         yield from mask_tallies((by_id.get(row["image_id"], NO_MAP) for row in masked), masks)

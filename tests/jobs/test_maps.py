@@ -12,7 +12,9 @@ from click.testing import CliRunner
 
 from jobs.cli import cli
 from jobs.results import metric_rows
+from jobs.target import open_target
 from tests import runs
+from tests.papers import replicas
 
 
 @pytest.fixture
@@ -86,3 +88,33 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(config, tmp_path):
     Path(tmp_path / "file").write_text("")
     result = invoke("maps", config, "cam", "--out", str(tmp_path / "file" / "maps"))
     assert "--out" in str(result.exception)
+
+
+def test_instances_and_ignored_regions_count_as_the_evaluator_has_them(tmp_path):
+    """Breaks when a run takes one mask an image, drops ignored regions, or insists on masks of the image's size."""
+    made = replicas.pictures(tmp_path / "demo")
+    root = replicas.wsol(tmp_path / "data", made, "OpenImages", masks=True)
+    stages = {
+        "classify": {"backbone": "smallnet", "epochs": 0},
+        "cam": {},
+        "sweep": {},
+        "evaluate": {"counts": ["sweep"], "splits": ["val", "test"]},
+    }
+    dataset = {"reader": "openimages", "root": str(root), "metadata": "metadata/OpenImages"}
+    config = tmp_path / "run.yaml"
+    config.write_text(yaml.safe_dump({"run_root": str(tmp_path / "run"), "dataset": dataset, "stages": stages}))
+    target = open_target(str(config))
+    runs.execute(target)
+    own: dict[Any, Any] = {(row["split"], row["metric"]): row["value"] for row in metric_rows(target)}
+    assert not any(metric.startswith("peak") for _, metric in own), "Peak-IoU knows no ignored regions"
+    for split in ("val", "test"):
+        out = str(tmp_path / "maps" / split)
+        assert invoke("maps", str(config), "cam", "--out", out, "--split", split).exit_code == 0
+        metadata = root / "metadata" / "OpenImages" / split
+        masks = str(root / "dataset" / "OpenImages")
+        result = invoke("score", "--maps", out, "--metadata", str(metadata), "--masks", masks, "--json", "-")
+        assert result.exit_code == 0, result.output
+        (scored,) = (
+            row["value"] for row in json.loads(result.stdout) if row["metric"] == "pxap" and row["method"] == split
+        )
+        assert own[split, "pxap"] == scored

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image
 
 from stages.ingest.demo import compose
@@ -98,10 +99,12 @@ def wsol(folder: Path, made: Sequence[Picture], name: str, *, masks: bool = Fals
         if picture.split == "train":
             continue
         if masks:
-            assert picture.mask is not None, "images that are held out have masks"
-            mask = f"{picture.split}/{picture.label:03d}/{number:05d}_mask.png"
-            copied(picture.mask, folder / "dataset" / name / mask)
-            texts[metadata / "localization.txt"].append(f"{image_id},{mask},")
+            names = [
+                f"{picture.split}/{picture.label:03d}/{number:05d}_{end}.png" for end in ("left", "right", "ignore")
+            ]
+            write_instances(picture, *(folder / "dataset" / name / path for path in names))
+            ignored = names[2] if number % 3 else ""
+            texts[metadata / "localization.txt"] += [f"{image_id},{names[0]},{ignored}", f"{image_id},{names[1]},"]
         else:
             texts[metadata / "localization.txt"] += [
                 f"{image_id},{x0},{y0},{x1 - 1},{y1 - 1}" for x0, y0, x1, y1 in picture.boxes
@@ -110,6 +113,25 @@ def wsol(folder: Path, made: Sequence[Picture], name: str, *, masks: bool = Fals
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(lines) + "\n")
     return folder
+
+
+def write_instances(picture: Picture, left: Path, right: Path, ignored: Path) -> None:
+    """The mask's halves as instances of half and of three times its size, and an ignored region above."""
+    assert picture.mask is not None, "images that are held out have masks"
+    with Image.open(picture.mask) as opened:
+        mask = np.asarray(opened.convert("L"))
+    middle = mask.shape[1] // 2
+    halves = (
+        np.where(np.arange(mask.shape[1]) < middle, mask, 0),
+        np.where(np.arange(mask.shape[1]) < middle, 0, mask),
+    )
+    left.parent.mkdir(parents=True, exist_ok=True)
+    for half, path, factor in zip(halves, (left, right), (0.5, 3), strict=True):
+        size = (int(mask.shape[1] * factor), int(mask.shape[0] * factor))
+        Image.fromarray(half.astype(np.uint8)).resize(size, Image.Resampling.NEAREST).save(path)
+    region = np.zeros_like(mask)
+    region[: mask.shape[0] // 4] = 255
+    Image.fromarray(region).save(ignored)
 
 
 def copied(source: Path, to: Path) -> None:

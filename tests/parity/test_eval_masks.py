@@ -28,7 +28,7 @@ def test_masks_of_the_frame(golden):
     streams = np.split(arrays["src_mask_bits"], np.cumsum(arrays["src_mask_bytes"])[:-1])
     for index, (stream, (number, height, width)) in enumerate(zip(streams, arrays["src_nmask_h_w"], strict=True)):
         masks = unpack(stream, (number + 1, height, width))
-        found_foreground, found_ignore = evaluation_masks(masks[:-1], masks[-1], side=shape[1])
+        found_foreground, found_ignore = evaluation_masks(masks[:-1], [masks[-1]], side=shape[1])
         np.testing.assert_array_equal(found_foreground, foreground[index])
         np.testing.assert_array_equal(found_ignore, ignore[index])
 

@@ -12,15 +12,12 @@ from stages.scoring.evaluator_maps import evaluator_score_map
 from stages.scoring.foreign.errors import ForeignInputError
 from stages.scoring.foreign.map_folder import FRAME
 from stages.scoring.foreign.metadata_folder import MetadataFolder
-from stages.scoring.mask_metrics import evaluation_masks, pixel_histogram
+from stages.scoring.mask_metrics import MaskTruth, evaluation_masks, pixel_histogram
 from stages.scoring.metadata import MaskFiles
 from stages.scoring.peak_iou import localization_map
-from stages.scoring.ragged import BoolArray, FloatArray
+from stages.scoring.ragged import FloatArray
 from stages.scoring.tally import Tally, histogram_tallies, peak_tallies
 from stages.vision.images import ImageError, decode
-
-GREY = 128
-"""Peak-IoU's masks are what is brighter; for PxAP everything that is not black counts, as in wsolevaluation."""
 
 
 class MaskFolder(NamedTuple):
@@ -51,12 +48,12 @@ class MaskFolder(NamedTuple):
         """PxAP's histogram of one image; Peak-IoU's counts too, unless the metadata has regions to ignore."""
         own = self.files[index]
         greys = [self._read(index, name) for name in own.instances]
-        ignore = self._read(index, own.ignore) if own.ignore else None
-        foreground, ignored = evaluation_masks(greys, ignore)
+        truth = MaskTruth(greys, [self._read(index, own.ignore)] if own.ignore else [])
+        foreground, ignored = evaluation_masks(truth.instances, truth.ignored)
         scores = score_map if score_map.shape == FRAME else evaluator_score_map(score_map)
         yield from histogram_tallies(pixel_histogram(scores, foreground, ignored))
         if self.peaks:
-            whole = _union([grey > GREY for grey in greys])
+            whole = truth.whole(*greys[0].shape)
             yield from peak_tallies(localization_map(score_map, *whole.shape), whole)
 
     def _read(self, index: int, name: str) -> npt.NDArray[np.uint8]:
@@ -65,10 +62,3 @@ class MaskFolder(NamedTuple):
             return cv2.cvtColor(decode((self.root / name).read_bytes()), cv2.COLOR_RGB2GRAY).astype(np.uint8)
         except (OSError, ImageError) as error:
             raise ForeignInputError(f"{self.image_ids[index]}: mask {self.root / name}: {error}") from error
-
-
-def _union(masks: list[BoolArray]) -> BoolArray:
-    """All instances in one mask, of the size of the first."""
-    height, width = masks[0].shape
-    resized = [cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) for mask in masks]
-    return np.logical_or.reduce([mask > 0 for mask in resized])

@@ -59,7 +59,7 @@ def test_what_is_refused():
 
 def test_foreground_wins_over_ignore():
     """Breaks when a pixel in both masks is ignored."""
-    foreground, ignore = evaluation_masks([MASK, MASK.T], np.ones_like(MASK), side=20)
+    foreground, ignore = evaluation_masks([MASK, MASK.T], [np.ones_like(MASK)], side=20)
     np.testing.assert_array_equal(foreground, MASK | MASK.T)
     np.testing.assert_array_equal(ignore, ~foreground)
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.scoring.cuts.cut_counts import max_box_acc
-from stages.scoring.mask_metrics import pixel_histogram
+from stages.scoring.mask_metrics import MaskTruth, pixel_histogram
 from stages.scoring.ragged import from_lists
 from stages.scoring.tally import contour_tallies, cut_counts, fixed_tallies, mask_tallies, merge, peaks, pixel_counts
 from stages.vision.box_rule import BoxRule
@@ -24,7 +24,7 @@ def tallies(chosen):
     maps, sizes = [MAPS[index] for index in chosen], SIZES[list(chosen)]
     yield from fixed_tallies(maps, truth, sizes, BoxRule())
     yield from contour_tallies(maps, truth, sizes)
-    yield from mask_tallies(maps, (MASKS[index] for index in chosen))
+    yield from mask_tallies(maps, (MaskTruth([255 * MASKS[index].astype(np.uint8)]) for index in chosen))
 
 
 WHOLE = merge(tallies(range(IMAGES)))
@@ -63,7 +63,7 @@ def test_merged_pixels_are_those_of_the_evaluator():
     found = pixel_counts(WHOLE)
     assert found is not None
     assert found.positive.sum() + found.negative.sum() == IMAGES * 224 * 224
-    one = merge(mask_tallies([np.eye(4)], [np.eye(8, dtype=bool)]))
+    one = merge(mask_tallies([np.eye(4)], [MaskTruth([255 * np.eye(8, dtype=np.uint8)])]))
     scores = pixel_counts(one)
     assert scores is not None
     assert scores.positive[-2:].sum() >= 1, "the diagonal is where the map is highest"
