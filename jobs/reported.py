@@ -7,10 +7,9 @@ changes of the config (`--set`) that make it, and a number for each metric; `gt_
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.base.errors import UsageError
 from pipeline.base.json_types import Json
@@ -20,16 +19,15 @@ __all__ = ["Ours", "Printed", "compared", "metric_of", "reported_of"]
 _FOLDER, _OWN = "reported", ("row", "source", "set")
 
 
-class _Table(BaseModel):
+@dataclass(frozen=True)
+class _Table:
     """A table of a paper. errors: what is printed is 100 - the metric."""
-
-    model_config = ConfigDict(extra="forbid")
 
     table: str
     split: str
+    rows: list[dict[str, Any]]
     protocol: str | None = None
     errors: bool = False
-    rows: list[dict[str, str | float | list[str]]]
 
 
 @dataclass(frozen=True)
@@ -61,10 +59,10 @@ def reported_of(config: str) -> list[Printed]:
     path = Path(config)
     file = path.parent / _FOLDER / path.name
     try:
-        tables = [_Table.model_validate(table) for table in yaml.safe_load(file.read_text(encoding="utf-8"))]
+        tables = [_Table(**table) for table in yaml.safe_load(file.read_text(encoding="utf-8"))]
     except OSError as error:
         raise UsageError(f"{config}: no paper's numbers are known for it: {file} is not there") from error
-    except (yaml.YAMLError, ValidationError, TypeError) as error:
+    except (yaml.YAMLError, TypeError) as error:
         raise UsageError(f"{file}: {' '.join(str(error).split())}") from error
     return [printed for table in tables for row in table.rows for printed in _printed(table, row)]
 
@@ -101,20 +99,17 @@ def compared(
         yield number, metric_of(rows, number) if set(number.sets) == made else None
 
 
-def _printed(table: _Table, row: Mapping[str, str | float | list[str]]) -> Iterator[Printed]:
+def _printed(table: _Table, row: Mapping[str, Any]) -> Iterator[Printed]:
     """The numbers of a row."""
     for key, value in row.items():
         if key in _OWN:
             continue
         metric, _, iou = key.partition("@")
-        sets = row.get("set", [])
-        assert isinstance(value, float | int), f"{table.table}, {row['row']}: {key} is no number"
-        assert isinstance(sets, list), f"{table.table}, {row['row']}: set is no list"
         yield Printed(
             table.table,
-            str(row["row"]),
-            str(row["source"]),
-            tuple(sets),
+            row["row"],
+            row["source"],
+            tuple(row.get("set", ())),
             table.split,
             table.protocol,
             metric,
