@@ -9,7 +9,7 @@ class Minmax(LocalizerStage[MinmaxParams]):
     """MinMaxCAM: on each batch a step of cross-entropy, then one of the classifier alone on common and full region."""
 
     kind = "minmax"
-    version = 3
+    version = 2
     Params = MinmaxParams
 
     def check(self) -> None:
