@@ -11,6 +11,7 @@ from stages.bases.image_worker import BatchOptions, ModelWorker
 from stages.vision.image_rows import PREDICTED, ImageRow, map_method
 from stages.vision.inference import Classifier
 from stages.vision.score_map_rows import Provenance, ScoreMapRow, score_map_row
+from stages.vision.score_maps import to_half
 from stages.vision.transfer import HostCopy
 
 __all__ = ["ClassMapOptions", "ClassMapWorker", "ClassMaps"]
@@ -70,7 +71,8 @@ class ClassMapWorker(ModelWorker[C, ClassMaps]):
         """A map an image."""
         classes, maps = launched
         with self.context.timed("forward"):
-            found: list[tuple[int, np.ndarray]] = list(zip(classes.wait().tolist(), maps.wait().numpy(), strict=True))
+            halves = to_half(maps.wait().numpy())  # all at once, see ImageStream
+            found: list[tuple[int, np.ndarray]] = list(zip(classes.wait().tolist(), halves, strict=True))
         method, tap = self.method_and_tap(self.model)
         origin = Provenance(self.model.card, tap, self.params.input_size or self.model.card.input_size)
         name = map_method(method, self.params.classes)

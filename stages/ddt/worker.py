@@ -18,6 +18,7 @@ from stages.vision.features import read_taps
 from stages.vision.image_rows import IMAGE_COLUMNS, ImageRow, by_id
 from stages.vision.inference import autocast
 from stages.vision.score_map_rows import Provenance, ScoreMapRow, score_map_row
+from stages.vision.score_maps import to_half
 from stages.vision.stream import ImageStream
 from stages.vision.transfer import HostCopy, spare_bytes
 
@@ -108,7 +109,7 @@ class DdtWorker(ModelWorker[DdtParams, list[HostCopy]]):
             return
         flag = _flag(self._fitted)
         origin = Provenance(self.model.card, "+".join(self._taps), self._size)
-        for image, score_map in zip(images, _combined(maps, self._fitted), strict=True):
+        for image, score_map in zip(images, to_half(_combined(maps, self._fitted)), strict=True):
             yield score_map_row(image, "ddt", score_map, origin, flag=flag)
 
     def _fit(self, stream: ImageStream, images: list[ImageRow]) -> tuple[list[ImageRow], list[ClassMaps]]:

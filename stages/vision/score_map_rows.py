@@ -62,14 +62,14 @@ def score_map_row(
     label: int | None = None,
     flag: str | None = None,
 ) -> ScoreMapRow:
-    """The row of an image's map ``(h, w)`` of any float type. label: of another class than the image's own."""
+    """The row of an image's map ``(h, w)``, stored as float16. label: of another class than its own."""
     height, width = score_map.shape
     row: ScoreMapRow = {
         **carried(image),
         "method": method,
         "height": height,
         "width": width,
-        "map": to_half(score_map).ravel(),
+        "map": (score_map if score_map.dtype == np.float16 else to_half(score_map)).ravel(),
         "flag": flag,
         **provenance.columns(),
     }
