@@ -75,6 +75,13 @@ def test_networks_and_weights_fit(path):
     rehearse(load_config(str(path)).stage_objects(catalog), None)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(("path", "sets"), VARIANTS)
+def test_networks_and_weights_of_every_row_fit(path, sets):
+    """Breaks when a `--set` line names weights of another network, or layers that it does not have."""
+    rehearse(load_config(str(path), sets).stage_objects(catalog), None)
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_head_says_what_a_reader_needs(path):
     """Breaks when a config does not say which tables, which data and weights, what it costs, and the command."""
