@@ -225,6 +225,8 @@ def test_the_verbs_and_options_are_frozen():
             "--submission-id",
             "--working-dir",
         ],
+        "maps": ["--out", "--set", "--split"],
+        "reproduce": ["--json", "--set"],
         "jobs": ["--address", "--follow", "--json", "--logs", "--stop"],
         "baselines": ["--json", "--metadata"],
         "score": [

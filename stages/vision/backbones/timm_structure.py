@@ -55,11 +55,11 @@ def timm_structure(name: str, output_stride: int | None = None) -> TimmStructure
     Raises: ValueError for a network that gives no map of features, and as `timm_body`.
     """
     side = timm_published(name).input_size
+    with torch.device("meta"), torch.inference_mode(False):
+        body = timm_body(name, 0, output_stride).eval()
+        images = torch.empty(2, 3, side, side)
     try:
         with torch.inference_mode(False):  # which would hide operations
-            with torch.device("meta"):
-                body = timm_body(name, 0, output_stride).eval()
-                images = torch.empty(2, 3, side, side)
             outputs, features = _passed(body, images)
             form = _form(features, body, side)
             maps = form.to_map(features, images)
