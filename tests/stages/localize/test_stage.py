@@ -61,3 +61,10 @@ def test_a_model_of_an_unknown_method_is_one_line(run_copy):
     target.stages["new"] = Localize("new", LocalizeParams(model="psol", splits=("train",)), ModelLoaders())
     with pytest.raises(UsageError, match="stage new: no predictor is known for method 'psol'"):
         runs.execute(target)
+
+
+@pytest.mark.parametrize("crop", [-0.5, 0.0, 0.0005, 2.0])
+def test_crops_that_nobody_means_are_one_clear_line(crop):
+    """Breaks when images are enlarged until the memory is full, or a crop of nothing counts as the weights' own."""
+    with pytest.raises(UsageError, match="crop must be at (least 0.1|most 1)"):
+        Localize("boxes", LocalizeParams(crop=crop), ModelLoaders()).check()
