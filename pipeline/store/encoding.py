@@ -5,15 +5,18 @@ negative counts, or names that are no names of files: it may be someone else's.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
-from pipeline.base.hashing import set_id
+from pipeline.base.hashing import DIGITS, set_id
 from pipeline.base.json_types import Json
 from pipeline.store import layout
 from pipeline.store.layout import RecipeFolder, row_list_key
 from pipeline.store.paths import check_below, check_name
 from pipeline.store.records import CompleteSet, Done, Entry, LabelCounts, Recipe, Shard, ShardRef, StoredFile
 from pipeline.store.sealed import value_of
+
+_FINGERPRINT = re.compile(rf"[0-9a-f]{{{DIGITS}}}")
 
 
 def write_manifest(done: Done) -> dict[str, Json]:
@@ -73,6 +76,8 @@ def read_rows(path: str, said: Mapping[str, Json]) -> tuple[str, list[str]]:
     texts = [row for row in rows if isinstance(row, str)]
     if len(texts) != len(rows):
         raise ValueError("fingerprints holds something else than texts")
+    if not all(map(_FINGERPRINT.fullmatch, texts)):
+        raise ValueError(f"a fingerprint has {DIGITS} digits, hexadecimal")
     return key, texts
 
 

@@ -26,7 +26,7 @@ READERS: dict[str, tuple[Any, Any]] = {
     "listing": (encoding.read_listing, encoding.write_listing([SHARD], "/data")),
     "newest": (encoding.read_newest, {"recipe": "r", "set": "x"}),
     "recipe": (encoding.read_recipe, Recipe("s", 1, {}, {"images": [("up", "q")]}).ingredients()),
-    "rows": (lambda said: encoding.read_rows(ROWS, said), encoding.write_rows("k", ["f", "g"])),
+    "rows": (lambda said: encoding.read_rows(ROWS, said), encoding.write_rows("k", ["f" * 16, "0" * 16])),
     "progress": (encoding.read_progress, encoding.write_progress({"epoch": 1, "epochs": 2, "loss": 0.5})),
     "layout": (encoding.read_layout, {"layout": 3}),
 }
@@ -108,3 +108,10 @@ def test_whatever_stands_somewhere_the_only_error_is_one_of_value(name, value, r
         read(changed(name, path, value))
     except ValueError:
         return
+
+
+@pytest.mark.parametrize("wrong", ["f" * 15, "f" * 15 + "\u2028", "f" * 15 + " ", "F" * 16, ""])
+def test_fingerprints_are_hexadecimal(wrong):
+    """Breaks when verify passes a list of rows that a run then refuses."""
+    with pytest.raises(ValueError, match="a fingerprint has 16 digits, hexadecimal"):
+        encoding.read_rows(ROWS, encoding.write_rows("k", ["0" * 16, wrong]))
