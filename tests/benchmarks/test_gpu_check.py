@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import gpu_check
 from benchmarks.devices import compare, compute
+from benchmarks.figures import Measured
 from benchmarks.gpu_check import RATES, TOLERANCES
+from benchmarks.training_step import Setting, training_rates
 
 ROOT = Path(__file__).resolve().parents[2]
 MISSING = """
@@ -45,6 +48,29 @@ def test_runs_on_a_bare_machine_without_a_gpu(tmp_path):
     assert [row["figure"] for row in rows] == [*TOLERANCES, *RATES]
     assert all(row["met"] is None and "no GPU" in row["reason"] for row in rows)
     assert {"card", "driver", "torch", "processor"} <= rows[0]["environment"].keys()
+
+
+def test_what_a_card_measured_stays_where_there_is_none(tmp_path, monkeypatch, capsys):
+    """Breaks when whoever checks on a laptop overwrites the only numbers of a GPU."""
+    monkeypatch.setattr(gpu_check, "check", lambda folder, *, cuda: iter([Measured("new", 1.0, 1)]))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    path = tmp_path / "gpu_check.json"
+    path.write_text(json.dumps([{"figure": "old", "environment": {"card": "H100"}}]))
+    before = path.read_bytes()
+    gpu_check.main(tmp_path)
+    assert path.read_bytes() == before
+    assert "stays as a card measured it" in capsys.readouterr().out
+    path.write_text(json.dumps([{"figure": "old", "environment": {"card": None}}]))
+    gpu_check.main(tmp_path)
+    assert [row["figure"] for row in json.loads(path.read_text())] == ["new"]
+
+
+def test_trainings_are_timed_on_batches_of_any_size():
+    """Breaks when a training asks its context for what the timing does not have, or draws for another batch."""
+    measured = list(training_rates(Setting("smallnet", size=64, batch=20, classes=20, steps=1), repeats=1))
+    rates = {each.figure for each in measured if each.figure.endswith("_rate")}
+    assert rates == {f"cpu_train_{kind}_rate" for kind in ("plain", "psol", "i2c", "spa", "minmax")}
+    assert all(each.value is not None and each.value > 0 for each in measured)
 
 
 def test_equal_results_differ_by_nothing_and_others_by_what_they_differ(tmp_path):
