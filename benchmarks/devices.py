@@ -42,6 +42,7 @@ from stages.psol.predictor import BoxPredictor
 from stages.psol.stage import Psol
 from stages.scg.options import ScgStageParams
 from stages.scg.stage import Scg
+from stages.scoring.mask_metrics import mask_iou
 from stages.sgrm.options import SgrmStageParams
 from stages.sgrm.stage import Sgrm
 from stages.spa.options import SpaParams
@@ -120,9 +121,8 @@ def compare(reference: Outputs, other: Outputs) -> dict[str, float]:
 
 
 def mask_ious(masks: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """IoU of each of N masks ``(N, h, w)`` bool with the other's; 1 where both are empty."""
-    common, either = (masks & others).sum(axis=(1, 2)), (masks | others).sum(axis=(1, 2))
-    return np.where(either > 0, common / np.maximum(either, 1), 1.0)
+    """IoU of each of N masks ``(N, h, w)`` bool with the other's, ``(N,)``."""
+    return np.array([mask_iou(one, other) for one, other in zip(masks, others, strict=True)])
 
 
 def _compared() -> list[AnyStage]:

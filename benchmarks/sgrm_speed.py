@@ -18,6 +18,7 @@ from sklearn.datasets import load_sample_images
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from benchmarks.devices import mask_ious
 from benchmarks.figures import Measured
 from benchmarks.pairs import Pairs, interleaved
 from stages.arm import arm
@@ -78,7 +79,11 @@ def sgrm_speed(repeats: int = REPEATS, images: int = IMAGES) -> Iterator[Measure
     stopped = f"iterations {min(fast.iterations)} to {max(fast.iterations)}"
     note = f"{images} images, {CORES} cores, {stopped}: {_seconds(pairs)}"
     yield Measured("sgrm_to_straightforward", pairs.ratio, repeats, pairs.medians[1], note, "ratio")
-    ious, own, theirs = _ious(fast.masks, slow.masks), _ious(fast.masks, objects), _ious(slow.masks, objects)
+    ious, own, theirs = (
+        mask_ious(fast.masks, slow.masks),
+        mask_ious(fast.masks, objects),
+        mask_ious(slow.masks, objects),
+    )
     same = sum(a == b for a, b in zip(fast.iterations, slow.iterations, strict=True))
     least = fast.iterations.count(PARAMETERS.min_iterations)
     note = (
@@ -108,10 +113,6 @@ def measured(inputs: Inputs, repeats: int) -> tuple[Pairs, Masks, Masks]:
 def _seconds(pairs: Pairs) -> str:
     fast, slow = pairs.medians
     return f"{1 / fast:.2f} s an image, straightforward {1 / slow:.2f} s"
-
-
-def _ious(masks: np.ndarray, others: np.ndarray) -> np.ndarray:
-    return (masks & others).sum(axis=(1, 2)) / (masks | others).sum(axis=(1, 2))
 
 
 def made_inputs(images: int) -> tuple[Inputs, np.ndarray]:

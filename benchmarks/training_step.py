@@ -30,7 +30,7 @@ from stages.psol.trainer import PsolTrainer
 from stages.spa.options import SpaParams
 from stages.spa.trainer import SpaTrainer
 from stages.vision.backbones.build import build
-from stages.vision.backbones.networks import LocalizerNetwork
+from stages.vision.memory_format import channels_last
 from stages.vision.precision import Precision
 
 PLAIN = "plain"
@@ -111,8 +111,7 @@ def arm(kind: str, set_size: int, setting: Setting) -> Callable[[], float]:
 
 
 def _training(kind: str, setting: Setting) -> Training:
-    network: LocalizerNetwork = build(setting.backbone, setting.classes)
-    network = network.to(setting.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = channels_last(build(setting.backbone, setting.classes), setting.device)
     batch = setting.batch
     trainers: dict[str, Any] = {
         PLAIN: lambda: SpaTrainer(kind, "spa", SpaParams(weight=0.0, batch_size=batch)),

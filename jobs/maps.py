@@ -7,9 +7,11 @@ import click
 
 from jobs import output
 from jobs.options import set_option, target_argument
+from jobs.results import dones_asked
 from jobs.target import Target, open_target
 from pipeline.base.errors import UsageError
 from pipeline.base.suggestions import nearest
+from pipeline.planning.asked import AskedSets
 from pipeline.store.files import Files
 from pipeline.store.paths import UnsafePathError
 from schemas.types import SPLITS
@@ -34,29 +36,26 @@ def maps(target: str, stage: str, changes: tuple[str, ...], out: str, split: str
         raise UsageError(f"there is no stage {stage!r}{nearest(stage, opened.stages)}")
     if "score_maps" not in opened.stages[stage].outputs:
         raise UsageError(f"stage {stage} makes no score maps")
-    try:
-        files, written = Files(out), set[str]()
-        for image_id, data in _encoded(opened, stage, split):
-            if image_id in written:
-                raise UsageError(f"stage {stage} has several maps of image {image_id}: a file holds one")
-            files.put(f"{image_id}.npy", data)
-            written.add(image_id)
-    except (OSError, UnsafePathError, ValueError) as error:
-        raise UsageError(f"--out {out}: {getattr(error, 'strerror', None) or error}") from error
+    written: set[str] = set()
+    for image_id, data in _encoded(opened, stage, split):
+        if image_id in written:
+            raise UsageError(f"stage {stage} has several maps of image {image_id}: a file holds one")
+        try:
+            Files(out).put(f"{image_id}.npy", data)
+        except (OSError, UnsafePathError, ValueError) as error:
+            raise UsageError(f"--out {out}: {getattr(error, 'strerror', None) or error}") from error
+        written.add(image_id)
     output.say(f"{len(written)} maps in {out}")
 
 
 def _encoded(target: Target, stage: str, split: str | None) -> Iterator[tuple[str, bytes]]:
-    """Each image's map as the bytes of its file. Raises UsageError where the stage was not run."""
+    """Each image's map as the bytes of its file. Raises NotRun."""
     import numpy as np
 
     from stages.scoring.evaluator_maps import evaluator_score_map  # brings OpenCV along
     from stages.vision.score_map_rows import map_arrays
 
-    complete = target.store.newest_set(stage)
-    if complete is None:
-        raise UsageError(f"{target.config.run_root}: stage {stage} was not run with this config; run it first")
-    for done in complete.dones.values():
+    for done in dones_asked(target, AskedSets(target.stages, target.store), stage):
         table = target.store.table(done, "score_maps", _COLUMNS)
         rows = zip(*(table.column(name).to_pylist() for name in ("image_id", "split")), map_arrays(table), strict=True)
         for image_id, of, score_map in rows:

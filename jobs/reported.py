@@ -60,11 +60,11 @@ def reported_of(config: str) -> list[Printed]:
     file = path.parent / _FOLDER / path.name
     try:
         tables = [_Table(**table) for table in yaml.safe_load(file.read_text(encoding="utf-8"))]
+        return [printed for table in tables for row in table.rows for printed in _printed(table, row)]
     except OSError as error:
         raise UsageError(f"{config}: no paper's numbers are known for it: {file} is not there") from error
-    except (yaml.YAMLError, TypeError) as error:
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{file}: {' '.join(str(error).split())}") from error
-    return [printed for table in tables for row in table.rows for printed in _printed(table, row)]
 
 
 def metric_of(rows: Sequence[Mapping[str, Json]], printed: Printed) -> Ours | None:

@@ -131,16 +131,21 @@ def metric_rows(target: Target, table: str = "metrics") -> list[dict[str, Json]]
     names = [name for name, stage in target.stages.items() if "metrics" in stage.outputs]
     asked = AskedSets(target.stages, target.store)
     for name in names:
-        complete = asked.of(name) or asked.older(name)
-        if complete is None:
-            raise NotRun(f"{target.config.run_root}: stage {name} was not run with this config; run it first")
-        if asked.of(name) is None:
-            _LOG.warning("the data set changed since these numbers were made: run again", stage=name)
-        for done in complete.dones.values():
+        for done in dones_asked(target, asked, name):
             rows += target.store.table(done, table).to_pylist()
     if not names:
         raise UsageError("the config has no evaluate stage")
     return [output.finite(row) for row in rows]
+
+
+def dones_asked(target: Target, asked: AskedSets, name: str) -> list[Done]:
+    """The shards of a stage as this config asks for it. Raises NotRun."""
+    complete = asked.of(name) or asked.older(name)
+    if complete is None:
+        raise NotRun(f"{target.config.run_root}: stage {name} was not run with this config; run it first")
+    if asked.of(name) is None:
+        _LOG.warning("the data set changed since this was made: run again", stage=name)
+    return list(complete.dones.values())
 
 
 def _warn_of_other_data(target: Target) -> None:

@@ -37,7 +37,6 @@ class Scg(RefinementStage[ScgStageParams], ModelStage[ScgStageParams]):
         """The network must have the layers, of one grid."""
         from stages.scg.taps import check_grids
 
-        self.params.settings(planned.backbone)
         check_grids(network, self.params.taps, planned.input_size or input_size(planned.backbone))
 
     def worker(self, context: Context) -> Worker:

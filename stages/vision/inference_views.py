@@ -82,8 +82,9 @@ class InferenceViews:
         side = max(self.size, int(self.size / self.crop + 1e-6))
         if not self.keep_aspect:
             return side, side
-        longer = max(side, int(side * min(_LONGEST, max(height / width, width / height))))
-        return (side, longer) if width <= height else (longer, side)
+        shorter, longer = sorted((width, height))
+        resized = max(side, int(side * min(longer, _LONGEST * shorter) / shorter))
+        return (side, resized) if width <= height else (resized, side)
 
     def _corners(self, width: int, height: int) -> list[tuple[int, int]]:
         """Left and top of the views that are cut out."""

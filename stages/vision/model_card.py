@@ -16,8 +16,6 @@ CARD = "card.json"
 
 VERSION = 2
 
-"""No network here takes larger images, pixels; a card that says so would fill any memory."""
-
 _KINDS = {
     **dict.fromkeys(("method", "backbone", "weights_hash"), (str, "text")),
     **dict.fromkeys(("input_size", "seed"), (int, "integer")),

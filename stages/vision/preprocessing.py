@@ -7,7 +7,7 @@ from typing import Literal
 __all__ = ["IMAGENET", "LARGEST_INPUT", "Colours", "Interpolation", "Preprocessing", "Views", "read_preprocessing"]
 
 LARGEST_INPUT = 2**14
-"""Side of a network's input, pixels: what nobody means is not computed."""
+"""Side of a network's input, pixels: no network here takes more, and a card that says so would fill any memory."""
 
 _SMALLEST_CROP, _LARGEST_CROP = 0.1, 2.0
 

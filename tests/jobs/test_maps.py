@@ -83,6 +83,13 @@ def test_what_has_no_maps_is_one_clear_line(config, tmp_path, stage, said):
     assert not (tmp_path / "out").exists() or not os.listdir(tmp_path / "out")
 
 
+def test_maps_are_those_that_the_config_asks_for(config, tmp_path):
+    """Breaks when the newest maps are written in place of those of another form, which nobody has made."""
+    result = invoke("maps", config, "cam", "--out", str(tmp_path / "out"), "--set", "stages.cam.form=simplified")
+    assert "stage cam was not run with this config" in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_that_cannot_be_written_is_one_clear_line(config, tmp_path):
     """Breaks when --out below a file ends in a traceback."""
     Path(tmp_path / "file").write_text("")

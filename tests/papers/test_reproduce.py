@@ -96,7 +96,16 @@ def test_two_numbers_for_one_are_refused(config, finished_run):
         metric_of([*rows, *rows], known)
 
 
-@pytest.mark.parametrize("text", ["- {table: 1}", "]", "3", "- {table: T, split: test, rows: [], more: 1}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "- {table: 1}",
+        "]",
+        "3",
+        "- {table: T, split: test, rows: [], more: 1}",
+        "- {table: T, split: test, rows: [{gt_known: 1}]}",
+    ],
+)
 def test_damaged_tables_are_one_line(config, tmp_path, text):
     """Breaks when a slip in a table of numbers ends in a traceback."""
     (tmp_path / "reported" / "paper.yaml").write_text(text)

@@ -9,8 +9,19 @@ from stages.vision.images import resize
 from stages.vision.inference_views import InferenceViews
 from stages.vision.top_classes import top_classes
 
-SHAPES = ((375, 500), (500, 375), (224, 224), (90, 400), (301, 301), (256, 340), (30, 20), (2000, 233))
-"""(height, width): wide, tall, square, far from square, just so, smaller than the network's input."""
+SHAPES = (
+    (375, 500),
+    (500, 375),
+    (36, 46),
+    (243, 58),
+    (224, 224),
+    (90, 400),
+    (301, 301),
+    (256, 340),
+    (30, 20),
+    (2000, 233),
+)
+"""(height, width): wide, tall, of ratios that round, square, far from it, just so, smaller than the input."""
 
 
 def picture(height, width, seed=0):
