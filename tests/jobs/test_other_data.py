@@ -112,7 +112,7 @@ def test_results_of_other_listings_are_not_mixed(config, weakbox, tmp_path):
         assert "was not run with this config on the data as listed last" in err
     code, _, err = weakbox("metrics", str(config))
     assert code == 0
-    assert "the data set changed since these numbers were made" in err
+    assert "the data set changed since this was made: run again" in err
 
 
 def test_a_trusted_listing_poisons_no_truth(config, weakbox):
