@@ -15,6 +15,7 @@ from pipeline.planning.asked import AskedSets
 from pipeline.store.files import Files
 from pipeline.store.paths import UnsafePathError
 from schemas.types import SPLITS
+from stages.bases.imported_maps import AS_IS, FRAME
 
 _COLUMNS = ("image_id", "split", "height", "width", "map")
 
@@ -52,14 +53,15 @@ def _encoded(target: Target, stage: str, split: str | None) -> Iterator[tuple[st
     """Each image's map as the bytes of its file. Raises NotRun."""
     import numpy as np
 
-    from stages.scoring.evaluator_maps import evaluator_score_map  # brings OpenCV along
+    from stages.scoring.evaluator_maps import in_evaluator_frame  # brings OpenCV along
     from stages.vision.score_map_rows import map_arrays
 
+    as_is = getattr(target.stages[stage].params, FRAME, None) == AS_IS
     for done in dones_asked(target, AskedSets(target.stages, target.store), stage):
         table = target.store.table(done, "score_maps", _COLUMNS)
         rows = zip(*(table.column(name).to_pylist() for name in ("image_id", "split")), map_arrays(table), strict=True)
         for image_id, of, score_map in rows:
             if split in (None, of):
                 file = io.BytesIO()
-                np.save(file, evaluator_score_map(score_map), allow_pickle=False)
+                np.save(file, in_evaluator_frame(score_map, as_is), allow_pickle=False)
                 yield image_id, file.getvalue()

@@ -20,7 +20,8 @@ class SchemaError(ValueError):
 class Column:
     """One column: its name, Arrow type, meaning, and an optional check of its values.
 
-    `check` takes the column as one array and returns a boolean numpy array of the rows that are *bad*.
+    `check` takes the column as one array and returns a boolean numpy array of the rows that are *bad*. `also`: a type
+    that it may have instead, throughout a stage.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Column:
     doc: str
     nullable: bool = False
     check: Callable[[pa.Array], np.ndarray] | None = None
+    also: pa.DataType | None = None
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,21 @@ class TableSpec:
         """A table of this schema without rows."""
         return self.schema.empty_table()
 
-    def from_rows(self, rows: Sequence[Mapping[str, object]]) -> pa.Table:
-        """A table of this schema from one dictionary a row; a missing key is null."""
-        return pa.Table.from_pylist(list(rows), schema=self.schema)
+    def from_rows(
+        self, rows: Sequence[Mapping[str, object]], types: Mapping[str, pa.DataType] | None = None
+    ) -> pa.Table:
+        """A table of this schema from one dictionary a row; a missing key is null. types: of columns with another."""
+        return pa.Table.from_pylist(list(rows), schema=self.schema_with(types or {}))
+
+    def schema_with(self, types: Mapping[str, pa.DataType]) -> pa.Schema:
+        """The schema where some columns have another type."""
+        fields = [field.with_type(types.get(field.name, field.type)) for field in self.schema]
+        return pa.schema(fields, metadata=self.schema.metadata)
+
+    def arranged(self, table: pa.Table) -> pa.Table:
+        """A table that `validate` took, in the order and with the documentation of this schema."""
+        types = {column.name: table.schema.field(column.name).type for column in self.columns if column.also}
+        return table.select(self.schema.names).cast(self.schema_with(types))
 
     def from_columns(self, columns: Mapping[str, pa.ChunkedArray | Sequence[object]], rows: int) -> pa.Table:
         """A table of this schema from its columns, each of so many rows; a missing one is null."""
@@ -102,7 +116,7 @@ def validate(table: pa.Table, spec: TableSpec) -> None:
 
 def _validate_column(values: pa.ChunkedArray, column: Column, table: str) -> None:
     where = f"table {table}: column {column.name}"
-    if values.type != column.type:
+    if values.type not in (column.type, column.also):
         raise SchemaError(f"{where}: type {values.type}, expected {column.type}")
     if not column.nullable and values.null_count:
         raise SchemaError(f"{where}: null in row {_first(pc.is_null(values))}")

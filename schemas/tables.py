@@ -3,7 +3,18 @@
 import pyarrow as pa
 
 from schemas.table import Column, TableSpec
-from schemas.types import BOXES, MAP, MASKS, SCORED_BOXES, bad_boxes, empty_text, negative, not_positive, unknown_split
+from schemas.types import (
+    BOXES,
+    MAP,
+    MASKS,
+    SCORED_BOXES,
+    WHOLE_MAP,
+    bad_boxes,
+    empty_text,
+    negative,
+    not_positive,
+    unknown_split,
+)
 
 _S, _I, _F, _D, _L = pa.string(), pa.int32(), pa.float32(), pa.float64(), pa.int64()
 
@@ -104,7 +115,12 @@ SCORE_MAPS = TableSpec(
         Column("height", _I, "rows of the map", check=not_positive),
         Column("width", _I, "columns of the map", check=not_positive),
         *_IMAGE_SIZE,
-        Column("map", MAP, "height x width values, row by row, covering the whole image; method's own scale"),
+        Column(
+            "map",
+            MAP,
+            "height x width values, row by row, covering the whole image; method's own scale. float32 of an `import`",
+            also=WHOLE_MAP,
+        ),
         Column("flag", _S, "why the map is a fallback, e.g. degenerate_class; null for an ordinary map", nullable=True),
         *_PROVENANCE,
     ),
@@ -112,7 +128,7 @@ SCORE_MAPS = TableSpec(
 
 PSEUDO_LABELS = TableSpec(
     "pseudo_labels",
-    2,
+    3,
     ("image_id", "label", "method"),
     (
         _IMAGE_ID,
@@ -122,16 +138,23 @@ PSEUDO_LABELS = TableSpec(
         _SOURCE,
         *_IMAGE_SIZE,
         Column("boxes", SCORED_BOXES, "pseudo boxes, best first; score is the mean map value inside", check=bad_boxes),
-        Column("masks", MASKS, "one COCO RLE mask for each box, at the size of the original image"),
-        Column("area_fraction", _F, "foreground pixels / pixels of the image", check=negative),
-        Column("contrast", _F, "mean of the min-maxed map on the foreground minus off it; null if one is empty", True),
-        Column("components", _I, "number of 8-connected foreground components", check=negative),
-        Column("flag", _S, "empty_mask, degenerate_class, ... where the box is a fallback; null otherwise", True),
-        Column("threshold", _D, "foreground is map > threshold"),
+        Column("masks", MASKS, "one COCO RLE mask for each box, at the size of the image; null: boxes alone", True),
         Column(
-            "threshold_choice", _S, "validated (chosen on other images), oracle (chosen on this image's split) or fixed"
+            "area_fraction", _F, "foreground pixels / pixels of the image; null without masks", True, check=negative
         ),
-        Column("component_rule", _S, "largest, all or union"),
+        Column("contrast", _F, "mean of the min-maxed map on the foreground minus off it; null if one is empty", True),
+        Column(
+            "components", _I, "number of 8-connected foreground components; of an `import`, of boxes", check=negative
+        ),
+        Column("flag", _S, "empty_mask, degenerate_class, ... where the box is a fallback; null otherwise", True),
+        Column("threshold", _D, "foreground is map > threshold; null: no map of this run is behind it", True),
+        Column(
+            "threshold_choice",
+            _S,
+            "validated (chosen on other images), oracle (chosen on this image's split), fixed, or null",
+            True,
+        ),
+        Column("component_rule", _S, "largest, all or union; null: no map of this run is behind it", True),
         *_PROVENANCE,
     ),
 )

@@ -12,6 +12,8 @@ BOXES = pa.list_(BOX)
 SCORED_BOXES = pa.list_(SCORED_BOX)
 MASKS = pa.list_(RLE)
 MAP = pa.list_(pa.float16())
+WHOLE_MAP = pa.list_(pa.float32())
+"""Of maps of other programs, which are kept as they are."""
 
 Split = Literal["train", "dev", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)

@@ -26,6 +26,7 @@ from stages.evaluate.stage import Evaluate
 from stages.export.stage import Export
 from stages.gradcam.stage import Gradcam
 from stages.i2c.stage import I2c
+from stages.importing.stage import Import
 from stages.ingest.reader import Reader, ReaderParams
 from stages.ingest.readers.auto import AutoReader
 from stages.ingest.readers.coco import CocoReader
@@ -44,6 +45,7 @@ from stages.ingest.readers.wsol import WsolReader
 from stages.ingest.stage import KIND, Ingest
 from stages.localize.stage import Localize
 from stages.minmax.stage import Minmax
+from stages.model.stage import Model
 from stages.ncut.stage import Ncut
 from stages.perceptual_hash.stage import PerceptualHash
 from stages.plain_cam.stage import PlainCam
@@ -83,6 +85,8 @@ STAGES: Sequence[type[AnyStage]] = (
     PerceptualHash,
     Duplicates,
     Deduplicate,
+    Import,
+    Model,
     Classify,
     Cam,
     Gradcam,

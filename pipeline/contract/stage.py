@@ -44,7 +44,7 @@ class Stage(ABC, Generic[P]):
     kind: str
     version: ClassVar[int]
     Params: type[Parameters]
-    outputs: ClassVar[tuple[str, ...]]
+    outputs: tuple[str, ...]
     per_image: ClassVar[bool] = False
     light: ClassVar[bool] = False
     divisible: ClassVar[bool] = False

@@ -304,7 +304,7 @@ class Store:
 
     def _write_table(self, path: str, table: pa.Table, spec: TableSpec) -> StoredFile:
         buffer = io.BytesIO()
-        pq.write_table(table.select(spec.schema.names).cast(spec.schema), buffer, compression="zstd")
+        pq.write_table(spec.arranged(table), buffer, compression="zstd")
         entry = self._write(path, buffer.getvalue())
         with self.files.open(path) as file:
             rows = pq.ParquetFile(file).metadata.num_rows

@@ -156,7 +156,7 @@ class EvaluateWorker:
             found.curves += curve_rows(subject, largest)
 
     def _masks(self, task: Task, source: str, images: pa.Table) -> Iterator[MetricRow]:
-        """mask_iou of pseudo masks; no row where no image has a ground-truth mask."""
+        """mask_iou of pseudo masks; no row where no image has a ground-truth mask, or there are boxes alone."""
         masked = masked_images(images)
         if not masked:
             return
@@ -164,6 +164,8 @@ class EvaluateWorker:
         columns = ("image_id", "method", "seed", "threshold", "threshold_choice", "masks")
         wanted = pc.field("image_id").isin(pa.array([image["image_id"] for image in masked], pa.string()))
         table = joined(self._context, of(task, "labels", source), "pseudo_labels", columns, wanted)
+        if table.column("masks").null_count == table.num_rows:
+            return
         said = origin(table, source)
         masks = dict(zip(table.column("image_id").to_pylist(), table.column("masks").to_pylist(), strict=True))
         ious = [self._mask_iou(row, masks.get(row["image_id"]) or []) for row in masked]

@@ -7,6 +7,9 @@ import numpy.typing as npt
 from stages.scoring.protocols import WSOL_SIDE
 from stages.scoring.ragged import FloatArray
 
+FRAME = (WSOL_SIDE, WSOL_SIDE)
+"""Size of a score map as wsolevaluation takes it."""
+
 
 def evaluator_score_map(activation: npt.ArrayLike, side: int = WSOL_SIDE) -> FloatArray:
     """Score map (side, side) float64 in [0, 1] of a class activation map (h, w), as wsolevaluation makes it.
@@ -21,3 +24,8 @@ def evaluator_score_map(activation: npt.ArrayLike, side: int = WSOL_SIDE) -> Flo
         return np.zeros((side, side))
     shifted = values - values.min()
     return shifted / shifted.max()
+
+
+def in_evaluator_frame(score_map: npt.NDArray[np.generic], as_is: bool = True) -> npt.NDArray[np.generic]:
+    """The evaluator's score map of a map (h, w); of the evaluator's size, and as_is, itself, in its own precision."""
+    return score_map if as_is and score_map.shape == FRAME else evaluator_score_map(score_map)

@@ -9,7 +9,7 @@ import numpy as np
 
 from stages.scoring.arrow_tables import Truth
 from stages.scoring.bootstrap import Interval, float_mean_interval, mean_interval, proportion_interval
-from stages.scoring.cuts.cut_counts import CUT_THRESHOLDS, MAX_BOX_ACC_V2_IOUS, CutCounts, max_box_acc, max_box_acc_v2
+from stages.scoring.cuts.cut_counts import MAX_BOX_ACC_V2_IOUS, CutCounts, max_box_acc, max_box_acc_v2
 from stages.scoring.error_analysis import categorize, error_metrics
 from stages.scoring.iou import best_iou
 from stages.scoring.metrics import FITTING_IOU, GT_KNOWN_IOU, MetricKey, PerImage, gt_delta, localisation, top_k
@@ -163,7 +163,7 @@ def swept_rows(subject: Subject, merged: Merged, images: int) -> Iterator[Metric
     """
     largest, every = cut_counts(merged, "largest", images), cut_counts(merged, "all", images)
     if largest is not None:
-        yield from max_box_acc_rows(subject, largest, every, CUT_THRESHOLDS, "wsolevaluation")
+        yield from max_box_acc_rows(subject, largest, every, largest.thresholds, "wsolevaluation")
     pixels = pixel_counts(merged)
     masked = 0 if pixels is None else _images(merged)
     if pixels is not None:
@@ -206,7 +206,7 @@ def peak_rows(subject: Subject, counts: PeakCounts, comparison: str) -> Iterator
 def curve_rows(subject: Subject, largest: CutCounts) -> Iterator[CurveRow]:
     """The curves behind MaxBoxAcc: accuracy at each threshold."""
     for level in largest.levels:
-        for threshold, value in zip(CUT_THRESHOLDS, largest.curve(level), strict=True):
+        for threshold, value in zip(largest.thresholds, largest.curve(level), strict=True):
             yield {
                 "method": subject.method,
                 "source": subject.source,

@@ -8,11 +8,11 @@ from typing import NamedTuple, get_args
 
 import numpy as np
 
-from stages.scoring.cuts.contours_opencv import Rule, quantize
-from stages.scoring.cuts.cut_counts import MAX_BOX_ACC_V2_IOUS, CutCounts, count_cuts
+from stages.scoring.cuts.contours_opencv import Rule, cuts_of_thresholds, quantize
+from stages.scoring.cuts.cut_counts import MAX_BOX_ACC_V2_IOUS, WSOL_THRESHOLDS, CutCounts, count_cuts
 from stages.scoring.cuts.fixed_rule import iou_per_threshold
 from stages.scoring.cuts.sweep import sweep
-from stages.scoring.evaluator_maps import evaluator_score_map
+from stages.scoring.evaluator_maps import in_evaluator_frame
 from stages.scoring.mask_metrics import INTERVAL, MaskTruth, PixelHistogram, evaluation_masks, pixel_histogram
 from stages.scoring.peak_iou import Comparison, PeakCounts, localization_map, peak_counts
 from stages.scoring.protocols import PROTOCOLS
@@ -53,22 +53,34 @@ def fixed_tallies(maps: Sequence[np.ndarray], truth: RaggedBoxes, sizes: FloatAr
         yield from _levels(FIXED, count_cuts(np.stack(best), MAX_BOX_ACC_V2_IOUS))
 
 
-def contour_tallies(maps: Sequence[np.ndarray], truth: RaggedBoxes, sizes: FloatArray) -> Iterator[Tally]:
-    """Correct images at the cuts 0..254 of wsolevaluation's rules, in its frame of 224 x 224. Arguments as above."""
+def contour_tallies(
+    maps: Sequence[np.ndarray], truth: RaggedBoxes, sizes: FloatArray, as_is: bool = False
+) -> Iterator[Tally]:
+    """Correct images at the cuts 0..254 of wsolevaluation's rules, in its frame of 224 x 224. Arguments as above.
+
+    as_is: maps of that size are the evaluator's own, neither enlarged nor stretched. Their maxima differ, so they are
+    counted at its thousand thresholds, which are fractions of them.
+    """
     frame_truth = PROTOCOLS["wsolevaluation"].ground_truth(truth, sizes)
     for start in range(0, len(maps), _CHUNK):
         part = maps[start : start + _CHUNK]
-        pixels = np.stack([quantize(evaluator_score_map(score_map)) for score_map in part])
+        pixels = np.stack([quantize(in_evaluator_frame(score_map, as_is)) for score_map in part])
         best = sweep(pixels, frame_truth.of_images(start, start + len(part)), CONTOURS)
+        if as_is:
+            cuts = np.stack([cuts_of_thresholds(WSOL_THRESHOLDS, int(own.max())) for own in pixels])
+            best = {rule: np.take_along_axis(of_cuts, cuts, axis=1) for rule, of_cuts in best.items()}
         for rule in CONTOURS:
             yield from _levels(rule, count_cuts(best[rule], MAX_BOX_ACC_V2_IOUS))
 
 
-def mask_tallies(maps: Iterable[np.ndarray], masks: Iterable[MaskTruth]) -> Iterator[Tally]:
-    """Pixels of score maps (h, w) by score and ground truth, for PxAP and Peak-IoU, which knows no ignored regions."""
+def mask_tallies(maps: Iterable[np.ndarray], masks: Iterable[MaskTruth], as_is: bool = False) -> Iterator[Tally]:
+    """Pixels of score maps (h, w) by score and ground truth, for PxAP and Peak-IoU, which knows no ignored regions.
+
+    as_is: as above.
+    """
     for score_map, truth in zip(maps, masks, strict=True):
         foreground, ignored = evaluation_masks(truth.instances, truth.ignored)
-        yield from histogram_tallies(pixel_histogram(evaluator_score_map(score_map), foreground, ignored))
+        yield from histogram_tallies(pixel_histogram(in_evaluator_frame(score_map, as_is), foreground, ignored))
         if not truth.ignored:
             whole = truth.whole(*truth.instances[0].shape)
             yield from peak_tallies(localization_map(score_map, *whole.shape), whole)

@@ -1,11 +1,13 @@
 """Stage `sweep`: score maps -> integer counts at every threshold, shard by shard."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pipeline.base.errors import UsageError
 from pipeline.contract.context import Context
 from pipeline.contract.stage import Stage, Worker
 from pipeline.store.records import Inputs, Shard, ShardRef, Upstream, shard_key
+from stages.bases.imported_maps import said_of_frame
 from stages.bases.refinement import MadeOf, images_behind
 from stages.bases.scored_inputs import check_truth
 from stages.bases.splits import check_any_split
@@ -39,7 +41,7 @@ class Sweep(Stage[SweepParams]):
         (maps,), (images,), (truth,) = inputs["maps"], inputs["images"], inputs["truth"]
         made = MadeOf(truth, images)
         return [
-            _shard(recipe, shard, ref, images, made, self.params.splits)
+            replace(_shard(recipe, shard, ref, images, made, self.params.splits), payload=said_of_frame(maps.recipe))
             for shard, ref in zip(maps.shards, maps.refs(), strict=True)
             if any(split in shard.labels for split in self.params.splits)
         ]

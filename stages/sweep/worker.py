@@ -1,7 +1,7 @@
 """The maps of a shard against the ground truth of their images."""
 
 from collections.abc import Iterator, Mapping
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,7 @@ from pipeline.contract.context import Context
 from pipeline.store.records import ShardResult, Task
 from schemas import TABLES
 from stages.bases.halves import HALVES, half_of
+from stages.bases.imported_maps import AS_IS, FRAME
 from stages.bases.scored_tables import joined, masked_images, read_masks, scored_images
 from stages.scoring.arrow_tables import IMAGE_COLUMNS, Truth, truth_of
 from stages.scoring.ragged import IntArray
@@ -41,6 +42,17 @@ class CountRow(TypedDict):
     counts: IntArray
 
 
+class _Maps(NamedTuple):
+    """The maps of a shard. as_is: those of the evaluator's own size are counted as they are."""
+
+    by_id: Mapping[str, np.ndarray]
+    as_is: bool
+
+    def of(self, truth: Truth) -> list[np.ndarray]:
+        """In the order of the images of a ground truth."""
+        return [self.by_id[image_id] for image_id in truth.image_ids]
+
+
 class SweepWorker:
     """Counts the box rule, by halves of each split, and the evaluator's rules."""
 
@@ -54,6 +66,7 @@ class SweepWorker:
         maps = joined(self._context, task.inputs["maps"], "score_maps", _MAP_COLUMNS, counted)
         images = self._images(task)
         by_id = dict(zip(maps.column("image_id").to_pylist(), map_arrays(maps), strict=True))
+        found = _Maps(by_id, task.shard.said.get(FRAME) == AS_IS)
         rows: list[CountRow] = []
         for split in self._params.splits:
             of_split = images.filter(pc.field("split") == split)
@@ -61,7 +74,7 @@ class SweepWorker:
                 method, seed = maps.column("method")[0].as_py(), maps.column("seed")[0].as_py()
                 rows += [
                     self._row(split, half, method, seed, tally)
-                    for half, tallies in self._tallies(of_split, split, by_id)
+                    for half, tallies in self._tallies(of_split, split, found)
                     for tally in merge(tallies).values()
                 ]
         return ShardResult({"counts": TABLES["counts"].from_rows(rows)})
@@ -87,22 +100,18 @@ class SweepWorker:
         classes = {name for of_split in task.shard.labels.values() for name in of_split}
         return images.filter(pc.field("label_name").isin(sorted(classes)))
 
-    def _tallies(
-        self, images: pa.Table, split: str, by_id: Mapping[str, np.ndarray]
-    ) -> Iterator[tuple[int | None, Iterator[Tally]]]:
+    def _tallies(self, images: pa.Table, split: str, maps: "_Maps") -> Iterator[tuple[int | None, Iterator[Tally]]]:
         """The tallies of each half of the images, and of both together (None)."""
-        mapped = images.filter(pc.field("image_id").isin(pa.array(list(by_id), pa.string())))
+        mapped = images.filter(pc.field("image_id").isin(pa.array(list(maps.by_id), pa.string())))
         halves = np.array([half_of(image_id) for image_id in mapped.column("image_id").to_pylist()])
         for half in HALVES:
             truth = truth_of(mapped.filter(pa.array(halves == half)), split)
-            maps = [by_id[image_id] for image_id in truth.image_ids]
-            yield half, fixed_tallies(maps, truth.boxes, truth.sizes, self._rule)
-        yield None, self._of_evaluator(images, truth_of(mapped, split), by_id)
+            yield half, fixed_tallies(maps.of(truth), truth.boxes, truth.sizes, self._rule)
+        yield None, self._of_evaluator(images, truth_of(mapped, split), maps)
 
-    def _of_evaluator(self, images: pa.Table, truth: Truth, by_id: Mapping[str, np.ndarray]) -> Iterator[Tally]:
+    def _of_evaluator(self, images: pa.Table, truth: Truth, maps: "_Maps") -> Iterator[Tally]:
         """Boxes of the images that have a map; pixels of all that have a mask, a missing map being all zero."""
-        maps = [by_id[image_id] for image_id in truth.image_ids]
-        yield from contour_tallies(maps, truth.boxes, truth.sizes)
+        yield from contour_tallies(maps.of(truth), truth.boxes, truth.sizes, maps.as_is)
         masked = masked_images(images)
         masks = (read_masks(self._context, image) for image in masked)
-        yield from mask_tallies((by_id.get(row["image_id"], NO_MAP) for row in masked), masks)
+        yield from mask_tallies((maps.by_id.get(row["image_id"], NO_MAP) for row in masked), masks, maps.as_is)

@@ -10,7 +10,7 @@ from pipeline.base.hashing import fingerprint
 from pipeline.contract.context import Context
 from pipeline.store.records import ShardResult, Task
 from schemas import TABLES
-from stages.truth.held import held
+from stages.vision.held_boxes import held
 
 __all__ = ["TruthWorker"]
 

@@ -7,6 +7,10 @@ from pycocotools import mask as coco
 
 __all__ = ["Rle", "area", "decode", "encode"]
 
+_OFFSET, _DIGIT, _MORE, _SIGN, _BITS, _DIGITS = 48, 0x1F, 0x20, 0x10, 5, 6
+"""COCO's run lengths are texts: five bits a letter, low ones first, a bit that says whether more follow; of the last
+letter the highest bit is the sign. From the fourth on a run is written as its difference to the run before the last."""
+
 
 class Rle(TypedDict):
     """A compressed COCO mask: ``size`` is ``[height, width]``, ``counts`` is ASCII text fit for JSON."""
@@ -24,13 +28,36 @@ def encode(mask: np.ndarray) -> Rle:
 
 
 def decode(rle: Rle) -> np.ndarray:
-    """Decode to a ``(height, width)`` bool mask."""
+    """Decode to a ``(height, width)`` bool mask.
+
+    Raises: ValueError for runs that are none or do not fill the mask: pycocotools would show what was in memory before.
+    """
+    height, width = rle["size"]
+    if min(height, width) < 0 or _pixels(rle["counts"]) != height * width:
+        raise ValueError(f"no mask of {width} x {height} pixels: its runs have another sum")
     return coco.decode(_for_coco(rle)).astype(bool)
 
 
 def area(rle: Rle) -> int:
     """Count the mask's pixels without decoding it."""
     return int(coco.area(_for_coco(rle)))
+
+
+def _pixels(counts: str) -> int:
+    """The sum of all runs; -1 where the text is no list of runs, or one is negative."""
+    letters = np.frombuffer(counts.encode("latin-1", "replace"), np.uint8).astype(np.int64) - _OFFSET
+    lasts = np.flatnonzero(letters & _MORE == 0)
+    if not len(letters) or letters.min() < 0 or letters.max() > _DIGIT + _MORE or letters[-1] & _MORE:
+        return -1
+    firsts = np.concatenate([[0], lasts[:-1] + 1])
+    place = np.arange(len(letters)) - np.repeat(firsts, lasts - firsts + 1)
+    if place.max() >= _DIGITS:
+        return -1
+    runs = np.add.reduceat((letters & _DIGIT) << (_BITS * place), firsts)
+    runs -= np.where(letters[lasts] & _SIGN, 1 << (_BITS * (place[lasts] + 1)), 0)
+    runs[1::2] = np.cumsum(runs[1::2])
+    runs[2::2] = np.cumsum(runs[2::2])
+    return int(runs.sum()) if runs.min() >= 0 else -1
 
 
 def _for_coco(rle: Rle) -> dict[str, object]:

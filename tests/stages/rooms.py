@@ -78,6 +78,7 @@ class _Rooms:
         on_maps = {"images": given["images"], "maps": given["cam_maps"], "seeds": ()}
         done = {
             "ingest": self._ingest(),
+            "import": self._run("import", {"maps": str(write_maps(self.folder / "maps"))}, {"images": given["images"]}),
             "perceptual_hash": self._run("perceptual_hash", {}, {"images": given["images"]}),
             "duplicates": self._run("duplicates", {"policy": "one_split"}, {"images": given["equal"], "hashes": ()}),
             "deduplicate": self._run("deduplicate", {}, {"images": given["images"], "duplicates": given["duplicates"]}),
@@ -303,6 +304,14 @@ def maps_table() -> Any:
             for row, centre in zip(rows(), centres, strict=True)
         ]
     )
+
+
+def write_maps(folder: Path) -> Path:
+    """The maps of `maps_table` as another program's files."""
+    folder.mkdir()
+    for row in maps_table().to_pylist():
+        np.save(folder / f"{row['image_id']}.npy", np.array(row["map"], np.float32).reshape(8, 8) / 10)
+    return folder
 
 
 def counts_table() -> Any:

@@ -12,6 +12,9 @@ from stages.scoring.ragged import BoolArray, FloatArray, IntArray
 MAX_BOX_ACC_IOU = 0.5
 MAX_BOX_ACC_V2_IOUS = (0.3, 0.5, 0.7)
 CUT_THRESHOLDS = np.arange(255) / 255
+"""Of maps whose maximum is 1: each is a cut of its own."""
+WSOL_THRESHOLDS = np.arange(0.0, 1.0, 0.001)
+"""wsolevaluation's, as fractions of the maximum of whichever map."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,11 @@ class CutCounts:
         if self.levels != other.levels or self.hits.shape != other.hits.shape:
             raise ValueError("counts with different IoU levels or thresholds cannot be merged")
         return CutCounts(self.images + other.images, self.levels, self.hits + other.hits)
+
+    @property
+    def thresholds(self) -> FloatArray:
+        """The thresholds that were counted, which their number tells: k / 255, or wsolevaluation's thousand."""
+        return WSOL_THRESHOLDS if self.hits.shape[1] == len(WSOL_THRESHOLDS) else CUT_THRESHOLDS
 
     def curve(self, iou: float) -> FloatArray:
         """Accuracy in percent at each threshold (thresholds,); NaN without images."""

@@ -7,11 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stages.scoring.evaluator_maps import FRAME
 from stages.scoring.foreign.errors import ForeignInputError
-from stages.scoring.protocols import WSOL_SIDE
 from stages.scoring.ragged import FloatArray
-
-FRAME = (WSOL_SIDE, WSOL_SIDE)
 
 Shape = tuple[int, ...]
 

@@ -8,9 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from stages.scoring.evaluator_maps import evaluator_score_map
+from stages.scoring.evaluator_maps import in_evaluator_frame
 from stages.scoring.foreign.errors import ForeignInputError
-from stages.scoring.foreign.map_folder import FRAME
 from stages.scoring.foreign.metadata_folder import MetadataFolder
 from stages.scoring.mask_metrics import MaskTruth, evaluation_masks, pixel_histogram
 from stages.scoring.metadata import MaskFiles
@@ -50,8 +49,7 @@ class MaskFolder(NamedTuple):
         greys = [self._read(index, name) for name in own.instances]
         truth = MaskTruth(greys, [self._read(index, own.ignore)] if own.ignore else [])
         foreground, ignored = evaluation_masks(truth.instances, truth.ignored)
-        scores = score_map if score_map.shape == FRAME else evaluator_score_map(score_map)
-        yield from histogram_tallies(pixel_histogram(scores, foreground, ignored))
+        yield from histogram_tallies(pixel_histogram(in_evaluator_frame(score_map), foreground, ignored))
         if self.peaks:
             whole = truth.whole(*greys[0].shape)
             yield from peak_tallies(localization_map(score_map, *whole.shape), whole)

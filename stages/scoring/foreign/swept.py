@@ -6,17 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.scoring.cuts.contours_opencv import CUTS, cuts_of_thresholds, quantize
-from stages.scoring.cuts.cut_counts import CUT_THRESHOLDS, MAX_BOX_ACC_V2_IOUS, CutCounts, count_cuts
+from stages.scoring.cuts.cut_counts import CUT_THRESHOLDS, MAX_BOX_ACC_V2_IOUS, WSOL_THRESHOLDS, CutCounts, count_cuts
 from stages.scoring.cuts.fixed_rule import boxes_per_threshold
 from stages.scoring.cuts.sweep import largest_contour_boxes, sweep
-from stages.scoring.evaluator_maps import evaluator_score_map
-from stages.scoring.foreign.map_folder import FRAME
+from stages.scoring.evaluator_maps import in_evaluator_frame
 from stages.scoring.iou import best_of
 from stages.scoring.protocols import PROTOCOLS
 from stages.scoring.ragged import FloatArray, RaggedBoxes
 from stages.vision.score_maps import enlarge, min_max
-
-WSOL_THRESHOLDS = np.arange(0.0, 1.0, 0.001)
 
 
 class SweptImage(NamedTuple):
@@ -64,7 +61,7 @@ def in_frame(boxes: npt.NDArray[np.generic], sizes: FloatArray, protocol: str) -
 
 
 def _by_contours(score_map: FloatArray, truth: RaggedBoxes) -> SweptImage:
-    pixels = quantize(score_map if score_map.shape == FRAME else evaluator_score_map(score_map))
+    pixels = quantize(in_evaluator_frame(score_map))
     boxes, maximum = largest_contour_boxes(pixels), int(pixels.max())
     cuts = cuts_of_thresholds(WSOL_THRESHOLDS, maximum)
     every = sweep(pixels[None], truth, ("all",))["all"][0]

@@ -13,8 +13,19 @@ import pyarrow.parquet
 from stages.scoring.foreign.errors import ForeignInputError
 from stages.scoring.ragged import FloatArray, IntArray
 
+PARQUET = (".parquet", ".pq")
+"""How the name of a Parquet file ends; files of other names are CSV."""
+
 TOP = 5
 _CORNERS = ("x0", "y0", "x1", "y1")
+
+
+class BoxRows(NamedTuple):
+    """The rows of a file of boxes: image ids, corners (N, 4) half-open original pixels, and scores (N,)."""
+
+    ids: list[str]
+    corners: FloatArray
+    scores: FloatArray
 
 
 class Found(NamedTuple):
@@ -24,21 +35,30 @@ class Found(NamedTuple):
     missing: int
 
 
-def read_boxes(path: Path, image_ids: Sequence[str]) -> Found:
-    """One box an image (N, 4), half-open original pixels, from columns image_id, x0, y0, x1, y1 and, if any, score.
+def parse_boxes(data: bytes, path: str) -> BoxRows:
+    """The rows of a CSV or Parquet file with columns image_id, x0, y0, x1, y1 and, if any, score (1 without).
 
-    Of several boxes of an image the one of the highest score counts, the first of equals. An image without a row gets
-    the empty box (0, 0, 0, 0), which is never correct. Raises ForeignInputError, naming file or image id.
+    path: its name, by whose ending it is read. Raises ForeignInputError, naming file or image id.
     """
-    table = _read(path, ("image_id", *_CORNERS))
+    table = _parse(data, path, ("image_id", *_CORNERS))
     ids = _ids(table, path)
     corners = np.stack([_numbers(table, name, path, ids) for name in _CORNERS], axis=1)
     for row in np.flatnonzero((corners[:, 2] < corners[:, 0]) | (corners[:, 3] < corners[:, 1]))[:1]:
         raise ForeignInputError(f"{path}: {ids[row]}: box {_text(corners[row])} has x1 < x0 or y1 < y0")
-    scores = _numbers(table, "score", path, ids) if "score" in table.column_names else np.zeros(len(ids))
-    places = _places(ids, image_ids, path)
+    scores = _numbers(table, "score", path, ids) if "score" in table.column_names else np.ones(len(ids))
+    return BoxRows(ids, corners, scores)
+
+
+def read_boxes(path: Path, image_ids: Sequence[str]) -> Found:
+    """One box an image (N, 4) of a file that `parse_boxes` reads.
+
+    Of several boxes of an image the one of the highest score counts, the first of equals. An image without a row gets
+    the empty box (0, 0, 0, 0), which is never correct. Raises ForeignInputError, naming file or image id.
+    """
+    rows = parse_boxes(_bytes(path), str(path))
+    places = _places(rows.ids, image_ids, str(path))
     boxes, best = np.zeros((len(image_ids), 4)), np.full(len(image_ids), -np.inf)
-    for place, box, score in zip(places, corners, scores, strict=True):
+    for place, box, score in zip(places, rows.corners, rows.scores, strict=True):
         if score > best[place]:
             boxes[place], best[place] = box, score
     return Found(boxes, int(np.isneginf(best).sum()))
@@ -49,31 +69,38 @@ def read_classes(path: Path, image_ids: Sequence[str]) -> Found:
 
     An image without a row has -1 throughout, which is never correct. Raises ForeignInputError, naming file or id.
     """
-    table = _read(path, ("image_id", "class1"))
-    ids = _ids(table, path)
-    places = _places(ids, image_ids, path)
+    table = _parse(_bytes(path), str(path), ("image_id", "class1"))
+    ids = _ids(table, str(path))
+    places = _places(ids, image_ids, str(path))
     for image_id, times in Counter(ids).most_common(1):
         if times > 1:
             raise ForeignInputError(f"{path}: {image_id} is listed twice")
     ranked: IntArray = np.full((len(image_ids), TOP), -1, np.int64)
     for rank in range(TOP):
         if f"class{rank + 1}" in table.column_names:
-            values = _numbers(table, f"class{rank + 1}", path, ids)
+            values = _numbers(table, f"class{rank + 1}", str(path), ids)
             for row in np.flatnonzero(values != np.trunc(values))[:1]:
                 raise ForeignInputError(f"{path}: {ids[row]}: class{rank + 1} is {values[row]:g}, no class index")
             ranked[places, rank] = values
     return Found(ranked, len(image_ids) - len(ids))
 
 
-def _read(path: Path, needed: Sequence[str]) -> pa.Table:
+def _bytes(path: Path) -> bytes:
     try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            table = pyarrow.parquet.read_table(path)
-        else:
-            options = pyarrow.csv.ConvertOptions(column_types={"image_id": pa.string()})
-            table = pyarrow.csv.read_csv(path, convert_options=options)
+        return path.read_bytes()
     except FileNotFoundError:
         raise ForeignInputError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise ForeignInputError(f"{path}: {error.strerror or error}") from error
+
+
+def _parse(data: bytes, path: str, needed: Sequence[str]) -> pa.Table:
+    try:
+        if path.lower().endswith(PARQUET):
+            table = pyarrow.parquet.read_table(pa.BufferReader(data))
+        else:
+            options = pyarrow.csv.ConvertOptions(column_types={"image_id": pa.string()})
+            table = pyarrow.csv.read_csv(pa.BufferReader(data), convert_options=options)
     except (pa.ArrowException, OSError) as error:
         raise ForeignInputError(f"{path}: {' '.join(str(error).split())}") from error
     for name in needed:
@@ -84,14 +111,14 @@ def _read(path: Path, needed: Sequence[str]) -> pa.Table:
     return table
 
 
-def _ids(table: pa.Table, path: Path) -> list[str]:
+def _ids(table: pa.Table, path: str) -> list[str]:
     column = table.column("image_id")
     if column.null_count:
         raise ForeignInputError(f"{path}: a row has no image_id")
     return [str(image_id) for image_id in column.to_pylist()]
 
 
-def _numbers(table: pa.Table, name: str, path: Path, ids: Sequence[str]) -> FloatArray:
+def _numbers(table: pa.Table, name: str, path: str, ids: Sequence[str]) -> FloatArray:
     try:
         values = np.asarray(table.column(name).cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
     except (pa.ArrowException, ValueError) as error:
@@ -101,7 +128,7 @@ def _numbers(table: pa.Table, name: str, path: Path, ids: Sequence[str]) -> Floa
     return values
 
 
-def _places(ids: Sequence[str], image_ids: Sequence[str], path: Path) -> IntArray:
+def _places(ids: Sequence[str], image_ids: Sequence[str], path: str) -> IntArray:
     known: Mapping[str, int] = {image_id: place for place, image_id in enumerate(image_ids)}
     for image_id in ids:
         if image_id not in known:

@@ -1,4 +1,4 @@
-"""Ground-truth boxes held against their image: what sticks out a little is cut off, what lies elsewhere is refused."""
+"""Boxes of others held against their image: what sticks out a little is cut off, what lies elsewhere is refused."""
 
 from collections.abc import Sequence
 

@@ -1,0 +1,1 @@
+"""Score maps and boxes of other programs as those of a run."""

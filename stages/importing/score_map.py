@@ -1,0 +1,50 @@
+"""One score map of another program: its bytes as numbers, and what is refused."""
+
+import io
+import math
+
+import numpy as np
+
+from stages.importing.options import MapFrame
+from stages.scoring.protocols import WSOL_SIDE
+
+__all__ = ["checked_map", "parse_npy"]
+
+
+def parse_npy(data: bytes) -> np.ndarray:
+    """The array of a .npy file. Nothing is unpickled, and a header that says more than there is takes no memory.
+
+    Raises: ValueError for what is no array of floating numbers, ``(height, width)``.
+    """
+    file = io.BytesIO(data)
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, by_columns, dtype = read(file)
+    _check_kind(shape, dtype)
+    if math.prod(shape) * dtype.itemsize != len(data) - file.tell():
+        raise ValueError("the file holds fewer numbers than it says, or more")
+    values = np.frombuffer(data, dtype, offset=file.tell())
+    return values.reshape(shape, order="F" if by_columns else "C")
+
+
+def checked_map(values: np.ndarray, frame: MapFrame) -> np.ndarray:
+    """A map ``(height, width)`` as it is kept: float32, row by row.
+
+    Raises: ValueError for another number of axes, for NaN and infinity, and for a map of the standard evaluator's size
+    outside [0, 1] that is to be taken as it is.
+    """
+    _check_kind(values.shape, values.dtype)
+    with np.errstate(over="ignore"):
+        kept = np.ascontiguousarray(values, np.float32)
+    if not np.isfinite(kept).all():
+        raise ValueError("the map has a NaN or an infinity")
+    if frame == "as_is" and kept.shape == (WSOL_SIDE, WSOL_SIDE) and (kept.min() < 0 or kept.max() > 1):
+        raise ValueError("a 224 x 224 map has values in [0, 1], this one outside: frame: min_max stretches it")
+    return kept
+
+
+def _check_kind(shape: tuple[int, ...], dtype: np.dtype) -> None:
+    if not np.issubdtype(dtype, np.floating):
+        raise ValueError(f"the map's dtype is {dtype}; it should be floating")
+    if len(shape) != 2 or 0 in shape:
+        raise ValueError(f"the map's shape is {shape}; it should be (height, width)")

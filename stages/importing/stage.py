@@ -1,0 +1,112 @@
+"""Stage `import`: score maps or boxes of another program -> rows like those of our own stages."""
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from pipeline.base.errors import UsageError
+from pipeline.base.hashing import fingerprint
+from pipeline.contract.context import Context
+from pipeline.contract.stage import Stage, Worker
+from pipeline.store.files import Files, open_filesystem, retrying
+from pipeline.store.records import Inputs, Shard, Upstream, shard_key
+from schemas.types import SPLITS, TRIVIAL
+from stages.bases.splits import check_any_split
+from stages.importing.options import ImportParams
+from stages.vision.image_rows import is_of_predicted
+
+_STAMPS = ("size", "ETag", "etag", "LastModified", "mtime")
+"""What file systems say of a single file that changes when it is written."""
+
+
+class Import(Stage[ImportParams]):
+    """Score maps or boxes that another program made of the same images.
+
+    Maps are kept as they are, in float32; refinements, `sweep` and `boxes` take them. Boxes are pseudo labels, which
+    `psol`, `evaluate` and `export` take. An image without a map is put in quarantine; one without a box has none.
+    """
+
+    kind = "import"
+    version = 1
+    Params = ImportParams
+    per_image = True
+    by_content = True
+
+    def __init__(self, name: str, params: ImportParams) -> None:
+        super().__init__(name, params)
+        self.outputs = ("score_maps",) if params.boxes is None else ("pseudo_labels",)
+
+    def files(self) -> Mapping[str, str]:
+        """What is imported."""
+        named = {"maps": self.params.maps, "boxes": self.params.boxes}
+        return {name: place for name, place in named.items() if place is not None}
+
+    def check(self) -> None:
+        """Refuse both or neither of maps and boxes, a frame of boxes, and a method that has a meaning of its own."""
+        super().check()
+        params, said = self.params, f"stage {self.name}: "
+        if len(self.files()) != 1:
+            raise UsageError(f"{said}give either maps (a folder, or Parquet) or boxes (CSV, Parquet or COCO JSON)")
+        if params.boxes is not None and params.frame != "as_is":
+            raise UsageError(f"{said}frame is of maps: leave it out")
+        method = self.method
+        if not method.isidentifier() or method in TRIVIAL or is_of_predicted(method):
+            raise UsageError(
+                f"{said}method {method!r} is no name of letters, digits and _, or has a meaning of its own"
+            )
+
+    def rehearse(self, inputs: Inputs) -> None:
+        """Refuse a place where nothing is, and a file that cannot be read."""
+        from stages.importing.worker import open_boxes, open_maps
+
+        (place,) = self.files().values()
+        if not self._stamp:
+            raise UsageError(f"stage {self.name}: there is nothing at {place}")
+        try:
+            open_maps(place) if self.params.boxes is None else open_boxes(place)
+        except (ValueError, OSError) as error:
+            raise UsageError(f"stage {self.name}: {error}") from error
+
+    def check_data(self, inputs: Inputs) -> None:
+        """Refuse images of which none would be looked up."""
+        if self.params.splits is not None:
+            check_any_split(self.name, self.params.splits, inputs["images"][0])
+
+    def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
+        """One shard for each shard of images that holds one of the splits; read again when a file is written again."""
+        (images,) = inputs["images"]
+        wanted = self.params.splits or SPLITS
+        return [
+            self._shard(recipe, images, number, {split: counts for split, counts in of.items() if split in wanted})
+            for number, of in enumerate(shard.labels for shard in images.shards)
+            if any(split in wanted for split in of)
+        ]
+
+    def worker(self, context: Context) -> Worker:
+        """Opens what is imported."""
+        from stages.importing.worker import ImportWorker
+
+        return ImportWorker(self.name, self.method, self.params, context)
+
+    @property
+    def method(self) -> str:
+        """What made the rows."""
+        return self.params.method or self.name
+
+    def _shard(self, recipe: str, images: Upstream, number: int, labels: Mapping[str, Mapping[str, int]]) -> Shard:
+        refs, args = {"images": (images.refs()[number],)}, {"files": self._stamp}
+        rows = sum(sum(counts.values()) for counts in labels.values())
+        return Shard(shard_key(recipe, refs, args), refs, args, rows=rows, labels=labels)
+
+    @cached_property
+    def _stamp(self) -> str:
+        """What changes when one of the files is written; empty where there is none, as on a machine that only looks."""
+        (place,) = self.files().values()
+        filesystem, path = open_filesystem(place)
+        try:
+            info = retrying(lambda: filesystem.info(path))
+        except FileNotFoundError:
+            return ""
+        if info["type"] == "file":
+            return fingerprint([str(info[stamp]) for stamp in _STAMPS if stamp in info])
+        found = Files(place).listing("")
+        return fingerprint([[file.path, file.bytes, file.modified] for file in found]) if found else ""
