@@ -1,5 +1,6 @@
 """Stage `import`: score maps or boxes of another program -> rows like those of our own stages."""
 
+import logging
 from collections.abc import Mapping
 from functools import cached_property
 
@@ -8,11 +9,14 @@ from pipeline.base.hashing import fingerprint
 from pipeline.contract.context import Context
 from pipeline.contract.stage import Stage, Worker
 from pipeline.store.files import Files, open_filesystem, retrying
-from pipeline.store.records import Inputs, Shard, Upstream, shard_key
+from pipeline.store.records import Done, Inputs, Shard, Upstream, shard_key
+from pipeline.store.store import Store
 from schemas.types import SPLITS, TRIVIAL
 from stages.bases.splits import check_any_split
 from stages.importing.options import ImportParams
 from stages.vision.image_rows import is_of_predicted
+
+_LOG = logging.getLogger("weakbox.import")
 
 _STAMPS = ("size", "ETag", "etag", "LastModified", "mtime")
 """What file systems say of a single file that changes when it is written."""
@@ -86,6 +90,22 @@ class Import(Stage[ImportParams]):
         from stages.importing.worker import ImportWorker
 
         return ImportWorker(self.name, self.method, self.params, context)
+
+    def tell(self, store: Store, done: Mapping[str, Done]) -> None:
+        """How many images have boxes. Raises UsageError for a file none of whose ids is an image's."""
+        if self.params.boxes is None:
+            return
+        from stages.importing.worker import open_boxes
+
+        named = {image_id for image_id, found in open_boxes(self.params.boxes).images.items() if len(found.boxes)}
+        tables = [store.table(shard, "pseudo_labels", ("image_id",)) for shard in done.values()]
+        images = {image_id for table in tables for image_id in table.column("image_id").to_pylist()}
+        said = f"{self.name}: {len(named & images)} of {len(images)} images have a box in {self.params.boxes}"
+        if unknown := sorted(named - images):
+            said += f"; {len(unknown)} ids in it are of none of these images, such as {unknown[0]!r}"
+        if images and named and not named & images:
+            raise UsageError(f"stage {said}, and {min(images)!r} is one")
+        _LOG.info(said)
 
     @property
     def method(self) -> str:

@@ -16,7 +16,7 @@ from stages.model.options import ModelParams
 class Model(TrainStage[ModelParams]):
     """The newest model that a stage of another run trained: used on this run's images as one that was trained here.
 
-    It is copied into this run, whose results then do not hang on the other.
+    It is copied into this run.
     """
 
     kind = "model"

@@ -249,6 +249,18 @@ def test_an_image_in_which_nothing_was_found_has_no_box(run_copy, finished_run, 
     assert len(empty) == 5
 
 
+def test_ids_of_no_image_are_told(run_copy, finished_run, tmp_path, caplog):
+    """Breaks when boxes whose ids lack an extension, or are of another data set, are dropped without a word."""
+    ours = boxes_of(finished_run)
+    caplog.set_level("INFO", "weakbox.import")
+    run(of_boxes(run_copy, save_csv(tmp_path / "boxes.csv", [*ours, {**ours[0], "image_id": "zebra.jpg"}])))
+    said = f"{len(ours)} of {len(ours)} images have a box in {tmp_path / 'boxes.csv'}; 1 ids in it are of none of these"
+    assert said in caplog.text
+    other = [{**row, "image_id": row["image_id"].removesuffix(".jpg")} for row in ours]
+    with pytest.raises(UsageError, match=r"0 of 60 images have a box in .* such as .*, and '.*\.jpg' is one"):
+        run(imported(run_copy, theirs={"stage": "import", "boxes": str(save_csv(tmp_path / "other.csv", other))}))
+
+
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
