@@ -10,6 +10,7 @@ import structlog
 
 from jobs import (
     backbones,
+    export,
     foreign,
     inspection,
     logs,
@@ -108,7 +109,7 @@ for _command in (
     results.metrics,
     reproduce.reproduce,
     results.report,
-    results.export,
+    export.export,
     maps.maps,
     foreign.baselines,
     foreign.score,

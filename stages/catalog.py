@@ -11,7 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TypeVar
 
 from pipeline.base.errors import UsageError
-from pipeline.base.params import Parameters, choices_of
+from pipeline.base.params import Parameters
 from pipeline.contract.stage import AnyStage, Stage
 from stages.arm.stage import Arm
 from stages.bases.model_stage import ModelStage
@@ -137,11 +137,6 @@ def description(kind: str) -> str:
     """What a kind is, in a sentence or two."""
     reader = readers().get(kind.removeprefix(f"{KIND}."))
     return (stages()[kind] if reader is None else reader).__doc__ or ""
-
-
-def export_formats() -> Sequence[str]:
-    """The formats that stage `export` writes."""
-    return choices_of(Export.Params)["format"]
 
 
 def create(kind: str, name: str, params: Parameters) -> AnyStage:

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import os
 import random
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -247,13 +248,37 @@ class Files:
         finally:
             self.remove(path)
 
-    def put(self, path: str, data: bytes) -> None:
-        """Write an object under a name of its own; on return it is durable. A reader never sees half of it."""
+    def put(self, path: str, data: bytes, *, durable: bool = True) -> None:
+        """Write an object under a name of its own. A reader never sees half of it; on return it outlives a power cut.
+
+        durable: unless this is False, which saves a millisecond a file on this machine's disk.
+        """
         if self._local:
-            with self._staged(path, data) as staged:
+            with self._staged(path, data, durable) as staged:
                 os.replace(staged, self._own(path))
         else:
             retrying(lambda: self._fs.pipe_file(self._own(path), data))
+
+    def put_file(self, path: str, source: str) -> None:
+        """Write an object from a file of this machine, however large it is. As `put` else."""
+        if self._local:
+            with open(source, "rb") as file, self._staged(path, file) as staged:
+                os.replace(staged, self._own(path))
+        else:
+            retrying(lambda: self._fs.put_file(source, self._own(path)))
+
+    def link(self, path: str, target: str) -> None:
+        """Make a link to a file of this machine, in the place of one that is there. For folders that people look into.
+
+        Raises: UnsafePathError for a remote root.
+        """
+        if not self._local:
+            raise UnsafePathError(f"{self.root}: no place for links, which this machine's disk alone has")
+        own = self._own(path)
+        os.makedirs(os.path.dirname(own), exist_ok=True)
+        staged = f"{os.path.dirname(own)}/{_STAGED}{uuid.uuid4().hex}"
+        os.symlink(target, staged)
+        os.replace(staged, own)
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         """Create an object unless it exists, in one atomic step. True for the one call that created it.
@@ -307,16 +332,20 @@ class Files:
         return str(name).removeprefix(self._base).lstrip("/")
 
     @contextlib.contextmanager
-    def _staged(self, path: str, data: bytes) -> Iterator[str]:
+    def _staged(self, path: str, data: bytes | IO[bytes], durable: bool = True) -> Iterator[str]:
         folder = os.path.dirname(self._own(path))
         os.makedirs(folder, exist_ok=True)
         staged = f"{folder}/{_STAGED}{uuid.uuid4().hex}"
         handle = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+                if isinstance(data, bytes):
+                    file.write(data)
+                else:
+                    shutil.copyfileobj(data, file)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             yield staged
         finally:
             with contextlib.suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Stage `export`: pseudo labels or predictions -> a data set in a format that other tools read."""
+"""Stage `export`: which pseudo labels or predictions `weakbox export` writes, and in which format."""
 
 from pipeline.base.errors import UsageError
 from pipeline.contract.context import Context
@@ -9,19 +9,21 @@ from stages.export.options import ExportParams
 
 
 class Export(Stage[ExportParams]):
-    """Writes one file a split."""
+    """What `weakbox export` writes when it is told no stage. In a run it makes no file: it has no place to put it."""
 
     kind = "export"
-    version = 2
+    version = 3
     Params = ExportParams
     outputs = ()
     light = True
 
     def check(self) -> None:
-        """Refuse none or both of labels and predictions."""
+        """Refuse none or both of labels and predictions, and what the format cannot hold."""
         super().check()
         if (self.params.labels is None) == (self.params.predictions is None):
             raise UsageError(f"stage {self.name}: give exactly one of labels and predictions")
+        if wrong := self.params.mistake():
+            raise UsageError(f"stage {self.name}: {wrong}")
 
     def check_data(self, inputs: Inputs) -> None:
         """Refuse splits without an image that has a box to be exported."""
@@ -30,11 +32,11 @@ class Export(Stage[ExportParams]):
             check_any_split(self.name, self.params.splits, source)
 
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
-        """One shard: a data set's ids need all images at once."""
+        """One shard."""
         return whole(recipe, inputs)
 
     def worker(self, context: Context) -> Worker:
-        """Writes the files."""
-        from stages.export.worker import ExportWorker
+        """Nothing is computed before there is a place for the files."""
+        from stages.export.worker import Nothing
 
-        return ExportWorker(self.params, context)
+        return Nothing()

@@ -1,15 +1,19 @@
 """COCO segmentations as masks: polygons, and run-length codes of either form."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from pycocotools import mask as coco
 
 from stages.vision.masks import Rle, decode
 
-__all__ = ["outline_mask"]
+__all__ = ["Outline", "outline_mask"]
+
+Outline = Sequence[Sequence[float]] | dict[str, Any]
+"""Polygons, each x, y, x, y, ...; or a size and counts, as a list or compressed."""
 
 
-def outline_mask(outline: Any, height: int, width: int) -> Rle:
+def outline_mask(outline: Outline, height: int, width: int) -> Rle:
     """The compressed mask of a segmentation, of an image of this size.
 
     Raises: ValueError for one that is none, and for a run-length code of another size.
@@ -23,8 +27,8 @@ def outline_mask(outline: Any, height: int, width: int) -> Rle:
     return rle
 
 
-def _encoded(outline: Any, height: int, width: int) -> dict[str, Any]:
-    if isinstance(outline, list):
+def _encoded(outline: Outline, height: int, width: int) -> dict[str, Any]:
+    if not isinstance(outline, dict):
         parts: Any = coco.frPyObjects([[float(n) for n in part] for part in outline], height, width)
         return dict(coco.merge(parts))
     if list(outline["size"]) != [height, width]:

@@ -34,6 +34,10 @@ class Model(TrainStage[ModelParams]):
         except UnsafePathError as error:
             raise UsageError(f"stage {self.name}: of: {error}") from error
 
+    def files(self) -> Mapping[str, str]:
+        """The other run, which a cluster may see and this machine not."""
+        return {"run": self.params.run}
+
     def ingredients(self) -> Mapping[str, Json]:
         """Which training it is; nothing where the other run cannot be seen."""
         found = self._newest

@@ -140,7 +140,10 @@ def one_line(err: str) -> str:
         (("rum", "CONFIG"), "rum"),
         (("metrics", "CONFIG", "--set", "run_root=fresh"), "stage evaluate was not run with this config"),
         (("export", "CONFIG", "--labels", "boxes_cat", "--out", "x"), "did you mean 'boxes_cam'"),
-        (("export", "CONFIG", "--labels", "boxes_cam", "--out", "x", "--format", "koko"), "'koko' is not 'coco'"),
+        (
+            ("export", "CONFIG", "--labels", "boxes_cam", "--out", "x", "--format", "koko"),
+            "'koko' is not one of 'coco', 'yolo'",
+        ),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_2(weakbox, config, arguments, words):
@@ -240,7 +243,23 @@ def test_the_verbs_and_options_are_frozen():
             "--protocol",
             "--threshold",
         ],
-        "export": ["--format", "--labels", "--out", "--predictions", "--set"],
+        "export": [
+            "--boxes",
+            "--classes",
+            "--format",
+            "--images",
+            "--keep-flagged",
+            "--labels",
+            "--max-boxes",
+            "--merge",
+            "--min-score",
+            "--out",
+            "--outlines",
+            "--overwrite",
+            "--predictions",
+            "--set",
+            "--splits",
+        ],
         "backbones": ["--json", "--size"],
     }
     assert sorted(opt for param in cli.params for opt in param.opts) == [

@@ -45,7 +45,7 @@ def answers(config: Path, out: Path) -> dict[str, object]:
         elif verb == "metrics":
             said[name] = json.loads(ended.out)
         elif verb == "export":
-            said[name] = {path.name: path.read_bytes() for path in Path(options[-1]).iterdir()}
+            said[name] = {path.name: path.read_bytes() for path in Path(options[-1]).glob("coco_*.json")}
     return said
 
 

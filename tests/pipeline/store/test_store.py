@@ -77,9 +77,9 @@ class SteppedFiles(Files):
         super().__init__(root)
         self.switch = lambda: None
 
-    def put(self, path: str, data: bytes) -> None:
+    def put(self, path: str, data: bytes, *, durable: bool = True) -> None:
         self.switch()
-        super().put(path, data)
+        super().put(path, data, durable=durable)
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         self.switch()

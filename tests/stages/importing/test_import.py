@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.base.errors import UsageError
-from stages.export.coco import files
 from stages.vision.masks import decode
 from tests import runs
+from tests.exports import coco_of
 
 COUNTED = ("split", "half", "rule", "iou", "images", "counts")
 
@@ -207,8 +207,7 @@ def save_coco(path: Path, target) -> Path:
     images = runs.rows(target, "ingest", "images")
     split = dict.fromkeys((row["image_id"] for row in images), "train")
     one = [{**row, "split": split[row["image_id"]]} for row in images]
-    (data,) = files(one, boxes_of(target), splits=("train",), keep_flagged=True, description="").values()
-    path.write_bytes(data)
+    path.write_text(json.dumps(coco_of(one, boxes_of(target))["train"]))
     return path
 
 

@@ -15,12 +15,12 @@ from pycocotools.coco import COCO
 
 from pipeline.base.errors import UsageError
 from pipeline.store.files import Files
-from stages.export.coco import documents
 from stages.ingest.multi_label import class_by_area, half_open, total_area
 from stages.ingest.readers.coco import CocoParams, CocoReader
 from stages.ingest.readers.coco_file import parse_coco
 from stages.vision.boxes import xyxy_to_xywh
 from tests import runs
+from tests.exports import coco_of
 from tests.stages.ingest.readers.reading import in_memory
 
 TRAIN, VAL = "annotations/instances_train2017.json", "annotations/instances_val2017.json"
@@ -165,7 +165,7 @@ def test_what_weakbox_exports_is_read_again(tmp_path):
     ]
     box = {"x0": 0.5, "y0": 1.0, "x1": 3.25, "y1": 7.0, "score": 1.0}
     rows = [{**image, "method": "cam", "boxes": [box], "masks": None, "flag": None} for image in images]
-    exported = documents(images, rows, splits=["train"], keep_flagged=False, description="")
+    exported = coco_of(images, rows)
     (tmp_path / "coco_train.json").write_text(json.dumps(exported["train"]))
     for image in images:
         path = tmp_path / image["image_id"]

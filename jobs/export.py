@@ -1,0 +1,112 @@
+"""The command `export`: pseudo labels or predictions as a data set that other tools read."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from jobs import output
+from jobs.options import set_option, target_argument
+from jobs.results import NotRun, stage_of_kind, warn_of_other_data
+from jobs.target import Target, open_target
+from pipeline.base.errors import UsageError
+from pipeline.base.params import input_names, input_tables
+from pipeline.base.suggestions import nearest
+from pipeline.config.run_config import make_stage
+from pipeline.contract.stage import SourceStage
+from pipeline.planning.asked import AskedSets
+from pipeline.store.records import Done
+from schemas.types import SPLITS
+from stages import catalog
+from stages.bases.export_choice import ExportChoice
+from stages.formats.capabilities import FORMATS
+
+
+@click.command()
+@target_argument
+@set_option
+@click.option("--format", type=click.Choice(list(FORMATS)), help="Format of the data set; coco unless said.")
+@click.option("--labels", metavar="STAGE", help="Export the pseudo labels of this stage.")
+@click.option("--predictions", metavar="STAGE", help="Export the predictions of this stage.")
+@click.option("--out", required=True, metavar="FOLDER", help="Where the files go: an empty folder, or a URI.")
+@click.option(
+    "--images",
+    "pictures",
+    type=click.Choice(["reference", "copy", "link", "embed"]),
+    help="Say where pictures are, copy or link them beside the boxes, or put them into the files.",
+)
+@click.option("--outlines", type=click.Choice(["rle", "polygon", "none"]), help="How masks are written.")
+@click.option("--boxes", type=click.Choice(["all", "best"]), help="All boxes of an image, or the best alone.")
+@click.option("--max-boxes", type=click.IntRange(1), metavar="K", help="At most K boxes an image, the best ones.")
+@click.option("--min-score", type=float, metavar="S", help="Leave out boxes of a lower score.")
+@click.option("--classes", multiple=True, metavar="NAME", help="Only boxes of this class; may be said several times.")
+@click.option("--splits", multiple=True, type=click.Choice(SPLITS), help="Only this split; may be said several times.")
+@click.option("--merge", type=click.Choice(["dev"]), help="Put the images of dev into train.")
+@click.option("--keep-flagged", is_flag=True, help="Also boxes that are a fallback, such as the whole image.")
+@click.option("--overwrite", is_flag=True, help="Replace the files of the export that is in FOLDER.")
+def export(
+    target: str,
+    changes: tuple[str, ...],
+    labels: str | None,
+    predictions: str | None,
+    out: str,
+    merge: str | None,
+    overwrite: bool,
+    **options: Any,
+) -> None:
+    """Write pseudo labels or predictions as a data set that other tools read.
+
+    Stopped at any time, the same command goes on. Another export never mixes with it: FOLDER says which one it holds.
+    """
+    opened = open_target(target, changes)
+    said = {name: value for name, value in options.items() if value not in (None, (), False)}
+    params = _params(opened, labels, predictions, {**said, **({"merge_dev": True} if merge else {})})
+    warn_of_other_data(opened)
+    from jobs.exporting import Exporting, Source  # brings OpenCV along
+
+    asked = AskedSets(opened.stages, opened.store)
+    named = input_names(params)
+    (stage,), (listing,) = (*named["labels"], *named["predictions"]), named["images"]
+    table = "pseudo_labels" if named["labels"] else "predictions"
+    dones, images = _newest(opened, asked, stage), _newest(opened, asked, listing)
+    roots = {name: each.root for name, each in opened.stages.items() if isinstance(each, SourceStage)}
+    source = Source(opened.store, stage, table, dones, images, roots)
+    files, counts = Exporting(source, params, out, overwrite=overwrite).write()
+    for name in files:
+        output.say(f"{out.rstrip('/')}/{name}")
+    for split in counts.images:
+        output.say(f"{split}: {counts.images[split]} images, {counts.boxes[split]} boxes", err=True)
+
+
+def _newest(target: Target, asked: AskedSets, name: str) -> list[Done]:
+    """The shards of a stage as this config asks for it. Raises NotRun: boxes of old images fit no new ones."""
+    complete = asked.of(name)
+    if complete is None:
+        root = target.config.run_root
+        raise NotRun(f"{root}: stage {name} was not run with this config on the data as listed last; run it first")
+    return list(complete.dones.values())
+
+
+def _params(target: Target, labels: str | None, predictions: str | None, said: Mapping[str, Any]) -> ExportChoice:
+    """The parameters of the config's own stage, or of one that is named; with what the command says besides.
+
+    Raises: UsageError for a stage that is not there or gives no boxes, and for what the format cannot hold.
+    """
+    if labels is None and predictions is None:
+        own = target.stages[stage_of_kind(target, "export")].params
+    else:
+        entry = {"labels": labels, "predictions": predictions}
+        own = make_stage("export", "export", entry, catalog, target.config.images).params
+    if not isinstance(own, ExportChoice):
+        raise UsageError("the config's export stage is another package's")
+    params = replace(own, **said)
+    catalog.create("export", "export", params).check()
+    tables = input_tables(type(params))
+    for slot, sources in input_names(params).items():
+        for source in sources:
+            if source not in target.stages:
+                raise UsageError(f"there is no stage {source!r}{nearest(source, target.stages)}")
+            if tables[slot] not in target.stages[source].outputs:
+                raise UsageError(f"stage {source!r} ({target.stages[source].kind}) gives no {tables[slot]}")
+    return params

@@ -1,0 +1,117 @@
+"""The images of an export: all of a run, found by their ids, in a fraction of the memory that rows would take."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.base.dataset_uri import split_dataset_uri
+from pipeline.base.errors import UsageError
+from pipeline.store.paths import check_below
+from stages.bases.export_choice import ExportChoice
+from stages.formats.entries import Picture, picture_of
+from stages.formats.names import folded, plain_name, unique_name
+
+__all__ = ["COLUMNS", "ExportImages"]
+
+COLUMNS = (
+    "image_id", "split", "label", "label_name", "width", "height", "orientation", "turned", "uri", "offset", "length",
+    "row", "content_hash",
+)  # fmt: skip
+_CHUNK = 50_000
+
+
+class ExportImages:
+    """The images by the order of their ids; a picture's number is its place there, from 1.
+
+    roots: source stage -> where its data set is.
+    """
+
+    def __init__(self, tables: Sequence[pa.Table], params: ExportChoice, roots: Mapping[str, str]) -> None:
+        """tables: of `COLUMNS`."""
+        joined = pa.concat_tables(tables)
+        for name in ("split", "label_name"):
+            place = joined.column_names.index(name)
+            joined = joined.set_column(place, name, pc.dictionary_encode(joined.column(name)))
+        self._table = joined.take(pc.sort_indices(joined.column("image_id"))).combine_chunks()
+        self._params, self._roots = params, roots
+        keys = self._hashed(lambda image_id: image_id)
+        self._order = np.argsort(keys, kind="stable")
+        self._keys = keys[self._order]
+
+    @cached_property
+    def classes(self) -> Mapping[int, tuple[int, str]]:
+        """Label -> place among the labels that have an image, and name."""
+        pairs = self._table.select(["label", "label_name"]).group_by(["label", "label_name"]).aggregate([]).to_pylist()
+        named = sorted((row["label"], row["label_name"]) for row in pairs)
+        return {label: (place, name) for place, (label, name) in enumerate(named)}
+
+    def of_split(self) -> dict[str, int]:
+        """How many images each exported split has, those without a box among them."""
+        counts = pc.value_counts(self._table.column("split")).to_pylist()
+        found: dict[str, int] = {}
+        for each in counts:
+            split = self._params.split_of(each["values"])
+            if split is not None:
+                found[split] = found.get(split, 0) + each["counts"]
+        return {split: found[split] for split in self._params.splits if split in found}
+
+    def pictures(self, image_ids: Sequence[str]) -> dict[str, tuple[Picture, Mapping[str, object]]]:
+        """Each picture of an exported split with its row, by id. Raises UsageError for an id of no image."""
+        places = self._places(image_ids)
+        rows = self._table.take(pa.array(places)).to_pylist()
+        found = {}
+        for place, image_id, row in zip(places.tolist(), image_ids, rows, strict=True):
+            if row["image_id"] != image_id:
+                raise UsageError(f"{image_id!r} is no image of this run")
+            split = self._params.split_of(row["split"])
+            if split is not None:
+                row["uri"] = self._uri(row)
+                name = unique_name(image_id) if self._ambiguous[place] else plain_name(image_id)
+                found[image_id] = picture_of(row, place + 1, self.classes[row["label"]][0], split, name), row
+        return found
+
+    def _places(self, image_ids: Sequence[str]) -> np.ndarray:
+        """Where the ids are in the table, or something else where they are not."""
+        at = np.searchsorted(self._keys, _hashes(image_ids))
+        places = self._order[np.minimum(at, len(self._order) - 1)]
+        return np.asarray(places)
+
+    @cached_property
+    def _ambiguous(self) -> np.ndarray:
+        """Whether the plain file name of an image is another's, too."""
+        keys = self._hashed(lambda image_id: folded(plain_name(image_id)))
+        _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
+        return np.asarray(counts[inverse] > 1)
+
+    def _hashed(self, change: Callable[[str], str]) -> np.ndarray:
+        column = self._table.column("image_id")
+        parts = [
+            _hashes([change(image_id) for image_id in column.slice(start, _CHUNK).to_pylist()])
+            for start in range(0, len(column), _CHUNK)
+        ]
+        return np.concatenate(parts) if parts else np.zeros(0, np.uint64)
+
+    def _uri(self, row: Mapping[str, object]) -> str:
+        """Where the picture is; inside of an archive with its bytes or its row."""
+        uri = str(row["uri"])
+        named = split_dataset_uri(uri)
+        if named is not None:
+            stage, path = named
+            check_below(path)
+            if stage not in self._roots:
+                raise UsageError(f"{row['image_id']}: this run has no data set {stage!r}")
+            root = self._roots[stage].rstrip("/")
+            uri = f"{root}/{path}" if path else root
+        if row["offset"] is not None:
+            return f"{uri}#bytes={row['offset']}+{row['length']}"
+        return uri if row["row"] is None else f"{uri}#row={row['row']}"
+
+
+def _hashes(texts: Sequence[str]) -> np.ndarray:
+    """64 bits of each text."""
+    digests = b"".join(hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
+    return np.frombuffer(digests, np.uint64)

@@ -1,0 +1,187 @@
+"""Exporting a run's boxes: part by part, a part being a shard of the stage whose boxes they are."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any, NamedTuple
+
+from jobs.export_folder import ExportFolder
+from jobs.export_images import COLUMNS, ExportImages
+from pipeline.base.errors import UsageError
+from pipeline.base.hashing import fingerprint
+from pipeline.base.json_types import Json
+from pipeline.base.params import numeric
+from pipeline.store.paths import UnsafePathError
+from pipeline.store.records import Done
+from pipeline.store.store import Store
+from pipeline.worker.local_context import LocalContext
+from stages.bases.export_choice import ExportChoice
+from stages.formats.contract import Content, Counts, File, Made
+from stages.formats.entries import Choice, Entry, Picture, entry_of
+from stages.formats.exporters import exporter
+
+__all__ = ["Exporting", "Source"]
+
+VERSION = 1
+"""Raised whenever the same rows give other files."""
+
+_ROW = ("image_id", "label", "split", "source", "method", "boxes")
+_TABLES = {"pseudo_labels": (*_ROW, "masks", "flag"), "predictions": _ROW}
+
+
+class Source(NamedTuple):
+    """What is exported of a run. dones, images: the shards of its stage, and of the stage that lists the images.
+
+    table: pseudo_labels or predictions. roots: source stage -> where its data set is.
+    """
+
+    store: Store
+    stage: str
+    table: str
+    dones: Sequence[Done]
+    images: Sequence[Done]
+    roots: Mapping[str, str]
+
+
+class Exporting:
+    """One export, which goes on where it was."""
+
+    def __init__(self, source: Source, params: ExportChoice, out: str, *, overwrite: bool) -> None:
+        """Raises UsageError for a source without boxes, and for a folder that cannot be written to."""
+        self._source, self._params = source, params
+        self._table = source.table
+        self._context = LocalContext(source.store, roots=source.roots)
+        self._places: Mapping[str, Mapping[str, Any]] = {}
+        self._check_boxes()
+        self._lineage: dict[str, Json] = {
+            "what": f"{self._table.replace('_', ' ')} of stage {source.stage}, exported by weakbox",
+            "format": params.format,
+            "stage": source.stage,
+            "recipe_of_stage": source.dones[0].recipe if source.dones else "",
+        }
+        self._folder = ExportFolder(out, self._recipe(), self._lineage, overwrite=overwrite)
+
+    def write(self) -> tuple[list[str], Counts]:
+        """Write what is missing; returns the files made of all parts, and what is in the export.
+
+        Raises: UsageError where no box is left, and for what the format cannot say.
+        """
+        made, total = exporter(self._params.format, self._params.pictures, self._params.form), Counts()
+        parts = len(self._source.dones)
+        if self._folder.complete:
+            for number in range(parts):
+                _add(total, self._folder.part(number) or Counts())
+            return self._folder.closed, total
+        for number, done in enumerate(self._source.dones):
+            counts = self._folder.part(number)
+            if counts is None:
+                entries, counts = self._entries(done)
+                first = sum(total.boxes.values())
+                files = self._in_words(partial(made.part, number, entries, first, self._read))
+                self._folder.write(number, files, counts, self._put)
+            _add(total, counts)
+        if not any(total.boxes.values()):
+            raise UsageError(f"stage {self._source.stage} has no box to export, of these splits, classes and scores")
+        return self._folder.close(list(made.closing(self._content(total))), parts, self._put), total
+
+    def _entries(self, done: Done) -> tuple[list[Entry], Counts]:
+        """The images of a shard that have a box, by id; and how many there are."""
+        rows = self._source.store.table(done, self._table, _TABLES[self._table]).to_pylist()
+        found = self._all.pictures(sorted({row["image_id"] for row in rows}))
+        self._places = {image_id: place for image_id, (_, place) in found.items()}
+        counts, entries = Counts(), []
+        for row in sorted(rows, key=lambda row: (row["image_id"], row["method"], row["label"])):
+            if row["image_id"] in found:
+                picture, _ = found[row["image_id"]]
+                entry = self._entry(picture, row, counts)
+                if entry is not None and entry.boxes:
+                    entries.append(entry)
+        for image_id in {entry.picture.image_id for entry in entries}:
+            split = found[image_id][0].split
+            counts.images[split] = counts.images.get(split, 0) + 1
+        for entry in entries:
+            split = entry.picture.split
+            counts.boxes[split] = counts.boxes.get(split, 0) + len(entry.boxes)
+        return entries, counts
+
+    def _entry(self, picture: Picture, row: Mapping[str, Any], counts: Counts) -> Entry | None:
+        if row["label"] not in self._all.classes:
+            raise UsageError(f"{picture.image_id}: class {row['label']} has no image, and no name")
+        category, name = self._all.classes[row["label"]]
+        if self._params.classes is not None and name not in self._params.classes:
+            return None
+        if row.get("flag") is not None and not self._params.keep_flagged:
+            flags = counts.flagged.setdefault(picture.split, {})
+            flags[row["flag"]] = flags.get(row["flag"], 0) + 1
+            return None
+        return entry_of(picture, row, self._choice, name, category)
+
+    @property
+    def _choice(self) -> Choice:
+        most = 1 if self._params.boxes == "best" else self._params.max_boxes
+        return Choice(most, self._params.min_score)
+
+    def _content(self, total: Counts) -> Content:
+        members = self._all.of_split()
+        total.images = {split: total.images.get(split, 0) for split in members}
+        total.boxes = {split: total.boxes.get(split, 0) for split in members}
+        total.without = {split: number - total.images[split] for split, number in members.items()}
+        names = [name for _, name in sorted(self._all.classes.values())]
+        return Content(total, names, str(self._lineage["what"]), self._lineage, len(self._source.dones))
+
+    def _put(self, file: File) -> None:
+        """A file, or a picture: copied, or linked to."""
+        if isinstance(file.data, bytes):
+            self._folder.files.put(file.name, file.data, durable=False)
+        elif self._params.pictures == "copy":
+            self._folder.files.put(file.name, self._read(file.data), durable=False)
+        else:
+            place = os.path.abspath(file.data.uri)
+            if not any(place.startswith(f"{os.path.abspath(root)}/") for root in self._source.roots.values()):
+                raise UsageError(f"{file.data.image_id}: {place} is no file of the data set: copy pictures")
+            if not os.path.isfile(place):
+                raise UsageError(f"{file.data.image_id}: {place} is no file of this machine: copy pictures")
+            self._folder.files.link(file.name, place)
+
+    def _read(self, picture: Picture) -> bytes:
+        place: Any = self._places[picture.image_id]
+        try:
+            return self._context.read_image(place, place["content_hash"])
+        except (OSError, UnsafePathError) as error:
+            raise UsageError(f"{picture.image_id}: {error}") from error
+
+    def _in_words(self, make: Callable[[], Iterable[Made]]) -> list[Made]:
+        try:
+            return list(make())
+        except ValueError as error:
+            raise UsageError(f"stage {self._source.stage}: {error}") from error
+
+    def _check_boxes(self) -> None:
+        for done in self._source.dones:
+            column = self._source.store.table(done, self._table, ("boxes",)).column("boxes")
+            if len(column) and column.null_count == len(column):
+                raise UsageError(f"stage {self._source.stage} predicts classes, no boxes: there is nothing to export")
+            if len(column):
+                return
+
+    def _recipe(self) -> str:
+        tables = [(self._source.dones, self._table), (self._source.images, "images")]
+        read = [[done.recipe, done.key, done.tables[table].sha256] for dones, table in tables for done in dones]
+        roots = {} if self._params.pictures == "embed" else dict(self._source.roots)
+        return fingerprint([VERSION, numeric(self._params), self._source.stage, read, roots])
+
+    @cached_property
+    def _all(self) -> ExportImages:
+        tables = [self._source.store.table(done, "images", COLUMNS) for done in self._source.images]
+        return ExportImages(tables, self._params, self._source.roots)
+
+
+def _add(total: Counts, counts: Counts) -> None:
+    """Add what a part has."""
+    for own, added in ((total.images, counts.images), (total.boxes, counts.boxes)):
+        for split, number in added.items():
+            own[split] = own.get(split, 0) + number
+    for split, flags in counts.flagged.items():
+        known = total.flagged.setdefault(split, {})
+        for flag, number in flags.items():
+            known[flag] = known.get(flag, 0) + number

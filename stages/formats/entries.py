@@ -1,0 +1,96 @@
+"""What is exported of one image: the picture and its boxes, both as viewers show them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from stages.vision import masks
+from stages.vision.exif_frame import displayed_boxes, displayed_mask, displayed_size
+
+__all__ = ["Choice", "Entry", "Picture", "entry_of", "picture_of"]
+
+_CORNERS = ("x0", "y0", "x1", "y1")
+
+Row = Mapping[str, Any]
+Box = tuple[float, float, float, float]
+
+
+class Picture(NamedTuple):
+    """An image of the export.
+
+    number: its place among all image ids, from 1. category: place of its class among all, from 0. width, height: as
+    shown. name: what its files are called, unique without regard to case. uri: where it is. turn: the EXIF orientation
+    that viewers apply to its pixels; 1 where they are used as they are shown.
+    """
+
+    image_id: str
+    number: int
+    split: str
+    category: int
+    class_name: str
+    width: int
+    height: int
+    name: str
+    uri: str
+    turn: int
+
+    @property
+    def suffix(self) -> str:
+        """The ending of its file, with the dot; .jpg where the id has none."""
+        stem, dot, ending = self.image_id.rsplit("/", 1)[-1].rpartition(".")
+        return f".{ending.lower()}" if stem and dot and ending.isalnum() else ".jpg"
+
+
+class Entry(NamedTuple):
+    """A picture with its boxes, best first: half-open corners in its pixels. masks: one a box; None without."""
+
+    picture: Picture
+    boxes: Sequence[Box]
+    scores: Sequence[float]
+    masks: Sequence[masks.Rle] | None
+    category: int
+    class_name: str
+    source: str
+    method: str
+    flag: str | None
+
+
+class Choice(NamedTuple):
+    """Which boxes are kept: at most so many, of at least this score."""
+
+    most: int | None
+    min_score: float | None
+
+
+def picture_of(row: Row, number: int, category: int, split: str, name: str) -> Picture:
+    """The picture of a row of the images table."""
+    turn = 1 if row["turned"] else row["orientation"] or 1
+    width, height = displayed_size(row["width"], row["height"], turn)
+    return Picture(row["image_id"], number, split, category, row["label_name"], width, height, name, row["uri"], turn)
+
+
+def entry_of(picture: Picture, row: Row, choice: Choice, class_name: str, category: int) -> Entry:
+    """A row of pseudo_labels or predictions with the boxes that are chosen, in the frame that viewers show.
+
+    category, class_name: of the row's label, which may be a predicted one.
+    """
+    found, rles = row["boxes"] or (), row.get("masks")
+    kept = [place for place, box in enumerate(found) if choice.min_score is None or box["score"] >= choice.min_score]
+    kept = kept[: choice.most]
+    corners: Sequence[Box] = [tuple(found[place][name] for name in _CORNERS) for place in kept]
+    outlined = None if rles is None else [rles[place] for place in kept]
+    if picture.turn != 1:
+        width, height = displayed_size(picture.width, picture.height, picture.turn)
+        corners = [tuple(box) for box in displayed_boxes(corners, width, height, picture.turn).tolist()]
+        if outlined is not None:
+            outlined = [masks.encode(displayed_mask(masks.decode(rle), picture.turn)) for rle in outlined]
+    return Entry(
+        picture,
+        corners,
+        [found[place]["score"] for place in kept],
+        outlined,
+        category,
+        class_name,
+        row["source"],
+        row["method"],
+        row.get("flag"),
+    )

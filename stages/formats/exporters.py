@@ -1,0 +1,33 @@
+"""The formats by name."""
+
+from collections.abc import Callable, Mapping
+
+from stages.formats.capabilities import Format, Outline, Pictures
+from stages.formats.coco import Coco
+from stages.formats.contract import Exporter
+from stages.formats.huggingface import HuggingFace
+from stages.formats.labelstudio import LabelStudio
+from stages.formats.parquet import Parquet
+from stages.formats.voc import Voc
+from stages.formats.webdataset import WebDataset
+from stages.formats.yolo import Yolo
+
+__all__ = ["exporter"]
+
+Make = Callable[[bool, bool, Outline | None], Exporter]
+"""(pictures lie in a folder, pictures are embedded, form of the masks) -> the format."""
+
+_MAKE: Mapping[Format, Make] = {
+    "coco": lambda folder, embed, form: Coco(form, folder),
+    "yolo": lambda folder, embed, form: Yolo(form is not None, folder),
+    "voc": lambda folder, embed, form: Voc(folder, form is not None),
+    "webdataset": lambda folder, embed, form: WebDataset(embed, form is not None),
+    "huggingface": lambda folder, embed, form: HuggingFace(embed, form is not None),
+    "parquet": lambda folder, embed, form: Parquet(folder, embed, form is not None),
+    "labelstudio": lambda folder, embed, form: LabelStudio(folder, form is not None),
+}
+
+
+def exporter(format: Format, pictures: Pictures, form: Outline | None) -> Exporter:
+    """A format with pictures and masks of these forms, which it can hold (`capabilities`); form: None for no masks."""
+    return _MAKE[format](pictures in ("copy", "link"), pictures == "embed", form)

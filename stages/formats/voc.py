@@ -1,0 +1,115 @@
+"""PASCAL VOC: an XML file an image, whole pixels counted from 1, both corners included.
+
+Annotations/<name>.xml
+ImageSets/Main/train.txt        names, a line each
+JPEGImages/<name>.jpg           where pictures are copied or linked
+SegmentationObject/<name>.png   the number of the object at each pixel, where there are masks
+SegmentationClass/<name>.png    its class, from 1
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from xml.etree import ElementTree as ET
+
+import numpy as np
+from PIL import Image
+
+from stages.formats.contract import Content, File, Joined, Made, Piece, Pieces, Read
+from stages.formats.entries import Entry, Picture
+from stages.vision import masks
+
+__all__ = ["Voc"]
+
+_MOST = 254
+"""Objects and classes that a PNG of one byte a pixel tells apart; 255 is void."""
+
+
+class Voc:
+    """XML annotations. folder: whether pictures lie beside them. outlined: whether masks are written."""
+
+    def __init__(self, folder: bool, outlined: bool) -> None:
+        self._folder, self._outlined = folder, outlined
+
+    def part(self, number: int, entries: Sequence[Entry], first: int, read: Read) -> Iterator[Made]:
+        """A file an image, its masks, the pictures, and a list of names a split."""
+        names: dict[str, list[str]] = {}
+        for picture, group in groupby(entries, key=lambda entry: entry.picture):
+            own = list(group)
+            names.setdefault(picture.split, []).append(f"{picture.name}\n")
+            yield File(f"Annotations/{picture.name}.xml", _annotation(picture, own, self._outlined))
+            if self._folder:
+                yield File(f"JPEGImages/{picture.name}{picture.suffix}", picture)
+            if self._outlined and any(entry.masks for entry in own):
+                objects, classes = _painted(picture, own)
+                yield File(f"SegmentationObject/{picture.name}.png", _png(objects))
+                yield File(f"SegmentationClass/{picture.name}.png", _png(classes))
+        for split, own_names in names.items():
+            yield Piece(split, "".join(own_names).encode())
+
+    def closing(self, content: Content) -> Iterator[File | Joined]:
+        """The names of each split, and those of the classes."""
+        for split, images in content.counts.images.items():
+            if images:
+                yield Joined(f"ImageSets/Main/{split}.txt", [Pieces(split)])
+                if self._outlined:
+                    yield Joined(f"ImageSets/Segmentation/{split}.txt", [Pieces(split)])
+        yield File("classes.txt", "".join(f"{name}\n" for name in content.classes).encode())
+
+
+def _annotation(picture: Picture, entries: Sequence[Entry], outlined: bool) -> bytes:
+    root = ET.Element("annotation")
+    _add(root, "folder", "JPEGImages")
+    _add(root, "filename", f"{picture.name}{picture.suffix}")
+    _add(root, "path", picture.uri)
+    size = ET.SubElement(root, "size")
+    for name, value in (("width", picture.width), ("height", picture.height), ("depth", 3)):
+        _add(size, name, value)
+    _add(root, "segmented", int(outlined and any(entry.masks for entry in entries)))
+    for entry in entries:
+        for box in entry.boxes:
+            thing = ET.SubElement(root, "object")
+            _add(thing, "name", entry.class_name)
+            for name, said in (("pose", "Unspecified"), ("truncated", 0), ("difficult", 0)):
+                _add(thing, name, said)
+            corners = ET.SubElement(thing, "bndbox")
+            for name, corner in zip(("xmin", "ymin", "xmax", "ymax"), _whole(box), strict=True):
+                _add(corners, name, corner)
+    ET.indent(root)
+    return ET.tostring(root, encoding="utf-8")
+
+
+def _whole(box: Sequence[float]) -> list[int]:
+    """Corners in whole pixels from 1, both included; a box thinner than a pixel has one."""
+    x0, y0, x1, y1 = (round(corner) for corner in box)
+    return [x0 + 1, y0 + 1, max(x1, x0 + 1), max(y1, y0 + 1)]
+
+
+def _add(parent: ET.Element, name: str, value: object) -> None:
+    ET.SubElement(parent, name).text = str(value)
+
+
+def _painted(picture: Picture, entries: Sequence[Entry]) -> tuple[np.ndarray, np.ndarray]:
+    """The number of the object at each pixel and its class, from 1; where several are, the best is."""
+    objects = np.zeros((picture.height, picture.width), np.uint8)
+    classes = np.zeros_like(objects)
+    found = [(entry.category + 1, rle) for entry in entries for rle in entry.masks or ()]
+    if len(found) > _MOST or max(category for category, _ in found) > _MOST:
+        raise ValueError(f"{picture.image_id}: VOC's masks tell {_MOST} objects and classes apart: outlines: none")
+    for number, (category, rle) in reversed(list(enumerate(found, start=1))):
+        mask = masks.decode(rle)
+        objects[mask], classes[mask] = number, category
+    return objects, classes
+
+
+def _png(values: np.ndarray) -> bytes:
+    picture = Image.fromarray(values, mode="P")
+    picture.putpalette([level for number in range(256) for level in _colour(number)])
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+def _colour(number: int) -> list[int]:
+    """VOC's colour map: the bits of a number, three at a time, from the highest bit of red, green and blue down."""
+    return [sum((number >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(3)) for channel in range(3)]
