@@ -44,7 +44,7 @@ class Yolo:
         for split in splits:
             yield Joined(f"{split}.txt", [Pieces(split)])
         lines = ["# " + content.description, "path: ."]
-        lines += [f"{split}: {f'images/{split}' if self._folder else f'{split}.txt'}" for split in splits]
+        lines += [f"{key}: {f'images/{split}' if self._folder else f'{split}.txt'}" for key, split in _keys(splits)]
         names = [f"  {number}: {json.dumps(name, ensure_ascii=False)}" for number, name in enumerate(content.classes)]
         yield File("data.yaml", "\n".join([*lines, f"nc: {len(content.classes)}", "names:", *names, ""]).encode())
 
@@ -60,6 +60,13 @@ class Yolo:
                 f"{entry.category} {x / picture.width:.8f} {y / picture.height:.8f}"
                 f" {width / picture.width:.8f} {height / picture.height:.8f}\n"
             )
+
+
+def _keys(splits: Sequence[str]) -> list[tuple[str, str]]:
+    """The keys of data.yaml. Trainers insist on train and val: where a split is missing, the next best stands in."""
+    stands_in = {"train": ("train", *splits), "val": ("val", "dev", "test", "train")}
+    found = [(key, next(split for split in order if split in splits)) for key, order in stands_in.items()]
+    return [*found, *((split, split) for split in splits if split not in stands_in)]
 
 
 def _outline(rle: masks.Rle, picture: Picture) -> str:

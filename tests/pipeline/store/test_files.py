@@ -7,6 +7,7 @@ import uuid
 import pytest
 
 from pipeline.store.files import Files, retrying
+from pipeline.store.paths import UnsafePathError
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -151,3 +152,29 @@ def test_who_may_read_a_run_says_the_umask(tmp_path, umask, file, folder):
         os.umask(before)
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
     assert modes == {"root": folder, "a": folder, "b": folder, "put": file, "created": file}
+
+
+def test_a_large_object_is_written_from_a_file(files, tmp_path):
+    """Breaks when a file is not copied whole, or what was there before stays."""
+    source = tmp_path / "source"
+    source.write_bytes(bytes(range(256)) * 5000)
+    files.put("a/large", b"old")
+    files.put_file("a/large", str(source))
+    assert files.get("a/large") == source.read_bytes()
+    assert files.names("a") == ["large"]
+
+
+def test_a_link_stands_where_it_was_put_and_leads_nothing_out(tmp_path):
+    """Breaks when a link is followed on the way, or one that is there stays."""
+    files, target = Files(str(tmp_path / "root")), tmp_path / "picture.jpg"
+    target.write_bytes(b"x")
+    files.put("images/a.jpg", b"old")
+    files.link("images/a.jpg", str(target))
+    files.link("images/a.jpg", str(target))
+    assert os.readlink(tmp_path / "root" / "images" / "a.jpg") == str(target)
+    (tmp_path / "root" / "out").symlink_to(tmp_path)
+    with pytest.raises(UnsafePathError):
+        files.link("out/b.jpg", str(target))
+    assert not (tmp_path / "b.jpg").exists()
+    with pytest.raises(UnsafePathError, match="this machine's disk alone"):
+        Files("memory://links").link("a", str(target))
