@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import click
+import structlog
 
 from jobs import output
 from jobs.options import set_option, target_argument
@@ -21,6 +22,8 @@ from schemas.types import SPLITS
 from stages import catalog
 from stages.bases.export_choice import ExportChoice
 from stages.formats.capabilities import FORMATS
+
+_LOG = structlog.get_logger("weakbox.export")
 
 
 @click.command()
@@ -76,7 +79,7 @@ def export(
     for name in files:
         output.say(f"{out.rstrip('/')}/{name}")
     for split in counts.images:
-        output.say(f"{split}: {counts.images[split]} images, {counts.boxes[split]} boxes", err=True)
+        _LOG.info("exported", split=split, images=counts.images[split], boxes=counts.boxes.get(split, 0))
 
 
 def _newest(target: Target, asked: AskedSets, name: str) -> list[Done]:
