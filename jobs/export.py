@@ -17,12 +17,13 @@ from pipeline.base.suggestions import nearest
 from pipeline.config.run_config import make_stage
 from pipeline.contract.stage import SourceStage
 from pipeline.planning.asked import AskedSets
-from pipeline.store.records import Done
+from pipeline.store.records import CompleteSet, Done
 from schemas.types import SPLITS
 from stages import catalog
 from stages.bases.export_choice import ExportChoice
 from stages.formats.capabilities import FORMATS
 
+_IMPORT = "import"
 _LOG = structlog.get_logger("weakbox.export")
 
 
@@ -84,11 +85,22 @@ def export(
 
 def _newest(target: Target, asked: AskedSets, name: str) -> list[Done]:
     """The shards of a stage as this config asks for it. Raises NotRun: boxes of old images fit no new ones."""
-    complete = asked.of(name)
+    complete = asked.of(name) or _of_same_images(target, asked, name)
     if complete is None:
         root = target.config.run_root
         raise NotRun(f"{root}: stage {name} was not run with this config on the data as listed last; run it first")
     return list(complete.dones.values())
+
+
+def _of_same_images(target: Target, asked: AskedSets, name: str) -> CompleteSet | None:
+    """What was imported of the very images of today from files that are gone by now, or were written again."""
+    older, read = asked.older(name), input_names(target.stages[name].params).get("images", ())
+    listed = asked.of(read[0]) if len(read) == 1 else None
+    if older is None or listed is None or target.stages[name].kind != _IMPORT:
+        return None
+    now = {shard.identity or shard.key for shard in listed.shards}
+    then = {ref.identity or ref.key for shard in older.shards for ref in shard.inputs.get("images", ())}
+    return older if then <= now else None
 
 
 def _params(target: Target, labels: str | None, predictions: str | None, said: Mapping[str, Any]) -> ExportChoice:

@@ -9,6 +9,7 @@
 import contextlib
 import dataclasses
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO
@@ -25,6 +26,7 @@ from stages.formats.contract import Counts, File, Joined, Made, Piece, Pieces
 __all__ = ["ExportFolder"]
 
 LIST, STATE = ".weakbox-export.json", ".weakbox-export"
+_PIECES = f"{STATE}/pieces"
 
 PutFile = Callable[[File], None]
 
@@ -38,24 +40,25 @@ class ExportFolder:
         try:
             self.files = Files(out)
             said = self._said()
-            if said is not None and (overwrite or said.get("recipe") != recipe):
-                if not overwrite:
-                    raise UsageError(
-                        f"--out {out} holds another export ({said.get('what')}): choose another folder, or --overwrite"
-                        " replaces the files of that one"
-                    )
+            self.complete = said is not None and said.get("recipe") == recipe and said.get("complete") is True
+            if said is None and (names := self.files.names("")):
+                raise UsageError(f"--out {out} holds files of no export, such as {names[0]}: use an empty folder")
+            if said is not None and not overwrite and said.get("recipe") != recipe:
+                raise UsageError(
+                    f"--out {out} holds another export ({said.get('what')}): choose another folder, or --overwrite"
+                    " replaces the files of that one"
+                )
+            if said is not None and not self.complete:
+                self._sweep()
+            if said is not None and overwrite and (self.complete or said.get("recipe") != recipe):
                 self._remove()
+                said, self.complete = None, False
+            if said is None:
                 self._say([], complete=False)
-                said = None
-            elif said is None:
-                if names := self.files.names(""):
-                    raise UsageError(f"--out {out} holds files of no export, such as {names[0]}: use an empty folder")
-                self._say([], complete=False)
+            if self.complete:
+                self.files.remove_folder(_PIECES)
         except (OSError, UnsafePathError, ValueError) as error:
             raise self._trouble(error) from error
-        self.complete = bool(said and said.get("complete"))
-        if said is not None and not self.complete:
-            self._sweep()
 
     def part(self, number: int) -> Counts | None:
         """What a part that is complete has; None of one that is to be written."""
@@ -65,19 +68,24 @@ class ExportFolder:
     def write(self, number: int, made: Sequence[Made], counts: Counts, put: PutFile) -> None:
         """Write a part: the names of its files, the files, and that it is complete."""
         with self._in_words():
+            listed = f"{STATE}/{number:06d}.names"
             names = [each.name for each in made if isinstance(each, File)]
-            self._put(f"{STATE}/{number:06d}.names", json.dumps(names))
+            self._refuse(names, self._names(listed))
+            self._put(listed, json.dumps(names))
             for each in made:
                 if isinstance(each, Piece):
                     self.files.put(_piece(each.section, number), each.data)
                 else:
                     put(each)
-            self._put(f"{STATE}/{number:06d}.json", json.dumps(dataclasses.asdict(counts)))
+            if names and "://" not in self._out:
+                os.sync()  # or a power cut leaves a part that says it is complete, and is not
+            self._put(f"{STATE}/{number:06d}.json", json.dumps(dataclasses.asdict(counts), sort_keys=True))
 
     def close(self, made: Sequence[File | Joined], parts: int, put: PutFile) -> list[str]:
         """Write the files that need all parts, then that the export is complete; returns their names."""
         with self._in_words():
             names = [each.name for each in made]
+            self._refuse(names, self.closed)
             self._say(names, complete=False)
             for each in made:
                 if isinstance(each, File):
@@ -85,7 +93,7 @@ class ExportFolder:
                 else:
                     self._join(each, parts)
             self._say(names, complete=True)
-            self.files.remove_folder(f"{STATE}/pieces")
+            self.files.remove_folder(_PIECES)
         return names
 
     @property
@@ -93,7 +101,7 @@ class ExportFolder:
         """The names of the files that were made of all parts."""
         said = self._said() or {}
         names = said.get("files")
-        return [str(name) for name in names] if isinstance(names, list) else []
+        return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
     def _join(self, joined: Joined, parts: int) -> None:
         with tempfile.NamedTemporaryFile() as file:
@@ -132,19 +140,31 @@ class ExportFolder:
                 self.files.remove(file.path)
 
     def _remove(self) -> None:
-        """Remove the files that the list of an export names, and the list."""
-        for name in self.closed:
-            self._remove_one(name)
-        for name in self.files.names(STATE):
-            if name.endswith(".names"):
-                for own in json.loads(self.files.get(f"{STATE}/{name}")):
-                    self._remove_one(str(own))
+        """Remove the files that an export lists, and folders that are empty then; its list stays until the next one."""
+        folders = set()
+        lists = [f"{STATE}/{name}" for name in self.files.names(STATE) if name.endswith(".names")]
+        for name in (*self.closed, *(own for listed in lists for own in self._names(listed))):
+            if name.split("/")[0] not in (LIST, STATE):
+                with contextlib.suppress(IsADirectoryError, PermissionError):
+                    self.files.remove(name)
+                folders.add(name.split("/")[0] if "/" in name else "")
+        for folder in sorted(folders - {""}):
+            self.files.remove_empty_folders(folder)
         self.files.remove_folder(STATE)
-        self.files.remove(LIST)
 
-    def _remove_one(self, name: str) -> None:
-        if name.split("/")[0] not in (LIST, STATE):
-            self.files.remove(name)
+    def _refuse(self, names: Sequence[str], own: Sequence[str]) -> None:
+        """Refuse to write over a file that is none of this export's."""
+        for name in sorted(set(names) - set(own)):
+            if self.files.holds(name):
+                raise UsageError(f"--out {self._out}: {name} is there and of no export: it would be lost")
+
+    def _names(self, listed: str) -> list[str]:
+        """The names in a list; none where there is no list, or one that is damaged."""
+        try:
+            said = json.loads(self._get(listed) or b"[]")
+        except ValueError:
+            return []
+        return [name for name in said if isinstance(name, str)] if isinstance(said, list) else []
 
     def _said(self) -> dict[str, Json] | None:
         data = self._get(LIST)
@@ -181,4 +201,4 @@ class ExportFolder:
 
 
 def _piece(section: str, number: int) -> str:
-    return f"{STATE}/pieces/{section}/{number:06d}"
+    return f"{_PIECES}/{section}/{number:06d}"

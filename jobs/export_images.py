@@ -1,7 +1,8 @@
 """The images of an export: all of a run, found by their ids, in a fraction of the memory that rows would take."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -15,7 +16,7 @@ from stages.bases.export_choice import ExportChoice
 from stages.formats.entries import Picture, picture_of
 from stages.formats.names import folded, plain_name, unique_name
 
-__all__ = ["COLUMNS", "ExportImages"]
+__all__ = ["COLUMNS", "ExportImages", "first_repeated"]
 
 COLUMNS = (
     "image_id", "split", "label", "label_name", "width", "height", "orientation", "turned", "uri", "offset", "length",
@@ -46,8 +47,12 @@ class ExportImages:
     def classes(self) -> Mapping[int, tuple[int, str]]:
         """Label -> place among the labels that have an image, and name."""
         pairs = self._table.select(["label", "label_name"]).group_by(["label", "label_name"]).aggregate([]).to_pylist()
-        named = sorted((row["label"], row["label_name"]) for row in pairs)
-        return {label: (place, name) for place, (label, name) in enumerate(named)}
+        named = {row["label"]: row["label_name"] for row in pairs}
+        if len(named) < len(pairs):
+            raise UsageError(f"a class of {len(pairs)} has two names")
+        for name in named.values():
+            _check_words(name, "class")
+        return {label: (place, named[label]) for place, label in enumerate(sorted(named))}
 
     def of_split(self) -> dict[str, int]:
         """How many images each exported split has, those without a box among them."""
@@ -70,6 +75,7 @@ class ExportImages:
             split = self._params.split_of(row["split"])
             if split is not None:
                 row["uri"] = self._uri(row)
+                _check_words(row["uri"], image_id)
                 name = unique_name(image_id) if self._ambiguous[place] else plain_name(image_id)
                 found[image_id] = picture_of(row, place + 1, self.classes[row["label"]][0], split, name), row
         return found
@@ -109,6 +115,22 @@ class ExportImages:
         if row["offset"] is not None:
             return f"{uri}#bytes={row['offset']}+{row['length']}"
         return uri if row["row"] is None else f"{uri}#row={row['row']}"
+
+
+def first_repeated(parts: Callable[[], Iterable[Sequence[str]]]) -> str | None:
+    """An id that two parts have; None where no two have one. parts: gives the ids of each, once or twice."""
+    keys = [_hashes(ids) for ids in parts()]
+    found, counts = np.unique(np.concatenate(keys) if keys else np.zeros(0, np.uint64), return_counts=True)
+    twice = set(found[counts > 1].tolist())
+    if not twice:
+        return None
+    return next(i for ids in parts() for i, key in zip(ids, _hashes(ids).tolist(), strict=True) if key in twice)
+
+
+def _check_words(text: str, what: str) -> None:
+    """Refuse letters that end a line, or that no XML and no YAML may hold."""
+    if not text.isprintable() and any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in text):
+        raise UsageError(f"{what!r}: {text!r} has a character that files of other tools cannot hold")
 
 
 def _hashes(texts: Sequence[str]) -> np.ndarray:

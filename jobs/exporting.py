@@ -1,16 +1,18 @@
 """Exporting a run's boxes: part by part, a part being a shard of the stage whose boxes they are."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 from jobs.export_folder import ExportFolder
-from jobs.export_images import COLUMNS, ExportImages
+from jobs.export_images import COLUMNS, ExportImages, first_repeated
 from pipeline.base.errors import UsageError
 from pipeline.base.hashing import fingerprint
 from pipeline.base.json_types import Json
 from pipeline.base.params import numeric
+from pipeline.base.suggestions import nearest
+from pipeline.contract.context import ChangedError
 from pipeline.store.paths import UnsafePathError
 from pipeline.store.records import Done
 from pipeline.store.store import Store
@@ -21,6 +23,9 @@ from stages.formats.entries import Choice, Entry, Picture, entry_of
 from stages.formats.exporters import exporter
 
 __all__ = ["Exporting", "Source"]
+
+_NO_CLASS = "class_without_image"
+"""Counted as a flag: a predicted class that no image of the listing has, which therefore has no name here."""
 
 VERSION = 1
 """Raised whenever the same rows give other files."""
@@ -66,12 +71,14 @@ class Exporting:
 
         Raises: UsageError where no box is left, and for what the format cannot say.
         """
-        made, total = exporter(self._params.format, self._params.pictures, self._params.form), Counts()
-        parts = len(self._source.dones)
+        total, parts = Counts(), len(self._source.dones)
         if self._folder.complete:
             for number in range(parts):
                 _add(total, self._folder.part(number) or Counts())
             return self._folder.closed, total
+        self._check()
+        params = self._params
+        made = exporter(params.format, params.pictures, params.form, len(self._all.classes))
         for number, done in enumerate(self._source.dones):
             counts = self._folder.part(number)
             if counts is None:
@@ -96,24 +103,26 @@ class Exporting:
                 entry = self._entry(picture, row, counts)
                 if entry is not None and entry.boxes:
                     entries.append(entry)
-        for image_id in {entry.picture.image_id for entry in entries}:
-            split = found[image_id][0].split
-            counts.images[split] = counts.images.get(split, 0) + 1
+        entries = self._choice.of_images(entries)
+        for picture in dict.fromkeys(entry.picture for entry in entries):
+            counts.images[picture.split] = counts.images.get(picture.split, 0) + 1
         for entry in entries:
             split = entry.picture.split
             counts.boxes[split] = counts.boxes.get(split, 0) + len(entry.boxes)
         return entries, counts
 
     def _entry(self, picture: Picture, row: Mapping[str, Any], counts: Counts) -> Entry | None:
-        if row["label"] not in self._all.classes:
-            raise UsageError(f"{picture.image_id}: class {row['label']} has no image, and no name")
-        category, name = self._all.classes[row["label"]]
-        if self._params.classes is not None and name not in self._params.classes:
+        known = self._all.classes.get(row["label"])
+        if self._params.classes is not None and (known is None or known[1] not in self._params.classes):
             return None
-        if row.get("flag") is not None and not self._params.keep_flagged:
+        flag: str | None = _NO_CLASS if known is None else row.get("flag")
+        if flag is not None and (known is None or not self._params.keep_flagged):
             flags = counts.flagged.setdefault(picture.split, {})
-            flags[row["flag"]] = flags.get(row["flag"], 0) + 1
+            flags[flag] = flags.get(flag, 0) + 1
             return None
+        if known is None:
+            return None
+        category, name = known
         return entry_of(picture, row, self._choice, name, category)
 
     @property
@@ -147,7 +156,7 @@ class Exporting:
         place: Any = self._places[picture.image_id]
         try:
             return self._context.read_image(place, place["content_hash"])
-        except (OSError, UnsafePathError) as error:
+        except (OSError, UnsafePathError, ChangedError) as error:
             raise UsageError(f"{picture.image_id}: {error}") from error
 
     def _in_words(self, make: Callable[[], Iterable[Made]]) -> list[Made]:
@@ -155,6 +164,19 @@ class Exporting:
             return list(make())
         except ValueError as error:
             raise UsageError(f"stage {self._source.stage}: {error}") from error
+
+    def _check(self) -> None:
+        """Refuse classes that are none, and an image that two parts have: its files would be those of the last."""
+        names = {name for _, name in self._all.classes.values()}
+        if unknown := sorted(set(self._params.classes or ()) - names):
+            raise UsageError(f"there is no class {unknown[0]!r}{nearest(unknown[0], names)}")
+        if (again := first_repeated(self._ids)) is not None:
+            raise UsageError(f"stage {self._source.stage}: {again!r} is in two of its shards")
+
+    def _ids(self) -> Iterator[Sequence[str]]:
+        for done in self._source.dones:
+            table = self._source.store.table(done, self._table, ("image_id",))
+            yield table.column("image_id").unique().to_pylist()
 
     def _check_boxes(self) -> None:
         for done in self._source.dones:

@@ -183,6 +183,8 @@ def weights(config: RunConfig) -> list[str]:
                 place = uploads.put(open_store(config.run_root).files, path)
                 changes.append(_change(f"stages.{name}.{parameter}", place))
                 _LOG.info("copied", file=file, to=place)
+            elif path != file:  # a folder, which is not copied: the cluster may see it at the same place
+                changes.append(_change(f"stages.{name}.{parameter}", path))
     return changes
 
 

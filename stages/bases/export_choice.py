@@ -1,5 +1,6 @@
 """Which boxes are exported, and how: the options of stage `export` and of the command."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,6 +36,8 @@ class ExportChoice:
 
     def mistake(self) -> str | None:
         """What the format cannot hold, in words; None where it can."""
+        if self.min_score is not None and not math.isfinite(self.min_score):
+            return f"min_score must be a number, not {self.min_score}"
         allowed = FORMATS[self.format]
         for name, value, known in (
             ("pictures", self.pictures, allowed.pictures),

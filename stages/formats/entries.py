@@ -1,7 +1,11 @@
 """What is exported of one image: the picture and its boxes, both as viewers show them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from stages.vision import masks
 from stages.vision.exif_frame import displayed_boxes, displayed_mask, displayed_size
@@ -53,12 +57,27 @@ class Entry(NamedTuple):
     method: str
     flag: str | None
 
+    def first(self, number: int) -> "Entry":
+        """With its best boxes alone."""
+        masks = None if self.masks is None else self.masks[:number]
+        return self._replace(boxes=self.boxes[:number], scores=self.scores[:number], masks=masks)
+
 
 class Choice(NamedTuple):
-    """Which boxes are kept: at most so many, of at least this score."""
+    """Which boxes are kept: at most so many an image, of at least this score."""
 
     most: int | None
     min_score: float | None
+
+    def of_images(self, entries: Sequence[Entry]) -> list[Entry]:
+        """The entries with the best boxes of each image, which may have several entries; those left without one go."""
+        kept: list[Entry] = []
+        for _, group in groupby(entries, key=lambda entry: entry.picture):
+            own = sorted(group, key=lambda entry: -max(entry.scores, default=-np.inf))
+            best = sorted((-score, place) for place, entry in enumerate(own) for score in entry.scores)[: self.most]
+            numbers = Counter(place for _, place in best)
+            kept += [entry.first(numbers[place]) for place, entry in enumerate(own) if numbers[place]]
+        return kept
 
 
 def picture_of(row: Row, number: int, category: int, split: str, name: str) -> Picture:
@@ -74,7 +93,8 @@ def entry_of(picture: Picture, row: Row, choice: Choice, class_name: str, catego
     category, class_name: of the row's label, which may be a predicted one.
     """
     found, rles = row["boxes"] or (), row.get("masks")
-    kept = [place for place, box in enumerate(found) if choice.min_score is None or box["score"] >= choice.min_score]
+    least = -np.inf if choice.min_score is None else np.float32(choice.min_score)  # scores are stored so
+    kept = [place for place, box in enumerate(found) if box["score"] >= least]
     kept = kept[: choice.most]
     corners: Sequence[Box] = [tuple(found[place][name] for name in _CORNERS) for place in kept]
     outlined = None if rles is None else [rles[place] for place in kept]

@@ -14,20 +14,20 @@ from stages.formats.yolo import Yolo
 
 __all__ = ["exporter"]
 
-Make = Callable[[bool, bool, Outline | None], Exporter]
-"""(pictures lie in a folder, pictures are embedded, form of the masks) -> the format."""
+Make = Callable[[bool, bool, Outline | None, int], Exporter]
+"""(pictures lie in a folder, pictures are embedded, form of the masks, number of classes) -> the format."""
 
 _MAKE: Mapping[Format, Make] = {
-    "coco": lambda folder, embed, form: Coco(form, folder),
-    "yolo": lambda folder, embed, form: Yolo(form is not None, folder),
-    "voc": lambda folder, embed, form: Voc(folder, form is not None),
-    "webdataset": lambda folder, embed, form: WebDataset(embed, form is not None),
-    "huggingface": lambda folder, embed, form: HuggingFace(embed, form is not None),
-    "parquet": lambda folder, embed, form: Parquet(folder, embed, form is not None),
-    "labelstudio": lambda folder, embed, form: LabelStudio(folder, form is not None),
+    "coco": lambda folder, embed, form, classes: Coco(form, folder),
+    "yolo": lambda folder, embed, form, classes: Yolo(form is not None, folder),
+    "voc": lambda folder, embed, form, classes: Voc(folder, form is not None, classes),
+    "webdataset": lambda folder, embed, form, classes: WebDataset(embed, form is not None),
+    "huggingface": lambda folder, embed, form, classes: HuggingFace(embed, form is not None),
+    "parquet": lambda folder, embed, form, classes: Parquet(folder, embed, form is not None),
+    "labelstudio": lambda folder, embed, form, classes: LabelStudio(folder, form is not None),
 }
 
 
-def exporter(format: Format, pictures: Pictures, form: Outline | None) -> Exporter:
+def exporter(format: Format, pictures: Pictures, form: Outline | None, classes: int) -> Exporter:
     """A format with pictures and masks of these forms, which it can hold (`capabilities`); form: None for no masks."""
-    return _MAKE[format](pictures in ("copy", "link"), pictures == "embed", form)
+    return _MAKE[format](pictures in ("copy", "link"), pictures == "embed", form, classes)

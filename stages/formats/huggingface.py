@@ -112,4 +112,4 @@ class HuggingFace:
 
 
 def _indented(text: str, by: int) -> str:
-    return "".join(f"{' ' * by}{line}\n" for line in text.splitlines())
+    return "".join(f"{' ' * by}{line}\n" for line in text.rstrip("\n").split("\n"))

@@ -36,7 +36,9 @@ class LabelStudio:
             if self._folder:
                 yield File(place, picture)
         for split, own_tasks in tasks.items():
-            yield Piece(split, json.dumps(own_tasks, sort_keys=True, separators=(",", ":")).encode()[1:-1])
+            yield Piece(
+                split, json.dumps(own_tasks, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()[1:-1]
+            )
 
     def closing(self, content: Content) -> Iterator[File | Joined]:
         """The tasks of each split, and the labelling interface that they need."""

@@ -1,6 +1,7 @@
 """Parquet: one tidy table, labels.parquet, a row an object, best first within its image."""
 
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
@@ -40,9 +41,12 @@ class Parquet:
         """The rows of a part, and the pictures."""
         columns: dict[str, list[object]] = {name: [] for name in SCHEMA.names}
         pictures: list[object] = []
+        ranks: Counter[int] = Counter()
         for entry in entries:
             for place in range(len(entry.boxes)):
-                for name, value in self._row(entry, place).items():
+                row = {**self._row(entry, place), "rank": ranks[entry.picture.number]}
+                ranks[entry.picture.number] += 1
+                for name, value in row.items():
                     columns[name].append(value)
             if self._embed:
                 data = read(entry.picture)
@@ -76,7 +80,6 @@ class Parquet:
             "score": entry.scores[place],
             "class": entry.class_name,
             "category": entry.category,
-            "rank": place,
             "area": (x1 - x0) * (y1 - y0) if rle is None else masks.area(rle),
             "mask": rle,
             "source": entry.source,

@@ -10,6 +10,9 @@ import numpy as np
 
 __all__ = ["borders", "drawn_outline"]
 
+_CORNERS = 3
+"""The fewest that tools take for a polygon."""
+
 
 def borders(mask: np.ndarray) -> list[np.ndarray]:
     """The borders ``(N, 2)`` float64 x, y of the pieces of a mask ``(height, width)``, for pycocotools.
@@ -28,10 +31,12 @@ def drawn_outline(mask: np.ndarray) -> np.ndarray | None:
     are drawn, too: one pixel wide. Holes are filled.
     """
     pieces = [outline + 0.25 for outline in _outlines(mask)]
-    if len(pieces) < 2:
-        return pieces[0] if pieces else None
-    there = [np.vstack([piece, piece[:1]]) for piece in pieces]
-    return np.vstack([*there, *(piece[:1] for piece in pieces[-2::-1])])
+    if not pieces:
+        return None
+    there = [np.vstack([piece, piece[:1]]) for piece in pieces] if len(pieces) > 1 else pieces
+    outline = np.vstack([*there, *(piece[:1] for piece in pieces[-2::-1])])
+    missing = max(0, _CORNERS - len(outline))  # of a bar or a dot: two or one, which are no polygon
+    return np.vstack([outline, np.repeat(outline[:1], missing, axis=0)])
 
 
 def _outlines(mask: np.ndarray) -> list[np.ndarray]:

@@ -26,14 +26,18 @@ _MOST = 254
 
 
 class Voc:
-    """XML annotations. folder: whether pictures lie beside them. outlined: whether masks are written."""
+    """XML annotations. folder: whether pictures lie beside them. outlined: whether masks are written.
 
-    def __init__(self, folder: bool, outlined: bool) -> None:
-        self._folder, self._outlined = folder, outlined
+    classes: how many there are; of more than 254, masks tell objects apart and no classes.
+    """
+
+    def __init__(self, folder: bool, outlined: bool, classes: int) -> None:
+        self._folder, self._outlined, self._classes = folder, outlined, classes
 
     def part(self, number: int, entries: Sequence[Entry], first: int, read: Read) -> Iterator[Made]:
         """A file an image, its masks, the pictures, and a list of names a split."""
         names: dict[str, list[str]] = {}
+        masked: dict[str, list[str]] = {}
         for picture, group in groupby(entries, key=lambda entry: entry.picture):
             own = list(group)
             names.setdefault(picture.split, []).append(f"{picture.name}\n")
@@ -43,17 +47,20 @@ class Voc:
             if self._outlined and any(entry.masks for entry in own):
                 objects, classes = _painted(picture, own)
                 yield File(f"SegmentationObject/{picture.name}.png", _png(objects))
-                yield File(f"SegmentationClass/{picture.name}.png", _png(classes))
-        for split, own_names in names.items():
-            yield Piece(split, "".join(own_names).encode())
+                if self._classes <= _MOST:
+                    yield File(f"SegmentationClass/{picture.name}.png", _png(classes))
+                masked.setdefault(picture.split, []).append(f"{picture.name}\n")
+        for folder, listed in (("Main", names), ("Segmentation", masked)):
+            for split, own_names in listed.items():
+                yield Piece(f"{folder}_{split}", "".join(own_names).encode())
 
     def closing(self, content: Content) -> Iterator[File | Joined]:
         """The names of each split, and those of the classes."""
         for split, images in content.counts.images.items():
             if images:
-                yield Joined(f"ImageSets/Main/{split}.txt", [Pieces(split)])
+                yield Joined(f"ImageSets/Main/{split}.txt", [Pieces(f"Main_{split}")])
                 if self._outlined:
-                    yield Joined(f"ImageSets/Segmentation/{split}.txt", [Pieces(split)])
+                    yield Joined(f"ImageSets/Segmentation/{split}.txt", [Pieces(f"Segmentation_{split}")])
         yield File("classes.txt", "".join(f"{name}\n" for name in content.classes).encode())
 
 
@@ -73,15 +80,16 @@ def _annotation(picture: Picture, entries: Sequence[Entry], outlined: bool) -> b
             for name, said in (("pose", "Unspecified"), ("truncated", 0), ("difficult", 0)):
                 _add(thing, name, said)
             corners = ET.SubElement(thing, "bndbox")
-            for name, corner in zip(("xmin", "ymin", "xmax", "ymax"), _whole(box), strict=True):
+            for name, corner in zip(("xmin", "ymin", "xmax", "ymax"), _whole(box, picture), strict=True):
                 _add(corners, name, corner)
     ET.indent(root)
     return ET.tostring(root, encoding="utf-8")
 
 
-def _whole(box: Sequence[float]) -> list[int]:
+def _whole(box: Sequence[float], picture: Picture) -> list[int]:
     """Corners in whole pixels from 1, both included; a box thinner than a pixel has one."""
     x0, y0, x1, y1 = (round(corner) for corner in box)
+    x0, y0 = min(x0, picture.width - 1), min(y0, picture.height - 1)
     return [x0 + 1, y0 + 1, max(x1, x0 + 1), max(y1, y0 + 1)]
 
 
@@ -92,10 +100,10 @@ def _add(parent: ET.Element, name: str, value: object) -> None:
 def _painted(picture: Picture, entries: Sequence[Entry]) -> tuple[np.ndarray, np.ndarray]:
     """The number of the object at each pixel and its class, from 1; where several are, the best is."""
     objects = np.zeros((picture.height, picture.width), np.uint8)
-    classes = np.zeros_like(objects)
-    found = [(entry.category + 1, rle) for entry in entries for rle in entry.masks or ()]
-    if len(found) > _MOST or max(category for category, _ in found) > _MOST:
-        raise ValueError(f"{picture.image_id}: VOC's masks tell {_MOST} objects and classes apart: outlines: none")
+    classes = np.zeros(objects.shape, np.uint8)
+    found = [((entry.category + 1) % 256, rle) for entry in entries for rle in entry.masks or ()]
+    if len(found) > _MOST:
+        raise ValueError(f"{picture.image_id}: VOC's masks tell {_MOST} objects apart: outlines: none")
     for number, (category, rle) in reversed(list(enumerate(found, start=1))):
         mask = masks.decode(rle)
         objects[mask], classes[mask] = number, category

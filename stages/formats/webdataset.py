@@ -1,4 +1,4 @@
-"""WebDataset: tar files of samples, <name>.json beside <name>.jpg, a tar file a part and split.
+"""WebDataset: tar files of samples, <name>.json beside <name>.jpg, a tar file a part and split; <split>.txt lists them.
 
 The JSON of a sample has image_id, class, width, height, objects (bbox x, y, width, height in pixels, category, class,
 score, mask) and, where pictures are not embedded, where they are (`uri`).
@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from stages.formats.contract import Content, File, Joined, Made, Read
+from stages.formats.contract import Content, File, Joined, Made, Piece, Pieces, Read
 from stages.formats.entries import Entry, Picture
 from stages.vision.boxes import xyxy_to_xywh
 
@@ -33,10 +33,16 @@ class WebDataset:
             _, tar = tars[picture.split]
             if self._embed:
                 _add(tar, f"{picture.name}{picture.suffix}", read(picture))
-            _add(tar, f"{picture.name}.json", json.dumps(self._said(picture, list(own)), sort_keys=True).encode())
+            _add(
+                tar,
+                f"{picture.name}.json",
+                json.dumps(self._said(picture, list(own)), sort_keys=True, allow_nan=False).encode(),
+            )
         for split, (file, tar) in tars.items():
             tar.close()
-            yield File(f"{split}-{number:06d}.tar", file.getvalue())
+            name = f"{split}-{number:06d}.tar"
+            yield File(name, file.getvalue())
+            yield Piece(split, f"{name}\n".encode())
 
     def closing(self, content: Content) -> Iterator[File | Joined]:
         """The names of the classes by number, and what is in the files."""
@@ -46,7 +52,10 @@ class WebDataset:
             "images": content.counts.images,
             "boxes": content.counts.boxes,
         }
-        yield File("dataset.json", json.dumps(said, sort_keys=True, indent=1).encode())
+        for split, images in content.counts.images.items():
+            if images:
+                yield Joined(f"{split}.txt", [Pieces(split)])
+        yield File("dataset.json", json.dumps(said, sort_keys=True, indent=1, allow_nan=False).encode())
 
     def _said(self, picture: Picture, entries: Sequence[Entry]) -> dict[str, object]:
         said: dict[str, object] = {

@@ -4,7 +4,7 @@
     images/train/<name>.jpg         where pictures are copied or linked; else train.txt lists where they are
     labels/train/<name>.txt         class cx cy w h, or class x1 y1 x2 y2 ..., as fractions of the picture as shown
 
-An object of several pieces is one outline: they are joined by lines. Holes are filled.
+An object of several pieces is one outline: they are joined by lines. Holes are filled. One without a mask is its box.
 """
 
 import json
@@ -43,7 +43,7 @@ class Yolo:
         splits = [split for split, images in content.counts.images.items() if images]
         for split in splits:
             yield Joined(f"{split}.txt", [Pieces(split)])
-        lines = ["# " + content.description, "path: ."]
+        lines = ["# " + content.description, 'path: ""  # where this file is']
         lines += [f"{key}: {f'images/{split}' if self._folder else f'{split}.txt'}" for key, split in _keys(splits)]
         names = [f"  {number}: {json.dumps(name, ensure_ascii=False)}" for number, name in enumerate(content.classes)]
         yield File("data.yaml", "\n".join([*lines, f"nc: {len(content.classes)}", "names:", *names, ""]).encode())
@@ -51,9 +51,14 @@ class Yolo:
     def _lines(self, entry: Entry) -> Iterator[str]:
         picture = entry.picture
         for place, (x0, y0, x1, y1) in enumerate(entry.boxes):
-            if self._segmentation and entry.masks is not None:
-                if outline := _outline(entry.masks[place], picture):
-                    yield f"{entry.category} {outline}\n"
+            outline = _outline(entry.masks[place], picture) if self._segmentation and entry.masks is not None else ""
+            if outline:
+                yield f"{entry.category} {outline}\n"
+                continue
+            if self._segmentation:
+                corners = ((x0, y0), (x1, y0), (x1, y1), (x0, y1))
+                shares = " ".join(f"{x / picture.width:.8f} {y / picture.height:.8f}" for x, y in corners)
+                yield f"{entry.category} {shares}\n"
                 continue
             x, y, width, height = (x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0
             yield (

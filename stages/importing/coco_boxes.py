@@ -1,7 +1,6 @@
 """COCO JSON as other programs write it: a document with its images, or a list of results."""
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -25,9 +24,9 @@ def parse_coco(data: bytes) -> FoundBoxes:
         said = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"no JSON: {error}") from error
+    names: dict[Any, str] = {}
+    sizes: dict[str, tuple[int, int]] = {}
     if isinstance(said, list):
-        names: dict[Any, str] = {}
-        sizes: dict[str, tuple[int, int]] = {}
         records = said
     else:
         if not isinstance(said, dict) or not all(isinstance(said.get(key), list) for key in ("images", "annotations")):
@@ -35,9 +34,9 @@ def parse_coco(data: bytes) -> FoundBoxes:
         names, sizes = _images(said["images"])
         records = said["annotations"]
     found: dict[str, list[tuple[list[float], float, Any]]] = {name: [] for name in names.values()}
-    for where, record in _objects(records, "annotations" if names else "results"):
+    for where, record in _objects(records, "results" if said is records else "annotations"):
         if record.get("iscrowd") != 1:
-            name = _image_of(record, names, where)
+            name = _image_of(record, None if said is records else names, where)
             found.setdefault(name, []).append((_box(record, where), _score(record, where), record.get("segmentation")))
     outlined = all(outline for own in found.values() for *_, outline in own)
     return FoundBoxes({name: _of_image(own, outlined, sizes.get(name)) for name, own in found.items()})
@@ -67,9 +66,9 @@ def _images(records: list[Any]) -> tuple[dict[Any, str], dict[str, tuple[int, in
     return names, sizes
 
 
-def _image_of(record: Mapping[str, Any], names: Mapping[Any, str], where: str) -> str:
+def _image_of(record: Mapping[str, Any], names: Mapping[Any, str] | None, where: str) -> str:
     number = record.get("image_id")
-    if names:
+    if names is not None:
         if not isinstance(number, int | str) or number not in names:
             raise ValueError(f"{where}: there is no image {number!r:.40}")
         return names[number]
@@ -94,7 +93,7 @@ def _score(record: Mapping[str, Any], where: str) -> float:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and abs(value) < 1e30
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30  # which NaN is not
 
 
 def _of_image(own: list[tuple[list[float], float, Any]], outlined: bool, size: tuple[int, int] | None) -> ImageBoxes:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from pycocotools import mask as coco
 
 from stages.vision.masks import Rle, decode
@@ -11,6 +12,9 @@ __all__ = ["Outline", "outline_mask"]
 
 Outline = Sequence[Sequence[float]] | dict[str, Any]
 """Polygons, each x, y, x, y, ...; or a size and counts, as a list or compressed."""
+
+_NUMBERS, _FAR = 6, 2
+"""Of a polygon with three corners; and in sides of its image how far one may be: pycocotools walks all of it."""
 
 
 def outline_mask(outline: Outline, height: int, width: int) -> Rle:
@@ -29,8 +33,10 @@ def outline_mask(outline: Outline, height: int, width: int) -> Rle:
 
 def _encoded(outline: Outline, height: int, width: int) -> dict[str, Any]:
     if not isinstance(outline, dict):
-        parts: Any = coco.frPyObjects([[float(n) for n in part] for part in outline], height, width)
-        return dict(coco.merge(parts))
+        corners = [np.array(part, np.float64) for part in outline if len(part) >= _NUMBERS]
+        if not corners or not all((np.abs(part) <= _FAR * max(height, width)).all() for part in corners):
+            raise ValueError("a polygon has three corners or more, near its image")
+        return dict(coco.merge(coco.frPyObjects([part.tolist() for part in corners], height, width)))
     if list(outline["size"]) != [height, width]:
         raise ValueError(f"its size is {outline['size']}, not [{height}, {width}]")
     if isinstance(outline["counts"], list):

@@ -54,13 +54,14 @@ class ParquetMaps:
         with self._file(group.path) as file:
             columns = [name for name in (_ID, _MAP, *_SHAPE) if name in file.schema_arrow.names]
             rows = file.read_row_group(group.number, columns).filter(here)
+        ids = group.ids.filter(here)
         for row in range(rows.num_rows):
-            shape = [rows.column(name)[row].as_py() for name in columns if name in _SHAPE]
             try:
+                shape = [int(rows.column(name)[row].as_py()) for name in columns if name in _SHAPE]
                 score_map: np.ndarray | ValueError = _array(rows.column(_MAP)[row], shape)
-            except ValueError as error:
-                score_map = error
-            yield rows.column(_ID)[row].as_py(), score_map
+            except (ValueError, TypeError, OverflowError) as error:
+                score_map = ValueError(f"its map is none: {error}")
+            yield ids[row].as_py(), score_map
 
     @contextlib.contextmanager
     def _file(self, path: str) -> Iterator[pq.ParquetFile]:
@@ -72,12 +73,16 @@ class ParquetMaps:
             raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
 
 
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
 def _array(value: pa.Scalar, shape: Sequence[int]) -> np.ndarray:
     """A map from a list of its rows, or from one list of its numbers and its height and width."""
-    if not value.is_valid or not pa.types.is_nested(value.type):
-        raise ValueError("a map is a list of its rows, or of all its numbers")
+    if not value.is_valid or not _is_list(value.type) or value.values.null_count:
+        raise ValueError("a map is a list of its rows, or of all its numbers, and none is missing")
     rows = value.values
-    if not pa.types.is_nested(rows.type):
+    if not _is_list(rows.type):
         if len(shape) != len(_SHAPE) or None in shape or len(rows) != shape[0] * shape[1]:
             raise ValueError("a flat map needs columns height and width, whose product it is long")
         return np.asarray(rows.to_numpy(zero_copy_only=False)).reshape(shape)

@@ -119,14 +119,17 @@ class Import(Stage[ImportParams]):
 
     @cached_property
     def _stamp(self) -> str:
-        """What changes when one of the files is written; empty where there is none, as on a machine that only looks."""
+        """What changes when a file is written, or another place is named: files of one size and time may differ.
+
+        Empty where there is nothing, as on a machine that only looks.
+        """
         (place,) = self.files().values()
-        filesystem, path = open_filesystem(place)
+        filesystem, path = self.checked(lambda: open_filesystem(place))
         try:
             info = retrying(lambda: filesystem.info(path))
         except FileNotFoundError:
             return ""
         if info["type"] == "file":
-            return fingerprint([str(info[stamp]) for stamp in _STAMPS if stamp in info])
+            return fingerprint([path, *(str(info[stamp]) for stamp in _STAMPS if stamp in info)])
         found = Files(place).listing("")
-        return fingerprint([[file.path, file.bytes, file.modified] for file in found]) if found else ""
+        return fingerprint([path, *([file.path, file.bytes, file.modified] for file in found)]) if found else ""

@@ -132,8 +132,9 @@ def open_maps(place: str) -> MapSource:
         files = Files(parent or ("/" if place.startswith("/") else "."))
         return ParquetMaps([name], files.open)
     files = Files(place)
-    tables = [file.path for file in files.listing("", depth=1) if file.path.lower().endswith(PARQUET)]
-    return ParquetMaps(tables, files.open) if tables else _NpyFolder(files)
+    names = files.names("")
+    tables = [name for name in names if name.lower().endswith(PARQUET)]
+    return ParquetMaps(tables, files.open) if tables and tables == names else _NpyFolder(files)
 
 
 def open_boxes(place: str) -> FoundBoxes:
@@ -159,7 +160,7 @@ class _NpyFolder:
         for image_id in image_ids:
             try:
                 yield image_id, parse_npy(self._files.get(f"{image_id}.npy"))
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 continue
             except (UnsafePathError, ValueError) as error:
                 yield image_id, ValueError(f"{image_id}.npy: {error}")

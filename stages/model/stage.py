@@ -71,4 +71,4 @@ class Model(TrainStage[ModelParams]):
 
     @cached_property
     def _newest(self) -> CompleteSet | None:
-        return Store(self.params.run).newest_set(self.params.of)
+        return self.checked(lambda: Store(self.params.run)).newest_set(self.params.of)

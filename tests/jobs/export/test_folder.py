@@ -216,7 +216,7 @@ def test_fallbacks_are_counted_and_exported_when_asked(export, odd, tmp_path):
     [
         (["coco", "--images", "embed"], "coco has pictures: reference or copy or link, not embed"),
         (["yolo", "--outlines", "rle"], "yolo has outlines: none or polygon, not rle"),
-        (["coco", "--classes", "zebra"], "has no box to export"),
+        (["coco", "--classes", "zebra"], "there is no class 'zebra'"),
         (["coco", "--min-score", "2"], "has no box to export"),
         (["coco", "--labels", "ingest"], r"stage 'ingest' \(ingest.folder\) gives no pseudo_labels"),
     ],
@@ -225,6 +225,101 @@ def test_what_cannot_be_exported_is_one_line(export, options, said):
     """Breaks when an export of nothing is an export, or a format is told what it cannot hold."""
     with pytest.raises(UsageError, match=said):
         export(*options)
+
+
+def test_an_overwrite_that_was_killed_goes_on(export, tmp_path, monkeypatch):
+    """Breaks when --overwrite begins anew each time, or leaves what the export before it, or the kill, left."""
+    fresh = content(export("yolo", out=tmp_path / "fresh"))
+    out, writes, put = export("coco", "--images", "copy", out=tmp_path / "out"), [0], Files.put
+
+    def dying(*arguments: Any, **options: Any) -> None:
+        writes[0] += 1
+        if writes[0] == 9:
+            raise Killed
+        put(*arguments, **options)
+
+    (out / "train" / ".staged-0").write_bytes(b"half")
+    monkeypatch.setattr(Files, "put", dying)
+    with pytest.raises(Killed):
+        export("yolo", "--overwrite", out=out)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("0*.json")}
+    assert before
+    monkeypatch.setattr(Files, "put", put)
+    export("yolo", "--overwrite", out=out)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    (out / "train" / ".staged-0").unlink(missing_ok=True)
+    assert content(out) == fresh
+
+
+def test_a_file_of_the_user_is_never_written_over(export, tmp_path):
+    """Breaks when a name that both have is taken for ours."""
+    out = export("coco", out=tmp_path / "out")
+    (out / "data.yaml").write_text("mine")
+    with pytest.raises(UsageError, match=r"data\.yaml is there and of no export: it would be lost"):
+        export("yolo", "--overwrite", out=out)
+    assert (out / "data.yaml").read_text() == "mine"
+
+
+def of_rows(folder: Path, rows: list[dict[str, Any]], shards: int = 1, **choice: Any) -> Exporting:
+    """An export of made rows: one image of class c, its rows in so many shards."""
+    store = Store(str(folder / "run"))
+    shared = {"image_id": "a.jpg", "label": 0, "split": "train"}
+    image = {**shared, "uri": "u", "width": 9, "height": 9, "label_name": "c", "content_hash": ""}
+    images = store.commit("ingest", "0" * 16, "k", ShardResult({"images": TABLES["images"].from_rows([image])}))
+    size = {"image_height": 9, "image_width": 9, "source": "s", "components": 1}
+    made = [
+        TABLES["pseudo_labels"].from_rows([{**shared, **size, **row} for row in rows[n::shards]]) for n in range(shards)
+    ]
+    labels = [
+        store.commit("boxes", "0" * 16, str(n), ShardResult({"pseudo_labels": table})) for n, table in enumerate(made)
+    ]
+    source = Source(store, "boxes", "pseudo_labels", labels, [images], {})
+    return Exporting(source, ExportChoice(**choice), str(folder / "out"), overwrite=False)
+
+
+def scored(*scores: float, **more: Any) -> dict[str, Any]:
+    return {"boxes": [{"x0": 1.0, "y0": 1.0, "x1": 5.0, "y1": 5.0, "score": score} for score in scores], **more}
+
+
+def test_the_best_boxes_of_an_image_are_those_of_all_its_rows(tmp_path):
+    """Breaks when each method's best box is kept, or the image is listed once for each."""
+    rows = [scored(0.2, method="a"), scored(0.9, 0.1, method="b")]
+    for most, expected in ((1, [0.9]), (2, [0.9, 0.2]), (3, [0.9, 0.1, 0.2])):
+        of_rows(tmp_path / str(most), rows, max_boxes=most).write()
+        said = json.loads((tmp_path / str(most) / "out" / "coco_train.json").read_text())
+        assert [np.float32(each["score"]) for each in said["annotations"]] == [np.float32(score) for score in expected]
+        assert len(said["images"]) == 1
+
+
+def test_a_score_is_compared_as_it_is_stored(tmp_path):
+    """Breaks when 0.9, stored in 32 bits, is below 0.9."""
+    of_rows(tmp_path, [scored(0.9, method="a")], min_score=0.9).write()
+    assert boxes_in(tmp_path / "out") == {"train": 1}
+
+
+def test_an_image_in_two_shards_is_refused(tmp_path):
+    """Breaks when the second label file of an image takes the place of the first."""
+    with pytest.raises(UsageError, match=r"stage boxes: 'a\.jpg' is in two of its shards"):
+        of_rows(tmp_path, [scored(0.9, method="a"), scored(0.8, method="b")], shards=2, format="yolo").write()
+
+
+def test_a_class_without_an_image_is_counted(tmp_path):
+    """Breaks when one predicted class that the data set lacks ends an export."""
+    of_rows(tmp_path, [scored(0.9, method="a"), scored(0.8, method="b", label=7)]).write()
+    said = json.loads((tmp_path / "out" / "coco_train.json").read_text())
+    assert said["info"]["flagged_labels_left_out"] == {"class_without_image": 1}
+    assert len(said["annotations"]) == 1
+
+
+def test_what_was_imported_is_exported_once_its_file_is_gone(odd, export, tmp_path):
+    """Breaks when a finished run cannot be taken away, because a file that it has read was touched, or is gone."""
+    before = content(export("coco", out=tmp_path / "before"))
+    place = Path(odd.config.run_root).parent / "boxes.json"
+    place.rename(tmp_path / "away")
+    try:
+        assert content(export("coco", out=tmp_path / "after")) == before
+    finally:
+        (tmp_path / "away").rename(place)
 
 
 def test_predictions_without_boxes_are_refused(finished_run, tmp_path):

@@ -65,6 +65,17 @@ def test_pieces_are_joined_by_lines_alone():
     assert len(borders(mask)) == 3
 
 
+@pytest.mark.parametrize("length", [1, 4])
+def test_a_dot_and_a_bar_have_corners_enough(length):
+    """Breaks when two corners, which tools read as a box, or one are written for an object a pixel thick."""
+    mask = np.zeros((9, 9), bool)
+    mask[4, 2 : 2 + length] = True
+    outline = drawn_outline(mask)
+    assert outline is not None
+    assert len(outline) >= 3
+    np.testing.assert_array_equal(drawn(outline, mask.shape), mask)
+
+
 def test_an_empty_mask_has_no_outline():
     """Breaks when an object that is nowhere ends an export."""
     empty = np.zeros((4, 5), bool)

@@ -1,9 +1,11 @@
 """YOLO's files beyond what supervision reads."""
 
+import numpy as np
 import pytest
 import yaml
 
 from stages.formats.yolo import Yolo
+from stages.vision.masks import encode
 from tests.exports import entries_of, files_of
 
 
@@ -42,7 +44,18 @@ def test_trainers_find_train_and_val(splits, keys):
         key: f"images/{split}" for key, split in keys.items()
     }
     assert said["names"] == {0: "cat: a", 1: "dog\"b'"}
-    assert said["path"] == "."
+    assert said["path"] == "", "Ultralytics takes the folder of the file where there is none"
+
+
+def test_an_object_without_a_mask_is_its_box():
+    """Breaks when an image whose mask is empty becomes an example of nothing."""
+    image = {"image_id": "a.png", "label": 0, "label_name": "c", "split": "train", "width": 10, "height": 10}
+    box = {"x0": 1.0, "y0": 2.0, "x1": 3.0, "y1": 4.0, "score": 1.0}
+    for rles in ([encode(np.zeros((10, 10), bool))], None):
+        entries = entries_of([image], [{**image, "method": "cam", "boxes": [box], "masks": rles}])
+        files = files_of(Yolo(segmentation=True, folder=True), [entries], ["c"])
+        numbers = [float(part) for part in files["labels/train/a.txt"].split()]
+        assert numbers == [0, 0.1, 0.2, 0.3, 0.2, 0.3, 0.4, 0.1, 0.4]
 
 
 def test_a_line_is_class_and_fractions():

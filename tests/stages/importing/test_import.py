@@ -149,6 +149,34 @@ def test_a_bad_file_is_a_row_in_quarantine(run_copy, maps, tmp_path):
     assert len(runs.rows(target, "theirs", "score_maps")) == len(maps) - len(names)
 
 
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        ({"map": [[[0.1, 0.2], None]]}, "none is missing"),
+        ({"map": [[[0.1], [0.2, 0.3]]]}, "differ in length"),
+        ({"map": [[0.1, 0.2, 0.3]], "height": [2.0], "width": [2.0]}, "whose product it is long"),
+        ({"map": [[0.1, 0.2]], "height": [None], "width": [2]}, "its map is none"),
+        ({"map": [{"a": 1.0}]}, "a map is a list"),
+    ],
+)
+def test_a_bad_map_in_a_table_is_a_row_in_quarantine(run_copy, maps, tmp_path, column, said):
+    """Breaks when one bad row ends the stage, whatever pyarrow or numpy say of it."""
+    pq.write_table(pa.table({"image_id": [min(maps)], **column}), tmp_path / "maps.parquet")
+    target, _ = run(imported(run_copy, theirs={"stage": "import", "maps": str(tmp_path / "maps.parquet")}))
+    reasons = {row["image_id"]: row["reason"] for row in runs.rows(target, "theirs", "quarantine")}
+    assert said in reasons[min(maps)]
+    assert len(reasons) == len(maps)
+
+
+def test_ids_of_another_type_are_found(run_copy, maps, tmp_path):
+    """Breaks when ids that are bytes are cast for the search and not for the answer."""
+    rows = [score_map.tolist() for score_map in maps.values()]
+    table = pa.table({"image_id": pa.array([name.encode() for name in maps]), "map": rows})
+    pq.write_table(table, tmp_path / "maps.parquet")
+    target, _ = run(imported(run_copy, theirs={"stage": "import", "maps": str(tmp_path / "maps.parquet")}))
+    assert len(runs.rows(target, "theirs", "score_maps")) == len(maps)
+
+
 def test_a_pickle_alone_is_not_run(run_copy, maps, tmp_path):
     """Breaks when a file without numpy's header is unpickled."""
     folder = save_npy(tmp_path / "maps", maps)
@@ -174,7 +202,20 @@ def test_only_what_changed_is_computed_again(run_copy, maps, tmp_path):
     counted = {computed.pop(stage, 1) for stage in ("sweep_theirs", "evaluate_both")}  # if its split is counted
     assert (computed, counted) == ({"theirs": shards, "boxes_theirs": 1, "arm_theirs": 1}, {1})
     moved = folder.rename(tmp_path / "moved")
-    assert runs.missing(runs.target_of(of_maps(run_copy, moved))) == {}, "a folder may move"
+    _, computed = run(of_maps(run_copy, moved))
+    assert computed == {"theirs": shards}, "a folder may move"
+
+
+def test_other_maps_of_the_same_sizes_and_times_are_read(run_copy, maps, tmp_path):
+    """Breaks when files that an archive gave the times of others pass for them."""
+    places = [save_npy(tmp_path / name, kept) for name, kept in (("a", maps), ("b", {n: -m for n, m in maps.items()}))]
+    for place in places:
+        for path in (*place.rglob("*"), place):
+            os.utime(path, (1, 1))
+        target, _ = run(of_maps(run_copy, place))
+    rows = {row["image_id"]: row["map"] for row in runs.rows(target, "theirs", "score_maps")}
+    for name, score_map in maps.items():
+        np.testing.assert_array_equal(rows[name], -score_map.ravel())
 
 
 def boxes_of(target, stage: str = "boxes_cam") -> list[dict[str, Any]]:
@@ -273,6 +314,8 @@ def test_ids_of_no_image_are_told(run_copy, finished_run, tmp_path, caplog):
         ("b.json", '[{"image_id": "a", "bbox": [1, 2, -3, 4]}]', "results[0]: bbox must be x, y, width and height"),
         ("b.json", '[{"image_id": "a", "bbox": [1, 2, 3, 4], "score": "high"}]', "score must be a number"),
         ("b.json", '{"images": [{"id": 1}], "annotations": []}', "images[0] has no id or no file_name"),
+        ("b.json", '{"images": [], "annotations": [{"image_id": "a"}]}', "annotations[0]: there is no image 'a'"),
+        ("b.json", '[{"image_id": "a", "bbox": [' + "9" * 400 + ", 2, 3, 4]}]", "results[0]: bbox must be"),
         (None, None, "there is nothing at"),
     ],
 )  # fmt: skip
@@ -295,6 +338,9 @@ def test_a_bad_file_of_boxes_is_one_line_before_anything_runs(run_copy, tmp_path
         ({"bbox": [1, 2, 30, 40]}, {"width": 640, "height": 480}, "its size there is 640 x 480"),
         ({"bbox": [1, 2, 30, 40], "segmentation": {"size": [64, 64], "counts": "55"}}, {}, "no COCO segmentation"),
         ({"bbox": [1, 2, 30, 40], "segmentation": {"size": [2, 5], "counts": "55"}}, {}, "its size is [2, 5]"),
+        ({"bbox": [1, 2, 30, 40], "segmentation": [[0, 0, 1e8, 0, 1e8, 1e8]]}, {}, "near its image"),
+        ({"bbox": [1, 2, 30, 40], "segmentation": [[0, 0, float("nan"), 5, 5, 5]]}, {}, "near its image"),
+        ({"bbox": [1, 2, 30, 40], "segmentation": [[1, 2, 3, 4]]}, {}, "three corners"),
     ],
 )
 def test_boxes_of_other_images_are_refused(run_copy, finished_run, tmp_path, record, image, said):
