@@ -2,7 +2,7 @@
 
 Annotations/<name>.xml
 ImageSets/Main/train.txt        names, a line each
-JPEGImages/<name>.jpg           where pictures are copied or linked
+JPEGImages/<name>.jpg           where pictures are copied or linked: no reader looks for another ending
 SegmentationObject/<name>.png   the number of the object at each pixel, where there are masks
 SegmentationClass/<name>.png    its class, from 1
 """
@@ -43,7 +43,7 @@ class Voc:
             names.setdefault(picture.split, []).append(f"{picture.name}\n")
             yield File(f"Annotations/{picture.name}.xml", _annotation(picture, own, self._outlined))
             if self._folder:
-                yield File(f"JPEGImages/{picture.name}{picture.suffix}", picture)
+                yield File(f"JPEGImages/{picture.name}.jpg", picture)
             if self._outlined and any(entry.masks for entry in own):
                 objects, classes = _painted(picture, own)
                 yield File(f"SegmentationObject/{picture.name}.png", _png(objects))
@@ -67,7 +67,7 @@ class Voc:
 def _annotation(picture: Picture, entries: Sequence[Entry], outlined: bool) -> bytes:
     root = ET.Element("annotation")
     _add(root, "folder", "JPEGImages")
-    _add(root, "filename", f"{picture.name}{picture.suffix}")
+    _add(root, "filename", f"{picture.name}.jpg")
     _add(root, "path", picture.uri)
     size = ET.SubElement(root, "size")
     for name, value in (("width", picture.width), ("height", picture.height), ("depth", 3)):

@@ -184,7 +184,20 @@ def test_yolo_turns_with_the_picture(export, want, ids):
     assert seen == len(want)
 
 
-def test_voc_by_torchvision_and_supervision(export, want, ids):
+def by_voc_detection(out: Path, want: dict[str, dict[str, Any]], folder: Path) -> None:
+    """The data set as torchvision opens it, in the folders of the challenge."""
+    from torchvision.datasets import VOCDetection
+
+    (folder / "VOCdevkit").mkdir()
+    (folder / "VOCdevkit" / "VOC2012").symlink_to(out)
+    read = VOCDetection(str(folder), year="2012", image_set="train")
+    assert len(read) == len(want)
+    sizes = sorted(own["size"] for own in want.values())
+    assert sorted(ImageOps.exif_transpose(picture).size for picture, _ in read) == sizes
+    assert sum(len(said["annotation"]["object"]) for _, said in read) == sum(len(o["boxes"]) for o in want.values())
+
+
+def test_voc_by_torchvision_and_supervision(export, want, ids, tmp_path):
     """Breaks when corners are not counted from 1, both included, or a split's list names what is not there."""
     import supervision as sv
     from defusedxml.ElementTree import parse
@@ -210,8 +223,12 @@ def test_voc_by_torchvision_and_supervision(export, want, ids):
     for split in {own["split"] for own in want.values()}:
         names = (out / "ImageSets" / "Main" / f"{split}.txt").read_text().splitlines()
         assert len(names) == len(of_split(want, split))
+    by_voc_detection(out, of_split(want, "train"), tmp_path)
     read = sv.DetectionDataset.from_pascal_voc(str(out / "JPEGImages"), str(out / "Annotations"))
-    assert len(read) == len(want)
+    found = {ids(Path(path)): annotation.xyxy for path, annotation in read.annotations.items()}
+    assert found.keys() == want.keys()
+    for image_id, boxes in found.items():
+        assert_boxes(boxes, want[image_id])
 
 
 @pytest.mark.parametrize("pictures", ["embed", "reference"])
