@@ -22,22 +22,29 @@ COLUMNS = (
     "image_id", "split", "label", "label_name", "width", "height", "orientation", "turned", "uri", "offset", "length",
     "row", "content_hash",
 )  # fmt: skip
+_FEW = ("split", "label_name")
+"""Columns of few values."""
 _CHUNK = 50_000
 
 
 class ExportImages:
-    """The images by the order of their ids; a picture's number is its place there, from 1.
+    """All images of a run; a picture's number is its place in the order of their ids, from 1.
 
     roots: source stage -> where its data set is.
     """
 
-    def __init__(self, tables: Sequence[pa.Table], params: ExportChoice, roots: Mapping[str, str]) -> None:
-        """tables: of `COLUMNS`."""
-        joined = pa.concat_tables(tables)
-        for name in ("split", "label_name"):
-            place = joined.column_names.index(name)
-            joined = joined.set_column(place, name, pc.dictionary_encode(joined.column(name)))
-        self._table = joined.take(pc.sort_indices(joined.column("image_id"))).combine_chunks()
+    def __init__(self, tables: Iterable[pa.Table], params: ExportChoice, roots: Mapping[str, str]) -> None:
+        """tables: of `COLUMNS`, which nothing else should hold: each column is copied, and its parts are let go."""
+        joined = pa.concat_tables(list(tables))
+        columns = {}
+        for name in joined.column_names:
+            column = joined.column(name)
+            joined = joined.drop_columns([name])
+            columns[name] = (pc.dictionary_encode(column) if name in _FEW else column).combine_chunks()
+            del column
+        self._table = pa.table(columns)
+        self._numbers = np.empty(len(self._table), np.int32)
+        self._numbers[pc.sort_indices(self._table.column("image_id")).to_numpy()] = np.arange(1, len(self._table) + 1)
         self._params, self._roots = params, roots
         keys = self._hashed(lambda image_id: image_id)
         self._order = np.argsort(keys, kind="stable")
@@ -77,7 +84,10 @@ class ExportImages:
                 row["uri"] = self._uri(row)
                 _check_words(row["uri"], image_id)
                 name = unique_name(image_id) if self._ambiguous[place] else plain_name(image_id)
-                found[image_id] = picture_of(row, place + 1, self.classes[row["label"]][0], split, name), row
+                found[image_id] = (
+                    picture_of(row, int(self._numbers[place]), self.classes[row["label"]][0], split, name),
+                    row,
+                )
         return found
 
     def _places(self, image_ids: Sequence[str]) -> np.ndarray:

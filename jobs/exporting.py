@@ -194,7 +194,8 @@ class Exporting:
 
     @cached_property
     def _all(self) -> ExportImages:
-        tables = [self._source.store.table(done, "images", COLUMNS) for done in self._source.images]
+        columns = COLUMNS if self._params.pictures in ("copy", "embed") else COLUMNS[:-1]  # hashes are of what is read
+        tables = (self._source.store.table(done, "images", columns) for done in self._source.images)
         return ExportImages(tables, self._params, self._source.roots)
 
 
