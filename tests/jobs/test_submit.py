@@ -243,6 +243,16 @@ def test_weights_that_only_the_cluster_has_are_its_own_concern(commands):
     submit.check(load_config("far.yaml"))
 
 
+def test_a_folder_that_a_stage_names_is_said_from_the_root_of_the_disk(commands):
+    """Breaks when another program's maps, or another run, are looked for below the folder of the job."""
+    (commands / "maps").mkdir()
+    config = load_config(
+        "run.yaml", ["stages={theirs: {stage: import, maps: maps}, of: {stage: model, run: r, of: x}}"]
+    )
+    here = Path.cwd()
+    assert submit.weights(config) == [f'stages.theirs.maps="{here}/maps"', f'stages.of.run="{here}/r"']
+
+
 def test_variables_with_and_without_a_value(monkeypatch):
     """Breaks when a value with = or a line break is cut, or a secret cannot be kept off the command line."""
     monkeypatch.setenv("SECRET", "as=here")
