@@ -44,6 +44,7 @@ _LOG = structlog.get_logger("weakbox.export")
 @click.option("--boxes", type=click.Choice(["all", "best"]), help="All boxes of an image, or the best alone.")
 @click.option("--max-boxes", type=click.IntRange(1), metavar="K", help="At most K boxes an image, the best ones.")
 @click.option("--min-score", type=float, metavar="S", help="Leave out boxes of a lower score.")
+@click.option("--min-quality", type=float, metavar="Q", help="Of a consensus: leave out boxes of a lower quality.")
 @click.option("--classes", multiple=True, metavar="NAME", help="Only boxes of this class; may be said several times.")
 @click.option("--splits", multiple=True, type=click.Choice(SPLITS), help="Only this split; may be said several times.")
 @click.option("--merge", type=click.Choice(["dev"]), help="Put the images of dev into train.")
@@ -64,7 +65,7 @@ def export(
     Stopped at any time, the same command goes on. Another export never mixes with it: FOLDER says which one it holds.
     """
     opened = open_target(target, changes)
-    said = {name: value for name, value in options.items() if value not in (None, (), False)}
+    said = {name: value for name, value in options.items() if value is not None and value is not False and value != ()}
     params = _params(opened, labels, predictions, {**said, **({"merge_dev": True} if merge else {})})
     warn_of_other_data(opened)
     from jobs.exporting import Exporting, Source  # brings OpenCV along

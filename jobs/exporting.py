@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from jobs.export_folder import ExportFolder
 from jobs.export_images import COLUMNS, ExportImages, first_repeated
 from pipeline.base.errors import UsageError
@@ -93,7 +95,7 @@ class Exporting:
 
     def _entries(self, done: Done) -> tuple[list[Entry], Counts]:
         """The images of a shard that have a box, by id; and how many there are."""
-        rows = self._source.store.table(done, self._table, _TABLES[self._table]).to_pylist()
+        rows = self._source.store.table(done, self._table, self._columns).to_pylist()
         found = self._all.pictures(sorted({row["image_id"] for row in rows}))
         self._places = {image_id: place for image_id, (_, place) in found.items()}
         counts, entries = Counts(), []
@@ -120,10 +122,21 @@ class Exporting:
             flags = counts.flagged.setdefault(picture.split, {})
             flags[flag] = flags.get(flag, 0) + 1
             return None
-        if known is None:
+        if known is None or not self._is_good(row):
             return None
         category, name = known
         return entry_of(picture, row, self._choice, name, category)
+
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        """What is read of the rows: tables that older versions wrote have no quality."""
+        return _TABLES[self._table] if self._params.min_quality is None else (*_TABLES[self._table], "quality")
+
+    def _is_good(self, row: Mapping[str, Any]) -> bool:
+        least = self._params.min_quality
+        if least is None:
+            return True
+        return row["quality"] is not None and bool(row["quality"] >= np.float32(least))  # qualities are stored so
 
     @property
     def _choice(self) -> Choice:
@@ -181,6 +194,8 @@ class Exporting:
     def _check_boxes(self) -> None:
         for done in self._source.dones:
             column = self._source.store.table(done, self._table, ("boxes",)).column("boxes")
+            if self._params.min_quality is not None and self._table != "pseudo_labels":
+                raise UsageError(f"stage {self._source.stage}: min_quality is of a consensus, it has no qualities")
             if len(column) and column.null_count == len(column):
                 raise UsageError(f"stage {self._source.stage} predicts classes, no boxes: there is nothing to export")
             if len(column):

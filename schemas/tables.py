@@ -128,7 +128,7 @@ SCORE_MAPS = TableSpec(
 
 PSEUDO_LABELS = TableSpec(
     "pseudo_labels",
-    3,
+    4,
     ("image_id", "label", "method"),
     (
         _IMAGE_ID,
@@ -155,6 +155,8 @@ PSEUDO_LABELS = TableSpec(
             True,
         ),
         Column("component_rule", _S, "largest, all or union; null: no map of this run is behind it", True),
+        Column("chosen", _S, "of a `consensus`: the stage whose box this is; null: of several, or no consensus", True),
+        Column("quality", _F, "of a `consensus`: chance that the best box is right; null: not known", True),
         *_PROVENANCE,
     ),
 )
@@ -174,6 +176,69 @@ PREDICTIONS = TableSpec(
         Column("classes", pa.list_(_I), "top-k class indices, best first; null where none are predicted", True),
         Column("class_scores", pa.list_(_F), "softmax scores of `classes`", True),
         *_PROVENANCE,
+    ),
+)
+
+_SIGNAL_DOCS = {
+    "agreement": "mean IoU of its best box with those of the other sources; null: no other has one",
+    "agreement_least": "smallest of these IoU",
+    "mask_agreement": "mean IoU of its masks together with those of the other sources",
+    "agreement_rank": "share of its class's other images whose agreement is smaller, equal ones by half",
+    "score": "score of the box as table pseudo_labels has it",
+    "score_rank": "the same share by score",
+    "contrast": "mean of the min-maxed map on the foreground minus off it",
+    "contrast_rank": "the same share by contrast",
+    "border": "sides of the image that the box touches, of four",
+    "area": "area of the box, share of the image",
+    "area_rank": "the same share by area",
+    "aspect": "natural logarithm of the box's width by its height; null: one of them is 0",
+    "fill": "foreground of the mask by area of the box",
+    "components": "number of foreground components",
+    "confidence": "probability that the classifier gives to the label; 0 where it is not among those it names",
+}
+
+QUALITIES = TableSpec(
+    "qualities",
+    1,
+    ("image_id", "label", "source"),
+    (
+        _IMAGE_ID,
+        _LABEL,
+        _SPLIT,
+        _METHOD,
+        Column("source", _S, "name of the stage whose box is judged", check=empty_text),
+        *(Column(name, _F, doc, nullable=True) for name, doc in _SIGNAL_DOCS.items()),
+        Column("flag", _S, "why the box is a fallback or carries no information; null for an ordinary one", True),
+        Column(
+            "quality",
+            _F,
+            "chance that the box is right (IoU at least 0.5), by a model fitted to boxes of this data set; of an image"
+            " that it was fitted to, by one fitted to others; null: there are too few such boxes",
+            True,
+        ),
+    ),
+)
+
+QUALITY_FITS = TableSpec(
+    "quality_fits",
+    1,
+    ("source",),
+    (
+        Column("source", _S, "name of the stage whose boxes are judged", check=empty_text),
+        _METHOD,
+        Column("split", _S, "split whose ground-truth boxes the model is fitted to", check=unknown_split),
+        Column("images", _L, "images of that split with a true box and one of the source", check=negative),
+        Column("right", _D, "percent of these whose box is right; null without one", True),
+        Column(
+            "auc",
+            _D,
+            "chance that of a right and a wrong box the right one has the higher quality, by"
+            " cross-validation; null: no model was fitted",
+            True,
+        ),
+        Column("auc_error", _D, "its standard error", True),
+        Column("better", _D, "percent right of the half with the higher quality", True),
+        Column("worse", _D, "percent right of the other half", True),
     ),
 )
 
@@ -359,6 +424,8 @@ TABLES: dict[str, TableSpec] = {
         SCORE_MAPS,
         PSEUDO_LABELS,
         PREDICTIONS,
+        QUALITIES,
+        QUALITY_FITS,
         COMPONENTS,
         THRESHOLDS,
         METRICS,

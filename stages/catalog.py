@@ -19,6 +19,7 @@ from stages.boxes.stage import Boxes
 from stages.calibrate.stage import Calibrate
 from stages.cam.stage import Cam
 from stages.classify.stage import Classify
+from stages.consensus.stage import Consensus
 from stages.ddt.stage import Ddt
 from stages.deduplicate.stage import Deduplicate
 from stages.duplicates.stage import Duplicates
@@ -50,6 +51,7 @@ from stages.ncut.stage import Ncut
 from stages.perceptual_hash.stage import PerceptualHash
 from stages.plain_cam.stage import PlainCam
 from stages.psol.stage import Psol
+from stages.quality.stage import Quality
 from stages.report.stage import Report
 from stages.scg.stage import Scg
 from stages.sdcam.stage import Sdcam
@@ -103,6 +105,8 @@ STAGES: Sequence[type[AnyStage]] = (
     Sweep,
     Calibrate,
     Boxes,
+    Quality,
+    Consensus,
     Psol,
     Localize,
     Evaluate,

@@ -31,6 +31,9 @@ class ExportChoice:
     boxes: Literal["all", "best"] = option("all", "all boxes of an image, or the best alone")
     max_boxes: int | None = option(None, "at most so many boxes an image, the best ones", at_least=1)
     min_score: float | None = option(None, "leave out boxes of a lower score")
+    min_quality: float | None = option(
+        None, "of a consensus: leave out images whose box is of a lower quality, or of none", at_least=0, at_most=1
+    )
     classes: tuple[str, ...] | None = option(None, "classes that are exported, by name; null: all")
     keep_flagged: bool = option(False, "also export pseudo labels whose box is a fallback (empty_mask, ...)")
 

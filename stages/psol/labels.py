@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike
 from stages.psol.parameters import Quality
 from stages.vision.boxes import area, clip
 
-__all__ = ["EMPTY", "FLAGGED", "LABEL_COLUMNS", "PseudoLabels", "chosen", "quality_weights"]
+__all__ = ["EMPTY", "FLAGGED", "LOW", "PseudoLabels", "chosen", "label_columns", "quality_weights"]
 
-LABEL_COLUMNS = ("image_id", "boxes", "flag", "contrast", "image_width", "image_height")
-FLAGGED, EMPTY = "flagged", "empty"
+FLAGGED, EMPTY, LOW = "flagged", "empty", "of low quality"
+_COLUMNS = ("image_id", "boxes", "flag", "contrast", "image_width", "image_height")
 
 
 @dataclass
@@ -22,7 +22,7 @@ class PseudoLabels:
 
     boxes: image id -> best box ``(4,)`` float64 in pixels, cut to the image. quality: image id -> its quality, NaN
     where it has none. whole: how many of these boxes are the whole image.
-    left_out: image id -> `FLAGGED` (a fallback) or `EMPTY` (no box, or none of its area lies in the image).
+    left_out: image id -> `FLAGGED` (a fallback), `EMPTY` (no box, or none of its area lies in the image) or `LOW`.
     """
 
     boxes: dict[str, np.ndarray] = field(default_factory=dict)
@@ -31,8 +31,15 @@ class PseudoLabels:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-def chosen(rows: Iterable[Mapping[str, Any]], quality: Quality = "none") -> PseudoLabels:
-    """Sort rows of `LABEL_COLUMNS`, one for each image."""
+def label_columns(quality: Quality, min_quality: float | None) -> tuple[str, ...]:
+    """What is read of pseudo labels: tables that older versions wrote have no quality."""
+    return (*_COLUMNS, "quality") if quality == "quality" or min_quality is not None else _COLUMNS
+
+
+def chosen(
+    rows: Iterable[Mapping[str, Any]], quality: Quality = "none", min_quality: float | None = None
+) -> PseudoLabels:
+    """Sort rows of `label_columns`, one for each image. min_quality: None: any, also where none is known."""
     labels = PseudoLabels()
     for row in rows:
         name, size = row["image_id"], (row["image_width"], row["image_height"])
@@ -41,7 +48,10 @@ def chosen(rows: Iterable[Mapping[str, Any]], quality: Quality = "none") -> Pseu
         if row["flag"] is not None or area(box) == 0:
             labels.left_out[name] = EMPTY if row["flag"] is None else FLAGGED
             continue
-        value = {"none": None, "contrast": row["contrast"], "score": best["score"]}[quality]
+        if min_quality is not None and (row["quality"] is None or row["quality"] < np.float32(min_quality)):
+            labels.left_out[name] = LOW
+            continue
+        value = {"none": None, "score": best["score"]}.get(quality, row.get(quality))
         labels.boxes[name], labels.quality[name] = box, np.nan if value is None else float(value)
         labels.whole += bool(area(box) == size[0] * size[1])
     return labels

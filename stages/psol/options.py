@@ -32,7 +32,13 @@ class PsolParams:
     model: str = reads("model", "classify", "the classifier to start from; sep: without its last layer, of any classes")
     variant: Variant = option("sep", "sep: boxes alone; joint: classes too, by the classifier's own layer")
     preset: Preset = option("paper", "the training whose values stand for null below")
-    quality: Quality = option("none", "what a pseudo box counts in proportion to: none, contrast or score")
+    quality: Quality = option(
+        "none",
+        "what a pseudo box counts in proportion to: none, contrast, score, or the quality that a consensus gives",
+    )
+    min_quality: float | None = option(
+        None, "leave out pseudo boxes of a lower quality, or of none", at_least=0, at_most=1
+    )
     pooling: int = option(
         1, "side of the grid the features are averaged to before the branch; the paper: 1", at_least=1
     )

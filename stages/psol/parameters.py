@@ -23,7 +23,7 @@ Preset = Literal["paper", "paper_cub", "reference"]
 Variant = Literal["sep", "joint"]
 """A network for boxes alone, or one for classes and boxes."""
 
-Quality = Literal["none", "contrast", "score"]
+Quality = Literal["none", "contrast", "score", "quality"]
 """What a pseudo label is weighted by: nothing, the contrast of its map, or the score of its best box."""
 
 VARIANT, POOLING = "variant", "pooling"

@@ -18,7 +18,7 @@ from pipeline.training.loop import Training, train
 from pipeline.training.step import Batch
 from schemas import TABLES
 from stages.psol.augment import augment
-from stages.psol.labels import EMPTY, FLAGGED, LABEL_COLUMNS, chosen, quality_weights
+from stages.psol.labels import EMPTY, FLAGGED, LOW, chosen, label_columns, quality_weights
 from stages.psol.options import PsolParams
 from stages.psol.parameters import POOLING, VARIANT
 from stages.psol.regressor import BoxRegressor, box_loss
@@ -85,8 +85,9 @@ class PsolTrainer:
         """Training images with their pseudo box and its weight, and what the card says of those left out."""
         params = self.params
         of_train = pc.field("split") == "train"
-        parts = (context.table(done, "pseudo_labels", LABEL_COLUMNS, of_train) for done in task.inputs["labels"])
-        labels = chosen((row for part in parts for row in part.to_pylist()), params.quality)
+        columns = label_columns(params.quality, params.min_quality)
+        parts = (context.table(done, "pseudo_labels", columns, of_train) for done in task.inputs["labels"])
+        labels = chosen((row for part in parts for row in part.to_pylist()), params.quality, params.min_quality)
         rows: list[BoxedImage] = []
         unlabelled = 0
         for done in task.inputs["images"]:
@@ -100,6 +101,8 @@ class PsolTrainer:
             raise ValueError(f"{params.labels} has no pseudo box of a training image")
         reasons = Counter(labels.left_out.values())
         left_out = {FLAGGED: reasons[FLAGGED], EMPTY: reasons[EMPTY], _UNLABELLED: unlabelled}
+        if params.min_quality is not None:
+            left_out[LOW] = reasons[LOW]
         if any(left_out.values()) and context.rank == 0:
             counts = ", ".join(f"{number} {reason}" for reason, number in left_out.items() if number)
             _LOG.warning("%s: training images without a usable box in %s: %s", self.stage, params.labels, counts)

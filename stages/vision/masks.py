@@ -1,11 +1,12 @@
 """Masks and their COCO run-length encoding (RLE)."""
 
+from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
 from pycocotools import mask as coco
 
-__all__ = ["Rle", "area", "decode", "encode"]
+__all__ = ["Rle", "area", "decode", "encode", "iou_of_unions"]
 
 _OFFSET, _DIGIT, _MORE, _SIGN, _BITS, _DIGITS = 48, 0x1F, 0x20, 0x10, 5, 6
 """COCO's run lengths are texts: five bits a letter, low ones first, a bit that says whether more follow; of the last
@@ -41,6 +42,17 @@ def decode(rle: Rle) -> np.ndarray:
 def area(rle: Rle) -> int:
     """Count the mask's pixels without decoding it."""
     return int(coco.area(_for_coco(rle)))
+
+
+def iou_of_unions(some: Sequence[Rle], others: Sequence[Rle]) -> float:
+    """IoU of the union of some masks with that of others, without decoding them; 0 where both are empty.
+
+    Raises: ValueError without masks on a side, and for masks of different sizes.
+    """
+    if not some or not others or len({tuple(rle["size"]) for rle in (*some, *others)}) > 1:
+        raise ValueError("masks of one size are needed on both sides")
+    one, other = (coco.merge([_for_coco(rle) for rle in rles]) for rles in (some, others))
+    return float(coco.iou([one], [other], [False])[0, 0])
 
 
 def _pixels(counts: str) -> int:

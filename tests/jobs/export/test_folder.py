@@ -297,6 +297,14 @@ def test_a_score_is_compared_as_it_is_stored(tmp_path):
     assert boxes_in(tmp_path / "out") == {"train": 1}
 
 
+def test_boxes_of_low_or_unknown_quality_are_left_out_where_asked(tmp_path):
+    """Breaks when min_quality keeps what nothing is known of, compares in 64 bits, or filters where it is not given."""
+    rows = [scored(0.5, method=name, quality=quality) for name, quality in (("a", 0.7), ("b", 0.69), ("c", None))]
+    for least, kept in ((0.7, 1), (0.0, 2), (None, 3)):
+        of_rows(tmp_path / str(least), rows, min_quality=least).write()
+        assert boxes_in(tmp_path / str(least) / "out") == {"train": kept}, least
+
+
 def test_an_image_in_two_shards_is_refused(tmp_path):
     """Breaks when the second label file of an image takes the place of the first."""
     with pytest.raises(UsageError, match=r"stage boxes: 'a\.jpg' is in two of its shards"):

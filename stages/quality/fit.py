@@ -1,0 +1,111 @@
+"""The chance that a box is right, by a small model of its signals that is fitted to boxes of the same data set."""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from pipeline.base.hashing import seed_from
+from stages.scoring.ragged import BoolArray, FloatArray, IntArray
+
+__all__ = ["FOLDS", "Reliability", "cross_fitted", "fit", "fold_of", "reliability"]
+
+FOLDS = 5
+"""An image that the model is fitted to is judged by one that is fitted to the four fifths which it is not in."""
+
+_STRENGTH = 0.1
+"""Inverse of the weight of L2: thirty images suffice for all signals."""
+
+
+class Model(Protocol):
+    """A fitted model of scikit-learn."""
+
+    def predict_proba(self, signals: FloatArray) -> FloatArray:
+        """Chances ``(N, 2)`` of wrong and right of signals ``(N, K)``."""
+
+
+class Reliability(NamedTuple):
+    """How well qualities tell right boxes from wrong ones.
+
+    auc: chance that a right box has the higher quality of the two, with its standard error (Hanley and McNeil, 1982);
+    NaN where all are right or all wrong. better, worse: percent right of the half with the higher and of that with the
+    lower qualities.
+    """
+
+    images: int
+    right: float
+    auc: float
+    auc_error: float
+    better: float
+    worse: float
+
+
+def fold_of(image_id: str) -> int:
+    """The fold of an image, by the hash of its id: other images do not change it."""
+    return seed_from("quality", image_id) % FOLDS
+
+
+def fit(signals: FloatArray, right: BoolArray) -> Model | None:
+    """A logistic regression on signals ``(N, K)``, NaN where one is not known; None where all or none are right.
+
+    Each signal is standardised; a missing one counts as the mean of the others, and that it is missing is one more.
+    """
+    if not len(right) or right.all() or not right.any():
+        return None
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(
+        SimpleImputer(add_indicator=True, keep_empty_features=True),
+        StandardScaler(),
+        LogisticRegression(C=_STRENGTH, max_iter=1000),
+    )
+    fitted: Model = model.fit(signals, right)
+    return fitted
+
+
+def cross_fitted(signals: FloatArray, right: BoolArray, folds: IntArray) -> FloatArray:
+    """Chances ``(N,)`` of being right, each by a model that is fitted to the other folds ``(N,)``; NaN without one."""
+    found = np.full(len(right), np.nan)
+    for fold in np.unique(folds):
+        own = folds == fold
+        model = fit(signals[~own], right[~own])
+        if model is not None:
+            found[own] = model.predict_proba(signals[own])[:, 1]
+    return found
+
+
+def reliability(quality: FloatArray, right: BoolArray) -> Reliability:
+    """How well qualities ``(N,)`` tell which boxes are right ``(N,)``. Raises: ValueError without an image."""
+    if not len(right):
+        raise ValueError("no image to judge qualities by")
+    order = np.argsort(-quality, kind="stable")
+    half = (len(order) + 1) // 2
+    better, worse = right[order[:half]], right[order[half:]]
+    auc = _auc(quality, right)
+    return Reliability(
+        len(right),
+        100 * float(right.mean()),
+        auc,
+        _auc_error(auc, int(right.sum()), int((~right).sum())),
+        100 * float(better.mean()),
+        100 * float(worse.mean()) if len(worse) else float("nan"),
+    )
+
+
+def _auc(quality: FloatArray, right: BoolArray) -> float:
+    if right.all() or not right.any():
+        return float("nan")
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(right, quality))
+
+
+def _auc_error(auc: float, positives: int, negatives: int) -> float:
+    """Equations 1 and 2 of Hanley and McNeil, 1982."""
+    if not positives or not negatives:
+        return float("nan")
+    pairs, ties = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    spread = auc * (1 - auc) + (positives - 1) * (pairs - auc**2) + (negatives - 1) * (ties - auc**2)
+    return float(np.sqrt(spread / (positives * negatives)))

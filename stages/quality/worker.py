@@ -1,0 +1,175 @@
+"""Signals of every box, and the quality that a model fitted to the boxed images gives it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.base.errors import UsageError
+from pipeline.contract.context import Context
+from pipeline.store.records import Done, ShardResult, Task
+from schemas import TABLES
+from stages.bases.scored_tables import joined, of, scored_images
+from stages.quality.candidates import COLUMNS, Candidates, candidates
+from stages.quality.fit import cross_fitted, fit, fold_of, reliability
+from stages.quality.mask_pairs import COLUMNS as MASK_COLUMNS
+from stages.quality.mask_pairs import mask_pairs
+from stages.quality.options import QualityParams
+from stages.quality.signals import SIGNALS, agreements, signals_of
+from stages.scoring.arrow_tables import IMAGE_COLUMNS, Truth, truth_of
+from stages.scoring.iou import best_iou
+from stages.scoring.metrics import GT_KNOWN_IOU
+from stages.scoring.ragged import BoolArray, FloatArray, IntArray, from_lists
+
+__all__ = ["QualityWorker"]
+
+_CLASS_COLUMNS = ("image_id", "classes", "class_scores")
+
+
+class QualityWorker:
+    """Judges the boxes of all sources at once. stage: the stage's name in the run."""
+
+    def __init__(self, stage: str, params: QualityParams, context: Context) -> None:
+        self._stage, self._params, self._context = stage, params, context
+
+    def __call__(self, task: Task) -> ShardResult:
+        """Qualities of all boxes, and how good they are. Raises UsageError for labels that do not fit each other."""
+        found = self._candidates(task)
+        split = str(task.shard.args["split"])
+        truth = truth_of(scored_images(self._context, task, IMAGE_COLUMNS, pc.field("split") == split), split)
+        signals = self._signals(task, found)
+        judged = self._judged(found, signals, truth)
+        tables = [_table(found, source, signals[source], judged[source].quality) for source in found.found]
+        fits = [
+            {"source": source, "method": found.methods[source], "split": split, **own.said}
+            for source, own in judged.items()
+        ]
+        return ShardResult(
+            {"qualities": pa.concat_tables(tables), "quality_fits": TABLES["quality_fits"].from_rows(fits)}
+        )
+
+    def _signals(self, task: Task, found: Candidates) -> dict[str, Mapping[str, FloatArray]]:
+        pairs = agreements(np.stack([own.boxes for own in found.found.values()]))
+        masks = self._mask_pairs(task, found.images) if self._params.masks else np.full_like(pairs, np.nan)
+        confidence = self._confidence(task, found)
+        return {
+            source: signals_of(place, own, pairs, masks, found.sizes, found.labels, confidence)
+            for place, (source, own) in enumerate(found.found.items())
+        }
+
+    def _candidates(self, task: Task) -> Candidates:
+        tables = {
+            source: joined(self._context, of(task, "labels", source), "pseudo_labels", COLUMNS)
+            for source in self._params.labels
+        }
+        try:
+            return candidates(tables)
+        except ValueError as error:
+            raise UsageError(f"stage {self._stage}: {error}") from error
+
+    def _mask_pairs(self, task: Task, images: pa.Table) -> FloatArray:
+        def shards(dones: tuple[Done, ...]) -> Iterator[pa.Table]:
+            return (self._context.table(done, "pseudo_labels", MASK_COLUMNS) for done in dones)
+
+        return mask_pairs(images, [shards(of(task, "labels", source)) for source in self._params.labels])
+
+    def _confidence(self, task: Task, found: Candidates) -> FloatArray:
+        """Probability ``(N,)`` of the label by the classifier: 0 where it is not among those that it names."""
+        table = joined(self._context, task.inputs["classes"], "predictions", _CLASS_COLUMNS)
+        place = pc.index_in(found.images.column("image_id"), table.column("image_id"))
+        classes, scores = (table.column(name).take(place).to_pylist() for name in _CLASS_COLUMNS[1:])
+        named = zip(found.labels.tolist(), classes, scores, strict=True)
+        return np.array([_score_of(label, own, scored) for label, own, scored in named], dtype=np.float64)
+
+    def _judged(
+        self, found: Candidates, signals: Mapping[str, Mapping[str, FloatArray]], truth: Truth
+    ) -> dict[str, "_Judged"]:
+        """The qualities of each source's boxes, by one model of them all; NaN where there is none."""
+        boxed = {source: _boxed(found, own.boxes, truth) for source, own in found.found.items()}
+        values = _design(list(signals.values()))
+        fitted = [values[source][rows] for source, (rows, _) in enumerate(boxed.values())]
+        right = np.concatenate([own for _, own in boxed.values()])
+        ids = [found.images.column("image_id").take(pa.array(rows)).to_pylist() for rows, _ in boxed.values()]
+        unknown = {
+            source: _Judged(np.full(len(found.images), np.nan), _of_source(len(rows), own))
+            for source, (rows, own) in boxed.items()
+        }
+        if len({image_id for own in ids for image_id in own}) < self._params.min_boxed:
+            return unknown
+        folds = np.array([fold_of(image_id) for own in ids for image_id in own])
+        crossed = cross_fitted(np.concatenate(fitted), right, folds)
+        model = fit(np.concatenate(fitted), right)
+        if model is None or np.isnan(crossed).any():  # all are right, or all are wrong
+            return unknown
+        judged, parts = {}, np.split(crossed, np.cumsum([len(rows) for rows, _ in boxed.values()])[:-1])
+        for place, (source, (rows, own)) in enumerate(boxed.items()):
+            quality = model.predict_proba(values[place])[:, 1]
+            quality[np.isnan(found.found[source].boxes).any(axis=1)] = np.nan
+            quality[rows] = parts[place]
+            judged[source] = _Judged(quality, _of_source(len(rows), own, parts[place]))
+        return judged
+
+
+class _Judged(NamedTuple):
+    """Qualities ``(N,)`` of a source's boxes, and what table quality_fits says of them."""
+
+    quality: FloatArray
+    said: Mapping[str, float | None]
+
+
+def _of_source(images: int, right: BoolArray, quality: FloatArray | None = None) -> dict[str, float | None]:
+    """The numbers of a row of quality_fits. quality: by cross-validation; None: no model was fitted."""
+    if not images:
+        return {"images": 0}
+    if quality is None:
+        return {"images": images, "right": 100 * float(right.mean())}
+    return {name: None if np.isnan(value) else value for name, value in reliability(quality, right)._asdict().items()}
+
+
+def _design(signals: Sequence[Mapping[str, FloatArray]]) -> list[FloatArray]:
+    """What the model sees of the boxes of each of S sources, ``(N, K + S)``: their signals, and which source it is."""
+    return [
+        np.column_stack(
+            [
+                *(own[name] for name in SIGNALS),
+                *np.broadcast_to(np.eye(len(signals))[place][:, None], (len(signals), len(own["area"]))),
+            ]
+        )
+        for place, own in enumerate(signals)
+    ]
+
+
+def _boxed(found: Candidates, boxes: FloatArray, truth: Truth) -> tuple[IntArray, BoolArray]:
+    """The rows ``(B,)`` of candidates that have a box and a true one, and whether the box is right ``(B,)``."""
+    place = pc.index_in(found.images.column("image_id"), pa.array(truth.image_ids, pa.string()))
+    place = pc.fill_null(place, -1).to_numpy()
+    rows = np.flatnonzero((place >= 0) & ~np.isnan(boxes).any(axis=1))
+    true = from_lists([truth.boxes.of(image) for image in place[rows]])
+    return rows, best_iou(boxes[rows], true) >= GT_KNOWN_IOU
+
+
+def _score_of(label: int, classes: list[int] | None, scores: list[float] | None) -> float:
+    if classes is None or scores is None:
+        return float("nan")
+    return next((score for own, score in zip(classes, scores, strict=False) if own == label), 0.0)
+
+
+def _table(found: Candidates, source: str, signals: Mapping[str, FloatArray], quality: FloatArray) -> pa.Table:
+    """The rows of table qualities of one source, for the images in which it has a box."""
+    spec, rows = TABLES["qualities"], found.images.num_rows
+    said = {"method": found.methods[source], "source": source}
+    columns = {
+        **{name: found.images.column(name) for name in ("image_id", "label", "split")},
+        **{name: pa.chunked_array([pa.repeat(pa.scalar(text), rows)]) for name, text in said.items()},
+        **{name: _numbers(values) for name, values in signals.items()},
+        "flag": found.flags[source],
+        "quality": _numbers(quality),
+    }
+    return spec.from_columns(columns, rows).filter(pc.is_valid(columns["area"]))
+
+
+def _numbers(values: FloatArray) -> pa.ChunkedArray:
+    """float32, NaN as null."""
+    return pa.chunked_array([pa.array(values.astype(np.float32), from_pandas=True)])
