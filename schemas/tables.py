@@ -242,6 +242,22 @@ QUALITY_FITS = TableSpec(
     ),
 )
 
+VERDICTS = TableSpec(
+    "verdicts",
+    1,
+    ("check", "source"),
+    (
+        Column(
+            "check", _S, "what was looked at: classifier, whole_images, same_boxes, agreement, ...", check=empty_text
+        ),
+        Column("source", _S, "stage whose boxes it is about; null: the data", nullable=True),
+        Column("level", _S, "good, look or bad: it carries no information"),
+        Column("value", _D, "percent"),
+        Column("n", _L, "images or classes counted", check=negative),
+        Column("said", _S, "the same in words"),
+    ),
+)
+
 COMPONENTS = TableSpec(
     "components",
     2,
@@ -426,6 +442,7 @@ TABLES: dict[str, TableSpec] = {
         PREDICTIONS,
         QUALITIES,
         QUALITY_FITS,
+        VERDICTS,
         COMPONENTS,
         THRESHOLDS,
         METRICS,

@@ -4,18 +4,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from stages.scoring.ragged import FloatArray, IntArray
+from stages.scoring.ragged import BoolArray, FloatArray, IntArray
 
 __all__ = ["best_source", "fused"]
 
 
-def best_source(quality: FloatArray, has: np.ndarray) -> IntArray:
+def best_source(quality: FloatArray, has: BoolArray, flagged: BoolArray) -> IntArray:
     """The place of the source ``(N,)`` of the highest quality among the S that have an image.
 
     quality: ``(S, N)``, NaN where it is not known, which is below all that are. has: ``(S, N)`` bool, each image held
-    by one source at least. Of equal ones, or where none is known, the first.
+    by one source at least. flagged: ``(S, N)``, fallbacks and what carries no information, below all others. Of equal
+    ones, or where none is known, the first.
     """
-    ranked = np.where(has, np.where(np.isnan(quality), -1.0, quality), -2.0)
+    known = np.where(np.isnan(quality), -1.0, quality)
+    ranked = np.where(has, known - 3.0 * flagged, -9.0)
     return np.asarray(ranked.argmax(axis=0), dtype=np.int64)
 
 

@@ -15,14 +15,14 @@ from stages.bases.scored_tables import joined, of
 from stages.consensus.choice import best_source, fused
 from stages.consensus.options import ConsensusParams
 from stages.scoring.arrow_tables import corners
-from stages.scoring.ragged import FloatArray
+from stages.scoring.ragged import BoolArray, FloatArray
 
 __all__ = ["LOW_QUALITY", "ConsensusWorker"]
 
 LOW_QUALITY = "low_quality"
 
 _METHOD = "consensus"
-_QUALITY_COLUMNS = ("image_id", "label", "source", "quality")
+_QUALITY_COLUMNS = ("image_id", "label", "source", "quality", "flag")
 _KEY = ("image_id", "label")
 _CORNERS = ("x0", "y0", "x1", "y1", "score")
 _LABEL_COLUMNS = tuple(name for name in TABLES["pseudo_labels"].schema.names if name not in ("chosen", "quality"))
@@ -32,12 +32,20 @@ class _Rows(NamedTuple):
     """N images with their label, and where each of S sources has it.
 
     images: their N ids and labels. place: ``(S, N)`` rows of the sources' tables one after another, -1 where a source
-    has none. quality: ``(S, N)``, NaN where it is not known.
+    has none. quality: ``(S, N)``, NaN where it is not known. flags: ``(S, N)``, None for an ordinary box.
     """
 
     images: Sequence[tuple[str, int]]
     place: np.ndarray
     quality: FloatArray
+    flags: Sequence[Sequence[str | None]]
+
+    @property
+    def flagged(self) -> BoolArray:
+        """Where they are set ``(S, N)``."""
+        return np.array([[flag is not None for flag in own] for own in self.flags], dtype=bool).reshape(
+            self.place.shape
+        )
 
 
 class ConsensusWorker:
@@ -52,7 +60,10 @@ class ConsensusWorker:
         ids = joined(self._context, task.inputs["images"], "images", ("image_id",)).column("image_id")
         tables = [self._labels(task, source, ids) for source in self._params.labels]
         rows = _aligned(tables, self._qualities(task, ids), self._params.labels)
-        best, number = best_source(rows.quality, rows.place >= 0), np.arange(len(rows.images))
+        best, number = (
+            best_source(rows.quality, rows.place >= 0, rows.flagged),
+            np.arange(len(rows.images)),
+        )
         labels = pa.concat_tables(tables).take(pa.array(rows.place[best, number]))
         quality = rows.quality[best, number]
         said = self._weighted(tables, rows, labels) if self._params.rule == "weighted" else {}
@@ -61,7 +72,11 @@ class ConsensusWorker:
             "source": [self._stage] * len(quality),
             "chosen": [self._params.labels[place] for place in best],
             "quality": pa.chunked_array([pa.array(quality.astype(np.float32), from_pandas=True)]),
-            "flag": self._flags(labels.column("flag").to_pylist(), quality),
+            "flag": self._flags(
+                labels.column("flag").to_pylist(),
+                [rows.flags[source][place] for place, source in enumerate(best)],
+                quality,
+            ),
             **said,
         }
         return ShardResult({"pseudo_labels": TABLES["pseudo_labels"].from_columns(columns, len(quality))})
@@ -77,11 +92,12 @@ class ConsensusWorker:
         table = self._read.get(done.key, lambda: self._context.table(done, "qualities", _QUALITY_COLUMNS))
         return table.filter(pc.is_in(table.column("image_id"), ids.combine_chunks()))
 
-    def _flags(self, flags: Sequence[str | None], quality: FloatArray) -> list[str | None]:
-        """The flags of the rows that are chosen, and `LOW_QUALITY`."""
+    def _flags(self, own: Sequence[str | None], judged: Sequence[str | None], quality: FloatArray) -> list[str | None]:
+        """The flags of the rows that are chosen, those of their qualities, and `LOW_QUALITY`."""
         least = self._params.min_quality
         low = np.zeros(len(quality), bool) if least is None else ~(quality >= np.float32(least))  # NaN is low
-        return [flag or (LOW_QUALITY if below else None) for flag, below in zip(flags, low, strict=True)]
+        rows = zip(own, judged, low.tolist(), strict=True)
+        return [flag or other or (LOW_QUALITY if below else None) for flag, other, below in rows]
 
     def _weighted(self, tables: Sequence[pa.Table], rows: _Rows, labels: pa.Table) -> dict[str, Sequence[object]]:
         """The columns that differ where the boxes are the weighted means of all sources."""
@@ -120,11 +136,11 @@ def _aligned(tables: Sequence[pa.Table], qualities: pa.Table, sources: Sequence[
     for source, own in enumerate(keys):
         place[source, [number[key] for key in own]] = first + np.arange(len(own))
         first += len(own)
-    quality = np.full(place.shape, np.nan)
+    quality, flags = np.full(place.shape, np.nan), [[None] * len(images) for _ in tables]
     of_source = {name: source for source, name in enumerate(sources)}
-    for image_id, label, source, value in zip(
-        *(qualities.column(n).to_pylist() for n in _QUALITY_COLUMNS), strict=True
-    ):
-        if value is not None and source in of_source and (image_id, label) in number:
-            quality[of_source[source], number[image_id, label]] = value
-    return _Rows(images, place, quality)
+    judged = zip(*(qualities.column(name).to_pylist() for name in _QUALITY_COLUMNS), strict=True)
+    for image_id, label, name, value, flag in judged:
+        if name in of_source and (image_id, label) in number:
+            row, column = of_source[name], number[image_id, label]
+            quality[row, column], flags[row][column] = np.nan if value is None else value, flag
+    return _Rows(images, place, quality, flags)

@@ -4,13 +4,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from pipeline.base.hashing import seed_from
 from stages.scoring.ragged import BoolArray, FloatArray, IntArray
 
-__all__ = ["FOLDS", "Reliability", "cross_fitted", "fit", "fold_of", "reliability"]
-
-FOLDS = 5
-"""An image that the model is fitted to is judged by one that is fitted to the four fifths which it is not in."""
+__all__ = ["Reliability", "cross_fitted", "fit", "reliability"]
 
 _STRENGTH = 0.1
 """Inverse of the weight of L2: thirty images suffice for all signals."""
@@ -37,11 +33,6 @@ class Reliability(NamedTuple):
     auc_error: float
     better: float
     worse: float
-
-
-def fold_of(image_id: str) -> int:
-    """The fold of an image, by the hash of its id: other images do not change it."""
-    return seed_from("quality", image_id) % FOLDS
 
 
 def fit(signals: FloatArray, right: BoolArray) -> Model | None:

@@ -2,17 +2,21 @@
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 from pipeline.base.errors import UsageError
+from pipeline.base.json_types import Json
 from pipeline.contract.context import Context
 from pipeline.contract.stage import Stage, Worker, all_refs
-from pipeline.store.records import Done, Inputs, Shard, shard_key
+from pipeline.store.records import Done, Inputs, Shard, Upstream, shard_key
 from pipeline.store.store import Store
 from stages.bases.scored_inputs import check_truth
 from stages.bases.threshold_choice import choice_split
 from stages.quality.options import QualityParams
 
 _LOG = logging.getLogger("weakbox.quality")
+_WITHOUT_CLASSES = frozenset({"ddt", "ncut", "import"})
+"""Kinds whose boxes say where something is although nothing was told apart."""
 
 
 class Quality(Stage[QualityParams]):
@@ -25,7 +29,7 @@ class Quality(Stage[QualityParams]):
     kind = "quality"
     version = 1
     Params = QualityParams
-    outputs = ("qualities", "quality_fits")
+    outputs = ("qualities", "quality_fits", "verdicts", "metrics")
     light = True
 
     def check(self) -> None:
@@ -42,7 +46,9 @@ class Quality(Stage[QualityParams]):
         """One shard that reads everything: ranks are of whole classes, and one model is fitted."""
         args = {"split": choice_split(self.params.split, inputs)}
         refs = all_refs(inputs)
-        return [Shard(key=shard_key(recipe, refs, args), inputs=refs, args=args)]
+        by_classes: list[Json] = [source.name for source in inputs["labels"] if _tells_classes_apart(source)]
+        said = {"run": recipe, "dataset": inputs["images"][0].title, "by_classes": by_classes}
+        return [Shard(key=shard_key(recipe, refs, args), inputs=refs, args=args, payload=said)]
 
     def worker(self, context: Context) -> Worker:
         """Needs no set-up."""
@@ -51,18 +57,28 @@ class Quality(Stage[QualityParams]):
         return QualityWorker(self.name, self.params, context)
 
     def tell(self, store: Store, done: Mapping[str, Done]) -> None:
-        """How well quality tells right boxes from wrong ones, or what it would take."""
+        """How well quality tells right boxes from wrong ones, or what it would take; and the verdict."""
+        from stages.quality.verdict import Verdict, overall
+
         for shard in done.values():
             for row in store.table(shard, "quality_fits").to_pylist():
-                if row["auc"] is None:
-                    _LOG.info("%s: quality of %s is unknown: %s", self.name, row["source"], self._what_lacks(row))
-                else:
-                    _LOG.info(
-                        "%s: %s: AUC %.2f (standard error %.2f) on %d images of %s, by cross-validation; of the better"
-                        " half %.0f %% are right, of the other %.0f %%",
-                        self.name,
-                        *(row[name] for name in ("source", "auc", "auc_error", "images", "split", "better", "worse")),
-                    )
+                self._tell_fit(row)
+            verdicts = [Verdict(**row) for row in store.table(shard, "verdicts").to_pylist()]
+            for verdict in verdicts:
+                if verdict.level != "good":
+                    _LOG.warning("%s: %s", self.name, verdict.said)
+            _LOG.info("%s: verdict: %s", self.name, overall(verdicts).said)
+
+    def _tell_fit(self, row: Mapping[str, Any]) -> None:
+        if row["auc"] is None:
+            _LOG.info("%s: quality of %s is unknown: %s", self.name, row["source"], self._what_lacks(row))
+            return
+        _LOG.info(
+            "%s: %s: AUC %.2f (standard error %.2f) on %d images of %s, by cross-validation; of the better half %.0f %%"
+            " are right, of the other %.0f %%",
+            self.name,
+            *(row[name] for name in ("source", "auc", "auc_error", "images", "split", "better", "worse")),
+        )
 
     def _what_lacks(self, row: Mapping[str, object]) -> str:
         if row["right"] in (0, 100):
@@ -71,3 +87,15 @@ class Quality(Stage[QualityParams]):
             f"{row['images']} images of {row['split']} have a true box, and {self.params.min_boxed} are needed:"
             " `weakbox review --sample 40` draws some"
         )
+
+
+def _tells_classes_apart(source: Upstream) -> bool:
+    """Whether boxes come of a network that was taught the classes of this very data set."""
+    waiting, taught = [source], False
+    while waiting:
+        each = waiting.pop()
+        if each.recipe.kind in _WITHOUT_CLASSES:
+            return False
+        taught |= each.recipe.params.get("epochs", 0) != 0 or each.recipe.params.get("train", "all") != "all"
+        waiting += [upstream for upstreams in each.inputs.values() for upstream in upstreams]
+    return taught

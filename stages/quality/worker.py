@@ -1,6 +1,7 @@
 """Signals of every box, and the quality that a model fitted to the boxed images gives it."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -8,22 +9,32 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.base.errors import UsageError
+from pipeline.base.json_types import Json
 from pipeline.contract.context import Context
 from pipeline.store.records import Done, ShardResult, Task
 from schemas import TABLES
+from stages.bases.halves import fold_of
 from stages.bases.scored_tables import joined, of, scored_images
 from stages.quality.candidates import COLUMNS, Candidates, candidates
-from stages.quality.fit import cross_fitted, fit, fold_of, reliability
+from stages.quality.fit import cross_fitted, fit, reliability
+from stages.quality.gate import Looks, checks, flags
 from stages.quality.mask_pairs import COLUMNS as MASK_COLUMNS
 from stages.quality.mask_pairs import mask_pairs
 from stages.quality.options import QualityParams
 from stages.quality.signals import SIGNALS, agreements, signals_of
+from stages.quality.verdict import Verdict
 from stages.scoring.arrow_tables import IMAGE_COLUMNS, Truth, truth_of
 from stages.scoring.iou import best_iou
 from stages.scoring.metrics import GT_KNOWN_IOU
 from stages.scoring.ragged import BoolArray, FloatArray, IntArray, from_lists
+from stages.vision.image_reading import load
+from stages.vision.image_rows import IMAGE_COLUMNS as IMAGE_ROW_COLUMNS
+from stages.vision.image_rows import ImageRow
 
 __all__ = ["QualityWorker"]
+
+_LOOKED_AT = 64
+"""Pictures that are opened to see whether they show something."""
 
 _CLASS_COLUMNS = ("image_id", "classes", "class_scores")
 
@@ -41,14 +52,30 @@ class QualityWorker:
         truth = truth_of(scored_images(self._context, task, IMAGE_COLUMNS, pc.field("split") == split), split)
         signals = self._signals(task, found)
         judged = self._judged(found, signals, truth)
-        tables = [_table(found, source, signals[source], judged[source].quality) for source in found.found]
+        looks = self._looks(task, truth)
+        verdicts = list(checks(found, looks))
+        has_truth = any("auc" in own.said for own in judged.values())
+        tables = [
+            _table(
+                found,
+                source,
+                signals[source],
+                judged[source].quality,
+                flags(found, source, verdicts, looks, has_truth=has_truth),
+            )
+            for source in found.found
+        ]
         fits = [
             {"source": source, "method": found.methods[source], "split": split, **own.said}
             for source, own in judged.items()
         ]
-        return ShardResult(
-            {"qualities": pa.concat_tables(tables), "quality_fits": TABLES["quality_fits"].from_rows(fits)}
-        )
+        rows = {
+            "quality_fits": fits,
+            "verdicts": [each._asdict() for each in verdicts],
+            "metrics": [_metric_row(each, split, task.shard.said) for each in verdicts],
+        }
+        made = {name: TABLES[name].from_rows(own) for name, own in rows.items()}
+        return ShardResult({"qualities": pa.concat_tables(tables), **made})
 
     def _signals(self, task: Task, found: Candidates) -> dict[str, Mapping[str, FloatArray]]:
         pairs = agreements(np.stack([own.boxes for own in found.found.values()]))
@@ -82,6 +109,31 @@ class QualityWorker:
         classes, scores = (table.column(name).take(place).to_pylist() for name in _CLASS_COLUMNS[1:])
         named = zip(found.labels.tolist(), classes, scores, strict=True)
         return np.array([_score_of(label, own, scored) for label, own, scored in named], dtype=np.float64)
+
+    def _looks(self, task: Task, truth: Truth) -> Looks:
+        images = joined(self._context, task.inputs["images"], "images", IMAGE_ROW_COLUMNS)
+        table = joined(self._context, task.inputs["classes"], "predictions", _CLASS_COLUMNS)
+        named = zip(*(table.column(name).to_pylist() for name in _CLASS_COLUMNS[:2]), strict=True)
+        by_classes = task.shard.said.get("by_classes")
+        return Looks(
+            images.select(["image_id", "label_name", "split", "content_hash"]),
+            [str(name) for name in by_classes] if isinstance(by_classes, list) else [],
+            {image_id: classes[0] for image_id, classes in named if classes},
+            self._constant(images),
+            truth,
+            self._params.min_boxed,
+        )
+
+    def _constant(self, images: pa.Table) -> BoolArray:
+        """Whether each of a sample of pictures is of one colour; one that cannot be read is left out."""
+        order = np.random.default_rng(0).permutation(images.num_rows)[:_LOOKED_AT]
+        rows: list[ImageRow] = images.sort_by("image_id").take(pa.array(np.sort(order))).to_pylist()
+        found = []
+        for row in rows:
+            with suppress(ValueError, OSError):
+                pixels = load(self._context.read_image, row)
+                found.append(bool((pixels == pixels[0, 0]).all()))
+        return np.array(found, dtype=bool)
 
     def _judged(
         self, found: Candidates, signals: Mapping[str, Mapping[str, FloatArray]], truth: Truth
@@ -156,7 +208,9 @@ def _score_of(label: int, classes: list[int] | None, scores: list[float] | None)
     return next((score for own, score in zip(classes, scores, strict=False) if own == label), 0.0)
 
 
-def _table(found: Candidates, source: str, signals: Mapping[str, FloatArray], quality: FloatArray) -> pa.Table:
+def _table(
+    found: Candidates, source: str, signals: Mapping[str, FloatArray], quality: FloatArray, flag: pa.Array
+) -> pa.Table:
     """The rows of table qualities of one source, for the images in which it has a box."""
     spec, rows = TABLES["qualities"], found.images.num_rows
     said = {"method": found.methods[source], "source": source}
@@ -164,10 +218,25 @@ def _table(found: Candidates, source: str, signals: Mapping[str, FloatArray], qu
         **{name: found.images.column(name) for name in ("image_id", "label", "split")},
         **{name: pa.chunked_array([pa.repeat(pa.scalar(text), rows)]) for name, text in said.items()},
         **{name: _numbers(values) for name, values in signals.items()},
-        "flag": found.flags[source],
+        "flag": pa.chunked_array([flag]),
         "quality": _numbers(quality),
     }
     return spec.from_columns(columns, rows).filter(pc.is_valid(columns["area"]))
+
+
+def _metric_row(verdict: Verdict, split: str, said: Mapping[str, Json]) -> dict[str, Json]:
+    """A row of table metrics: a number that needs no truth."""
+    return {
+        "run": said["run"],
+        "dataset": said["dataset"],
+        "split": split,
+        "method": "verdict",
+        "source": verdict.source,
+        "metric": f"verdict_{verdict.check}",
+        "protocol": "none",
+        "value": verdict.value,
+        "n": verdict.n,
+    }
 
 
 def _numbers(values: FloatArray) -> pa.ChunkedArray:

@@ -46,6 +46,8 @@ def pinned():
         "sweep",
         "calibrate",
         "boxes",
+        "quality",
+        "consensus",
         "psol",
         "localize",
         "evaluate",

@@ -1,0 +1,219 @@
+"""Whether boxes carry information at all, told without knowing where the objects are: checks, each a number and a line.
+
+What a check calls bad is no matter of taste: a classifier no better than its majority class, sources that agree no more
+than boxes of different images do, boxes that are the same in every image, or the whole image in most.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from stages.scoring.bootstrap import paired_difference
+from stages.scoring.iou import aligned_iou
+from stages.scoring.ragged import BoolArray, FloatArray
+
+__all__ = [
+    "LEVELS",
+    "Level",
+    "Overall",
+    "Verdict",
+    "of_agreement",
+    "of_classes",
+    "of_classifier",
+    "of_dependence",
+    "of_pictures",
+    "of_trivial",
+    "of_whole_images",
+    "overall",
+]
+
+Level = Literal["good", "look", "bad"]
+LEVELS: tuple[Level, ...] = ("good", "look", "bad")
+"""From the best to the worst."""
+
+WHOLE = 0.98
+"""Share of the image from which on a box is the whole image."""
+
+_MANY, _SOME = 0.5, 0.2
+_SAME = 0.9
+_FEW = 10
+_DEVIATIONS = 2.0
+"""Standard errors by which a number must be above chance."""
+
+
+class Verdict(NamedTuple):
+    """One check. source: whose boxes it is about; None: the data. value: percent, of n images or classes."""
+
+    check: str
+    source: str | None
+    level: Level
+    value: float
+    n: int
+    said: str
+
+
+class Overall(NamedTuple):
+    """All checks together."""
+
+    level: Level
+    said: str
+
+
+def overall(verdicts: Sequence[Verdict]) -> Overall:
+    """The verdict: not usable where the data or all sources are bad; else by the worst of its checks."""
+    sources = {each.source for each in verdicts if each.source is not None}
+    bad = [each for each in verdicts if each.level == "bad"]
+    condemned = {each.source for each in bad}
+    reasons = "; ".join(each.said for each in bad)
+    if None in condemned or (sources and sources <= condemned):
+        return Overall("bad", f"not usable: {reasons}")
+    if bad:
+        return Overall("look", f"leave out {', '.join(sorted(filter(None, condemned)))}: {reasons}")
+    look = [each.said for each in verdicts if each.level == "look"]
+    return Overall("look", f"look at it: {'; '.join(look)}") if look else Overall("good", "good")
+
+
+def of_classes(train: Mapping[str, int], held_out: Mapping[str, int], by_classes: Sequence[str]) -> Iterator[Verdict]:
+    """Classes that cannot be learnt. train, held_out: class -> its images.
+
+    by_classes: sources whose boxes come of telling the classes of this data set apart.
+    """
+    names = sorted({*train, *held_out})
+    if len(names) == 1:
+        yield Verdict("classes", None, "good", 100.0, 1, "one class only: sources that tell classes apart say nothing")
+        for source in by_classes:
+            said = f"{source} tells classes apart, and there is one: take DDT or NCut on published features"
+            yield Verdict("classes", source, "bad", 100.0, 1, said)
+    single = [name for name in names if train.get(name) == 1]
+    if single:
+        said = f"{len(single)} of {len(names)} classes have one training image, such as {single[0]!r}"
+        yield Verdict("single_images", None, _share_level(len(single) / len(names)), *_share(single, names), said)
+    absent = [name for name in names if name not in train]
+    if absent and train:
+        said = f"{len(absent)} of {len(names)} classes have no training image, such as {absent[0]!r}"
+        yield Verdict("untrained_classes", None, _share_level(len(absent) / len(names)), *_share(absent, names), said)
+
+
+def of_classifier(right: BoolArray, majority: float) -> Iterator[Verdict]:
+    """Whether a classifier knows more than which class is the largest. right: ``(N,)``. majority: share of that one."""
+    images = len(right)
+    if images < _FEW or majority == 1:
+        return
+    share = float(right.mean())
+    chance = majority + _DEVIATIONS * float(np.sqrt(majority * (1 - majority) / images))
+    said = (
+        f"of {images} images {100 * share:.0f} % are classified right, {100 * majority:.0f} % are of the largest class"
+    )
+    bad = share <= chance
+    yield Verdict(
+        "classifier",
+        None,
+        "bad" if bad else "good",
+        100 * share,
+        images,
+        f"the classifier knows no more than the largest class: {said}" if bad else said,
+    )
+
+
+def of_whole_images(source: str, area: FloatArray, flagged: BoolArray) -> Iterator[Verdict]:
+    """How many boxes are the whole image, or a fallback. area: ``(N,)`` share of the image. flagged: ``(N,)``."""
+    if not len(area):
+        return
+    whole = (area >= WHOLE) | flagged
+    share = float(whole.mean())
+    said = f"{100 * share:.0f} % of {len(area)} boxes of {source} are the whole image or empty"
+    yield Verdict("whole_images", source, _share_level(share), 100 * share, len(area), said)
+
+
+def of_dependence(source: str, boxes: FloatArray) -> Iterator[Verdict]:
+    """Whether boxes depend on the image: the mean IoU of those of different images. boxes: ``(N, 4)`` in [0, 1]."""
+    if len(boxes) < _FEW:
+        return
+    same = float(aligned_iou(boxes, _of_others(boxes)).mean())
+    said = f"boxes of {source} in different images have a mean IoU of {same:.2f}"
+    bad = same > _SAME
+    yield Verdict(
+        "same_boxes",
+        source,
+        "bad" if bad else "good",
+        100 * same,
+        len(boxes),
+        f"{said}: they do not depend on the image" if bad else said,
+    )
+
+
+def of_agreement(source: str, own: FloatArray, others: Mapping[str, FloatArray]) -> Iterator[Verdict]:
+    """Whether a source agrees with any other more than by chance, which is how boxes of different images agree.
+
+    own: ``(N, 4)`` in [0, 1], NaN where it has none. others: of each other source, the same images.
+    """
+    best: tuple[float, float, int, str] | None = None
+    for name, boxes in others.items():
+        both = ~(np.isnan(own).any(axis=1) | np.isnan(boxes).any(axis=1))
+        if both.sum() < _FEW:
+            continue
+        paired = aligned_iou(own[both], boxes[both])
+        gain = paired - aligned_iou(own[both], _of_others(boxes[both]))
+        error = float(gain.std(ddof=1) / np.sqrt(len(gain)))
+        found = (float(gain.mean()) - _DEVIATIONS * error, float(paired.mean()), int(both.sum()), name)
+        best = found if best is None else max(best, found)
+    if best is not None:
+        above, mean, images, name = best
+        said = f"{source} and {name} agree by a mean IoU of {mean:.2f}"
+        bad = above <= 0
+        yield Verdict(
+            "agreement",
+            source,
+            "bad" if bad else "good",
+            100 * mean,
+            images,
+            f"{said}, no more than with boxes of other images: one of them says nothing" if bad else said,
+        )
+
+
+def of_trivial(source: str, right: BoolArray, name: str, trivial: BoolArray, least: int) -> Iterator[Verdict]:
+    """Whether boxes are better than the best box that looks at no image. right, trivial: ``(N,)`` at IoU 0.5.
+
+    least: with fewer images nothing is said.
+    """
+    if len(right) < least:
+        return
+    found = paired_difference(right, trivial, 0)
+    value = 100 * float(right.mean())
+    said = (
+        f"{value:.0f} % of {len(right)} boxes of {source} are right, {found.value:+.0f} ({found.low:.0f} to"
+        f" {found.high:.0f}) to {name}"
+    )
+    level: Level = "bad" if found.high < 0 else "look" if found.value <= 0 else "good"
+    yield Verdict("over_trivial", source, level, value, len(right), said)
+
+
+def of_pictures(images: int, equal: int, looked_at: int, constant: int) -> Iterator[Verdict]:
+    """Pictures that cannot be told apart. equal: images whose picture is that of another; constant: of one colour.
+
+    constant: among those that were looked at, a sample.
+    """
+    if images and equal:
+        said = f"{equal} of {images} pictures are equal to another"
+        yield Verdict("equal_pictures", None, _share_level(equal / images), 100 * equal / images, images, said)
+    if looked_at and constant:
+        share = constant / looked_at
+        said = f"{constant} of {looked_at} pictures that were looked at are of one colour"
+        yield Verdict("constant_pictures", None, _share_level(share), 100 * share, looked_at, said)
+
+
+def _share_level(share: float) -> Level:
+    return "bad" if share > _MANY else "look" if share > _SOME else "good"
+
+
+def _share(some: Sequence[str], of: Sequence[str]) -> tuple[float, int]:
+    return 100 * len(some) / len(of), len(of)
+
+
+def _of_others(boxes: FloatArray) -> FloatArray:
+    """For each image the box of another, the same each time."""
+    order = np.random.default_rng(0).permutation(len(boxes))
+    others = np.empty_like(boxes)
+    others[order] = boxes[np.roll(order, 1)]
+    return others
