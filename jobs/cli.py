@@ -1,9 +1,7 @@
 """The `weakbox` command, and its verb `run`."""
 
-import os
 import sys
 import traceback
-from functools import cache, partial
 
 import click
 import structlog
@@ -13,23 +11,23 @@ from jobs import (
     export,
     foreign,
     inspection,
+    label,
     logs,
     maps,
     output,
+    recorded,
     reproduce,
     results,
     soundness,
     stopping,
     submit,
     upkeep,
+    verdict,
 )
-from jobs.options import SUBMISSION, set_option, target_argument
-from jobs.target import mark, open_target, remember
+from jobs.options import set_option, target_argument
+from jobs.target import open_target
 from pipeline.base.credentials import redacted
 from pipeline.base.errors import Stopped, UsageError, WeakboxError
-from pipeline.running.heartbeat import Heartbeat
-from pipeline.running.run import RunOptions
-from pipeline.store.run_records import new_record
 
 _LOG = structlog.get_logger("weakbox")
 
@@ -72,6 +70,7 @@ def cli(debug: bool, log_level: str, log_format: str) -> None:
 @click.option("--in-process", is_flag=True, help="Run in this process, without Ray.")
 @click.option("--only", metavar="STAGE", help="Run this stage alone, on the newest complete inputs.")
 @click.option("--force", multiple=True, metavar="STAGE", help="Compute this stage again.")
+@click.option("--strict", is_flag=True, help="Exit with 1 where the labels carry no information (stage quality).")
 def run(
     target: str,
     changes: tuple[str, ...],
@@ -79,27 +78,20 @@ def run(
     in_process: bool,
     only: str | None,
     force: tuple[str, ...],
+    strict: bool,
 ) -> None:
     """Run what is missing, stage by stage. Stopped in any way, the same command goes on where it was."""
     opened = open_target(target, changes)
     if in_process and address:
         raise UsageError("--in-process and --address exclude each other")
-    mark(opened)
-    heartbeat = Heartbeat(opened.store, new_record(target, os.environ.get(SUBMISSION)))
-    heartbeat.start()
-    try:
-        quarantined, accepted = opened.config.max_quarantined, cache(partial(remember, opened))
-        computed = opened.execute(address, in_process, RunOptions(only, force, quarantined, accepted=accepted))
-    except BaseException as error:
-        code = error.exit_code if isinstance(error, WeakboxError) else 3 if isinstance(error, KeyboardInterrupt) else 1
-        heartbeat.end("stopped" if code == 3 else "failed", code, error=str(error))
-        raise
-    heartbeat.end("done", 0, computed=computed)
+    computed = recorded.execute(opened, target, address, in_process=in_process, only=only, force=force)
     report = results.publish_report(opened)
     if not computed:
         _LOG.info("nothing to do: the run is complete", run_root=opened.config.run_root)
     if report:
         _LOG.info("report", path=report)
+    if strict:
+        verdict.check_strict(opened)
 
 
 for _command in (
@@ -110,6 +102,7 @@ for _command in (
     reproduce.reproduce,
     results.report,
     export.export,
+    label.label,
     maps.maps,
     foreign.baselines,
     foreign.score,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import structlog
@@ -23,7 +23,12 @@ from stages import catalog
 from stages.bases.export_choice import ExportChoice
 from stages.formats.capabilities import FORMATS
 
+if TYPE_CHECKING:
+    from stages.formats.contract import Counts
+
 _IMPORT = "import"
+_TABLES = ("pseudo_labels", "predictions")
+"""That a stage's boxes are in."""
 _LOG = structlog.get_logger("weakbox.export")
 
 
@@ -68,20 +73,31 @@ def export(
     said = {name: value for name, value in options.items() if value is not None and value is not False and value != ()}
     params = _params(opened, labels, predictions, {**said, **({"merge_dev": True} if merge else {})})
     warn_of_other_data(opened)
-    from jobs.exporting import Exporting, Source  # brings OpenCV along
-
-    asked = AskedSets(opened.stages, opened.store)
     named = input_names(params)
     (stage,), (listing,) = (*named["labels"], *named["predictions"]), named["images"]
-    table = "pseudo_labels" if named["labels"] else "predictions"
-    dones, images = _newest(opened, asked, stage), _newest(opened, asked, listing)
-    roots = {name: each.root for name, each in opened.stages.items() if isinstance(each, SourceStage)}
-    source = Source(opened.store, stage, table, dones, images, roots)
-    files, counts = Exporting(source, params, out, overwrite=overwrite).write()
+    files, _ = export_to(opened, stage, listing, params, out, overwrite=overwrite)
     for name in files:
         output.say(f"{out.rstrip('/')}/{name}")
+
+
+def export_to(
+    target: Target, stage: str, listing: str, choice: ExportChoice, out: str, *, overwrite: bool
+) -> tuple[list[str], "Counts"]:
+    """Export the boxes of a stage; returns the files made of all its parts, and what is in the export.
+
+    listing: the stage that lists the images. Raises: UsageError as `Exporting`, NotRun.
+    """
+    from jobs.exporting import Exporting, Source  # brings OpenCV along
+
+    asked = AskedSets(target.stages, target.store)
+    table = next(name for name in _TABLES if name in target.stages[stage].outputs)
+    dones, images = _newest(target, asked, stage), _newest(target, asked, listing)
+    roots = {name: each.root for name, each in target.stages.items() if isinstance(each, SourceStage)}
+    source = Source(target.store, stage, table, dones, images, roots)
+    files, counts = Exporting(source, choice, out, overwrite=overwrite).write()
     for split in counts.images:
         _LOG.info("exported", split=split, images=counts.images[split], boxes=counts.boxes.get(split, 0))
+    return files, counts
 
 
 def _newest(target: Target, asked: AskedSets, name: str) -> list[Done]:

@@ -49,6 +49,12 @@ class ReaderParams:
         None,
         "imagenet: the 1,000 of ILSVRC by their wnids, also those without an image here; null: those of the images",
     )
+    reviewed: str | None = option(
+        None,
+        "CSV of boxes that a person drew (`weakbox review`): truth of these images, which belong to dev if they were of"
+        " train",
+        by_content=True,
+    )
     lenient: bool = option(False, "also take images whose file is damaged, as far as they can be decoded")
 
 

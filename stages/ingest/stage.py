@@ -28,6 +28,7 @@ from stages.ingest.contents import (
     stamp_of,
 )
 from stages.ingest.reader import Reader, ReaderParams
+from stages.ingest.reviewed import with_reviewed
 from stages.ingest.scan import Candidate, Candidates, annotations, as_table, boxed, candidates
 from stages.ingest.sharding import Part, RowList, assign, label_counts, load_lists, save_lists
 from stages.ingest.understood import Understood
@@ -97,7 +98,7 @@ class Ingest(SourceStage[ReaderParams]):
     def list_shards(self, recipe: str, store: Store, payloads: bool) -> list[Shard]:
         """Shards of at most `shard_size` images; rows that earlier runs planned stay where they are."""
         folder = RecipeFolder(self.name, recipe)
-        scan = with_classes(self.reader.scan(), self.params.classes)
+        scan = with_reviewed(with_classes(self.reader.scan(), self.params.classes), self.params.reviewed)
         found = candidates(scan, self.params.dev_fraction)
         known = load_lists(store, folder)
         parts = assign(recipe, found.fingerprints, known, self.params.shard_size)

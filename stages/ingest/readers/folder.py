@@ -1,6 +1,7 @@
 """Reader `folder`: one sub-folder a class, optionally below a folder for each split; optional CSV of boxes, masks.
 
     root/<class>/...              all images are of split train
+    root/<image>                  with one_class: a class that is called like the root
     root/<split>/<class>/...      split is train, dev, val or test
     root/boxes.csv                image_id,x0,y0,x1,y1 (half-open pixels; several lines an image are several boxes)
     root/masks/<image_id>.png     exact masks, for scoring only
@@ -50,6 +51,9 @@ class FolderParams(ReaderParams):
         "top folders that are splits: exactly train, dev, val, test; any: also Train, training, valid, validation,"
         " testing; none: all are classes",
         by_content=True,
+    )
+    one_class: bool = option(
+        False, "where no folder holds images, those in the root itself are one class", by_content=True
     )
     recognise: bool = option(True, "refuse a root that is laid out for another reader", resource=True)
 
@@ -113,10 +117,13 @@ def scan_folder(params: FolderParams) -> Scan:
     rows = Packed.of(lying.images(walk_files(params.root)), _row)
     if lying.masks and not _mirrored(lying, rows):
         rows = Packed.of(chain(rows, lying.class_of_masks()), _row)
+    if not rows and params.one_class:
+        rows = Packed.of(lying.loose(), _row)
     if not rows:
         raise UsageError(f"dataset: root {params.root}: no class folders with images in them")
     split_layout = _has_splits(params, list(lying.folders.values()))
-    make = _Images(params.splits if split_layout else None, _boxes(params, lying.boxes, rows), lying.masks)
+    splits = params.splits if split_layout else None
+    make = _Images(_name_of(params.root), splits, _boxes(params, lying.boxes, rows), lying.masks)
     _refuse_empty_classes(params.root, split_layout, [*lying.folders.values(), *lying.beside])
     classes = sorted({make.class_of(folder)[0] for folder in lying.folders})
     has_dev = any(make.class_of(folder)[1] == "dev" for folder in lying.folders)
@@ -135,6 +142,7 @@ class _Lying:
         self.folders: dict[str, str] = {}
         self.beside: list[str] = []
         self._boxes = boxes
+        self._loose: list[ListedFile] = []
 
     def images(self, files: Iterable[ListedFile]) -> Iterator[Row]:
         """The images among some files; the others are kept here."""
@@ -146,6 +154,14 @@ class _Lying:
             elif self._is_image(file):
                 yield file.path, file.stamp, file.trouble
 
+    def loose(self) -> Iterator[Row]:
+        """The images that lie in no folder, as a class of their own; they are no longer beside it."""
+        if self._loose:
+            self.folders[""] = self._loose[0].path
+            loose = {file.path for file in self._loose}
+            self.beside = [path for path in self.beside if path not in loose]
+        return ((file.path, file.stamp, file.trouble) for file in self._loose)
+
     def class_of_masks(self) -> Iterator[Row]:
         """The files of the folder of masks as images of a class of that name."""
         masks, self.masks = self.masks, {}
@@ -153,19 +169,22 @@ class _Lying:
 
     def _is_image(self, file: ListedFile) -> bool:
         folder = file.path.rpartition("/")[0]
-        found = bool(folder) and (file.trouble is not None or may_be_image(file.path))
+        image = file.trouble is not None or may_be_image(file.path)
+        found = bool(folder) and image
         if found:
             self.folders.setdefault(folder, file.path)
         else:
             self.beside.append(file.path)
+            if image and not self.folders:
+                self._loose.append(file)
         return found
 
 
 class _Images:
-    """Makes images of rows. splits: how the top folders are splits; None: they are classes."""
+    """Makes images of rows. root: its name. splits: how the top folders are splits; None: they are classes."""
 
-    def __init__(self, splits: str | None, boxes: Mapping[str, list[Box]] | None, masks: Files) -> None:
-        self._splits, self._boxes, self._masks = splits, boxes, masks
+    def __init__(self, root: str, splits: str | None, boxes: Mapping[str, list[Box]] | None, masks: Files) -> None:
+        self._root, self._splits, self._boxes, self._masks = root, splits, boxes, masks
         self._classes: dict[str, tuple[str, str]] = {}
 
     def __call__(self, path: str, stamp: str, trouble: str | None) -> Found:
@@ -181,10 +200,16 @@ class _Images:
         if folder not in self._classes:
             top, *below = folder.split("/")
             if self._splits is None:
-                self._classes[folder] = normalised(top), "train"
+                self._classes[folder] = normalised(top or self._root), "train"
             else:
                 self._classes[folder] = normalised(below[0]), _split(top, self._splits) or "train"
         return self._classes[folder]
+
+
+def _name_of(root: str) -> str:
+    """The last part of a root's path."""
+    name = root.rstrip("/").rsplit("/", 1)[-1]
+    return name if name not in ("", ".", "..") else os.path.basename(os.path.abspath(root)) or "images"
 
 
 def _row(path: str, stamp: str, trouble: str | None) -> Row:

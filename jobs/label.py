@@ -1,0 +1,206 @@
+"""The command `label`: from a folder of labelled pictures to a data set that one can train on, in one go."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+import click
+import structlog
+
+from jobs import output, recorded, results
+from jobs.export import export_to
+from jobs.label_config import CONSENSUS, Lying, stages_of
+from jobs.target import Target, open_store
+from jobs.verdict import check_strict, verdict_of
+from pipeline.base.errors import UsageError
+from pipeline.base.json_types import Json
+from pipeline.config.places import absolute
+from pipeline.config.run_config import parse_config
+from pipeline.contract.stage import SourceStage
+from pipeline.planning.asked import AskedSets
+from pipeline.planning.walk import check_inputs
+from pipeline.store.files import open_filesystem
+from stages import catalog
+from stages.bases.export_choice import ExportChoice
+from stages.bases.splits import BOXED
+from stages.formats.capabilities import FORMATS, Format, Pictures
+from stages.ingest.file_names import may_be_image
+
+_LOG = structlog.get_logger("weakbox.label")
+
+_BACKBONE, _WEIGHTS = "efficientnet_lite0", "package:efficientnet_lite0"
+_COLUMNS = ("image_id", "boxes", "flag", "quality")
+_CORNERS = ("x0", "y0", "x1", "y1")
+_REST = "review.csv"
+"""In the run root."""
+_SECONDS = 0.05
+"""Of one pass of the network over a picture, on one core."""
+
+Row = Mapping[str, Any]
+
+
+@click.command()
+@click.argument("root")
+@click.option("--out", required=True, metavar="FOLDER", help="Where the data set goes: an empty folder.")
+@click.option("--format", type=click.Choice(list(FORMATS)), default="coco", show_default=True)
+@click.option("--network", default=_BACKBONE, show_default=True, help="The network whose features are used.")
+@click.option("--weights", default=_WEIGHTS, show_default=True, help="Its weights, as in stage classify.")
+@click.option(
+    "--keep",
+    type=click.FloatRange(0, 1),
+    default=0.8,
+    show_default=True,
+    help="The share of boxes that is kept, the best first; all, where quality is not known.",
+)
+@click.option("--reviewed", metavar="CSV", help="Boxes that you drew on some of the pictures, see weakbox review.")
+@click.option(
+    "--run-root", metavar="FOLDER", help="Where the work is kept; FOLDER of --out with -run behind, if not given."
+)
+@click.option("--ray", is_flag=True, help="Run on Ray, with all cores; without it in this process.")
+@click.option("--overwrite", is_flag=True, help="Replace the data set that is in FOLDER.")
+@click.option("--strict", is_flag=True, help="Exit with 1 where the labels carry no information.")
+def label(
+    root: str,
+    out: str,
+    format: Format,
+    network: str,
+    weights: str,
+    keep: float,
+    reviewed: str | None,
+    run_root: str | None,
+    ray: bool,
+    overwrite: bool,
+    strict: bool,
+) -> None:
+    """Make boxes for the pictures in ROOT, one sub-folder a class or one class alone, and a data set of them.
+
+    Stopped at any time, the same command goes on. Ends in five lines: what there is, how good, and where it lies.
+    """
+    dataset = _dataset(root, reviewed)
+    work = run_root or f"{out.rstrip('/')}-run"
+    lying = _lying({"run_root": work, "dataset": dataset})
+    config: dict[str, Any] = {"run_root": work, "dataset": dataset, "stages": stages_of(lying, network, weights)}
+    parsed = parse_config(config)
+    target = Target(parsed, parsed.stage_objects(catalog), open_store(parsed.run_root))
+    _announce(lying, work)
+    recorded.execute(target, root, in_process=not ray, max_quarantined=1.0)
+    page = results.publish_report(target)
+    rows = _rows(target)
+    least = _least(rows, keep)
+    pictures: Pictures = "copy" if "copy" in FORMATS[format].pictures else "embed"
+    choice = ExportChoice(format=format, pictures=pictures, merge_dev=True, min_quality=least)
+    _, counts = export_to(target, CONSENSUS, parsed.images, choice, out, overwrite=overwrite)
+    rest = [row for row in rows if not _is_kept(row, least)]
+    place = _write_rest(target, rest)
+    kept, verdict = sum(counts.images.values()), verdict_of(target)
+    lines = (
+        f"{sum(lying.images.values())} pictures of {_number(len(lying.classes), 'class', 'classes')}:"
+        f" {kept} with boxes in {out} ({format})",
+        f"not kept: {len(rest)}, listed in {place}",
+        _how_good(target, rows, least),
+        f"verdict: {'unknown' if verdict is None else verdict.said}",
+        f"look at them: {page}",
+    )
+    for line in lines:
+        output.say(line)
+    if strict:
+        check_strict(target)
+
+
+def _dataset(root: str, reviewed: str | None) -> dict[str, Json]:
+    """`dataset:` of the config: whichever layout it is; pictures that lie in no folder are one class."""
+    fs, path = open_filesystem(root)
+    try:
+        entries = fs.ls(path, detail=True)
+    except OSError as error:
+        raise UsageError(f"{root}: {error.strerror or error}") from error
+    folders = [entry for entry in entries if entry["type"] == "directory"]
+    flat = not folders and any(may_be_image(entry["name"]) for entry in entries)
+    how: dict[str, Json] = {"reader": "folder", "one_class": True} if flat else {"reader": "auto"}
+    return {**how, "root": root, **({"reviewed": absolute(reviewed)} if reviewed else {})}
+
+
+def _lying(config: Mapping[str, Json]) -> Lying:
+    """List the data set. Raises UsageError."""
+    stages = parse_config(config).stage_objects(catalog)
+    name, source = next((name, stage) for name, stage in stages.items() if isinstance(stage, SourceStage))
+    if source.is_absent():
+        source.provide()
+    store = open_store(str(config["run_root"]))
+    images, boxed, classes = Counter[str](), Counter[str](), set[str]()
+    for shard in source.list_shards(check_inputs(stages)[name].id, store, payloads=False):
+        for split, counts in shard.labels.items():
+            images[split] += sum(counts.values())
+            classes |= set(counts)
+        said = shard.args.get(BOXED)
+        boxed.update(said if isinstance(said, dict) else {})
+    return Lying(images, sorted(classes), boxed)
+
+
+def _rows(target: Target) -> list[Row]:
+    """The consensus of each image."""
+    asked = AskedSets(target.stages, target.store)
+    dones = results.dones_asked(target, asked, CONSENSUS)
+    return [row for done in dones for row in target.store.table(done, "pseudo_labels", _COLUMNS).to_pylist()]
+
+
+def _least(rows: Sequence[Row], keep: float) -> float | None:
+    """The quality from which on a share of the boxes is kept; None: no quality is known."""
+    known = sorted((row["quality"] for row in rows if row["quality"] is not None and row["flag"] is None), reverse=True)
+    return known[max(0, round(keep * len(known)) - 1)] if known else None
+
+
+def _is_kept(row: Row, least: float | None) -> bool:
+    if row["flag"] is not None or not row["boxes"]:
+        return False
+    return least is None or (row["quality"] is not None and row["quality"] >= least)
+
+
+def _write_rest(target: Target, rest: Sequence[Row]) -> str:
+    """A CSV of what is not kept, the worst first; returns where it is. Corrected, it is what stage import reads."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("image_id", *_CORNERS, "quality", "why"))
+    for row in sorted(rest, key=lambda row: (row["quality"] is None, row["quality"] or 0.0, row["image_id"])):
+        corners = [f"{row['boxes'][0][name]:.1f}" for name in _CORNERS] if row["boxes"] else [""] * 4
+        quality = "" if row["quality"] is None else f"{row['quality']:.3f}"
+        writer.writerow(
+            (row["image_id"], *corners, quality, row["flag"] or ("low quality" if row["boxes"] else "no box"))
+        )
+    target.store.files.put(_REST, text.getvalue().encode())
+    return f"{target.store.files.root}/{_REST}"
+
+
+def _how_good(target: Target, rows: Sequence[Row], least: float | None) -> str:
+    kept = [row["quality"] for row in rows if _is_kept(row, least) and row["quality"] is not None]
+    if kept:
+        everything = [row["quality"] for row in rows if row["quality"] is not None]
+        return (
+            f"how good: {100 * fmean(kept):.0f} % of these boxes are expected to be right (IoU 0.5), of all"
+            f" {100 * fmean(everything):.0f} %"
+        )
+    return (
+        f"how good: not known, for nobody drew a box; forty of them tell: weakbox review {target.config.run_root}"
+        " --sample 40"
+    )
+
+
+def _announce(lying: Lying, work: str) -> None:
+    """What comes, and about how long it takes."""
+    pictures, classes = sum(lying.images.values()), len(lying.classes)
+    passes = 2 if classes == 1 else 4
+    minutes = pictures * passes * _SECONDS / 60
+    _LOG.info(
+        "label: features, boxes, their quality, a report, then the data set",
+        pictures=pictures,
+        classes=classes,
+        about_minutes=round(minutes, 1),
+        work=work,
+    )
+
+
+def _number(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"
