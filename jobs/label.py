@@ -175,17 +175,23 @@ def _write_rest(target: Target, rest: Sequence[Row]) -> str:
 
 
 def _how_good(target: Target, rows: Sequence[Row], least: float | None) -> str:
-    kept = [row["quality"] for row in rows if _is_kept(row, least) and row["quality"] is not None]
-    if kept:
-        everything = [row["quality"] for row in rows if row["quality"] is not None]
+    scored = [
+        row
+        for row in results.metric_rows(target)
+        if (row["source"], row["metric"], row["iou"]) == (CONSENSUS, "gt_known", 0.5)
+    ]
+    if not scored:
         return (
-            f"how good: {100 * fmean(kept):.0f} % of these boxes are expected to be right (IoU 0.5), of all"
-            f" {100 * fmean(everything):.0f} %"
+            f"how good: not known, for nobody drew a box; forty of them tell: weakbox review {target.config.run_root}"
+            " --sample 40"
         )
-    return (
-        f"how good: not known, for nobody drew a box; forty of them tell: weakbox review {target.config.run_root}"
-        " --sample 40"
+    said = "; ".join(
+        f"of the {row['n']} true boxes of {row['split']} {row['value']:.0f} % are found"
+        f" ({row['ci_low']:.0f} to {row['ci_high']:.0f}, IoU 0.5)"
+        for row in scored
     )
+    kept = [row["quality"] for row in rows if _is_kept(row, least) and row["quality"] is not None]
+    return f"how good: {said}" + (f"; of those kept {100 * fmean(kept):.0f} % are expected to be right" if kept else "")
 
 
 def _announce(lying: Lying, work: str) -> None:

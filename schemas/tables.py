@@ -239,6 +239,7 @@ QUALITY_FITS = TableSpec(
         Column("auc_error", _D, "its standard error", True),
         Column("better", _D, "percent right of the half with the higher quality", True),
         Column("worse", _D, "percent right of the other half", True),
+        Column("given", pa.bool_(), "whether qualities are given: not where they say no more than chance"),
     ),
 )
 

@@ -13,6 +13,8 @@ CHOOSES = "calibrate"
 """The kind of stage that chooses a threshold by ground-truth boxes."""
 
 _SLOT = "thresholds"
+_TAKES = "consensus"
+"""The kind of stage that takes boxes of others as they are."""
 _FIRST, _ELSE = "dev", "val"
 
 
@@ -52,8 +54,15 @@ def choices_behind(scored: Upstream, inputs: Inputs) -> Iterator[Choice]:
             asked, cross_fit = (chosen.recipe.params.get(name) for name in ("split", "cross_fit"))
             known = chosen.inputs if all(images.shards for images in chosen.inputs["images"]) else inputs
             split = choice_split(None if asked is None else str(asked), known)
-            direct = any(chosen.name == read.name for read in scored.inputs.get(_SLOT, ()))
+            direct = any(chosen.name == read.name for own in _same_boxes(scored) for read in own.inputs.get(_SLOT, ()))
             yield Choice(chosen.name, split, direct and bool(cross_fit))
+
+
+def _same_boxes(scored: Upstream) -> Iterator[Upstream]:
+    """A stage, and those whose boxes its rows are, image by image: nothing was trained on them in between."""
+    yield scored
+    if scored.recipe.kind == _TAKES:
+        yield from scored.inputs.get("labels", ())
 
 
 def _ancestors(stage: Upstream) -> Iterator[Upstream]:

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from pipeline.base.params import option, reads
 from schemas.types import HeldOut
 
-__all__ = ["QualityParams"]
+__all__ = ["LEAST_OF_EACH", "QualityParams"]
+
+LEAST_OF_EACH = 5
+"""With fewer right boxes, or fewer wrong ones, they cannot be told apart."""
 
 
 @dataclass(frozen=True)

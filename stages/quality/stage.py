@@ -12,7 +12,7 @@ from pipeline.store.records import Done, Inputs, Shard, Upstream, shard_key
 from pipeline.store.store import Store
 from stages.bases.scored_inputs import check_truth
 from stages.bases.threshold_choice import choice_split
-from stages.quality.options import QualityParams
+from stages.quality.options import LEAST_OF_EACH, QualityParams
 
 _LOG = logging.getLogger("weakbox.quality")
 _WITHOUT_CLASSES = frozenset({"ddt", "ncut", "import"})
@@ -70,7 +70,7 @@ class Quality(Stage[QualityParams]):
             _LOG.info("%s: verdict: %s", self.name, overall(verdicts).said)
 
     def _tell_fit(self, row: Mapping[str, Any]) -> None:
-        if row["auc"] is None:
+        if not row["given"]:
             _LOG.info("%s: quality of %s is unknown: %s", self.name, row["source"], self._what_lacks(row))
             return
         _LOG.info(
@@ -80,12 +80,15 @@ class Quality(Stage[QualityParams]):
             *(row[name] for name in ("source", "auc", "auc_error", "images", "split", "better", "worse")),
         )
 
-    def _what_lacks(self, row: Mapping[str, object]) -> str:
-        if row["right"] in (0, 100):
-            return f"of {row['images']} boxed images of {row['split']} all or none are right"
+    def _what_lacks(self, row: Mapping[str, Any]) -> str:
+        boxed = f"{row['images']} images of {row['split']} have a true box"
+        if row["images"] < self.params.min_boxed:
+            return f"{boxed}, and {self.params.min_boxed} are needed: `weakbox review --sample 40` draws some"
+        if row["auc"] is not None:
+            return f"{boxed}, and signals tell right boxes from wrong ones no better than chance (AUC {row['auc']:.2f})"
         return (
-            f"{row['images']} images of {row['split']} have a true box, and {self.params.min_boxed} are needed:"
-            " `weakbox review --sample 40` draws some"
+            f"{boxed}, {row['right']:.0f} % of them a right one: {LEAST_OF_EACH} right and as many wrong ones are"
+            " needed to tell them apart"
         )
 
 

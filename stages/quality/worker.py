@@ -20,7 +20,7 @@ from stages.quality.fit import cross_fitted, fit, reliability
 from stages.quality.gate import Looks, checks, flags
 from stages.quality.mask_pairs import COLUMNS as MASK_COLUMNS
 from stages.quality.mask_pairs import mask_pairs
-from stages.quality.options import QualityParams
+from stages.quality.options import LEAST_OF_EACH, QualityParams
 from stages.quality.signals import SIGNALS, agreements, signals_of
 from stages.quality.verdict import Verdict
 from stages.scoring.arrow_tables import IMAGE_COLUMNS, Truth, truth_of
@@ -33,6 +33,8 @@ from stages.vision.image_rows import ImageRow
 
 __all__ = ["QualityWorker"]
 
+_CHANCE = 0.5
+"""AUC of qualities that say nothing; those of a model that is not a standard error above it are not given."""
 _LOOKED_AT = 64
 """Pictures that are opened to see whether they show something."""
 
@@ -54,7 +56,7 @@ class QualityWorker:
         judged = self._judged(found, signals, truth)
         looks = self._looks(task, truth)
         verdicts = list(checks(found, looks))
-        has_truth = any("auc" in own.said for own in judged.values())
+        has_truth = any(own.said.get("given") for own in judged.values())
         tables = [
             _table(
                 found,
@@ -66,7 +68,7 @@ class QualityWorker:
             for source in found.found
         ]
         fits = [
-            {"source": source, "method": found.methods[source], "split": split, **own.said}
+            {"given": False, "source": source, "method": found.methods[source], "split": split, **own.said}
             for source, own in judged.items()
         ]
         rows = {
@@ -148,19 +150,23 @@ class QualityWorker:
             source: _Judged(np.full(len(found.images), np.nan), _of_source(len(rows), own))
             for source, (rows, own) in boxed.items()
         }
-        if len({image_id for own in ids for image_id in own}) < self._params.min_boxed:
+        too_few = len({image_id for own in ids for image_id in own}) < self._params.min_boxed
+        if too_few or min(right.sum(), (~right).sum()) < LEAST_OF_EACH:
             return unknown
         folds = np.array([fold_of(image_id) for own in ids for image_id in own])
         crossed = cross_fitted(np.concatenate(fitted), right, folds)
         model = fit(np.concatenate(fitted), right)
-        if model is None or np.isnan(crossed).any():  # all are right, or all are wrong
+        if model is None or np.isnan(crossed).any():  # all others of a fold are right, or all are wrong
             return unknown
+        together = reliability(crossed, right)
+        given = together.auc - together.auc_error > _CHANCE
         judged, parts = {}, np.split(crossed, np.cumsum([len(rows) for rows, _ in boxed.values()])[:-1])
         for place, (source, (rows, own)) in enumerate(boxed.items()):
             quality = model.predict_proba(values[place])[:, 1]
             quality[np.isnan(found.found[source].boxes).any(axis=1)] = np.nan
             quality[rows] = parts[place]
-            judged[source] = _Judged(quality, _of_source(len(rows), own, parts[place]))
+            said = {**_of_source(len(rows), own, parts[place]), "given": given}
+            judged[source] = _Judged(quality if given else unknown[source].quality, said)
         return judged
 
 
