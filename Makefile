@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: help setup demo test test-long check format parity bench chaos gpu-check clean
+.PHONY: help setup demo test test-long soak check format parity bench chaos gpu-check clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -46,7 +46,10 @@ test: setup  ## the tests that every change must pass (ARGS="-k store" adds pyte
 	$(BIN)/pytest $(ARGS)
 
 test-long: setup  ## the tests that take minutes or start several Ray nodes
-	$(BIN)/pytest -m '(long or cluster) and not gpu' --timeout 3600 $(ARGS)
+	$(BIN)/pytest -m '(long or cluster) and not gpu and not soak' --timeout 3600 $(ARGS)
+
+soak: setup  ## thousands of damaged roots, flipped bits and kills (an hour or two)
+	$(BIN)/pytest -m soak --timeout 7200 $(ARGS)
 
 check: setup  ## format, lint, types, import direction and open ends of types
 	$(BIN)/ruff format --check .

@@ -56,6 +56,7 @@ def test_a_run_root_on_s3_gives_the_same_tables(s3_root, mini_data, reference):
 
 
 @pytest.mark.long
+@pytest.mark.soak
 @pytest.mark.timeout(7200)
 def test_kill_at_ten_random_moments(tmp_path, mini_data, reference):
     """Breaks in whatever window between two writes a run cannot be cut; trained weights are compared bit for bit."""

@@ -89,6 +89,7 @@ def test_a_flipped_bit_is_named_and_changes_no_number(sound, tmp_path):
 
 
 @pytest.mark.long
+@pytest.mark.soak
 def test_a_thousand_flipped_bits(sound, tmp_path):
     """Breaks as the test above does, for a bit that forty did not meet."""
     found = outcomes(sound, tmp_path, 1000)

@@ -144,6 +144,7 @@ def test_a_root_may_itself_be_a_link(place):
 
 
 @pytest.mark.long
+@pytest.mark.soak
 def test_ten_thousand_hostile_roots(place):
     """Breaks as the test above does, for a change that three hundred did not meet."""
     hostile(place, 10_000, database=None)
