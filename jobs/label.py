@@ -92,13 +92,15 @@ def label(
     least = _least(rows, keep)
     pictures: Pictures = "copy" if "copy" in FORMATS[format].pictures else "embed"
     choice = ExportChoice(format=format, pictures=pictures, merge_dev=True, min_quality=least)
-    _, counts = export_to(target, CONSENSUS, parsed.images, choice, out, overwrite=overwrite)
-    rest = [row for row in rows if not _is_kept(row, least)]
+    rest, kept = [row for row in rows if not _is_kept(row, least)], 0
+    if len(rest) < len(rows):
+        _, counts = export_to(target, CONSENSUS, parsed.images, choice, out, overwrite=overwrite)
+        kept = sum(counts.images.values())
     place = _write_rest(target, rest)
-    kept, verdict = sum(counts.images.values()), verdict_of(target)
+    verdict = verdict_of(target)
     lines = (
         f"{sum(lying.images.values())} pictures of {_number(len(lying.classes), 'class', 'classes')}:"
-        f" {kept} with boxes in {out} ({format})",
+        f" {f'{kept} with boxes in {out} ({format})' if kept else 'no box is worth keeping, nothing was written'}",
         f"not kept: {len(rest)}, listed in {place}",
         _how_good(target, rows, least),
         f"verdict: {'unknown' if verdict is None else verdict.said}",

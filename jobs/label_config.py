@@ -72,5 +72,5 @@ def stages_of(lying: Lying, backbone: str, weights: str) -> dict[str, dict[str, 
         QUALITY: {"labels": sources, **classes},
         CONSENSUS: {"labels": sources},
         "evaluate": {"labels": [*sources, CONSENSUS], "splits": lying.scored, **classes},
-        "report": {"maps": maps, "labels": [*sources, CONSENSUS]},
+        "report": {"maps": maps, "labels": [*sources, CONSENSUS], "quality": QUALITY},
     }

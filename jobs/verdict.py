@@ -7,7 +7,7 @@ from pipeline.base.errors import WeakboxError
 from pipeline.planning.asked import AskedSets
 
 if TYPE_CHECKING:
-    from stages.quality.verdict import Overall
+    from stages.scoring.verdict import Overall
 
 __all__ = ["NotUsable", "check_strict", "verdict_of"]
 
@@ -22,7 +22,7 @@ class NotUsable(WeakboxError):
 
 def verdict_of(target: Target) -> "Overall | None":
     """The level of a run's labels (good, look, bad) and what is to be said of it; None without a stage that judges."""
-    from stages.quality.verdict import Verdict, overall
+    from stages.scoring.verdict import Verdict, overall
 
     asked, verdicts = AskedSets(target.stages, target.store), []
     for name, stage in target.stages.items():

@@ -1,12 +1,13 @@
 """The chance that a box is right, by a small model of its signals that is fitted to boxes of the same data set."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from stages.scoring.ragged import BoolArray, FloatArray, IntArray
 
-__all__ = ["Reliability", "cross_fitted", "fit", "reliability"]
+__all__ = ["Reliability", "cross_fitted", "design", "fit", "reliability"]
 
 _STRENGTH = 0.1
 """Inverse of the weight of L2: thirty images suffice for all signals."""
@@ -33,6 +34,18 @@ class Reliability(NamedTuple):
     auc_error: float
     better: float
     worse: float
+
+
+def design(signals: Sequence[Sequence[FloatArray]]) -> list[FloatArray]:
+    """What the model sees of the boxes of each of S sources, ``(N, K + S)``: K signals, and which source it is.
+
+    signals: of each source its K signals ``(N,)``. One model of all sources makes their chances comparable.
+    """
+    which = np.eye(len(signals))
+    return [
+        np.column_stack([*own, *(np.full(len(own[0]), one) for one in which[place])])
+        for place, own in enumerate(signals)
+    ]
 
 
 def fit(signals: FloatArray, right: BoolArray) -> Model | None:

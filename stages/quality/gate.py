@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stages.quality import verdict
 from stages.quality.candidates import Candidates
-from stages.quality.verdict import WHOLE, Verdict
+from stages.scoring import verdict
 from stages.scoring.arrow_tables import Truth
 from stages.scoring.iou import best_iou
 from stages.scoring.metric_rows import best_trivial
 from stages.scoring.metrics import GT_KNOWN_IOU
 from stages.scoring.ragged import BoolArray, FloatArray
+from stages.scoring.verdict import WHOLE, Verdict
 
 __all__ = ["NO_INFORMATION", "ONE_IMAGE", "UNTRAINED", "WHOLE_IMAGE", "Looks", "checks", "flags"]
 
@@ -81,6 +81,8 @@ def flags(found: Candidates, source: str, verdicts: Sequence[Verdict], looks: Lo
         )
         reasons[share >= WHOLE] = WHOLE_IMAGE
     of_source = {check for check, name in bad if name == source} - ({"agreement"} if has_truth else set())
+    if {check for check, name in bad if name is None} & {"constant_pictures", "equal_pictures"}:
+        reasons[:] = NO_INFORMATION
     if of_source & {"same_boxes", "classes", "agreement"} or (
         ("classifier", None) in bad and source in looks.by_classes
     ):

@@ -58,7 +58,7 @@ class Quality(Stage[QualityParams]):
 
     def tell(self, store: Store, done: Mapping[str, Done]) -> None:
         """How well quality tells right boxes from wrong ones, or what it would take; and the verdict."""
-        from stages.quality.verdict import Verdict, overall
+        from stages.scoring.verdict import Verdict, overall
 
         for shard in done.values():
             for row in store.table(shard, "quality_fits").to_pylist():

@@ -1,6 +1,6 @@
 """Signals of every box, and the quality that a model fitted to the boxed images gives it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -16,17 +16,17 @@ from schemas import TABLES
 from stages.bases.halves import fold_of
 from stages.bases.scored_tables import joined, of, scored_images
 from stages.quality.candidates import COLUMNS, Candidates, candidates
-from stages.quality.fit import cross_fitted, fit, reliability
+from stages.quality.fit import cross_fitted, design, fit, reliability
 from stages.quality.gate import Looks, checks, flags
 from stages.quality.mask_pairs import COLUMNS as MASK_COLUMNS
 from stages.quality.mask_pairs import mask_pairs
 from stages.quality.options import LEAST_OF_EACH, QualityParams
 from stages.quality.signals import SIGNALS, agreements, signals_of
-from stages.quality.verdict import Verdict
 from stages.scoring.arrow_tables import IMAGE_COLUMNS, Truth, truth_of
 from stages.scoring.iou import best_iou
 from stages.scoring.metrics import GT_KNOWN_IOU
 from stages.scoring.ragged import BoolArray, FloatArray, IntArray, from_lists
+from stages.scoring.verdict import Verdict
 from stages.vision.image_reading import load
 from stages.vision.image_rows import IMAGE_COLUMNS as IMAGE_ROW_COLUMNS
 from stages.vision.image_rows import ImageRow
@@ -142,7 +142,7 @@ class QualityWorker:
     ) -> dict[str, "_Judged"]:
         """The qualities of each source's boxes, by one model of them all; NaN where there is none."""
         boxed = {source: _boxed(found, own.boxes, truth) for source, own in found.found.items()}
-        values = _design(list(signals.values()))
+        values = design([[own[name] for name in SIGNALS] for own in signals.values()])
         fitted = [values[source][rows] for source, (rows, _) in enumerate(boxed.values())]
         right = np.concatenate([own for _, own in boxed.values()])
         ids = [found.images.column("image_id").take(pa.array(rows)).to_pylist() for rows, _ in boxed.values()]
@@ -184,19 +184,6 @@ def _of_source(images: int, right: BoolArray, quality: FloatArray | None = None)
     if quality is None:
         return {"images": images, "right": 100 * float(right.mean())}
     return {name: None if np.isnan(value) else value for name, value in reliability(quality, right)._asdict().items()}
-
-
-def _design(signals: Sequence[Mapping[str, FloatArray]]) -> list[FloatArray]:
-    """What the model sees of the boxes of each of S sources, ``(N, K + S)``: their signals, and which source it is."""
-    return [
-        np.column_stack(
-            [
-                *(own[name] for name in SIGNALS),
-                *np.broadcast_to(np.eye(len(signals))[place][:, None], (len(signals), len(own["area"]))),
-            ]
-        )
-        for place, own in enumerate(signals)
-    ]
 
 
 def _boxed(found: Candidates, boxes: FloatArray, truth: Truth) -> tuple[IntArray, BoolArray]:

@@ -26,6 +26,7 @@ from stages.report.results import (
     split_tables,
 )
 from stages.report.versions import library_versions
+from stages.scoring.verdict import LEVELS, Overall, Verdict, overall
 from stages.vision.image_rows import IMAGE_COLUMNS, ImageRow
 
 __all__ = ["Page", "StageInfo", "Tables", "gather"]
@@ -78,6 +79,8 @@ class Page:
     run: str
     split: str
     counts: tuple[tuple[str, int, int], ...]
+    verdict: Overall | None
+    checks: tuple[Verdict, ...]
     headline: Headline | None
     tables: tuple[SplitTable, ...]
     plots: tuple[tuple[str, tuple[CurvePlot, ...]], ...]
@@ -107,6 +110,7 @@ def gather(tables: Tables, ingredients: Mapping[str, Mapping[str, Any]], *, samp
     metrics = [row for _, row in tables.rows("metrics", "metrics", None, None)]
     curves = [row for _, row in tables.rows("metrics", "curves", None, None)]
     labelled = [row for _, row in tables.rows("images", "images", ("split", "label", "label_name"), None)]
+    checks = [Verdict(**row) for _, row in tables.rows("quality", "verdicts", None, None)]
     best = headline(metrics)
     split = best.split if best else report_split(row["split"] for row in metrics or labelled) or SPLITS[0]
     found = _boxes(tables, split)
@@ -124,6 +128,8 @@ def gather(tables: Tables, ingredients: Mapping[str, Mapping[str, Any]], *, samp
         run=next((row["run"] for row in metrics), ""),
         split=split,
         counts=_counts(labelled),
+        verdict=overall(checks) if checks else None,
+        checks=tuple(sorted(checks, key=lambda check: -LEVELS.index(check.level))),
         headline=best,
         tables=tuple(split_tables(metrics)),
         plots=_plots(curves, names),

@@ -15,6 +15,7 @@ class ReportParams:
     truth: str = reads("truth", "truth", "their ground truth")
     duplicates: str | None = reads("duplicates", "duplicates", "groups of equal pictures among them; null: not shown")
     metrics: str = reads("metrics", "evaluate", "stage whose metrics and threshold curves are shown")
+    quality: str | None = reads("verdicts", None, "stage quality, whose verdict stands on top; null: none does")
     maps: tuple[str, ...] = reads("score_maps", (), "stages whose score maps are shown as heat maps")
     labels: tuple[str, ...] = reads("pseudo_labels", (), "stages whose pseudo boxes are shown")
     predictions: tuple[str, ...] = reads("predictions", (), "stages whose predicted boxes are shown")

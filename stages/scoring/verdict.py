@@ -38,6 +38,8 @@ WHOLE = 0.98
 _MANY, _SOME = 0.5, 0.2
 _SAME = 0.9
 _FEW = 10
+_NO_GAIN = 0.05
+"""Of mean IoU over chance: sources that surely gain less do not agree."""
 _DEVIATIONS = 2.0
 """Standard errors by which a number must be above chance."""
 
@@ -146,30 +148,45 @@ def of_dependence(source: str, boxes: FloatArray) -> Iterator[Verdict]:
 def of_agreement(source: str, own: FloatArray, others: Mapping[str, FloatArray]) -> Iterator[Verdict]:
     """Whether a source agrees with any other more than by chance, which is how boxes of different images agree.
 
+    It is bad where it surely gains next to nothing over chance, and to be looked at where a gain is not sure.
+
     own: ``(N, 4)`` in [0, 1], NaN where it has none. others: of each other source, the same images.
     """
-    best: tuple[float, float, int, str] | None = None
+    best: _Agreement | None = None
     for name, boxes in others.items():
         both = ~(np.isnan(own).any(axis=1) | np.isnan(boxes).any(axis=1))
-        if both.sum() < _FEW:
-            continue
-        paired = aligned_iou(own[both], boxes[both])
-        gain = paired - aligned_iou(own[both], _of_others(boxes[both]))
-        error = float(gain.std(ddof=1) / np.sqrt(len(gain)))
-        found = (float(gain.mean()) - _DEVIATIONS * error, float(paired.mean()), int(both.sum()), name)
-        best = found if best is None else max(best, found)
-    if best is not None:
-        above, mean, images, name = best
-        said = f"{source} and {name} agree by a mean IoU of {mean:.2f}"
-        bad = above <= 0
-        yield Verdict(
-            "agreement",
-            source,
-            "bad" if bad else "good",
-            100 * mean,
-            images,
-            f"{said}, no more than with boxes of other images: one of them says nothing" if bad else said,
-        )
+        if both.sum() >= _FEW:
+            found = _agreement(name, own[both], boxes[both])
+            best = found if best is None or found.gain > best.gain else best
+    if best is None:
+        return
+    level: Level = "bad" if best.most < _NO_GAIN else "look" if best.least <= 0 else "good"
+    said = f"{source} and {best.name} agree by a mean IoU of {best.mean:.2f}"
+    words = {
+        "good": said,
+        "look": f"{said}, perhaps no more than with boxes of other images",
+        "bad": f"{said}, no more than with boxes of other images: one of them says nothing",
+    }
+    yield Verdict("agreement", source, level, 100 * best.mean, best.images, words[level])
+
+
+class _Agreement(NamedTuple):
+    """How a source agrees with another. gain: of mean IoU over chance; least, most: its bounds."""
+
+    name: str
+    mean: float
+    gain: float
+    least: float
+    most: float
+    images: int
+
+
+def _agreement(name: str, own: FloatArray, other: FloatArray) -> _Agreement:
+    paired = aligned_iou(own, other)
+    gains = paired - aligned_iou(own, _of_others(other))
+    gain, error = float(gains.mean()), float(gains.std(ddof=1) / np.sqrt(len(gains)))
+    bounds = gain - _DEVIATIONS * error, gain + _DEVIATIONS * error
+    return _Agreement(name, float(paired.mean()), gain, *bounds, len(own))
 
 
 def of_trivial(source: str, right: BoolArray, name: str, trivial: BoolArray, least: int) -> Iterator[Verdict]:
