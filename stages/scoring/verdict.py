@@ -38,6 +38,7 @@ WHOLE = 0.98
 _MANY, _SOME = 0.5, 0.2
 _SAME = 0.9
 _FEW = 10
+_TRIVIAL = "over_trivial"
 _NO_GAIN = 0.05
 """Of mean IoU over chance: sources that surely gain less do not agree."""
 _DEVIATIONS = 2.0
@@ -63,17 +64,26 @@ class Overall(NamedTuple):
 
 
 def overall(verdicts: Sequence[Verdict]) -> Overall:
-    """The verdict: not usable where the data or all sources are bad; else by the worst of its checks."""
+    """The verdict: not usable where the data or all sources are bad; else by the worst of its checks.
+
+    A source that true boxes show to be no better than a trivial one is only named where they show that another is:
+    qualities, which those boxes give, leave it out.
+    """
+    beaten = [each for each in verdicts if each.check == _TRIVIAL and each.level != "good"]
+    if not any(each.check == _TRIVIAL and each.level == "good" for each in verdicts):
+        beaten = []
+    others = [each for each in verdicts if each not in beaten]
     sources = {each.source for each in verdicts if each.source is not None}
-    bad = [each for each in verdicts if each.level == "bad"]
+    bad = [each for each in others if each.level == "bad"]
     condemned = {each.source for each in bad}
     reasons = "; ".join(each.said for each in bad)
     if None in condemned or (sources and sources <= condemned):
         return Overall("bad", f"not usable: {reasons}")
     if bad:
         return Overall("look", f"leave out {', '.join(sorted(filter(None, condemned)))}: {reasons}")
-    look = [each.said for each in verdicts if each.level == "look"]
-    return Overall("look", f"look at it: {'; '.join(look)}") if look else Overall("good", "good")
+    if look := [each.said for each in others if each.level == "look"]:
+        return Overall("look", f"look at it: {'; '.join(look)}")
+    return Overall("good", "; ".join(["good", *(each.said for each in beaten)]))
 
 
 def of_classes(train: Mapping[str, int], held_out: Mapping[str, int], by_classes: Sequence[str]) -> Iterator[Verdict]:
@@ -202,8 +212,8 @@ def of_trivial(source: str, right: BoolArray, name: str, trivial: BoolArray, lea
         f"{value:.0f} % of {len(right)} boxes of {source} are right, {found.value:+.0f} ({found.low:.0f} to"
         f" {found.high:.0f}) to {name}"
     )
-    level: Level = "bad" if found.high < 0 else "look" if found.value <= 0 else "good"
-    yield Verdict("over_trivial", source, level, value, len(right), said)
+    level: Level = "bad" if found.high < 0 else "look" if found.value < 0 else "good"
+    yield Verdict(_TRIVIAL, source, level, value, len(right), said)
 
 
 def of_pictures(images: int, equal: int, looked_at: int, constant: int) -> Iterator[Verdict]:

@@ -211,7 +211,7 @@ def test_the_verbs_and_options_are_frozen():
     }
     assert found == {
         "plan": ["--json", "--set"],
-        "run": ["--address", "--force", "--in-process", "--only", "--set"],
+        "run": ["--address", "--force", "--in-process", "--only", "--set", "--strict"],
         "status": ["--set"],
         "report": ["--out", "--set"],
         "metrics": ["--json", "--set", "--show", "--split"],
@@ -252,6 +252,7 @@ def test_the_verbs_and_options_are_frozen():
             "--labels",
             "--max-boxes",
             "--merge",
+            "--min-quality",
             "--min-score",
             "--out",
             "--outlines",
@@ -260,6 +261,19 @@ def test_the_verbs_and_options_are_frozen():
             "--set",
             "--splits",
         ],
+        "label": [
+            "--format",
+            "--keep",
+            "--network",
+            "--out",
+            "--overwrite",
+            "--ray",
+            "--reviewed",
+            "--run-root",
+            "--strict",
+            "--weights",
+        ],
+        "review": ["--out", "--sample", "--set"],
         "backbones": ["--json", "--size"],
     }
     assert sorted(opt for param in cli.params for opt in param.opts) == [
