@@ -64,9 +64,8 @@ class Quality(Stage[QualityParams]):
             for row in store.table(shard, "quality_fits").to_pylist():
                 self._tell_fit(row)
             verdicts = [Verdict(**row) for row in store.table(shard, "verdicts").to_pylist()]
-            for verdict in verdicts:
-                if verdict.level != "good":
-                    _LOG.warning("%s: %s", self.name, verdict.said)
+            for said in dict.fromkeys(verdict.said for verdict in verdicts if verdict.level != "good"):
+                _LOG.warning("%s: %s", self.name, said)
             _LOG.info("%s: verdict: %s", self.name, overall(verdicts).said)
 
     def _tell_fit(self, row: Mapping[str, Any]) -> None:

@@ -76,14 +76,19 @@ def overall(verdicts: Sequence[Verdict]) -> Overall:
     sources = {each.source for each in verdicts if each.source is not None}
     bad = [each for each in others if each.level == "bad"]
     condemned = {each.source for each in bad}
-    reasons = "; ".join(each.said for each in bad)
+    reasons = _joined(bad)
     if None in condemned or (sources and sources <= condemned):
         return Overall("bad", f"not usable: {reasons}")
     if bad:
         return Overall("look", f"leave out {', '.join(sorted(filter(None, condemned)))}: {reasons}")
-    if look := [each.said for each in others if each.level == "look"]:
-        return Overall("look", f"look at it: {'; '.join(look)}")
-    return Overall("good", "; ".join(["good", *(each.said for each in beaten)]))
+    if look := [each for each in others if each.level == "look"]:
+        return Overall("look", f"look at it: {_joined(look)}")
+    return Overall("good", f"good; {_joined(beaten)}" if beaten else "good")
+
+
+def _joined(verdicts: Sequence[Verdict]) -> str:
+    """What they say, each sentence once: two sources that agree say the same."""
+    return "; ".join(dict.fromkeys(each.said for each in verdicts))
 
 
 def of_classes(train: Mapping[str, int], held_out: Mapping[str, int], by_classes: Sequence[str]) -> Iterator[Verdict]:
@@ -171,7 +176,7 @@ def of_agreement(source: str, own: FloatArray, others: Mapping[str, FloatArray])
     if best is None:
         return
     level: Level = "bad" if best.most < _NO_GAIN else "look" if best.least <= 0 else "good"
-    said = f"{source} and {best.name} agree by a mean IoU of {best.mean:.2f}"
+    said = f"{' and '.join(sorted((source, best.name)))} agree by a mean IoU of {best.mean:.2f}"
     words = {
         "good": said,
         "look": f"{said}, perhaps no more than with boxes of other images",
