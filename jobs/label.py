@@ -101,7 +101,7 @@ def label(
     lines = (
         f"{sum(lying.images.values())} pictures of {_number(len(lying.classes), 'class', 'classes')}:"
         f" {f'{kept} with boxes in {out} ({format})' if kept else 'no box is worth keeping, nothing was written'}",
-        f"not kept: {len(rest)}, listed in {place}",
+        f"not kept: {len(rest)}, listed in {place}{_unread(lying, rows, target)}",
         _how_good(target, rows, least),
         f"verdict: {'unknown' if verdict is None else verdict.said}",
         f"look at them: {page}",
@@ -174,6 +174,13 @@ def _write_rest(target: Target, rest: Sequence[Row]) -> str:
         )
     target.store.files.put(_REST, text.getvalue().encode())
     return f"{target.store.files.root}/{_REST}"
+
+
+def _unread(lying: Lying, rows: Sequence[Row], target: Target) -> str:
+    """What to say of pictures that could not be used."""
+    unread = sum(lying.images.values()) - len({row["image_id"] for row in rows})
+    root = target.config.run_root
+    return f"; {unread} could not be read: weakbox retry-quarantine {root} lists them" if unread else ""
 
 
 def _how_good(target: Target, rows: Sequence[Row], least: float | None) -> str:

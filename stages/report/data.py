@@ -129,7 +129,7 @@ def gather(tables: Tables, ingredients: Mapping[str, Mapping[str, Any]], *, samp
         split=split,
         counts=_counts(labelled),
         verdict=overall(checks) if checks else None,
-        checks=tuple(sorted(checks, key=lambda check: -LEVELS.index(check.level))),
+        checks=tuple(sorted(checks, key=lambda check: LEVELS[::-1].index(check.level) if check.level in LEVELS else 0)),
         headline=best,
         tables=tuple(split_tables(metrics)),
         plots=_plots(curves, names),

@@ -75,6 +75,15 @@ def test_the_same_command_again_computes_nothing_and_says_the_same(data, tmp_pat
     assert (tmp_path / "set/data.yaml").read_text().count("raccoons") == 1, "one class, called like the folder"
 
 
+def test_pictures_that_cannot_be_read_are_counted(data, tmp_path, weakbox):
+    """Breaks when one of them stops the command, or vanishes without a word."""
+    photos = flat(data, tmp_path / "raccoons")
+    (photos / "broken.jpg").write_bytes(b"no picture")
+    code, said, _ = weakbox("label", str(photos), "--out", str(tmp_path / "set"))
+    assert code == 0
+    assert f"; 1 could not be read: weakbox retry-quarantine {tmp_path / 'set-run'} lists them" in said
+
+
 def test_one_class_is_found_by_what_its_pictures_share(data, tmp_path, weakbox):
     """Breaks when a network is taught to tell one class from nothing."""
     photos = flat(data, tmp_path / "raccoons")

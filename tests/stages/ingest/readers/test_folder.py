@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -154,3 +155,18 @@ def test_a_changed_file_has_another_stamp(tmp_path):
     before = scan(params).images[0].stamp
     os.utime(tmp_path / "cat/a.jpg", ns=(0, 1))
     assert scan(params).images[0].stamp != before
+
+
+def test_pictures_in_no_folder_are_one_class_where_that_is_asked(tmp_path):
+    """Breaks when loose pictures become a class unasked, are lost, or are taken beside folders with images."""
+    params = make(tmp_path / "raccoons", "a.jpg", "b.png", "notes.txt")
+    with pytest.raises(UsageError, match="no class folders with images"):
+        scan(params)
+    found = scan(replace(params, one_class=True))
+    assert [(i.image_id, i.label_name, i.split) for i in found.images] == [
+        ("a.jpg", "raccoons", "train"), ("b.png", "raccoons", "train"),
+    ]  # fmt: skip
+    assert found.classes == ["raccoons"]
+    assert [line for line in found.left_out if ".txt" in line]
+    folders = make(tmp_path / "folders", "a.jpg", "cat/b.jpg")
+    assert scan(replace(folders, one_class=True)).classes == ["cat"]
