@@ -31,6 +31,7 @@ from stages.ingest.file_names import may_be_image
 
 _LOG = structlog.get_logger("weakbox.label")
 
+_TIMM = "timm:"
 _BACKBONE, _WEIGHTS = "efficientnet_lite0", "package:efficientnet_lite0"
 _COLUMNS = ("image_id", "boxes", "flag", "quality")
 _CORNERS = ("x0", "y0", "x1", "y1")
@@ -47,7 +48,7 @@ Row = Mapping[str, Any]
 @click.option("--out", required=True, metavar="FOLDER", help="Where the data set goes: an empty folder.")
 @click.option("--format", type=click.Choice(list(FORMATS)), default="coco", show_default=True)
 @click.option("--network", default=_BACKBONE, show_default=True, help="The network whose features are used.")
-@click.option("--weights", default=_WEIGHTS, show_default=True, help="Its weights, as in stage classify.")
+@click.option("--weights", help="Its weights, as in stage classify; the default network and those of timm have some.")
 @click.option(
     "--keep",
     type=click.FloatRange(0, 1),
@@ -67,7 +68,7 @@ def label(
     out: str,
     format: Format,
     network: str,
-    weights: str,
+    weights: str | None,
     keep: float,
     reviewed: str | None,
     run_root: str | None,
@@ -82,7 +83,11 @@ def label(
     dataset = _dataset(root, reviewed)
     work = run_root or f"{out.rstrip('/')}-run"
     lying = _lying({"run_root": work, "dataset": dataset})
-    config: dict[str, Any] = {"run_root": work, "dataset": dataset, "stages": stages_of(lying, network, weights)}
+    config: dict[str, Any] = {
+        "run_root": work,
+        "dataset": dataset,
+        "stages": stages_of(lying, network, weights or _weights(network)),
+    }
     parsed = parse_config(config)
     target = Target(parsed, parsed.stage_objects(catalog), open_store(parsed.run_root))
     _announce(lying, work)
@@ -110,6 +115,15 @@ def label(
         output.say(line)
     if strict:
         check_strict(target)
+
+
+def _weights(network: str) -> str:
+    """The published weights of a network. Raises UsageError for one of which several are published."""
+    if network == _BACKBONE:
+        return _WEIGHTS
+    if network.startswith(_TIMM):
+        return network
+    raise UsageError(f"--network {network}: say by --weights which of its weights are taken")
 
 
 def _dataset(root: str, reviewed: str | None) -> dict[str, Json]:

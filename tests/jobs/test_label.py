@@ -117,6 +117,13 @@ def test_a_folder_without_pictures_is_one_line(root, words, data, tmp_path, weak
     assert not (tmp_path / "set").exists()
 
 
+def test_a_network_without_weights_of_its_own_needs_some(data, tmp_path, weakbox):
+    """Breaks when the weights of one network are loaded into another."""
+    code, _, said = weakbox("label", str(data), "--out", str(tmp_path / "set"), "--network", "resnet50")
+    assert code == 2
+    assert "--network resnet50: say by --weights" in said
+
+
 def test_true_boxes_choose_cams_threshold_where_there_are_enough():
     """Breaks when a threshold is chosen on a handful of boxes, or on those of train."""
     classes = ["cat", "dog"]
