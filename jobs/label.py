@@ -27,7 +27,7 @@ from stages import catalog
 from stages.bases.export_choice import ExportChoice
 from stages.bases.splits import BOXED
 from stages.formats.capabilities import FORMATS, Format, Pictures
-from stages.ingest.file_names import may_be_image
+from stages.formats.file_names import may_be_image
 
 _LOG = structlog.get_logger("weakbox.label")
 

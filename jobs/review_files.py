@@ -1,8 +1,6 @@
 """What a person needs to draw boxes on some pictures: a page, a CSV to fill, and tasks for Label Studio."""
 
 import base64
-import csv
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +10,7 @@ import cv2
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from stages.ingest.reviewed import COLUMNS
+from stages.formats.review_csv import to_fill
 
 __all__ = ["Drawn", "files_of"]
 
@@ -33,7 +31,7 @@ def files_of(pictures: Sequence[Drawn], title: str) -> dict[str, bytes]:
     """File name -> content."""
     return {
         "review.html": _page(pictures, title).encode(),
-        "review.csv": _csv(pictures).encode(),
+        "review.csv": to_fill(picture.image_id for picture in pictures).encode(),
         "labelstudio.json": json.dumps([_task(picture) for picture in pictures], indent=1).encode(),
     }
 
@@ -51,14 +49,6 @@ def _page(pictures: Sequence[Drawn], title: str) -> str:
         for picture in pictures
     ]
     return environment.get_template("review.html.j2").render(images=images, title=title)
-
-
-def _csv(pictures: Sequence[Drawn]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows((picture.image_id, "", "", "", "") for picture in pictures)
-    return text.getvalue()
 
 
 def _task(picture: Drawn) -> dict[str, object]:

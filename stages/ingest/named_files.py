@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pipeline.base.credentials import has_credentials
 from pipeline.base.errors import UsageError
 from pipeline.store.files import open_filesystem, retrying
-from stages.ingest.file_names import ByName
+from stages.formats.file_names import ByName
 from stages.ingest.listing import ListedFile, remote_stamp
 
 _ASKED_AT_ONCE = 16

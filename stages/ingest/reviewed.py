@@ -7,14 +7,13 @@ from dataclasses import replace
 from typing import overload
 
 from pipeline.base.errors import UsageError
-from stages.ingest.file_names import ByName
+from stages.formats.file_names import ByName
+from stages.formats.review_csv import COLUMNS
 from stages.ingest.listing import ListedFile, read_text
 from stages.ingest.readers.boxes_csv import parse_box
 from stages.ingest.scan import Box, Found, Scan
 
-__all__ = ["COLUMNS", "with_reviewed"]
-
-COLUMNS = ("image_id", "x0", "y0", "x1", "y1")
+__all__ = ["with_reviewed"]
 
 _CORNERS = COLUMNS[1:]
 _MOST = 2**26

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from pipeline.base.errors import UsageError
-from stages.ingest.file_names import ByName
+from stages.formats.file_names import ByName
 from stages.ingest.listing import ListedFile, read_text
 from stages.ingest.scan import Box
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from pipeline.base.errors import UsageError
 from pipeline.base.params import option
-from stages.ingest.file_names import ByName, left_out, may_be_image, normalised
+from stages.formats.file_names import ByName, left_out, may_be_image, normalised
 from stages.ingest.listing import ListedFile, list_files, read_text
 from stages.ingest.named_files import files_of, path_of
 from stages.ingest.reader import Reader, ReaderParams

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 from pipeline.base.errors import UsageError
 from pipeline.base.params import option
+from stages.formats.file_names import may_be_image
 from stages.ingest.archives import unpack, unpack_into
-from stages.ingest.file_names import may_be_image
 from stages.ingest.listing import ListedFile, list_files
 from stages.ingest.reader import Reader, ReaderParams
 from stages.ingest.readers.cub_files import IMAGES, TABLES, CubImage, read_images

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.base.errors import UsageError
 from pipeline.base.params import option
-from stages.ingest.file_names import left_out, may_be_image
+from stages.formats.file_names import left_out, may_be_image
 from stages.ingest.listing import ListedFile, list_files, read_text
 from stages.ingest.parsing import parse_json
 from stages.ingest.reader import Reader

@@ -16,7 +16,7 @@ from typing import Literal
 
 from pipeline.base.errors import UsageError
 from pipeline.base.params import option
-from stages.ingest.file_names import left_out, may_be_image
+from stages.formats.file_names import left_out, may_be_image
 from stages.ingest.listing import list_files, walk_files
 from stages.ingest.packed import Packed
 from stages.ingest.reader import Reader, ReaderParams

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
-from stages.ingest.file_names import may_be_image
+from stages.formats.file_names import may_be_image
 from stages.ingest.listing import ListedFile
 from stages.ingest.recognition import Tree
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from pipeline.base.errors import UsageError
-from stages.ingest.file_names import left_out
+from stages.formats.file_names import left_out
 from stages.ingest.listing import ListedFile, list_files
 from stages.ingest.reader import Reader
 from stages.ingest.readers.dataset_card import CARD, has_data

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from pipeline.base.errors import UsageError
 from pipeline.base.json_types import Json
-from stages.ingest.file_names import normalised
+from stages.formats.file_names import normalised
 from stages.ingest.multi_label import MultiLabel, class_by_area, half_open, total_area
 from stages.ingest.scan import Box
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from pipeline.base.errors import UsageError
 from pipeline.base.json_types import Json
-from stages.ingest.file_names import normalised
+from stages.formats.file_names import normalised
 from stages.ingest.listing import ListedFile
 from stages.ingest.named_files import files_of, path_of
 from stages.ingest.readers.table_columns import Columns, TableParams, annotated

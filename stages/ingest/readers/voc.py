@@ -18,7 +18,7 @@ from typing import Literal
 
 from pipeline.base.errors import UsageError
 from pipeline.base.params import option
-from stages.ingest.file_names import left_out, may_be_image, normalised
+from stages.formats.file_names import left_out, may_be_image, normalised
 from stages.ingest.listing import ListedFile, list_files
 from stages.ingest.multi_label import MultiLabel, class_by_area
 from stages.ingest.reader import Reader, ReaderParams

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.base.errors import UsageError
-from stages.ingest.file_names import may_be_image, normalised
+from stages.formats.file_names import may_be_image, normalised
 from stages.ingest.listing import ListedFile, read_text
 
 __all__ = ["ANNOTATIONS", "IMAGES", "SPLITS", "VocFiles", "name_of", "sort_files", "splits_of", "stem_of"]

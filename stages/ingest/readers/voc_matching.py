@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from stages.ingest.file_names import normalised
+from stages.formats.file_names import normalised
 from stages.ingest.listing import ListedFile
 from stages.ingest.readers.voc_files import ANNOTATIONS, IMAGES, name_of, stem_of
 from stages.ingest.readers.voc_xml import Annotation

@@ -21,7 +21,7 @@ from itertools import islice
 from pipeline.base.errors import UsageError
 from pipeline.base.json_types import Json
 from pipeline.base.params import option
-from stages.ingest.file_names import left_out
+from stages.formats.file_names import left_out
 from stages.ingest.listing import ListedFile, list_files
 from stages.ingest.parsing import parse_json
 from stages.ingest.reader import Reader, ReaderParams

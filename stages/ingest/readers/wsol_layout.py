@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from pipeline.base.errors import UsageError
 from pipeline.base.params import option
+from stages.formats.file_names import ByName, may_be_image
 from stages.ingest.class_list import class_list
-from stages.ingest.file_names import ByName, may_be_image
 from stages.ingest.listing import ListedFile, list_files
 from stages.ingest.reader import ClassNames, ReaderParams
 from stages.ingest.readers.wsol_metadata import IDS, LABELS, Kind, Metadata, Named, check_path, class_names
