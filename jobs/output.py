@@ -58,7 +58,8 @@ def finite(row: Mapping[str, object]) -> dict[str, Json]:
 def metrics_table(rows: Sequence[Mapping[str, Json]]) -> None:
     """Rows of metrics as a table."""
     numbers = ("value", "ci_low", "ci_high", "n", "threshold")
-    names = ("split", "method", "source", "metric", "iou", *numbers, "threshold_choice", "protocol")
+    names = ["split", "method", "source", "metric", "iou", *numbers, "threshold_choice", "protocol"]
+    names += ["supervision"] if any(row.get("supervision") for row in rows) else []
     table(names, [[short(row[name]) for name in names] for row in rows])
 
 

@@ -312,7 +312,7 @@ THRESHOLDS = TableSpec(
 
 METRICS = TableSpec(
     "metrics",
-    1,
+    2,
     (),
     (
         Column("run", _S, "name of the run"),
@@ -330,6 +330,12 @@ METRICS = TableSpec(
         Column("n", _L, "images counted", check=negative),
         Column("ci_low", _D, "lower end of the 95 % bootstrap interval", nullable=True),
         Column("ci_high", _D, "upper end", nullable=True),
+        Column(
+            "supervision",
+            _S,
+            "boxes: a person drew some of those behind it; null: weak, no box but those that chose a threshold",
+            nullable=True,
+        ),
     ),
 )
 

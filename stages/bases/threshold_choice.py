@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipeline.store.records import Inputs, Upstream
+from stages.bases.ancestors import ancestors
 from stages.bases.scored_inputs import source_names
 from stages.bases.splits import boxed_splits, splits_of
 
@@ -49,7 +50,7 @@ def choices_behind(scored: Upstream, inputs: Inputs) -> Iterator[Choice]:
 
     inputs: of the stage that scores them. What was chosen on another data set is left out.
     """
-    for chosen in _ancestors(scored):
+    for chosen in ancestors(scored):
         if chosen.recipe.kind == CHOOSES and _of_same_images(chosen.inputs, inputs):
             asked, cross_fit = (chosen.recipe.params.get(name) for name in ("split", "cross_fit"))
             known = chosen.inputs if all(images.shards for images in chosen.inputs["images"]) else inputs
@@ -63,18 +64,6 @@ def _same_boxes(scored: Upstream) -> Iterator[Upstream]:
     yield scored
     if scored.recipe.kind == _TAKES:
         yield from scored.inputs.get("labels", ())
-
-
-def _ancestors(stage: Upstream) -> Iterator[Upstream]:
-    """All stages that a stage reads, and that those read, each once."""
-    found: dict[str, Upstream] = {}
-    waiting = [stage]
-    while waiting:
-        for upstreams in waiting.pop().inputs.values():
-            new = [upstream for upstream in upstreams if upstream.name not in found]
-            found |= {upstream.name: upstream for upstream in new}
-            waiting += new
-    return iter(found.values())
 
 
 def _of_same_images(one: Inputs, other: Inputs) -> bool:

@@ -7,6 +7,7 @@ from pipeline.base.json_types import Json
 from pipeline.contract.context import Context
 from pipeline.contract.stage import Stage, Worker, whole
 from pipeline.store.records import Inputs, Shard, Upstream
+from stages.bases.ancestors import ancestors, of_drawn_boxes
 from stages.bases.scored_inputs import check_truth
 from stages.bases.splits import COUNTED, boxed_splits, check_any_split, splits_of
 from stages.bases.threshold_choice import choices_behind
@@ -17,7 +18,7 @@ class Evaluate(Stage[EvaluateParams]):
     """Every metric of every method, with protocol, threshold and interval; never without the trivial predictors."""
 
     kind = "evaluate"
-    version = 5
+    version = 6
     Params = EvaluateParams
     outputs = ("metrics", "curves", "groups", "comparisons")
     light = True
@@ -75,7 +76,11 @@ class Evaluate(Stage[EvaluateParams]):
             source.name: [each.split for each in choices_behind(source, inputs) if not each.cross_fitted]
             for source in (*inputs["labels"], *inputs["predictions"])
         }
-        return [replace(shard, payload={"run": recipe, "dataset": inputs["images"][0].title, "chosen_on": chosen})]
+        scored = (*inputs["labels"], *inputs["predictions"], *inputs["counts"], *inputs["classes"])
+        behind = [each for source in scored for each in (source, *ancestors(source))]  # maps name rows of their counts
+        drawn: list[Json] = list(dict.fromkeys(each.name for each in behind if of_drawn_boxes(each)))
+        said: dict[str, Json] = {"run": recipe, "dataset": inputs["images"][0].title, "chosen_on": chosen}
+        return [replace(shard, payload={**said, "of_drawn_boxes": drawn})]
 
     def worker(self, context: Context) -> Worker:
         """Needs no set-up."""

@@ -1,6 +1,6 @@
 """Metrics, curves, groups and comparisons, split by split."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -64,10 +64,15 @@ class _Found:
     groups: list[GroupRow] = field(default_factory=list)
     comparisons: list[ComparisonRow] = field(default_factory=list)
 
-    def tables(self, split: str, said: Mapping[str, object]) -> dict[str, list[Mapping[str, object]]]:
-        """The rows of each table; said: run and data set, which metrics name."""
+    def tables(
+        self, split: str, said: Mapping[str, object], drawn: Container[object] = ()
+    ) -> dict[str, list[Mapping[str, object]]]:
+        """The rows of each table; said: run and data set, which metrics name. drawn: sources with a person's boxes."""
         return {
-            "metrics": [{**said, "split": split, **row} for row in self.metrics],
+            "metrics": [
+                {**said, "split": split, **row, "supervision": "boxes" if row["source"] in drawn else None}
+                for row in self.metrics
+            ],
             "curves": [{"split": split, **row} for row in self.curves],
             "groups": [{"split": split, **row} for row in self.groups],
             "comparisons": [{"split": split, **row} for row in self.comparisons],
@@ -90,7 +95,8 @@ class EvaluateWorker:
             if of_split.num_rows:
                 found = self._split(task, of_split, truth_of(of_split, split), train, split)
                 said = {name: task.shard.said[name] for name in ("run", "dataset")}
-                for name, own in found.tables(split, said).items():
+                drawn = task.shard.said["of_drawn_boxes"]
+                for name, own in found.tables(split, said, drawn if isinstance(drawn, list) else ()).items():
                     rows[name] += own
         return ShardResult({name: TABLES[name].from_rows(own) for name, own in rows.items()})
 

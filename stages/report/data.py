@@ -4,19 +4,23 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.base.json_types import Json
+from schemas import TABLES
 from stages.bases.duplicate_groups import KindOfGroups, kinds_of_groups
-from stages.report import gallery
+from stages.report import choice, gallery
 from stages.report.breakdown import Breakdown, breakdown
-from stages.report.figures import CurvePlot, curve_plot, heat_uri, photo_uri
-from stages.report.gallery import Card, HeatMap, Layer, Source
+from stages.report.cards import Cards
+from stages.report.choice import ClassRow
+from stages.report.figures import CurvePlot, curve_plot
+from stages.report.gallery import Card, Layer, Source, Thumbnail
 from stages.report.names import Names
+from stages.report.reading import Row, Tables, images_of, sources_of
 from stages.report.results import (
     SPLITS,
     Headline,
@@ -25,38 +29,14 @@ from stages.report.results import (
     report_split,
     split_tables,
 )
+from stages.report.sources import KINDS, Judged, Summary, summary
 from stages.report.versions import library_versions
 from stages.scoring.verdict import LEVELS, Overall, Verdict, overall
-from stages.vision.image_rows import IMAGE_COLUMNS, ImageRow
 
-__all__ = ["Page", "StageInfo", "Tables", "gather"]
+__all__ = ["ClassGallery", "Page", "StageInfo", "gather"]
 
-Row = Mapping[str, Any]
-
-WORST = 12
 ODD_GROUPS = 20
-
-_BOXES = {"labels": ("pseudo", "pseudo_labels", "flag"), "predictions": ("predicted", "predictions", "classes")}
-_MAP_COLUMNS = ("image_id", "label", "method", "height", "width", "map", "flag")
-_IMAGE_COLUMNS = tuple(name for name in IMAGE_COLUMNS if name != "split")
-
-
-class Tables(Protocol):
-    """How a page reads a run. Slots are those of the stage's parameters; one may hold several stages, or none."""
-
-    def rows(
-        self, slot: str, table: str, columns: Sequence[str] | None, where: pc.Expression | None
-    ) -> list[tuple[str, Row]]:
-        """(stage name, row) of a table of every stage in a slot; `where`: a pyarrow expression or None."""
-
-    def table(self, slot: str, table: str) -> pa.Table:
-        """A table of all stages in a slot, without a row where there is none."""
-
-    def image(self, row: ImageRow) -> np.ndarray | None:
-        """The pixels of an image, (H, W, 3) uint8 RGB; None where its content is bad: it is then refused."""
-
-    def refused(self) -> list[Row]:
-        """Quarantined images of all stages that are read, and those that `image` refused so far."""
+SAMPLE, WORST, BEST = "sample", "worst", "best"
 
 
 @dataclass(frozen=True)
@@ -71,8 +51,21 @@ class StageInfo:
 
 
 @dataclass(frozen=True)
+class ClassGallery:
+    """A class, and some of its images, those that could be decoded."""
+
+    name: str
+    row: ClassRow
+    shown: tuple[Thumbnail, ...]
+
+
+@dataclass(frozen=True)
 class Page:
-    """Everything on the page, ready to be laid out."""
+    """Everything on the page, ready to be laid out.
+
+    layers: the sources of boxes on the split. main: the one whose numbers images are ordered by. ranked_by: these
+    numbers; None where there are none. left_out: images for which the page had no room.
+    """
 
     title: str
     dataset: str
@@ -86,9 +79,12 @@ class Page:
     plots: tuple[tuple[str, tuple[CurvePlot, ...]], ...]
     breakdown: Breakdown
     layers: tuple[Layer, ...]
-    samples: tuple[Card, ...]
-    worst: tuple[Card, ...]
-    worst_of: Layer | None
+    sources: tuple[tuple[Layer, Summary], ...]
+    cards: tuple[Card, ...]
+    main: Layer | None
+    ranked_by: str | None
+    classes: tuple[ClassGallery, ...]
+    left_out: int
     duplicates: tuple[KindOfGroups, ...]
     quarantine: tuple[Row, ...]
     metrics: tuple[Row, ...]
@@ -98,34 +94,62 @@ class Page:
     @property
     def shows_truth(self) -> bool:
         """Whether an image on the page has ground-truth boxes."""
-        return any(card.true_boxes for card in (*self.samples, *self.worst))
+        return any(card.true_boxes for card in self.cards)
+
+    @property
+    def shown_layers(self) -> tuple[Layer, ...]:
+        """The sources that an image on the page has boxes of."""
+        drawn = {box.layer.key for card in self.cards for box in card.boxes}
+        return tuple(layer for layer in self.layers if layer.key in drawn)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of boxes that an image on the page has one of."""
+        found = {fact.kind for card in self.cards for fact in card.facts}
+        return tuple(kind for kind in KINDS if kind in found)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The flags of the boxes on the page."""
+        return tuple(sorted({fact.flag for card in self.cards for fact in card.facts if fact.flag is not None}))
+
+    @property
+    def has_qualities(self) -> bool:
+        """Whether a box on the page has a quality."""
+        return any(fact.quality is not None for card in self.cards for fact in card.facts)
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """The sets of images on the page."""
+        return tuple(name for name in (SAMPLE, WORST, BEST) if any(name in card.places for card in self.cards))
 
 
 def gather(tables: Tables, ingredients: Mapping[str, Mapping[str, Any]], *, samples: int, title: str | None) -> Page:
     """Read what the page shows.
 
     ingredients: stage name -> what its recipe is made of (kind, version, params, inputs).
-    samples: number of images in the grid, chosen by hash from the split on top. title: None names the data set.
+    samples: number of images chosen by hash from the split on top. title: None names the data set.
     """
-    metrics = [row for _, row in tables.rows("metrics", "metrics", None, None)]
-    curves = [row for _, row in tables.rows("metrics", "curves", None, None)]
-    labelled = [row for _, row in tables.rows("images", "images", ("split", "label", "label_name"), None)]
-    checks = [Verdict(**row) for _, row in tables.rows("quality", "verdicts", None, None)]
+    metrics = _rows(tables, "metrics", "metrics")
+    curves = _rows(tables, "metrics", "curves")
+    labelled = _labelled(tables)
+    checks = [Verdict(**row) for row in _rows(tables, "quality", "verdicts")]
     best = headline(metrics)
     split = best.split if best else report_split(row["split"] for row in metrics or labelled) or SPLITS[0]
-    found = _boxes(tables, split)
-    boxed = [source for source, rows in found.items() if any(row["boxes"] is not None for row in rows.values())]
+    images = images_of(tables, split)
+    found = sources_of(tables, split, images)
     mapped = {(row["method"], row["source"]) for row in curves}
-    names = Names(((method, stage) for _, method, stage in boxed), mapped)
+    names = Names(((method, stage) for _, method, stage in found), mapped)
     layers = gallery.layers(found, names)
-    worst_of = _best_source(boxed, best)
-    grid = _Grid(tables, found, layers, names, {row["label"]: row["label_name"] for row in labelled})
-    shown, low = grid.cards(split, worst_of, samples)
-    dataset = next((row["dataset"] for row in metrics), "")
+    main = _best_source(list(found), best)
+    class_names = {row["label"]: row["label_name"] for row in labelled}
+    cards = Cards(tables, images, found, layers, names, class_names)
+    sets, ranked_by = _sets(cards, None if main is None else found[main], samples)
+    shown = cards.cards(sets)
     return Page(
-        title=title or (f"weakbox: {dataset}" if dataset else "weakbox"),
-        dataset=dataset,
-        run=next((row["run"] for row in metrics), ""),
+        title=title or (f"weakbox: {dataset}" if (dataset := _first(metrics, "dataset")) else "weakbox"),
+        dataset=_first(metrics, "dataset"),
+        run=_first(metrics, "run"),
         split=split,
         counts=_counts(labelled),
         verdict=overall(checks) if checks else None,
@@ -134,11 +158,14 @@ def gather(tables: Tables, ingredients: Mapping[str, Mapping[str, Any]], *, samp
         tables=tuple(split_tables(metrics)),
         plots=_plots(curves, names),
         breakdown=breakdown(_of_split(tables, "groups", split), _of_split(tables, "comparisons", split), names),
-        layers=tuple(layers[source] for source in boxed),
-        samples=shown,
-        worst=low,
-        worst_of=None if worst_of is None else layers[worst_of],
-        duplicates=tuple(kinds_of_groups(tables.table("duplicates", "duplicates"), ODD_GROUPS)),
+        layers=tuple(layers.values()),
+        sources=tuple((layers[source], summary(own)) for source, own in found.items()),
+        cards=shown,
+        main=None if main is None else layers[main],
+        ranked_by=ranked_by,
+        classes=_classes(cards, main) if samples else (),
+        left_out=cards.left_out,
+        duplicates=tuple(kinds_of_groups(_duplicates(tables), ODD_GROUPS)),
         quarantine=_distinct(tables.refused()),
         metrics=tuple(metrics),
         stages=tuple(_stage_info(name, made) for name, made in ingredients.items()),
@@ -146,14 +173,26 @@ def gather(tables: Tables, ingredients: Mapping[str, Mapping[str, Any]], *, samp
     )
 
 
-def _boxes(tables: Tables, split: str) -> dict[Source, dict[str, Row]]:
-    """Source -> image_id -> row, of all pseudo labels and predictions of one split."""
-    found: dict[Source, dict[str, Row]] = {}
-    for slot, (kind, table, extra) in _BOXES.items():
-        columns = ("image_id", "method", "boxes", extra)
-        for stage, row in tables.rows(slot, table, columns, pc.field("split") == split):
-            found.setdefault((kind, row["method"], stage), {}).setdefault(row["image_id"], row)
-    return dict(sorted(found.items(), key=lambda item: (item[0][0] != "pseudo", item[0])))
+def _sets(cards: Cards, main: Judged | None, samples: int) -> tuple[dict[str, list[str]], str | None]:
+    """The sets of images that are shown, and what the worst and the best are told by."""
+    sample = choice.by_hash(cards.images.ids, samples)
+    if main is None or not samples:
+        return {SAMPLE: sample}, None
+    values, name = main.ranks()
+    if not np.isfinite(values).any():
+        return {SAMPLE: sample}, None
+    low, high = choice.extremes(cards.images, values, min(choice.EXTREMES, samples))
+    return {SAMPLE: sample, WORST: low, BEST: high}, name
+
+
+def _classes(cards: Cards, main: Source | None) -> tuple[ClassGallery, ...]:
+    rows = choice.class_rows(cards.images, None if main is None else cards.sources[main])
+    layer = None if main is None else cards.layers[main]
+    small = cards.thumbnails([image_id for row in rows for image_id in row.shown], layer)
+    return tuple(
+        ClassGallery(cards.class_names[row.label], row, tuple(small[i] for i in row.shown if i in small))
+        for row in rows
+    )
 
 
 def _best_source(found: Sequence[Source], best: Headline | None) -> Source | None:
@@ -164,65 +203,40 @@ def _best_source(found: Sequence[Source], best: Headline | None) -> Source | Non
     return next(reversed(order), None)
 
 
-@dataclass(frozen=True)
-class _Grid:
-    """Makes the cards of the images that are shown."""
+def _rows(
+    tables: Tables, slot: str, table: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None
+) -> list[Row]:
+    return [row for _, part in tables.parts(slot, table, columns, where) for row in part.to_pylist()]
 
-    tables: Tables
-    found: Mapping[Source, Mapping[str, Row]]
-    layers: Mapping[Source, Layer]
-    names: Names
-    class_names: Mapping[int, str]
 
-    def cards(self, split: str, worst_of: Source | None, samples: int) -> tuple[tuple[Card, ...], tuple[Card, ...]]:
-        """The cards of the grid and of the worst cases of a source."""
-        of_split = pc.field("split") == split
-        known = self.tables.rows("truth", "truth", ("image_id", "boxes"), None)
-        true_boxes = {row["image_id"]: row["boxes"] for _, row in known}
-        images = {
-            row["image_id"]: {**row, "gt_boxes": true_boxes.get(row["image_id"])}
-            for _, row in self.tables.rows("images", "images", _IMAGE_COLUMNS, of_split)
-        }
-        rows = self.found[worst_of] if worst_of is not None else {}
-        ious = {i: gallery.top_iou(row, images[i]["gt_boxes"]) for i, row in rows.items() if i in images}
-        chosen = gallery.by_hash(images, samples)
-        low = gallery.worst({i: iou for i, iou in ious.items() if iou is not None}, min(WORST, samples))
-        cards = self._cards({image_id: images[image_id] for image_id in (*chosen, *low)})
-        return tuple(cards[i] for i in chosen if i in cards), tuple(cards[i] for i in low if i in cards)
+def _duplicates(tables: Tables) -> pa.Table:
+    parts = [part for _, part in tables.parts("duplicates", "duplicates")]
+    return pa.concat_tables([TABLES["duplicates"].empty(), *parts])
 
-    def _cards(self, images: Mapping[str, Row]) -> dict[str, Card]:
-        """A card for each image that can still be decoded."""
-        wanted = pc.field("image_id").isin(pa.array(list(images), pa.string()))
-        maps: dict[str, list[tuple[str, Row]]] = {}
-        for stage, row in self.tables.rows("maps", "score_maps", _MAP_COLUMNS, wanted):
-            maps.setdefault(row["image_id"], []).append((stage, row))
-        cards = {}
-        for image_id, image in images.items():
-            pixels = self.tables.image(cast("ImageRow", image))
-            if pixels is not None:
-                rows = [(self.layers[source], own[image_id]) for source, own in self.found.items() if image_id in own]
-                heat_maps = [self._heat_map(pixels, *entry) for entry in maps.get(image_id, ())]
-                photo = photo_uri(pixels)
-                cards[image_id] = gallery.card(
-                    image, rows, photo=photo, heat_maps=heat_maps, class_names=self.class_names
-                )
-        return cards
 
-    def _heat_map(self, pixels: np.ndarray, stage: str, row: Row) -> HeatMap:
-        values = np.asarray(row["map"], np.float32).reshape(row["height"], row["width"])
-        return HeatMap(self.names(row["method"], stage), heat_uri(pixels, values), row["flag"])
+def _first(rows: Iterable[Row], name: str) -> str:
+    return next((row[name] for row in rows), "")
 
 
 def _of_split(tables: Tables, table: str, split: str) -> list[Row]:
-    return [row for _, row in tables.rows("metrics", table, None, pc.field("split") == split)]
+    return _rows(tables, "metrics", table, where=pc.field("split") == split)
+
+
+def _labelled(tables: Tables) -> list[Row]:
+    """split, label, label_name and `images`: how many there are of each."""
+    columns = ("split", "label", "label_name")
+    parts = [part for _, part in tables.parts("images", "images", columns)]
+    table = pa.concat_tables([TABLES["images"].empty().select(list(columns)), *parts])
+    rows: list[Row] = table.group_by(list(columns)).aggregate([([], "count_all")]).sort_by("label").to_pylist()
+    return [{**row, "images": row["count_all"]} for row in rows]
 
 
 def _counts(labelled: Iterable[Row]) -> tuple[tuple[str, int, int], ...]:
     """(split, images, classes) of every split that has images."""
-    labels: dict[str, list[int]] = {}
+    images: dict[str, list[int]] = {}
     for row in labelled:
-        labels.setdefault(row["split"], []).append(row["label"])
-    return tuple((split, len(labels[split]), len(set(labels[split]))) for split in reversed(SPLITS) if split in labels)
+        images.setdefault(row["split"], []).append(row["images"])
+    return tuple((split, sum(images[split]), len(images[split])) for split in reversed(SPLITS) if split in images)
 
 
 def _plots(curves: Sequence[Row], names: Names) -> tuple[tuple[str, tuple[CurvePlot, ...]], ...]:

@@ -9,10 +9,13 @@ import numpy as np
 
 from stages.vision.score_maps import enlarge, min_max
 
-__all__ = ["CurvePlot", "Line", "curve_plot", "heat_uri", "photo_uri", "thumbnail"]
+__all__ = ["SMALL", "CurvePlot", "Line", "curve_plot", "heat_uri", "photo_uri", "thumbnail"]
 
 THUMBNAIL = 256
 """Longer side of an embedded photograph, pixels."""
+
+SMALL = 128
+"""Longer side of a photograph among those of a class, pixels."""
 
 HEAT_SIDE = 160
 """Longer side of an embedded heat map, pixels."""
@@ -31,9 +34,9 @@ def thumbnail(image: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def photo_uri(image: np.ndarray) -> str:
-    """A ``data:image/jpeg`` URI of an RGB image, at most `THUMBNAIL` pixels a side."""
-    return _jpeg_uri(thumbnail(image, THUMBNAIL))
+def photo_uri(image: np.ndarray, side: int = THUMBNAIL) -> str:
+    """A ``data:image/jpeg`` URI of an RGB image, at most `side` pixels a side."""
+    return _jpeg_uri(thumbnail(image, side))
 
 
 def heat_uri(image: np.ndarray, score_map: np.ndarray) -> str:

@@ -1,16 +1,13 @@
-"""Which images the report shows, and what is drawn on them."""
+"""What is drawn on an image of the report, and what is said of it."""
 
-import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from stages.report.names import NO_COLOUR, Names
-from stages.vision import boxes
 
-__all__ = ["Card", "HeatMap", "Layer", "Source", "by_hash", "card", "layers", "top_iou", "worst"]
+__all__ = ["Card", "Fact", "HeatMap", "Layer", "Source", "Thumbnail", "card", "layers", "thumbnail"]
 
 Row = Mapping[str, Any]
 Source = tuple[str, str, str]
@@ -49,8 +46,19 @@ class HeatMap:
 
 
 @dataclass(frozen=True)
+class Fact:
+    """What is known of a source's first box. kind: of error, in words; quality: the chance that it is right."""
+
+    layer: Layer
+    iou: float | None
+    kind: str | None
+    quality: float | None
+    flag: str | None
+
+
+@dataclass(frozen=True)
 class Card:
-    """One image of the page. `ious`: layer and IoU of its first box with the nearest ground-truth box."""
+    """One image of the page. places: name of a set of images -> its place among these."""
 
     image_id: str
     label_name: str
@@ -60,9 +68,35 @@ class Card:
     photo: str
     true_boxes: tuple[DrawnBox, ...]
     boxes: tuple[DrawnBox, ...]
-    ious: tuple[tuple[Layer, float], ...]
+    facts: tuple[Fact, ...]
     heat_maps: tuple[HeatMap, ...]
-    flags: tuple[str, ...] = ()
+    places: Mapping[str, int]
+
+    @property
+    def said(self) -> str:
+        """The facts by layer as JSON, for the page's filters."""
+        return json.dumps(
+            {
+                fact.layer.key: {"kind": fact.kind, "flag": fact.flag, "quality": _rounded(fact.quality)}
+                for fact in self.facts
+            }
+        )
+
+    @property
+    def order(self) -> str:
+        """Its places as JSON, for the page's filters."""
+        return json.dumps(dict(self.places))
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small picture of a class with the boxes of one source."""
+
+    image_id: str
+    width: int
+    height: int
+    photo: str
+    boxes: tuple[DrawnBox, ...]
 
 
 TRUTH = Layer("layer-truth", "truth", "ground truth", NO_COLOUR)
@@ -76,35 +110,17 @@ def layers(sources: Iterable[Source], names: Names) -> dict[Source, Layer]:
     }
 
 
-def by_hash(image_ids: Iterable[str], count: int) -> list[str]:
-    """The `count` ids with the lowest sha256: a choice that nobody made and that stays when images are added."""
-    return sorted(image_ids, key=lambda image_id: hashlib.sha256(image_id.encode()).digest())[:count]
-
-
-def worst(ious: Mapping[str, float], count: int) -> list[str]:
-    """The `count` ids with the lowest IoU, ties by id."""
-    return sorted(ious, key=lambda image_id: (ious[image_id], image_id))[:count]
-
-
-def top_iou(row: Row, truth: Sequence[Row] | None) -> float | None:
-    """IoU of a row's first box with the nearest ground-truth box; None without ground truth, 0 without a box."""
-    if not truth:
-        return None
-    if not row["boxes"]:
-        return 0.0
-    return float(np.max(boxes.iou([_corners(row["boxes"][0])], [_corners(box) for box in truth])))
-
-
 def card(
     image: Row,
-    rows: Sequence[tuple[Layer, Row]],
+    rows: Sequence[tuple[Layer | None, Row]],
+    facts: Sequence[Fact],
     *,
     photo: str,
     heat_maps: Sequence[HeatMap],
     class_names: Mapping[int, str],
+    places: Mapping[str, int],
 ) -> Card:
     """Put an image's row of the images table together with its rows of pseudo_labels and predictions."""
-    ious = [(layer, top_iou(row, image["gt_boxes"])) for layer, row in rows if row["boxes"] is not None]
     guesses = [row["classes"][0] for _, row in rows if row.get("classes")]
     return Card(
         image_id=image["image_id"],
@@ -114,11 +130,21 @@ def card(
         height=image["height"],
         photo=photo,
         true_boxes=tuple(_drawn(TRUTH, image["gt_boxes"])),
-        boxes=tuple(drawn for layer, row in rows for drawn in _drawn(layer, row["boxes"])),
-        ious=tuple((layer, iou) for layer, iou in ious if iou is not None),
+        boxes=tuple(drawn for layer, row in rows if layer is not None for drawn in _drawn(layer, row["boxes"])),
+        facts=tuple(facts),
         heat_maps=tuple(heat_maps),
-        flags=tuple(f"{layer.name}: {row['flag']}" for layer, row in rows if row.get("flag")),
+        places=places,
     )
+
+
+def thumbnail(image: Row, found: tuple[Layer | None, Row] | None, photo: str) -> Thumbnail:
+    """An image with the boxes of one source, which may have no row of it."""
+    drawn = [] if found is None or found[0] is None else _drawn(found[0], found[1]["boxes"])
+    return Thumbnail(image["image_id"], image["width"], image["height"], photo, tuple(drawn))
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
 
 
 def _drawn(layer: Layer, found: Sequence[Row] | None) -> list[DrawnBox]:

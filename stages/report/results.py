@@ -48,14 +48,15 @@ class Cell:
 class MethodRow:
     """One line of a table; `cells[i]` holds every value of column i, honestly chosen thresholds first.
 
-    `sources`: the stages behind the values. Several share a line where none has a value that another has too: a
-    method's boxes and the score maps that they come from.
+    drawn: a person drew some of the boxes behind it. `sources`: the stages behind the values. Several share a line
+    where none has a value that another has too: a method's boxes and the score maps that they come from.
     """
 
     method: str
     sources: tuple[str, ...]
     seed: int | None
     trivial: bool
+    drawn: bool
     cells: tuple[tuple[Cell, ...], ...]
 
 
@@ -160,7 +161,8 @@ def _line(own: Sequence[Row], rows: Sequence[Row], columns: Sequence[str]) -> Me
         cells.append(tuple(_cell(row, column) for row in found))
     method = own[0]["method"]
     sources = dict.fromkeys(row["source"] for row in own if row["source"])
-    return MethodRow(method, tuple(sources), own[0]["seed"], method in TRIVIAL, tuple(cells))
+    drawn = any(row.get("supervision") == "boxes" for row in own)
+    return MethodRow(method, tuple(sources), own[0]["seed"], method in TRIVIAL, drawn, tuple(cells))
 
 
 def _cell(row: Row, column: Sequence[Row]) -> Cell:

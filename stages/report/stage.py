@@ -15,7 +15,7 @@ class Report(Stage[ReportParams]):
     """Writes `report.html`."""
 
     kind = "report"
-    version = 3
+    version = 4
     Params = ReportParams
     outputs = ()
     light = True

@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 from pipeline.contract.context import ChangedError, Context
 from pipeline.store import layout
 from pipeline.store.records import ImageName, QuarantineRow, ShardResult, Task, quarantined
-from schemas import TABLES
-from stages.report.data import Row, gather
+from stages.report.data import gather
 from stages.report.options import ReportParams
+from stages.report.reading import Row
 from stages.report.render import render
 from stages.vision.image_reading import load
 from stages.vision.image_rows import ImageRow
@@ -50,18 +50,10 @@ class _TaskTables:
         self._unreachable: str | None = None
         """Why no image can be read: the storage is not waited for again."""
 
-    def rows(
-        self, slot: str, table: str, columns: Sequence[str] | None, where: pc.Expression | None
-    ) -> list[tuple[str, Row]]:
-        return [
-            (done.stage, row)
-            for done in self._inputs[slot]
-            for row in self._context.table(done, table, columns, where).to_pylist()
-        ]
-
-    def table(self, slot: str, table: str) -> pa.Table:
-        found = [self._context.table(done, table) for done in self._inputs[slot]]
-        return pa.concat_tables([TABLES[table].empty(), *found])
+    def parts(
+        self, slot: str, table: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None
+    ) -> list[tuple[str, pa.Table]]:
+        return [(done.stage, self._context.table(done, table, columns, where)) for done in self._inputs[slot]]
 
     def image(self, row: ImageRow) -> np.ndarray | None:
         reason = self._unreachable

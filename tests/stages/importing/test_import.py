@@ -386,3 +386,23 @@ def test_bad_parameters_are_refused(run_copy, said, words):
     """Breaks when a config that cannot mean anything is taken."""
     with pytest.raises(UsageError, match=words):
         runs.target_of(imported(run_copy, theirs={"stage": "import", **said}))
+
+
+def test_boxes_of_a_person_are_named_wherever_they_lead(run_copy, finished_run, tmp_path):
+    """Breaks when a model that a person's boxes trained, or a consensus with them, passes for weakly supervised."""
+    place = save_csv(tmp_path / "boxes.csv", boxes_of(finished_run))
+    config = imported(
+        of_boxes(run_copy, place),
+        theirs={"stage": "import", "boxes": str(place), "method": "reviewed"},
+        judged={"stage": "quality", "labels": ["boxes_ddt", "theirs"], "classes": "classes"},
+        both={"stage": "consensus", "labels": ["boxes_ddt", "theirs"], "quality": "judged"},
+        boxes_theirs={"stage": "localize", "model": "psol_theirs"},
+    )
+    evaluate = {**config["stages"]["evaluate"], "labels": ["boxes_cam", "boxes_ddt", "theirs", "both"]}
+    evaluate["predictions"] = ["psol_boxes", "boxes_theirs"]
+    target, _ = run(imported(config, evaluate=evaluate))
+    rows = runs.rows(target, "evaluate", "metrics")
+    drawn = {"theirs", "both", "boxes_theirs"}
+    assert {row["source"] for row in rows} >= {*drawn, "boxes_cam", "psol_boxes", "cam", "classes", None}
+    for row in rows:
+        assert row["supervision"] == ("boxes" if row["source"] in drawn else None), row

@@ -32,6 +32,10 @@ NO_MASKS: dict[str, list[str]] = {"mask_uris": [], "mask_hashes": [], "ignore_ur
 BAD: QuarantineRow = {
     "image_id": "test/broken.jpg", "uri": "u", "stage": "ingest", "reason": "truncated: <i>", "content_hash": None,
 }  # fmt: skip
+VERDICT = {
+    "check": "agreement", "source": "cam_boxes", "level": "look", "value": 40.0, "n": 29,
+    "said": "they <b>disagree</b>",
+}  # fmt: skip
 CLASSIFIER = Recipe("classify", 1, {"epochs": 30})
 RECIPES = {
     "classifier": CLASSIFIER,
@@ -59,9 +63,21 @@ def build(root: Path, images: int = 30, truth: bool = True) -> Store:
     _commit(store, "classes", {"predictions": votes})
     scored = {"metrics": metrics(), "curves": curves(), "groups": groups(), "comparisons": comparisons()}
     _commit(store, "evaluate", scored)
+    judged = [row for boxes, stage in ((cam, "cam_boxes"), (ddt, "ddt_boxes")) for row in _qualities(boxes, stage)]
+    _commit(store, "quality", {"qualities": judged, "verdicts": [VERDICT]})
     for stage, recipe in RECIPES.items():
         store.keep_recipe(stage, recipe)
     return store
+
+
+def _qualities(boxes: Sequence[dict[str, Any]], stage: str) -> list[dict[str, Any]]:
+    """Qualities of a stage's boxes: 0, 0.05, 0.1, ... by the number of the image."""
+    signals = {column.name: None for column in TABLES["qualities"].columns if column.nullable}
+    return [
+        {**signals, **{name: row[name] for name in ("image_id", "label", "split", "method")}, "source": stage,
+         "quality": min(1.0, number / 20)}
+        for number, row in enumerate(boxes)
+    ]  # fmt: skip
 
 
 def report(store: Store, **changes: Any) -> bytes:
@@ -208,7 +224,15 @@ def _boxes(image: dict[str, Any], method: str, error: int) -> dict[str, Any]:
 def _pseudo(row: dict[str, Any]) -> dict[str, Any]:
     mask = masks.encode(np.ones((row["image_height"], row["image_width"]), bool))
     quality = {"area_fraction": 0.3, "contrast": 0.5, "components": 1, "masks": [mask]}
-    return {**row, **quality, "threshold": 0.4, "threshold_choice": "validated", "component_rule": "largest"}
+    flag = "empty_mask" if row["method"] == "cam" and row["image_id"].endswith(("5.jpg", "6.jpg")) else None
+    return {
+        **row,
+        **quality,
+        "flag": flag,
+        "threshold": 0.4,
+        "threshold_choice": "validated",
+        "component_rule": "largest",
+    }
 
 
 def _map(image: dict[str, Any], method: str) -> dict[str, Any]:
