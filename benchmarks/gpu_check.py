@@ -43,8 +43,8 @@ TOLERANCES = {
     "psol_boxes_difference": Bar(1e-2, "<=", "of the image's side"),
 }
 RATES = {
-    "cuda_ddt_vgg16_gap_bfloat16_to_forward": Bar(0.90, ">=", "ratio"),
-    "cuda_cam_mobilenet_v2_bfloat16_to_forward": Bar(0.70, ">=", "ratio"),
+    "cuda_ddt_vgg16_gap_bfloat16_shared_to_forward": Bar(0.90, ">=", "ratio"),
+    "cuda_cam_mobilenet_v2_bfloat16_shared_to_forward": Bar(0.70, ">=", "ratio"),
     "cuda_train_i2c_step_to_plain": Bar(1.15, "<=", "ratio"),
     "cuda_train_spa_step_to_plain": Bar(1.15, "<=", "ratio"),
     "cuda_train_minmax_step_to_plain": Bar(2.2, "<=", "ratio"),

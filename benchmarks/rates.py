@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,57 +10,17 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.busy import busy_seconds
 from benchmarks.environment import processors
 from benchmarks.figures import Measured
-from benchmarks.in_process import Chain
-from benchmarks.made_images import CLASSES, MadeImages, MadeImagesParams
+from benchmarks.made_images import CLASSES
+from benchmarks.shared_card import shared_rate
+from benchmarks.stage_cases import CASES, Case, prepared
 from pipeline.base.phase_clock import IDLE
-from pipeline.contract.stage import AnyStage
 from pipeline.store.records import Done
-from stages.cam.options import CamParams
-from stages.cam.stage import Cam
-from stages.classify.options import ClassifyParams
-from stages.classify.stage import Classify
-from stages.ddt.options import DdtParams
-from stages.ddt.stage import Ddt
-from stages.localize.options import LocalizeParams
-from stages.localize.stage import Localize
 from stages.vision.backbones.build import build
 from stages.vision.inference import autocast
 from stages.vision.inference_network import for_inference
 from stages.vision.memory_format import channels_last
-from stages.vision.model_loaders import ModelLoaders
-from stages.vision.precision import InferencePrecision
 
 _FORWARDS = {"cpu": 1, "cuda": 20}
-
-
-@dataclass(frozen=True)
-class Case:
-    """A stage on a network. batch, images: by device, images a shard (a class, for ddt)."""
-
-    name: str
-    backbone: str
-    size: int
-    precision: InferencePrecision
-    batch: dict[str, int]
-    images: dict[str, int]
-
-    def stage(self, device: str) -> AnyStage:
-        """The stage, decoding with all processors but one."""
-        ahead, batch = max(1, processors() - 1), self.batch[device]
-        if self.name == "cam":
-            return Cam("cam", CamParams(batch_size=batch, decode_ahead=ahead, precision=self.precision), ModelLoaders())
-        if self.name == "localize":
-            params = LocalizeParams(splits=("train",), batch_size=batch, decode_ahead=ahead, precision=self.precision)
-            return Localize("localize", params, ModelLoaders())
-        return Ddt("ddt", DdtParams(batch_size=batch, decode_ahead=ahead, precision=self.precision), ModelLoaders())
-
-
-CASES = (
-    Case("ddt", "vgg16_gap", 448, "bfloat16", {"cpu": 8, "cuda": 64}, {"cpu": 8, "cuda": 1280}),
-    Case("cam", "mobilenet_v2", 224, "bfloat16", {"cpu": 32, "cuda": 256}, {"cpu": 32, "cuda": 8192}),
-    Case("cam", "resnet50", 224, "bfloat16", {"cpu": 32, "cuda": 256}, {"cpu": 32, "cuda": 8192}),
-    Case("localize", "resnet50", 224, "bfloat16", {"cpu": 32, "cuda": 256}, {"cpu": 32, "cuda": 8192}),
-)
 
 
 def rates(folder: Path, device: str) -> Iterator[Measured]:
@@ -76,6 +35,17 @@ def rates(folder: Path, device: str) -> Iterator[Measured]:
         yield Measured(f"{title}_to_forward", stage / forward, 1, reason=said, unit="ratio")
         if busy is not None:
             yield Measured(f"{title}_busy", 100 * busy, 1, reason="time in kernels / time", unit="%")
+        if device == "cuda":
+            yield from _shared(folder / f"{title}_shared", case, device, forward)
+
+
+def _shared(folder: Path, case: Case, device: str, forward: float) -> Iterator[Measured]:
+    """Several actors on the card: one process decodes no faster than Python's lock lets its threads."""
+    title, actors = f"{device}_{case.name}_{case.backbone}_{case.precision}_shared", max(2, processors() // 2)
+    said = f"{case.backbone} at {case.size}, batches of {case.batch[device]}, {actors} actors of two decoding threads"
+    rate = shared_rate(folder, case, device, actors)
+    yield Measured(f"{title}_rate", rate, 1, forward, said, "images/s")
+    yield Measured(f"{title}_to_forward", rate / forward, 1, reason=said, unit="ratio")
 
 
 def _forward_rate(case: Case, device: str) -> float:
@@ -95,13 +65,7 @@ def _forward_rate(case: Case, device: str) -> float:
 
 def _stage_rate(folder: Path, case: Case, device: str) -> tuple[float, float | None, str]:
     """Images per second of all shards but the first one, which warms up; the GPU's busy share of their time; phases."""
-    (folder / "images").mkdir(parents=True)
-    chain = Chain(folder / "run", device)
-    shards, rows = (1, CLASSES * case.images[device]) if case.name == "ddt" else (2, case.images[device])
-    chain.run(
-        MadeImages("ingest", MadeImagesParams(root=str(folder / "images"), shards=shards, rows=rows, photographs=True))
-    )
-    chain.run(Classify("classify", ClassifyParams(backbone=case.backbone, epochs=0, input_size=case.size)))
+    chain = prepared(folder, case, device, case.images[device])
     commits: list[tuple[float, int]] = []
     kernels = profile(activities=[ProfilerActivity.CUDA]) if device == "cuda" else None
 
@@ -113,7 +77,7 @@ def _stage_rate(folder: Path, case: Case, device: str) -> tuple[float, float | N
         if kernels is not None and len(commits) == 1:
             kernels.start()
 
-    chain.run(case.stage(device), on_done)
+    chain.run(case.stage(device, max(1, processors() - 1)), on_done)
     seconds = commits[-1][0] - commits[0][0]
     images = sum(count for _, count in commits[1:])
     if kernels is not None:

@@ -3,15 +3,19 @@
 import json
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from benchmarks import gpu_check
 from benchmarks.devices import compare, compute
 from benchmarks.figures import Measured
 from benchmarks.gpu_check import RATES, TOLERANCES
+from benchmarks.shared_card import shared_rate
+from benchmarks.stage_cases import Case
 from benchmarks.training_step import Setting, training_rates
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,6 +75,16 @@ def test_trainings_are_timed_on_batches_of_any_size():
     rates = {each.figure for each in measured if each.figure.endswith("_rate")}
     assert rates == {f"cpu_train_{kind}_rate" for kind in ("plain", "psol", "i2c", "spa", "minmax")}
     assert all(each.value is not None and each.value > 0 for each in measured)
+
+
+def test_actors_that_share_a_device_are_timed_together(tmp_path):
+    """Breaks when an actor's process cannot be started, waits for ever, or its images are not counted."""
+    case = Case("cam", "smallnet", 64, "float32", batch={"cpu": 8}, images={"cpu": 32})
+    started = time.perf_counter()
+    rate = shared_rate(tmp_path, case, "cpu", 2)
+    assert 32 / (time.perf_counter() - started) < rate < 1e5
+    with pytest.raises(RuntimeError, match="cam on nonet: an actor failed"):
+        shared_rate(tmp_path / "wrong", replace(case, backbone="nonet"), "cpu", 1)
 
 
 def test_equal_results_differ_by_nothing_and_others_by_what_they_differ(tmp_path):
