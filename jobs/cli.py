@@ -8,8 +8,10 @@ import structlog
 
 from jobs import (
     backbones,
+    doctor,
     export,
     foreign,
+    init,
     inspection,
     label,
     logs,
@@ -20,6 +22,7 @@ from jobs import (
     results,
     review,
     soundness,
+    stage_kinds,
     stopping,
     submit,
     upkeep,
@@ -35,6 +38,9 @@ _LOG = structlog.get_logger("weakbox")
 _EXAMPLES = """
 \b
 Examples:
+  weakbox label photographs/ --out dataset/ --format yolo
+  weakbox init folder --out my.yaml
+  weakbox doctor my.yaml
   weakbox plan my.yaml
   weakbox run my.yaml --set run_root=s3://bucket/demo
   weakbox run my.yaml --only evaluate
@@ -108,7 +114,10 @@ for _command in (
     maps.maps,
     foreign.baselines,
     foreign.score,
+    init.init,
+    stage_kinds.stages,
     backbones.backbones,
+    doctor.doctor,
     submit.submit,
     submit.jobs,
     upkeep.gc,

@@ -69,15 +69,30 @@ def export(
 
     Stopped at any time, the same command goes on. Another export never mixes with it: FOLDER says which one it holds.
     """
-    opened = open_target(target, changes)
     said = {name: value for name, value in options.items() if value is not None and value is not False and value != ()}
-    params = _params(opened, labels, predictions, {**said, **({"merge_dev": True} if merge else {})})
-    warn_of_other_data(opened)
+    said |= {"merge_dev": True} if merge else {}
+    for name in export_chosen(open_target(target, changes), out, labels, predictions, said, overwrite=overwrite):
+        output.say(f"{out.rstrip('/')}/{name}")
+
+
+def export_chosen(
+    target: Target,
+    out: str,
+    labels: str | None,
+    predictions: str | None,
+    said: Mapping[str, Any],
+    *,
+    overwrite: bool,
+) -> list[str]:
+    """Export what the config's own stage names, or a stage that is named here; returns the files.
+
+    said: parameters of stage `export` that differ. Raises: as `export_to`, and UsageError for what does not fit.
+    """
+    params = _params(target, labels, predictions, said)
+    warn_of_other_data(target)
     named = input_names(params)
     (stage,), (listing,) = (*named["labels"], *named["predictions"]), named["images"]
-    files, _ = export_to(opened, stage, listing, params, out, overwrite=overwrite)
-    for name in files:
-        output.say(f"{out.rstrip('/')}/{name}")
+    return export_to(target, stage, listing, params, out, overwrite=overwrite)[0]
 
 
 def export_to(

@@ -1,11 +1,14 @@
 """The commands `plan` and `status`: where a run stands. Neither computes or writes anything."""
 
+from collections.abc import Mapping
+
 import click
 
 from jobs import output
 from jobs.options import set_option, target_argument
 from jobs.run_state import plan_row, run_lines, training_progress
 from jobs.target import Target, open_target
+from pipeline.base.json_types import Json
 from pipeline.planning.foresight import check_data, listed, rehearse
 from pipeline.planning.plan import PlannedStage, Planner, make_plan
 from pipeline.running import timeline
@@ -22,13 +25,7 @@ def plan(target: str, changes: tuple[str, ...], json_file: str | None) -> None:
 
     What can be known to fail is refused, as a run refuses it: networks, weights, splits that the data set lacks.
     """
-    opened = open_target(target, changes)
-    rehearse(opened.stages, opened.store)
-    planner = Planner(opened.store)
-    planned = planner.plan_all(opened.stages)
-    check_data(opened.stages, listed(planned))
-    rows = [plan_row(stage) for stage in planned.values()]
-    log_listings(planner.listings)
+    rows = plan_rows(open_target(target, changes))
     if json_file:
         output.write_json(json_file, rows)
         return
@@ -46,23 +43,45 @@ def status(target: str, changes: tuple[str, ...]) -> None:
     share that they waited for work. The data set is not looked at: plan does that.
     """
     opened = open_target(target, changes)
-    times = timeline.read(opened.store)
-    planned = make_plan(opened.stages, opened.store, "never")
     names = ("stage", "shards", "rows", "quarantined", "started", "seconds", "worker seconds", "bottleneck")
-    output.table(names, [_status_row(opened, stage, times.get(stage.name)) for stage in planned.values()])
+    output.table(names, [_shown(row) for row in status_rows(opened)])
     for line in run_lines(opened.store):
         output.say(line)
 
 
-def _status_row(opened: Target, stage: PlannedStage, time: StageTime | None) -> list[object]:
+def plan_rows(opened: Target) -> list[dict[str, Json]]:
+    """What `plan` shows, a row a stage. Raises: UsageError for what can be known to fail."""
+    rehearse(opened.stages, opened.store)
+    planner = Planner(opened.store)
+    planned = planner.plan_all(opened.stages)
+    check_data(opened.stages, listed(planned))
+    log_listings(planner.listings)
+    return [plan_row(stage) for stage in planned.values()]
+
+
+def status_rows(opened: Target) -> list[dict[str, Json]]:
+    """What `status` shows, a row a stage; shards is null where the data set was never listed, times where none are."""
+    times = timeline.read(opened.store)
+    planned = make_plan(opened.stages, opened.store, "never")
+    return [_status_row(opened, stage, times.get(stage.name)) for stage in planned.values()]
+
+
+def _status_row(opened: Target, stage: PlannedStage, time: StageTime | None) -> dict[str, Json]:
     done = list(stage.done.values())
-    return [
-        stage.name,
-        f"{len(done)}/{len(stage.shards) if stage.known else '?'}",
-        sum(entry.ok for entry in done),
-        sum(entry.quarantined for entry in done),
-        time["started"] if time else "",
-        output.short(time["seconds"] if time else None),
-        f"{sum(entry.seconds for entry in done):.1f}",
-        timeline.bottleneck(done) or training_progress(opened.store, stage),
-    ]
+    return {
+        "stage": stage.name,
+        "done": len(done),
+        "shards": len(stage.shards) if stage.known else None,
+        "rows": sum(entry.ok for entry in done),
+        "quarantined": sum(entry.quarantined for entry in done),
+        "started": time["started"] if time else None,
+        "seconds": time["seconds"] if time else None,
+        "worker_seconds": sum(entry.seconds for entry in done),
+        "bottleneck": timeline.bottleneck(done) or training_progress(opened.store, stage),
+    }
+
+
+def _shown(row: Mapping[str, Json]) -> list[object]:
+    shards = "?" if row["shards"] is None else row["shards"]
+    times = (row["started"] or "", output.short(row["seconds"]), f"{row['worker_seconds']:.1f}")
+    return [row["stage"], f"{row['done']}/{shards}", row["rows"], row["quarantined"], *times, row["bottleneck"]]

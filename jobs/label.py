@@ -5,7 +5,7 @@ import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import structlog
@@ -13,7 +13,7 @@ import structlog
 from jobs import output, recorded, results
 from jobs.export import export_to
 from jobs.label_config import CONSENSUS, Lying, stages_of
-from jobs.target import Target, open_store
+from jobs.target import Target, open_config, open_store
 from jobs.verdict import check_strict, verdict_of
 from pipeline.base.errors import UsageError
 from pipeline.base.json_types import Json
@@ -80,41 +80,59 @@ def label(
 
     Stopped at any time, the same command goes on. Ends in five lines: what there is, how good, and where it lies.
     """
-    dataset = _dataset(root, reviewed)
-    work = run_root or f"{out.rstrip('/')}-run"
-    lying = _lying({"run_root": work, "dataset": dataset})
-    config: dict[str, Any] = {
-        "run_root": work,
-        "dataset": dataset,
-        "stages": stages_of(lying, network, weights or _weights(network)),
-    }
-    parsed = parse_config(config)
-    target = Target(parsed, parsed.stage_objects(catalog), open_store(parsed.run_root))
-    _announce(lying, work)
-    recorded.execute(target, root, in_process=not ray, max_quarantined=1.0)
-    page = results.publish_report(target)
-    rows = _rows(target)
-    least = _least(rows, keep)
-    pictures: Pictures = "copy" if "copy" in FORMATS[format].pictures else "embed"
-    choice = ExportChoice(format=format, pictures=pictures, merge_dev=True, min_quality=least)
-    rest, kept = [row for row in rows if not _is_kept(row, least)], 0
-    if len(rest) < len(rows):
-        _, counts = export_to(target, CONSENSUS, parsed.images, choice, out, overwrite=overwrite)
-        kept = sum(counts.images.values())
-    place = _write_rest(target, rest)
-    verdict = verdict_of(target)
-    lines = (
-        f"{sum(lying.images.values())} pictures of {_number(len(lying.classes), 'class', 'classes')}:"
-        f" {f'{kept} with boxes in {out} ({format})' if kept else 'no box is worth keeping, nothing was written'}",
-        f"not kept: {len(rest)}, listed in {place}{_unread(lying, rows, target)}",
-        _how_good(target, rows, least),
-        f"verdict: {'unknown' if verdict is None else verdict.said}",
-        f"look at them: {page}",
-    )
+    said = Asked(root, out, format, network, weights, keep, reviewed, run_root, ray, overwrite)
+    target, lines = make_labels(said)
     for line in lines:
         output.say(line)
     if strict:
         check_strict(target)
+
+
+class Asked(NamedTuple):
+    """What `label` is asked for: its options, with their defaults."""
+
+    root: str
+    out: str
+    format: Format = "coco"
+    network: str = _BACKBONE
+    weights: str | None = None
+    keep: float = 0.8
+    reviewed: str | None = None
+    run_root: str | None = None
+    ray: bool = False
+    overwrite: bool = False
+
+
+def make_labels(asked: Asked) -> tuple[Target, list[str]]:
+    """Make the boxes and the data set; returns the run and five lines that say what there is. Raises UsageError."""
+    dataset = _dataset(asked.root, asked.reviewed)
+    work = asked.run_root or f"{asked.out.rstrip('/')}-run"
+    lying = _lying({"run_root": work, "dataset": dataset})
+    stages = stages_of(lying, asked.network, asked.weights or _weights(asked.network))
+    target = open_config({"run_root": work, "dataset": dataset, "stages": stages})
+    _announce(lying, work)
+    recorded.execute(target, asked.root, in_process=not asked.ray, max_quarantined=1.0)
+    page = results.publish_report(target)
+    rows = _rows(target)
+    least = _least(rows, asked.keep)
+    pictures: Pictures = "copy" if "copy" in FORMATS[asked.format].pictures else "embed"
+    choice = ExportChoice(format=asked.format, pictures=pictures, merge_dev=True, min_quality=least)
+    rest, kept = [row for row in rows if not _is_kept(row, least)], 0
+    if len(rest) < len(rows):
+        _, counts = export_to(target, CONSENSUS, target.config.images, choice, asked.out, overwrite=asked.overwrite)
+        kept = sum(counts.images.values())
+    place = _write_rest(target, rest)
+    verdict = verdict_of(target)
+    there = (
+        f"{kept} with boxes in {asked.out} ({asked.format})" if kept else "no box is worth keeping, nothing was written"
+    )
+    return target, [
+        f"{sum(lying.images.values())} pictures of {_number(len(lying.classes), 'class', 'classes')}: {there}",
+        f"not kept: {len(rest)}, listed in {place}{_unread(lying, rows, target)}",
+        _how_good(target, rows, least),
+        f"verdict: {'unknown' if verdict is None else verdict.said}",
+        f"look at them: {page}",
+    ]
 
 
 def _weights(network: str) -> str:

@@ -58,15 +58,19 @@ def metrics(target: str, changes: tuple[str, ...], json_file: str | None, split:
 @click.option("--out", metavar="FILE", help="Copy the report there.")
 def report(target: str, changes: tuple[str, ...], out: str | None) -> None:
     """Make the HTML report of a finished run and print where it is."""
-    opened = open_target(target, changes)
-    warn_of_other_data(opened)
-    name = stage_of_kind(opened, "report")
-    again = (name,) if _lacks_pictures(opened.store, name) else ()
-    opened.execute(None, True, RunOptions(only=name, force=again, max_quarantined=1.0, listing="never"))
-    path = publish_report(opened)
+    click.echo(make_report(open_target(target, changes), out))
+
+
+def make_report(target: Target, out: str | None = None) -> str:
+    """Make the report of a finished run, copied to `out` where that is said; returns where it is. Raises UsageError."""
+    warn_of_other_data(target)
+    name = stage_of_kind(target, "report")
+    again = (name,) if _lacks_pictures(target.store, name) else ()
+    target.execute(None, True, RunOptions(only=name, force=again, max_quarantined=1.0, listing="never"))
+    path = publish_report(target)
     if out:
-        _write(out, partial(_write_file, Path(out), _page(opened, name)))
-    click.echo(out or path)
+        _write(out, partial(_write_file, Path(out), _page(target, name)))
+    return out or str(path)
 
 
 def _lacks_pictures(store: Store, name: str) -> bool:

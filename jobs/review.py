@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from jobs import output, results
+from jobs import output, run_tables
 from jobs.options import set_option, target_argument
 from jobs.target import Target, open_target
 from pipeline.base.errors import UsageError
 from pipeline.base.hashing import seed_from
-from pipeline.contract.stage import SourceStage
-from pipeline.planning.asked import AskedSets
 
 if TYPE_CHECKING:
     from jobs.review_files import Drawn
@@ -78,28 +76,19 @@ def _show_lowest(target: Target) -> None:
 def _drawn(target: Target, sample: int) -> Iterator["Drawn"]:
     """Pictures at random, by the hash of their ids: more of them hold the fewer."""
     from jobs.review_files import Drawn
-    from pipeline.worker.local_context import LocalContext
-    from stages.vision.image_reading import load
     from stages.vision.image_rows import IMAGE_COLUMNS
 
     boxed = {row["image_id"] for row in _rows(target, "truth", ("image_id", "boxes")) if row["boxes"]}
     images = cast("list[ImageRow]", _rows(target, "images", IMAGE_COLUMNS))
     order = sorted(images, key=lambda row: (row["split"] != _DEV, seed_from("review", row["image_id"])))
-    roots = {name: stage.root for name, stage in target.stages.items() if isinstance(stage, SourceStage)}
-    context = LocalContext(target.store, roots=roots)
     asked = [row for row in order if row["split"] in (_DEV, _TRAIN) and row["image_id"] not in boxed]
     for row in asked[:sample]:
-        try:
-            yield Drawn(row["image_id"], row["label_name"], load(context.read_image, row))
-        except (ValueError, OSError) as error:
-            raise UsageError(f"{row['image_id']}: {error}") from error
+        yield Drawn(row["image_id"], row["label_name"], run_tables.pixels(target, row))
 
 
 def _rows(target: Target, table: str, columns: tuple[str, ...]) -> list[Row]:
     """The rows of a table of all stages that give it, as this config asks for them. Raises UsageError without one."""
-    names = [target.config.images] if table == "images" else [n for n, s in target.stages.items() if table in s.outputs]
+    names = [target.config.images] if table == "images" else run_tables.stages_with(target, table)
     if not names:
         raise UsageError(f"the config has no stage that gives {table}: add `quality: {{labels: [...]}}`")
-    asked = AskedSets(target.stages, target.store)
-    dones = [done for name in names for done in results.dones_asked(target, asked, name)]
-    return [row for done in dones for row in target.store.table(done, table, columns).to_pylist()]
+    return [row for name in names for row in run_tables.table(target, name, table, columns).to_pylist()]

@@ -3,14 +3,15 @@
 import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jobs import stopping
 from pipeline.base.credentials import has_credentials, redacted
 from pipeline.base.errors import UsageError
+from pipeline.base.json_types import Json
 from pipeline.config.places import absolute
-from pipeline.config.run_config import RunConfig, load_config, parse_remembered
+from pipeline.config.run_config import RunConfig, load_config, parse_config, parse_remembered
 from pipeline.contract.runner import Runner
 from pipeline.contract.stage import AnyStage
 from pipeline.running.progress import log_training, make_progress
@@ -58,6 +59,12 @@ def open_target(target: str, changes: Sequence[str] = ()) -> Target:
         UsageError: neither of the two, a bad config, or a run root of another layout.
     """
     config = _config(target, changes)
+    return Target(config, config.stage_objects(catalog), open_store(config.run_root))
+
+
+def open_config(data: Mapping[str, Json], changes: Sequence[str] = ()) -> Target:
+    """The run of a config as plain data. Raises UsageError for a bad one, or a run root of another layout."""
+    config = parse_config(data, changes)
     return Target(config, config.stage_objects(catalog), open_store(config.run_root))
 
 

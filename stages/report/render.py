@@ -5,7 +5,6 @@ import hashlib
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from stages.report.data import Page
 
@@ -28,7 +27,7 @@ def render(page: Page) -> str:
     script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     template = environment.get_template("report.html.j2")
-    return template.render(page=page, many=_MANY, script=Markup(script), script_hash=f"sha256-{digest}")
+    return template.render(page=page, many=_MANY, script=script, script_hash=f"sha256-{digest}")
 
 
 def _fixed(value: float | None, digits: int = 1) -> str:

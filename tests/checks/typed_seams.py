@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PRODUCT = ("jobs", "pipeline", "schemas", "stages")
+PRODUCT = ("jobs", "pipeline", "schemas", "stages", "weakbox")
 BARS = {"type: ignore": 8, "parameters Any": 15, "results Any or dict[str, Any]": 15}
 
 

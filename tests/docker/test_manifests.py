@@ -119,7 +119,7 @@ def test_what_is_copied_exists_and_reaches_the_builder() -> None:
     assert [path for path in image.copied() if not (REPOSITORY / path).exists()] == []
     assert sent == set(image.copied())
     packages = {path.parent.name for path in REPOSITORY.glob("*/__init__.py")}
-    assert {"jobs", "pipeline", "schemas", "stages"} & packages <= sent
+    assert {"jobs", "pipeline", "schemas", "stages", "weakbox"} & packages <= sent
 
 
 def test_dependencies_are_a_layer_before_the_source() -> None:
