@@ -40,7 +40,8 @@ def show(
     maps = list(_rows(there, "score_maps", image_id, stages))
     figure = Figure(figsize=(_SIDE * (1 + len(maps)), _SIDE), layout="constrained")
     axes = figure.subplots(1, 1 + len(maps), squeeze=False)[0]
-    _picture(axes[0], pixels, f"{row['label_name']}: {image_id}")
+    figure.suptitle(f"{row['label_name']}: {image_id}", fontsize="small")
+    _picture(axes[0], pixels, "boxes")
     for number, (name, found) in enumerate(_rows(there, _BOXES, image_id, stages)):
         for box in found["boxes"] or ():
             _box(axes[0], box, f"C{number}", "-", name)
@@ -86,5 +87,14 @@ def _box(axes: "Axes", box: dict[str, float], colour: str, line: str, name: str)
     labelled = name not in [patch.get_label() for patch in axes.patches]
     corner, width, height = (box["x0"], box["y0"]), box["x1"] - box["x0"], box["y1"] - box["y0"]
     axes.add_patch(
-        Rectangle(corner, width, height, fill=False, edgecolor=colour, linestyle=line, label=name if labelled else None)
+        Rectangle(
+            corner,
+            width,
+            height,
+            fill=False,
+            edgecolor=colour,
+            linestyle=line,
+            linewidth=2,
+            label=name if labelled else None,
+        )
     )

@@ -25,6 +25,7 @@ def test_metrics_are_the_commands_rows(run_copy, tmp_path, capsys):
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump(run_copy))
     for show in ("metrics", "groups", "comparisons"):
+        capsys.readouterr()
         with pytest.raises(SystemExit, match="0"):
             main(["metrics", str(config), "--show", show, "--json", "-"])
         structlog.reset_defaults()  # the command logs to this test's stderr
@@ -107,7 +108,7 @@ def test_a_picture_with_boxes_and_maps(run_copy, finished_run):
     image_id, image = next(iter(runs.images(finished_run, "test").items()))
     figure = wb.show(run_copy, image_id)
     photo, *maps = figure.axes
-    assert image_id in photo.get_title()
+    assert image_id in figure.get_suptitle()
     assert np.asarray(photo.images[0].get_array()).shape == (image["height"], image["width"], 3)
     boxes = [patch for patch in photo.patches if isinstance(patch, Rectangle)]
     drawn = {box.get_label(): list(box.get_bbox().extents) for box in boxes}
