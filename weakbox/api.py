@@ -111,7 +111,7 @@ def table(
     *,
     changes: Changes | None = None,
 ) -> "pa.Table":
-    """A table of a finished stage; its columns are described in docs/schemas.
+    """A table of a finished stage; its columns are described in schemas/tables.py.
 
     columns: only these. split: only rows of this split. Raises: UsageError where stage, table or column is not there.
     """
