@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: help setup demo test test-long soak check format parity bench chaos gpu-check clean
+.PHONY: help setup demo test test-long soak check site format parity bench chaos gpu-check clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,9 @@ check: setup  ## format, lint, types, import direction and open ends of types
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m tests.checks.typed_seams
+
+site: setup  ## the documents as a site, build/site; a broken link is an error
+	$(BIN)/zensical build --strict --clean
 
 format: setup  ## format the code and mend what the linter can mend
 	$(BIN)/ruff format .

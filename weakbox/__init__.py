@@ -1,4 +1,4 @@
-"""weakbox from Python: what the commands do, as functions that return values.
+"""What the commands do, from Python, as functions that return values.
 
     import weakbox as wb
 

@@ -53,9 +53,11 @@ class _Strict(BaseModel):
 class PoolConfig(_Strict):
     """Resources of one stage: number of actors (trainings: workers), and what each of them takes."""
 
-    actors: int | None = Field(None, ge=1)
-    cpus: float = Field(1, gt=0)
-    gpus: float = Field(0, ge=0)
+    actors: int | None = Field(
+        None, ge=1, description="processes of a stage (trainings: workers); null: as many as fit"
+    )
+    cpus: float = Field(1, gt=0, description="processors of each")
+    gpus: float = Field(0, ge=0, description="GPUs of each; a fraction shares one")
     memory: int | None = Field(None, gt=0, description="bytes")
     custom: dict[str, float] = Field({}, description="Ray's custom resources: name -> amount")
     labels: dict[str, str] = Field({}, description="labels that a node must have: label -> value")
@@ -86,8 +88,8 @@ class PoolConfig(_Strict):
 class ResourcesConfig(PoolConfig):
     """`resources:` of a config: the default pool, `train` for trainings, `stages` for exceptions by stage name."""
 
-    train: PoolConfig = PoolConfig(actors=1)
-    stages: dict[str, PoolConfig] = {}
+    train: PoolConfig = Field(PoolConfig(actors=1), description="the pool of trainings, one worker unless said")
+    stages: dict[str, PoolConfig] = Field({}, description="name of a stage: its own pool")
     num_cpus: int | None = Field(None, ge=1, description="CPUs of a local Ray; null: as many as the machine has")
     grace: float = Field(30.0, ge=0, description="seconds that running shards get to finish after SIGTERM")
     placement: float = Field(60.0, ge=0, description="seconds to wait for a node on which a stage's actors fit")
@@ -100,10 +102,13 @@ class ResourcesConfig(PoolConfig):
 class RunConfig(_Strict):
     """A whole run."""
 
-    run_root: str = Field(min_length=1)
-    dataset: dict[str, Any]  # Any: pydantic takes what YAML gives as it is; stages check it
-    stages: dict[str, dict[str, Any] | None] = {}
-    resources: ResourcesConfig = ResourcesConfig()
+    run_root: str = Field(min_length=1, description="where all of a run is kept: a folder, or any URI of fsspec")
+    # Any: pydantic takes what YAML gives as it is; stages check it
+    dataset: dict[str, Any] = Field(description="`reader`, `root`, and what else the reader takes")
+    stages: dict[str, dict[str, Any] | None] = Field(
+        {}, description="name of a stage: its parameters; `stage` is the kind where the name is not"
+    )
+    resources: ResourcesConfig = Field(ResourcesConfig(), description="never part of a result's identity")
     max_quarantined: float = Field(0.01, ge=0, le=1, description="stop a stage that quarantines a larger fraction")
     _remembered: dict[str, Json] = PrivateAttr(default_factory=dict)
 
