@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from typing import Any
 
 _STORE = 100 * 1024 * 1024
+_PATIENCE = 240.0
+"""Seconds until a node is there: Ray's own thirty are too few on a machine whose two cores are busy."""
 
 
 class Nodes:
@@ -31,7 +33,9 @@ class Nodes:
         self._cluster.remove_node(self._workers.pop(0), allow_graceful=False)
 
     def _start(self) -> Any:
-        return self._cluster.add_node(num_cpus=1, object_store_memory=_STORE)
+        node = self._cluster.add_node(wait=False, num_cpus=1, object_store_memory=_STORE)
+        self._cluster._wait_for_node(node, _PATIENCE)
+        return node
 
     def shutdown(self) -> None:
         """End all nodes."""
