@@ -179,6 +179,17 @@ def test_an_image_that_went_bad_is_quarantined_not_fatal(tmp_path: Path) -> None
     assert "changed since it was listed" in tags.text
 
 
+def test_a_page_takes_so_many_pictures_and_no_more(store: Store, page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks when a run with many maps makes a page that no browser opens, or pictures are left out without a word."""
+    assert "had no room" not in page
+    monkeypatch.setattr("stages.report.cards.MOST", 200_000)
+    small = report(store).decode()
+    cards = Tags(small).count("figure", "card")
+    assert 0 < cards < 27
+    assert f"{27 - cards + 3 * 4} more images had no room" in small
+    assert sum(map(len, re.findall(r"data:image/jpeg;base64,[^\"]+", small))) < 300_000
+
+
 def test_a_negative_number_of_samples_is_refused() -> None:
     """Breaks when it is found only after the run has computed everything else."""
     with pytest.raises(UsageError, match="samples"):
