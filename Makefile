@@ -51,12 +51,13 @@ test-long: setup  ## the tests that take minutes or start several Ray nodes
 soak: setup  ## thousands of damaged roots, flipped bits and kills (an hour or two)
 	$(BIN)/pytest -m soak --timeout 7200 $(ARGS)
 
-check: setup  ## format, lint, types, import direction and open ends of types
+check: setup  ## format, lint, types, import direction, open ends of types, shapes of arrays
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m tests.checks.typed_seams
+	$(BIN)/python -m tests.checks.shapes
 
 site: setup  ## the documents as a site, build/site; a broken link is an error
 	$(BIN)/zensical build --strict --clean

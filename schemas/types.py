@@ -36,21 +36,21 @@ def bad_boxes(column: pa.Array) -> np.ndarray:
 
 
 def not_positive(column: pa.Array) -> np.ndarray:
-    """Rows whose number is below 1."""
+    """Rows (N,) whose number is below 1."""
     return np.asarray(column.fill_null(1)) < 1
 
 
 def negative(column: pa.Array) -> np.ndarray:
-    """Rows whose number is below 0."""
+    """Rows (N,) whose number is below 0."""
     return np.asarray(column.fill_null(0)) < 0
 
 
 def unknown_split(column: pa.Array) -> np.ndarray:
-    """Rows whose split is none of train, dev, val, test."""
+    """Rows (N,) whose split is none of train, dev, val, test."""
     return ~np.isin(column.to_numpy(zero_copy_only=False), SPLITS)
 
 
 def empty_text(column: pa.Array) -> np.ndarray:
-    """Rows whose text is empty."""
+    """Rows (N,) whose text is empty."""
     bad: np.ndarray = np.asarray(column) == ""
     return bad

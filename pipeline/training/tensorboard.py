@@ -35,7 +35,7 @@ class Curves:
         self._points: list[tuple[int, float, str, Any]] = []
 
     def begin(self, total: torch.Tensor, images: int) -> None:
-        """An epoch starts or goes on; `total`: sum of the losses of its `images` so far."""
+        """An epoch starts or goes on; `total`: a scalar, sum of the losses of its `images` so far."""
         self._last = self._begun = _Mark(time.monotonic(), total.clone(), images)
 
     def step(self, step: int, total: torch.Tensor, images: int, optimizer: torch.optim.Optimizer) -> None:

@@ -19,7 +19,7 @@ def prefixes(content_hashes: Iterable[str]) -> np.ndarray:
 
 
 def repeated(values: np.ndarray) -> np.ndarray:
-    """The values that are there more than once, each once, in order."""
+    """Of values (N,) those that are there more than once, each once, in order: (M,)."""
     found, count = np.unique(values, return_counts=True)
     return found[count > 1]
 

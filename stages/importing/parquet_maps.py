@@ -34,7 +34,7 @@ class ParquetMaps:
         self._groups = [group for path in paths for group in self._ids(path)]
 
     def read(self, image_ids: Sequence[str]) -> Iterator[tuple[str, np.ndarray | ValueError]]:
-        """Image id and map, or what is wrong with it, of those that are there. Raises: ValueError as above."""
+        """Image id and map (h, w), or what is wrong with it, of those that are there. Raises: ValueError as above."""
         wanted = pa.array(image_ids, pa.string())
         for group in self._groups:
             here = pc.is_in(group.ids, value_set=wanted)

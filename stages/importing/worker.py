@@ -41,7 +41,7 @@ class MapSource(Protocol):
     """Where maps are read."""
 
     def read(self, image_ids: Sequence[str]) -> Iterator[tuple[str, np.ndarray | ValueError]]:
-        """Image id and map, or what is wrong with it, of those that are there."""
+        """Image id and map (h, w), or what is wrong with it, of those that are there."""
 
 
 class ImportWorker:

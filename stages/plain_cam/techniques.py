@@ -54,7 +54,7 @@ def no_technique(network: LocalizerNetwork) -> Technique:
 
 
 def hide_and_seek(network: LocalizerNetwork, side: int, rate: float, rand: Callable[..., torch.Tensor]) -> Technique:
-    """Cross-entropy of images with hidden patches, see `hide_patches`."""
+    """Cross-entropy of images ``(B, 3, S, S)`` with hidden patches, see `hide_patches`."""
 
     def loss(net: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return _entropy(net, hide_patches(images, side, rate, rand), labels)

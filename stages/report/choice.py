@@ -37,7 +37,10 @@ def by_hash(image_ids: Iterable[str], count: int) -> list[str]:
 
 
 def extremes(images: Images, values: FloatArray, count: int) -> tuple[list[str], list[str]]:
-    """The `count` ids with the lowest values, lowest first, and with the highest, highest first; ties by id."""
+    """The `count` ids with the lowest values, lowest first, and with the highest, highest first; ties by id.
+
+    values: ``(N,)``, NaN where none is known.
+    """
     known = [place for place in np.argsort(values, kind="stable") if np.isfinite(values[place])]
     lowest = sorted(known, key=lambda place: (values[place], images.ids[place]))[:count]
     highest = sorted(known, key=lambda place: (-values[place], images.ids[place]))[:count]

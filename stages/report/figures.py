@@ -35,7 +35,7 @@ def thumbnail(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def photo_uri(image: np.ndarray, side: int = THUMBNAIL) -> str:
-    """A ``data:image/jpeg`` URI of an RGB image, at most `side` pixels a side."""
+    """A ``data:image/jpeg`` URI of an RGB image ``(H, W, 3)``, at most `side` pixels a side."""
     return _jpeg_uri(thumbnail(image, side))
 
 

@@ -50,7 +50,7 @@ def refine(features: Sequence[torch.Tensor], cams: torch.Tensor, parameters: Scg
 def refine_by_definition(
     features: Sequence[torch.Tensor], cams: torch.Tensor, parameters: ScgParameters
 ) -> torch.Tensor:
-    """What `refine` returns, by plain tensor operations on any device."""
+    """What `refine` returns, ``(B, K, H, W)``, by plain tensor operations on any device; arguments as there."""
     return _refine(features, cams, parameters, _seed_sums)
 
 

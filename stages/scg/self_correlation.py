@@ -60,7 +60,7 @@ def orders(alike: torch.Tensor, parameters: ScgParameters) -> Orders:
 
 
 def combined(found: Orders, parameters: ScgParameters) -> torch.Tensor:
-    """Elementwise maximum of the first order and omega times the high one; with ``vgg``, columns again sum to 1."""
+    """Maximum ``(..., N, N)`` of the first order and omega times the high one; with ``vgg``, columns again sum to 1."""
     if found.high is None:
         return found.first
     largest = torch.maximum(found.first, parameters.omega * found.high)
@@ -77,7 +77,7 @@ def fused(features: Sequence[torch.Tensor], parameters: ScgParameters) -> torch.
 
 
 def stretched(values: torch.Tensor, dim: int) -> torch.Tensor:
-    """Min-max along a dimension of values that are not negative; zeros where they are constant, see `FLAT`."""
+    """Min-max along a dimension of values of any shape, none negative; zeros where they are constant, see `FLAT`."""
     low, high = values.amin(dim=dim, keepdim=True), values.amax(dim=dim, keepdim=True)
     usable = high - low > FLAT * high
     return torch.where(usable, (values - low) / torch.where(usable, high - low, 1), 0)

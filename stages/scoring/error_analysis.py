@@ -85,7 +85,7 @@ def categorize(
 
 
 def first_best(values: FloatArray, truth: RaggedBoxes) -> IntArray:
-    """Index into the concatenated boxes of each image's greatest value, the first of equals; -1 without a box."""
+    """Index (N,) into the boxes of each image's greatest value (M,), the first of equals; -1 without a box."""
     order = np.lexsort((np.arange(len(values)), -values, truth.owner))
     result = np.full(truth.images, -1, dtype=np.int64)
     has_box = truth.counts > 0
@@ -94,7 +94,7 @@ def first_best(values: FloatArray, truth: RaggedBoxes) -> IntArray:
 
 
 def error_metrics(categories: IntArray) -> PerImage:
-    """Per-image vectors of the five kinds of error; they sum to the top1_loc error (IoU > 0.5)."""
+    """Per-image vectors (N,) of the five kinds of error; they sum to the top1_loc error (IoU > 0.5)."""
     return {MetricKey(name, IOU_CORRECT): categories == category for category, name in METRICS.items()}
 
 

@@ -18,7 +18,7 @@ def intersection(a: FloatArray, b: FloatArray) -> FloatArray:
 
 
 def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    """Quotient that is 0 where the denominator is not positive."""
+    """Quotient (...,) of two arrays of one shape, 0 where the denominator is not positive."""
     valid = denominator > 0
     return np.where(valid, numerator / np.where(valid, denominator, 1.0), 0.0)
 

@@ -99,7 +99,7 @@ class PixelHistogram:
 
 
 def bin_edges(interval: float) -> FloatArray:
-    """Edges of the score bins: 0, i, 2i, ... below 1, then 1, 2 and 3."""
+    """Edges (B,) of the score bins: 0, i, 2i, ... below 1, then 1, 2 and 3."""
     return np.append(np.arange(0.0, 1.0, interval), [1.0, 2.0, 3.0])
 
 

@@ -129,7 +129,7 @@ def frame_rows(
 
 
 def located(truth: Truth, boxes: FloatArray, ranked: IntArray | None, protocol: str) -> PerImage:
-    """Image by image, whether the object is found and whether the box fits it.
+    """Image by image, whether the object is found and whether the box (N, 4) fits it: vectors (N,).
 
     That is gt_known of one box an image at IoU 0.5, with ranked classes top1_loc and top5_loc too, and gt_delta at 0.7.
     """

@@ -54,5 +54,5 @@ def localisation(
 
 
 def gt_delta(best_iou: FloatArray, levels: Sequence[float] = GT_DELTA_IOUS, strict: bool = False) -> PerImage:
-    """GT(delta) of LCAR: per-image correctness of the fixed pipeline's one box at each IoU level."""
+    """GT(delta) of LCAR: correctness (N,) of the one box of each image at each IoU level, of the best IoUs (N,)."""
     return {MetricKey("gt_delta", level): correct(best_iou, level, strict) for level in levels}

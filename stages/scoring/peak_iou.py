@@ -90,7 +90,7 @@ class PeakCounts:
 
 
 def peak_counts(score_map: Uint8Array, mask: BoolArray, comparison: Comparison = "ge") -> PeakCounts:
-    """Counts of one image; see :func:`overlap_counts`."""
+    """Counts of one image, map and mask (H, W); see :func:`overlap_counts`."""
     shared, union = overlap_counts(score_map, mask, comparison)
     return PeakCounts(1, shared, union, np.rint(_quotient(shared, union) * FIXED_POINT).astype(np.int64))
 

@@ -71,7 +71,7 @@ def first_boxes(truth: RaggedBoxes) -> RaggedBoxes:
 
 
 def correct(iou: FloatArray, delta: float, strict: bool = False) -> BoolArray:
-    """Whether a best IoU counts as localised: IoU >= delta, or IoU > delta when strict."""
+    """Whether a best IoU (N,) counts as localised: IoU >= delta, or IoU > delta when strict."""
     return iou > delta if strict else iou >= delta
 
 

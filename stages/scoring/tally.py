@@ -56,7 +56,9 @@ def fixed_tallies(maps: Sequence[np.ndarray], truth: RaggedBoxes, sizes: FloatAr
 def contour_tallies(
     maps: Sequence[np.ndarray], truth: RaggedBoxes, sizes: FloatArray, as_is: bool = False
 ) -> Iterator[Tally]:
-    """Correct images at the cuts 0..254 of wsolevaluation's rules, in its frame of 224 x 224. Arguments as above.
+    """Correct images at the cuts 0..254 of wsolevaluation's rules, in its frame of 224 x 224.
+
+    maps: N of ``(h, w)``. truth: boxes of N images. sizes: ``(N, 2)``, their width and height.
 
     as_is: maps of that size are the evaluator's own, neither enlarged nor stretched. Their maxima differ, so they are
     counted at its thousand thresholds, which are fractions of them.
@@ -93,7 +95,7 @@ def histogram_tallies(pixels: PixelHistogram) -> Iterator[Tally]:
 
 
 def peak_tallies(levels: Uint8Array, mask: BoolArray) -> Iterator[Tally]:
-    """Peak-IoU's counts of one image, under both comparisons."""
+    """Peak-IoU's counts of one image, levels and mask (H, W), under both comparisons."""
     for comparison in COMPARISONS:
         one = peak_counts(levels, mask, comparison)
         yield Tally(f"peak_shared_{comparison}", 0.0, 1, one.shared)

@@ -31,19 +31,19 @@ class BestTrivial(NamedTuple):
 
 
 def whole_frame(frames: FloatArray) -> FloatArray:
-    """The frame itself: whole_image, or whole_crop under the psol protocol."""
+    """The frames (N, 4) themselves: whole_image, or whole_crop under the psol protocol."""
     return frames
 
 
 def centred_square(frames: FloatArray, share: float) -> FloatArray:
-    """Square in the middle of each frame; its side is ``share`` of the frame's shorter side."""
+    """Square in the middle of each frame (N, 4); its side is ``share`` of the frame's shorter side."""
     half = share * np.minimum(frames[:, 2] - frames[:, 0], frames[:, 3] - frames[:, 1]) / 2
     x, y = (frames[:, 0] + frames[:, 2]) / 2, (frames[:, 1] + frames[:, 3]) / 2
     return np.stack([x - half, y - half, x + half, y + half], axis=1)
 
 
 def centred_gaussian(frames: FloatArray, cut: int, contour_box: bool = False) -> FloatArray:
-    """Box of a centred isotropic Gaussian score map of 224 x 224 at one cut, spread over each frame.
+    """Box (N, 4) of a centred isotropic Gaussian score map of 224 x 224 at one cut, spread over each frame.
 
     ``contour_box``: the far corner as wsolevaluation draws it, one pixel further except at the border;
     meant for frames of 224 x 224.
@@ -82,7 +82,7 @@ def best_over(
 
 
 def predictors(protocol: EvaluationProtocol, frames: FloatArray) -> dict[str, Iterable[tuple[float, FloatArray]]]:
-    """Candidates of every trivial predictor that needs no training boxes, by its name under this protocol."""
+    """Candidates (N, 4) of each trivial predictor that needs no training boxes, by its name under this protocol."""
     whole = "whole_crop" if protocol.name == "psol" else "whole_image"
     contour_box = protocol.name == "wsolevaluation"
     return {

@@ -91,7 +91,7 @@ def predict(
 def predict_by_definition(
     images: np.ndarray, maps: torch.Tensor, superpixels: np.ndarray, seeds: Sequence[int], parameters: SgrmParameters
 ) -> Predicted:
-    """What `predict` returns, by plain tensor operations on any device, all images at once."""
+    """What `predict` returns, of the same shapes, by plain tensor operations on any device, all images at once."""
     _check_shapes(images, maps, superpixels, seeds)
     return _predict(images, maps, superpixels, seeds, parameters, AggregationNets)
 

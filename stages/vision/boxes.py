@@ -24,35 +24,35 @@ __all__ = [
 
 
 def xywh_to_xyxy(boxes: ArrayLike) -> np.ndarray:
-    """Turn left, top, width, height into left, top, right, bottom."""
+    """Turn boxes ``(..., 4)`` of left, top, width, height into left, top, right, bottom, of the same shape."""
     result = _array(boxes)
     result[..., 2:] += result[..., :2]
     return result
 
 
 def xyxy_to_xywh(boxes: ArrayLike) -> np.ndarray:
-    """Turn left, top, right, bottom into left, top, width, height."""
+    """Turn boxes ``(..., 4)`` of left, top, right, bottom into left, top, width, height, of the same shape."""
     result = _array(boxes)
     result[..., 2:] -= result[..., :2]
     return result
 
 
 def inclusive_to_half_open(boxes: ArrayLike) -> np.ndarray:
-    """Move the far corner from the last pixel inside to one past it (``x0, y0, x1, y1``)."""
+    """Move the far corner of boxes ``(..., 4)`` from the last pixel inside to one past it (``x0, y0, x1, y1``)."""
     result = _array(boxes)
     result[..., 2:] += 1.0
     return result
 
 
 def half_open_to_inclusive(boxes: ArrayLike) -> np.ndarray:
-    """Move the far corner from one past the last pixel onto it (``x0, y0, x1, y1``)."""
+    """Move the far corner of boxes ``(..., 4)`` from one past the last pixel onto it (``x0, y0, x1, y1``)."""
     result = _array(boxes)
     result[..., 2:] -= 1.0
     return result
 
 
 def clip(boxes: ArrayLike, width: float, height: float) -> np.ndarray:
-    """Cut boxes to an image of ``width`` x ``height``; one that lies outside becomes empty on the border."""
+    """Cut boxes ``(..., 4)`` to an image of ``width`` x ``height``; one outside becomes empty on its border."""
     result = _array(boxes)
     np.clip(result[..., 0::2], 0.0, width, out=result[..., 0::2])
     np.clip(result[..., 1::2], 0.0, height, out=result[..., 1::2])
@@ -66,12 +66,12 @@ def scale(boxes: ArrayLike, from_size: tuple[float, float], to_size: tuple[float
 
 
 def normalise(boxes: ArrayLike, width: float, height: float) -> np.ndarray:
-    """Express boxes as fractions of an image of ``width`` x ``height`` pixels."""
+    """Express boxes ``(..., 4)`` as fractions of an image of ``width`` x ``height`` pixels."""
     return scale(boxes, (width, height), (1.0, 1.0))
 
 
 def denormalise(boxes: ArrayLike, width: float, height: float) -> np.ndarray:
-    """Express fractions of an image of ``width`` x ``height`` pixels in pixels."""
+    """Express boxes ``(..., 4)``, fractions of an image of ``width`` x ``height`` pixels, in pixels."""
     return scale(boxes, (1.0, 1.0), (width, height))
 
 

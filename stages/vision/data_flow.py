@@ -63,7 +63,7 @@ class Reads(TorchDispatchMode):
 
 
 def convolved(tensor: torch.Tensor) -> Convolved | None:
-    """The convolution whose output a tensor is; None for any other."""
+    """The convolution whose output a tensor of any shape is; None for any other."""
     origin: Convolved | None = vars(tensor).get(_ORIGIN)
     return origin
 

@@ -26,7 +26,7 @@ def min_max(maps: np.ndarray) -> np.ndarray:
 
 
 def to_half(maps: np.ndarray) -> np.ndarray:
-    """As float16; what is beyond becomes its largest number, since an infinity would blank the whole map."""
+    """Maps of any shape as float16; what is beyond becomes its largest number: an infinity would blank a whole map."""
     most = np.finfo(np.float16).max
     return np.clip(maps, -most, most).astype(np.float16)
 

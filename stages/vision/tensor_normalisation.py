@@ -6,7 +6,7 @@ __all__ = ["at_least_float32", "min_max"]
 
 
 def at_least_float32(values: torch.Tensor) -> torch.Tensor:
-    """Half precisions become float32, the type in which sums and norms are taken; float32 and float64 stay."""
+    """Values of any shape: half precisions become float32, in which sums and norms are taken; others stay."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 

@@ -13,7 +13,7 @@ Launched = TypeVar("Launched")
 
 
 def to_device(values: np.ndarray, device: torch.device | str) -> torch.Tensor:
-    """The array as a tensor on the device; towards a GPU through page-locked memory, without waiting for the copy."""
+    """An array of any shape on the device; towards a GPU through page-locked memory, without waiting for the copy."""
     tensor = torch.from_numpy(values)
     if torch.device(device).type != "cuda":
         return tensor.to(device)
@@ -39,7 +39,7 @@ class HostCopy:
             self._copied.record()
 
     def wait(self) -> torch.Tensor:
-        """The tensor on the CPU, once it is there."""
+        """The tensor on the CPU, of the same shape, once it is there."""
         if self._copied is not None:
             self._copied.synchronize()
         return self._copy

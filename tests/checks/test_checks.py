@@ -4,6 +4,7 @@ import grimp
 import pytest
 
 from tests.checks.rooms_contract import RoomsContract
+from tests.checks.shapes import without_shape
 from tests.checks.typed_seams import found
 
 
@@ -61,3 +62,19 @@ def test_every_open_end_is_counted_once():
         ("results Any or dict[str, Any]", 7),
         ("type: ignore", 2),
     ]
+
+
+def test_a_function_over_arrays_without_a_shape_is_named():
+    """Breaks when the check looks away: at a result, at a type of ours, or because some brackets stand there."""
+    source = '''
+def known(boxes: np.ndarray) -> None:
+    """Boxes ``(..., 4)`` of anything."""
+def unknown(boxes: FloatArray) -> None:
+    """Boxes (of anything)."""
+def result() -> torch.Tensor:
+    """A result."""
+def weights(named: Mapping[str, torch.Tensor]) -> None:
+    """Weights by name."""
+def _private(boxes: np.ndarray) -> None: ...
+'''
+    assert list(without_shape(source)) == [(4, "unknown"), (6, "result")]

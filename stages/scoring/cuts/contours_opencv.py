@@ -22,7 +22,7 @@ NO_CONTOUR = np.array([[0.0, 0.0, 1.0, 1.0]])
 
 
 def quantize(score_map: npt.ArrayLike) -> Uint8Array:
-    """floor(255 * score_map) as uint8; raises ValueError for a NaN or a value outside of [0, 1]."""
+    """floor(255 * score_map) as uint8, a map (H, W); raises ValueError for a NaN or a value outside of [0, 1]."""
     values = np.asarray(score_map)
     if not ((values >= 0) & (values <= 1)).all():
         raise ValueError("score map has a NaN or a value outside [0, 1]")

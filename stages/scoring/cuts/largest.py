@@ -126,7 +126,7 @@ def _unite(first: int, second: int, parents: np.ndarray, traits: np.ndarray) -> 
 
 @numba.njit(cache=True, nogil=True)
 def find_root(parents: np.ndarray, node: int) -> int:
-    """Root of a node in a union-find forest; the path is compressed."""
+    """Root of a node in a union-find forest, parents (n,); the path is compressed."""
     root = node
     while parents[root] != root:
         root = parents[root]

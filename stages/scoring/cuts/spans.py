@@ -21,7 +21,7 @@ def span_table() -> np.ndarray:
 
 @numba.njit(cache=True, nogil=True)
 def raise_span(table: np.ndarray, low: Integer, high: Integer, value: float) -> None:
-    """Raise the maxima of the cuts low..high, both included, to ``value``."""
+    """Raise the maxima of the cuts low..high, both included, to ``value``. table: ``(levels, cuts)``."""
     row = 0
     while 2 << row <= high - low + 1:
         row += 1

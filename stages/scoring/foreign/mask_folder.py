@@ -44,7 +44,7 @@ class MaskFolder(NamedTuple):
         return cls(root, image_ids, files, peaks=all(own.ignore is None for own in files))
 
     def tallies(self, index: int, score_map: FloatArray) -> Iterator[Tally]:
-        """PxAP's histogram of one image; Peak-IoU's counts too, unless the metadata has regions to ignore."""
+        """PxAP's histogram of one image, its map (h, w); Peak-IoU's counts too, unless there are regions to ignore."""
         own = self.files[index]
         greys = [self._read(index, name) for name in own.instances]
         truth = MaskTruth(greys, [self._read(index, own.ignore)] if own.ignore else [])

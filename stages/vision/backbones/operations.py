@@ -44,7 +44,7 @@ class Operations:
 
 
 def operations_of(computed: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, Operations]:
-    """A result, and the operations that it took."""
+    """A result of any shape, and the operations that it took."""
     with _Recorder() as recorder, torch.no_grad():
         return computed(), recorder.seen
 

@@ -28,11 +28,11 @@ def turned(image: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def turned_back(image: np.ndarray, orientation: int) -> np.ndarray:
-    """The stored image of one that is shown by `orientation`."""
+    """The stored image ``(H, W, ...)`` of one that is shown by `orientation`; contiguous."""
     return turned(image, _BACK[orientation])
 
 
 def orientation_of(turns: Callable[[np.ndarray], np.ndarray]) -> int:
-    """The orientation that does what some rotations by 90 degrees and mirrorings do."""
+    """The orientation that does what rotations by 90 degrees and mirrorings of an image ``(H, W)`` do."""
     shown = turns(_PROBE)
     return next(way for way, turn in _TURNS.items() if np.array_equal(turn(_PROBE), shown))
