@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import click
 
 from jobs import output
+from jobs.estimates import Estimate, estimates, said, short
 from jobs.options import set_option, target_argument
 from jobs.run_state import plan_row, run_lines, training_progress
 from jobs.target import Target, open_target
@@ -21,16 +22,25 @@ from pipeline.running.timeline import StageTime
 @set_option
 @click.option("--json", "json_file", metavar="FILE", help="Write the plan as JSON; - is stdout.")
 def plan(target: str, changes: tuple[str, ...], json_file: str | None) -> None:
-    """Say for each stage whether it is done or to run, why, and how many shards. Computes nothing.
+    """Say for each stage whether it is done or to run, why, how many shards, and about how long. Computes nothing.
 
     What can be known to fail is refused, as a run refuses it: networks, weights, splits that the data set lacks.
     """
-    rows = plan_rows(open_target(target, changes))
+    opened = open_target(target, changes)
+    planned = planned_stages(opened)
+    found = estimates(planned, opened.store, opened.config.resources.resources())
+    rows = plan_rows(planned, found)
     if json_file:
         output.write_json(json_file, rows)
         return
-    shown = [["?" if value is None else value for value in row.values()] for row in rows]
-    output.table(("stage", "kind", "state", "shards to run", "shards", "why"), shown)
+    names = ("stage", "kind", "state", "to_run", "shards", "why")
+    shown = [
+        [*("?" if row[name] is None else row[name] for name in names), short(found.get(name))]
+        for name, row in zip(planned, rows, strict=True)
+    ]
+    output.table(("stage", "kind", "state", "shards to run", "shards", "why", "workers, about"), shown)
+    if found:
+        output.say(said(found))
 
 
 @click.command()
@@ -49,14 +59,24 @@ def status(target: str, changes: tuple[str, ...]) -> None:
         output.say(line)
 
 
-def plan_rows(opened: Target) -> list[dict[str, Json]]:
-    """What `plan` shows, a row a stage. Raises: UsageError for what can be known to fail."""
+def planned_stages(opened: Target) -> dict[str, PlannedStage]:
+    """The plan of a run. Raises: UsageError for what can be known to fail."""
     rehearse(opened.stages, opened.store)
     planner = Planner(opened.store)
     planned = planner.plan_all(opened.stages)
     check_data(opened.stages, listed(planned))
     log_listings(planner.listings)
-    return [plan_row(stage) for stage in planned.values()]
+    return planned
+
+
+def plan_rows(planned: Mapping[str, PlannedStage], found: Mapping[str, Estimate]) -> list[dict[str, Json]]:
+    """What `plan` shows, a row a stage; worker_seconds and whether they were measured here are null where unknown."""
+    rows = []
+    for name, stage in planned.items():
+        about = found.get(name)
+        seconds, measured = (None, None) if about is None else (about.worker_seconds, about.measured)
+        rows.append({**plan_row(stage), "worker_seconds": seconds, "measured": measured})
+    return rows
 
 
 def status_rows(opened: Target) -> list[dict[str, Json]]:

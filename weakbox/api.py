@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute as pc
 
 from jobs import inspection, recorded, results, run_tables
+from jobs.estimates import estimates
 from jobs.export import export_chosen
 from jobs.target import Target, open_config, open_target
 
@@ -43,11 +44,15 @@ def opened(target: Named, changes: Changes | None = None) -> Target:
 
 
 def plan(target: Named, *, changes: Changes | None = None) -> "pd.DataFrame":
-    """What is done and what is to run, a row a stage (stage, kind, state, to_run, shards, why). Computes nothing.
+    """What is done and what is to run, a row a stage; computes nothing.
 
-    Raises: UsageError for what can be known to fail.
+    Columns: stage, kind, state, to_run, shards, why, worker_seconds (about how long workers will take) and measured (by
+    rates of this root, not by shipped ones). Raises: UsageError for what can be known to fail.
     """
-    return _frame(inspection.plan_rows(opened(target, changes)))
+    there = opened(target, changes)
+    planned = inspection.planned_stages(there)
+    found = estimates(planned, there.store, there.config.resources.resources())
+    return _frame(inspection.plan_rows(planned, found))
 
 
 def run(

@@ -58,7 +58,7 @@ def take_step(
 
     network: what the loss gets; one that is not wrapped in DistributedDataParallel gets its gradients added up here.
     begin: called with the place in the step of each micro batch, before it is computed. clip_norm: see `Training`.
-    Returns: what this rank adds to the step's mean loss, a float64 scalar on the device, since reading makes a GPU wait.
+    Returns: what this rank adds to the step's mean loss, a float64 scalar on the device: reading makes a GPU wait.
     """
     device = batch[0].device.type
     wrapped = network if isinstance(network, DistributedDataParallel) else None

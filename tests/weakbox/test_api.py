@@ -41,7 +41,7 @@ def test_a_run_is_planned_run_and_looked_at(run_copy, tmp_path):
     """Breaks when a changed key is not heard, a run computes too little or too much, or a frame has other columns."""
     changes = {"run_root": str(tmp_path / "new")}
     plan = wb.plan(run_copy, changes=changes)
-    assert list(plan.columns) == ["stage", "kind", "state", "to_run", "shards", "why"]
+    assert list(plan.columns) == ["stage", "kind", "state", "to_run", "shards", "why", "worker_seconds", "measured"]
     assert set(plan["state"]) == {"to run"}
     computed = wb.run(run_copy, changes={**changes, "stages.classify.epochs": 0}, in_process=True, only="ingest")
     assert computed["ingest"] == len(runs.dones(opened(run_copy, changes), "ingest"))
