@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: help setup demo test test-long soak check site format parity bench chaos gpu-check clean
+.PHONY: help setup demo test test-long test-docs soak check site format parity bench chaos gpu-check clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +47,9 @@ test: setup  ## the tests that every change must pass (ARGS="-k store" adds pyte
 
 test-long: setup  ## the tests that take minutes or start several Ray nodes
 	$(BIN)/pytest -m '(long or cluster) and not gpu and not soak' --timeout 3600 $(ARGS)
+
+test-docs: setup  ## every block of the tutorials, as a newcomer types them
+	$(BIN)/pytest -m docs tests $(ARGS)
 
 soak: setup  ## thousands of damaged roots, flipped bits and kills (an hour or two)
 	$(BIN)/pytest -m soak --timeout 7200 $(ARGS)
