@@ -95,7 +95,7 @@ class EvaluateWorker:
             if of_split.num_rows:
                 found = self._split(task, of_split, truth_of(of_split, split), train, split)
                 said = {name: task.shard.said[name] for name in ("run", "dataset")}
-                drawn = task.shard.said["of_drawn_boxes"]
+                drawn = task.shard.said.get("of_drawn_boxes")
                 for name, own in found.tables(split, said, drawn if isinstance(drawn, list) else ()).items():
                     rows[name] += own
         return ShardResult({name: TABLES[name].from_rows(own) for name, own in rows.items()})

@@ -27,7 +27,7 @@ class Quality(Stage[QualityParams]):
     """
 
     kind = "quality"
-    version = 1
+    version = 2
     Params = QualityParams
     outputs = ("qualities", "quality_fits", "verdicts", "metrics")
     light = True
