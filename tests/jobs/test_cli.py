@@ -13,7 +13,7 @@ from tests import runs
 
 METRIC_KEYS = {
     "run", "dataset", "split", "method", "source", "seed", "metric", "iou", "protocol", "threshold",
-    "threshold_choice", "value", "n", "ci_low", "ci_high",
+    "threshold_choice", "value", "n", "ci_low", "ci_high", "supervision",
 }  # fmt: skip
 
 
@@ -74,8 +74,10 @@ def test_plan_says_what_why_and_how_many(weakbox, config):
     code, out, _ = weakbox("plan", config, "--set", "stages.ddt.sign=skew", "--json", "-")
     rows = {row["stage"]: row for row in json.loads(out)}
     assert code == 0
+    assert rows["ddt"].pop("worker_seconds") > 0
     assert rows["ddt"] == {
         "stage": "ddt", "kind": "ddt", "state": "to run", "to_run": 10, "shards": 10, "why": "sign: 'energy' -> 'skew'",
+        "measured": True,
     }  # fmt: skip
     assert rows["cam"]["state"] == "done"
     assert rows["cam"]["to_run"] == 0
@@ -83,6 +85,7 @@ def test_plan_says_what_why_and_how_many(weakbox, config):
     code, out, _ = weakbox("plan", config, "--set", "stages.ddt.sign=skew")
     assert code == 0
     assert "sign: 'energy' -> 'skew'" in out
+    assert "rates measured in this root" in out.splitlines()[-1]
 
 
 def test_status_shows_each_stage(weakbox, config):
@@ -275,6 +278,9 @@ def test_the_verbs_and_options_are_frozen():
         ],
         "review": ["--out", "--sample", "--set"],
         "backbones": ["--json", "--size"],
+        "init": ["--out"],
+        "stages": ["--json"],
+        "doctor": ["--no-ray"],
     }
     assert sorted(opt for param in cli.params for opt in param.opts) == [
         "--debug", "--log-format", "--log-level", "--version",
