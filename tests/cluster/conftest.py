@@ -34,8 +34,7 @@ def s3_root(monkeypatch):
         if proxy in os.environ:
             monkeypatch.delenv(proxy)
     boto3.client("s3").create_bucket(Bucket="weakbox-test")
+    mini.forget_s3()
     yield "s3://weakbox-test/run"
     server.stop()
-    import fsspec
-
-    fsspec.filesystem("s3").clear_instance_cache()
+    mini.forget_s3()

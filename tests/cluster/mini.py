@@ -90,6 +90,13 @@ def s3_environment(url: str) -> dict[str, str]:
     }
 
 
+def forget_s3() -> None:
+    """Forget file systems of servers that are gone: fsspec keeps one for the whole process, whatever its address."""
+    import fsspec
+
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
 def run(root: object, data: Path, *options: str, **environment: str) -> Command:
     """Start `weakbox run` of the mini config."""
     arguments = ["run", CONFIG, "--set", f"run_root={root}", "--set", f"dataset.root={data}", *options]

@@ -47,8 +47,10 @@ def bucket(monkeypatch):
     for proxy in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.delenv(proxy, raising=False)
     boto3.client("s3").create_bucket(Bucket="demo")
+    mini.forget_s3()
     yield s3
     s3.close()
+    mini.forget_s3()
 
 
 def upload(folder):
