@@ -230,10 +230,16 @@ def test_two_hundred_batches_leak_nothing():
         return hooks(network), tensors(), process.memory_info().rss
 
     hooks_before, tensors_before, memory_before = passes(3 * len(METHODS))
-    hooks_after, tensors_after, memory_after = passes(200)
-    assert (hooks_after, hooks_before) == (0, 0)
-    assert tensors_after == tensors_before
-    assert memory_after - memory_before < 8 * 2**20
+    growth = []
+    for _ in range(
+        3
+    ):  # a leak grows every time; an allocator that takes a piece more, in a process of thousands of tests, once
+        hooks_after, tensors_after, memory_after = passes(200)
+        assert (hooks_after, hooks_before) == (0, 0)
+        assert tensors_after == tensors_before
+        growth.append(memory_after - memory_before)
+        memory_before = memory_after
+    assert min(growth) < 8 * 2**20
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
