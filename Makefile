@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
-.PHONY: help setup demo test test-long test-docs soak check site format parity bench chaos gpu-check clean
+.PHONY: help setup demo test test-long test-docs soak check site dist format parity bench chaos gpu-check clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -54,16 +54,24 @@ test-docs: setup  ## every block of the tutorials, as a newcomer types them
 soak: setup  ## thousands of damaged roots, flipped bits and kills (an hour or two)
 	$(BIN)/pytest -m soak --timeout 7200 $(ARGS)
 
-check: setup  ## format, lint, types, import direction, open ends of types, shapes of arrays
+check: setup  ## format, lint, types, import direction, open ends of types, shapes of arrays, dead and doubled code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m tests.checks.typed_seams
 	$(BIN)/python -m tests.checks.shapes
+	$(BIN)/python -m tests.checks.dead_code
+	$(BIN)/pylint --score=n pipeline stages jobs schemas weakbox
 
 site: setup  ## the documents as a site, build/site; a broken link is an error
 	$(BIN)/zensical build --strict --clean
+
+dist: setup  ## wheel, sdist and the constraints of this version in dist/, checked
+	rm -rf dist build/lib build/bdist.*
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/twine check --strict dist/*
+	cp constraints.txt "dist/constraints-$$(basename dist/*.tar.gz .tar.gz | cut -d- -f2).txt"
 
 format: setup  ## format the code and mend what the linter can mend
 	$(BIN)/ruff format .

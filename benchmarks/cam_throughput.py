@@ -1,9 +1,9 @@
 """Images per second of the stages `cam` and `boxes` on Ray, beside a bare loop of decoding and forward passes.
 
 Both arms see all images in every pair, in shards of 128 and batches of 32, with one thread in each of as many processes
-as there are processors. Each arm's rate is taken from when each process has finished a shard to the last one: the
-start of Ray, processes and networks is in neither. A stage's shard is finished when its manifest is committed; the
-images of both stages take the sum of their times.
+as there are processors. A rate counts from when every process has finished a shard until the last shard is done, so
+that the start of Ray, processes and networks is in neither arm. A stage's shard is finished when its manifest is
+committed; the times of both stages are added up.
 """
 
 from functools import partial

@@ -1,4 +1,4 @@
-"""What checking everything that is read costs: processor time inside the checks to that of the whole stage.
+"""Cost of checking everything that is read: processor time inside the checks over that of the whole stage.
 
 Measured by the workers themselves, on mini.yaml with 1,000 images: small images and a small network, where checks weigh
 most.

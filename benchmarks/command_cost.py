@@ -1,7 +1,7 @@
-"""What a weakbox command costs: processor seconds and peak memory of a process of its own, start and imports included.
+"""What a weakbox command costs: processor seconds and peak memory of its process, start and imports included.
 
-`python -m benchmarks.command_cost VERB ...` is that process: the command, which says its peak memory at the end. What
-the parent is told of its child's peak may be its own.
+`python -m benchmarks.command_cost VERB ...` is that process: it runs the command and prints its own peak memory at the
+end, because the peak that a parent is told of its child may be the parent's.
 """
 
 import os

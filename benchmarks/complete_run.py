@@ -49,7 +49,7 @@ class CompleteRun:
         self._build()
 
     def unfinish(self) -> None:
-        """Undo the last step of `cam`: all shards are done, but nothing says yet that they are the whole set."""
+        """Undo the last step of `cam`: all shards are done, but not yet committed as a complete set."""
         newest = self._store.newest("cam")
         if newest is not None:
             recipe, name = newest

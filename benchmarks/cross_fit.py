@@ -1,10 +1,10 @@
 """GT-known of finished runs over all their boxed images, thresholds cross-fitted: `python -m benchmarks.cross_fit`.
 
-A small set of boxed images is used whole: each image's box is cut at the threshold that is best for the half of the
-images which it is not in (halves by the hash of the id, as stage `calibrate` has them with cross_fit), and all images
-are counted together. Boxes of a fixed threshold and of predictors need no choice. Yardsticks are the trivial boxes,
-each at its best size for all images. Several runs of one config, under different seeds, are averaged image by image;
-intervals are of the paired bootstrap over images.
+All boxed images of a small set are used: each image's map is cut at the threshold that is best for the other half of
+the images (halves by the hash of the id, as in stage `calibrate` with cross_fit), and all images are counted together.
+Boxes of a fixed threshold and of predictors need no choice. They are compared with trivial boxes, each at its best size
+for all images. Several runs of one config, under different seeds, are averaged image by image; intervals are of the
+paired bootstrap over images.
 """
 
 import argparse
@@ -141,7 +141,7 @@ def boxes_right(table: pa.Table, boxed: Boxed) -> Hits:
 
 
 def trivial_hits(boxed: Boxed) -> dict[str, Hits]:
-    """Whether each image (N,) is right by boxes that look at no image, each at its best free number."""
+    """Whether each image (N,) is right by boxes that ignore the image, each at its best parameter."""
     images = list(boxed.images())
     frames = np.array([[0, 0, width, height] for _, _, (width, height) in images], np.float64)
     candidates = {

@@ -143,9 +143,9 @@ def _resident(field: str) -> float:
 
 def _measure(arm: str, images: int) -> dict[str, Any]:
     set_threads(1)
-    ARMS[arm](batches(BATCH))  # imports, compilers, BLAS
+    ARMS[arm](batches(BATCH))  # warm-up: imports, compilation, BLAS
     with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
-        file.write("5")  # the peak starts anew
+        file.write("5")  # resets the peak of resident memory
     before = _resident("VmRSS")
     features = _Clocked(images)
     started = time.perf_counter()

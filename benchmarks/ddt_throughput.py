@@ -1,8 +1,8 @@
 """Images per second of stage `ddt` on Ray, beside a bare loop of decoding and forward passes of the same images.
 
 A shard is a class; the bare loop is handed the same images in the same batches, one class at a time. Both arms have as
-many processes of one thread as there are processors, and each arm's rate is taken from when each process
-has finished a class to the last one.
+many processes of one thread as there are processors. A rate counts from when every process has finished a class until
+the last class is done.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from stages.vision.precision import InferencePrecision
 CLASSES, BATCH, SIZE = 10, 30, 224
 CASES: dict[str, tuple[int, InferencePrecision]] = {"vgg16_gap": (60, "bfloat16"), "mobilenet_v2": (150, "float32")}
 """Images a class, and the precision of both arms: VGG16 in float32 takes two minutes a pass on two cores, and in
-bfloat16 what is not its forward pass weighs twice as much."""
+bfloat16 the cost beside its forward pass shows twice as much."""
 
 
 def ddt_throughput(folder: Path) -> Iterator[Measured]:

@@ -62,7 +62,7 @@ _EQUAL_IOU = 0.95
 TRAINED = ("psol", "i2c", "spa", "minmax")
 MAPS = ("cam", "ddt", "scg", "arm", "ncut")
 ITERATIONS = 20
-"""The most of an image's training in SGRM: in longer ones rounding decides on either device, see `sgrm_speed`."""
+"""The most iterations of SGRM: of longer trainings rounding decides the result on either device, see `sgrm_speed`."""
 
 
 @dataclass(frozen=True)

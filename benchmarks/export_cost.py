@@ -1,7 +1,7 @@
 """What an export costs: rows a CPU second and peak memory at ImageNet's size, and that a kill changes no byte.
 
 `python -m benchmarks.export_cost ROOT FORMAT OUT` is the process that is measured: an export of the rows that
-`make_run` wrote, which says its CPU seconds and its peak memory at the end.
+`make_run` wrote, which prints its CPU seconds and its peak memory at the end.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ _ROOT = Path(__file__).parent.parent
 
 
 class Spent(NamedTuple):
-    """Of one process. memory: peak resident bytes."""
+    """What one process used. cpu: seconds. memory: peak resident bytes."""
 
     cpu: float
     memory: int
@@ -129,7 +129,7 @@ def _command(run: Path, form: str, out: Path) -> list[str]:
 
 
 def _digest(folder: Path) -> str:
-    """Of all names and bytes below a folder."""
+    """SHA-256 of all names and bytes below a folder."""
     found = hashlib.sha256()
     for parent, folders, files in os.walk(folder):
         folders.sort()

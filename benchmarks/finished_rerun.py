@@ -21,7 +21,7 @@ _START_RAY = "from jobs.ray_session import RaySession; RaySession(None, None).cl
 
 
 def finished_rerun(folder: Path, images: int = IMAGES) -> Iterator[Measured]:
-    """The rerun of a finished run; of one whose shards are done, their set not yet; a start of Ray alone."""
+    """Seconds of a rerun of a finished run, of one whose shards are done but not yet a set, and of a start of Ray."""
     run = CompleteRun(folder, images)
     shards = f"{len(run.ranges)} shards a stage"
 

@@ -31,12 +31,12 @@ from stages.vision.precision import InferencePrecision
 BACKBONE, WEIGHTS = "efficientnet_lite0", "package:efficientnet_lite0"
 CLASSES, SIZE, BATCH = 1000, 224, 32
 THRESHOLD, SAME, RIGHT = 0.25, 0.95, 0.5
-"""Of the min-maxed map; IoU of two boxes that are called the same, and with a true box."""
+"""Cut of the min-maxed map; least IoU of two boxes that count as the same; least IoU of a right box with a true one."""
 ARMS: dict[str, InferencePrecision] = {"folded": "float32", "bfloat16": "bfloat16"}
 
 
 def forward_boxes(folder: Path) -> Iterator[Measured]:
-    """For folded float32 and folded bfloat16: boxes that are the unfolded float32 network's, and GT-known against its.
+    """For folded float32 and bfloat16: boxes equal to the unfolded float32 network's, and the change of GT-known.
 
     GT-known is of the image's own class, in percent; `baseline_value` is the unfolded network's.
     """

@@ -1,7 +1,7 @@
 """Images per second of stage `cam` on Ray, beside an eager float32 loop of the network as it was trained.
 
-The loop decodes as the stage does and runs the unfolded network's features, no more. Both arms have
-one process of one thread, and each arm's rate is taken from when it has finished a shard to the last one.
+The loop decodes as the stage does and runs the unfolded network's features, no more. Both arms have one process of one
+thread. A rate counts from when the first shard is done until the last shard is done.
 """
 
 from collections.abc import Iterator
@@ -27,8 +27,8 @@ BACKBONE = "efficientnet_lite0"
 def forward_rate(folder: Path, images: int = IMAGES, shard: int = SHARD) -> Iterator[Measured]:
     """The ratio of the stage's images per second to the loop's, by precision; `baseline_value` is the loop's rate.
 
-    The figures with bars are of a loop over as many images at once as the stage takes on a CPU, the others of one over
-    `batch_size` images, as the config has it.
+    The figures with bars compare with a loop over as many images at once as the stage takes on a CPU, the others with a
+    loop over `batch_size` images at once.
     """
     paths = write_photographs(folder / "images", images)
     lists = [paths[start : start + shard] for start in range(0, len(paths), shard)]

@@ -2,9 +2,8 @@
 
 1,281,167 training and 50,000 validation JPEGs of 128x96 pixels, hard links to 64 pictures, in 1,000 classes; true boxes
 of val and dev. The chain of imagenet.yaml with smallnet at 64 pixels, from `ingest` to `report`, then `verify` and the
-exports to coco and yolo. What each stage took is told by a watch on its processes. With --kill the run is killed
-twice, and the same command goes on. Compare two sizes by running both: the figures of the larger one name what an image
-costs beside the smaller one's.
+exports to coco and yolo. A watch on the processes measures each stage. With --kill the run is killed twice, and resumed
+by the same command. To compare two sizes, run both: there are figures of the cost of an image.
 
 It takes an hour on two cores and some 10 GB of disk; nothing else should run.
 """
@@ -139,7 +138,7 @@ def run(config: Path, log: Path, *, kill: bool) -> tuple[float, dict[str, Taken]
 
 
 def _wait(process: subprocess.Popen[bytes], config: Path, waiting: dict[str, float]) -> bool:
-    """Until the run ends, or is killed at the first moment that is waited for; whether it was killed."""
+    """Wait until the run ends, or kill it at the next planned moment; returns whether it was killed."""
     while process.poll() is None:
         time.sleep(1)
         for stage, share in waiting.items():
@@ -154,7 +153,7 @@ def _wait(process: subprocess.Popen[bytes], config: Path, waiting: dict[str, flo
 
 
 def measure(config: Path, train: int, val: int, *, kill: bool) -> Iterator[Measured]:
-    """Everything about one size."""
+    """All figures of one size."""
     log, images = config.parent / "run.log", train + val
     seconds, taken = run(config, log, kill=kill)
     said = f"{images:,} images{', killed twice' if kill else ''}"
@@ -187,7 +186,7 @@ def _size(folder: Path) -> int:
 
 
 def _lost(config: Path, images: int) -> int:
-    """Rows that a stage over all images has too few, quarantined ones counted."""
+    """Rows that are missing in the stages over all images; quarantined rows count as present."""
     from jobs.target import open_target
 
     target, lost = open_target(str(config)), 0

@@ -1,15 +1,14 @@
 """The mathematics on this machine's GPU, results against the CPU's, and how fast and how busy it is: `make gpu-check`.
 
 Needs Python, torch, torchvision, numpy, scipy, pyarrow, safetensors, OpenCV, numba, scikit-learn and scikit-image; no
-Ray, no config, no command. In this order, each figure printed and written as it is
-known: (a) both devices run the same stages in this process, on the same made images with the same classifier; (b) how
-fast stages are beside forward passes alone; (c) trainings beside the plain classifier's; (d) refinements by the batch
-beside one image at a time. For the comparison the GPU's convolutions are kept from rounding to TF32; for the rates they
-are left as they are.
+Ray, no config, no command. In this order, each figure printed and written once it is known: (a) both devices run the
+same stages in this process, on the same made images with the same classifier; (b) how fast stages are beside forward
+passes alone; (c) trainings beside the plain classifier's; (d) refinements by the batch beside one image at a time. For
+the comparison (a) the GPU's convolutions are kept from rounding to TF32; for the rates they may round.
 
 The tolerances of (a) are ours. Float32 sums in another order differ by about 1e-6 a layer; the stored maps are float16,
 half a thousandth of their largest value; a box moves by a pixel where a map just crosses the cut, a mask where rounding
-moves a training. Without a GPU the CPU's part runs and every comparison is undecided, with that reason.
+changes a training. Without a GPU the CPU's part runs and every comparison is undecided, with that reason.
 """
 
 import json
@@ -95,7 +94,7 @@ def _driver() -> str | None:
 def main(results: Path = figures.RESULTS) -> int:
     """Check; each figure is printed and written into `results` once it is known. Exit 0 also when one falls short.
 
-    Without a GPU what a card measured before stays.
+    Without a GPU, earlier results of a card are kept.
     """
     before = machine()
     kept = before["card"] is None and _is_of_a_card(results)

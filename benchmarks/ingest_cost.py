@@ -23,7 +23,7 @@ IMAGES = 20_000
 def ingest_cost(folder: Path, root: Path) -> Iterator[Measured]:
     """Seconds an image of a worker, commits included, to those of the loop; one thread each, of this process.
 
-    root: of class folders, of which the first ones are taken that hold so many images.
+    root: holds class folders, of which the first ones with together `IMAGES` images are taken.
     """
     arms = _Arms(folder, _first_classes(folder / "classes", root))
     pairs = interleaved(arms.ingest, arms.bare_loop, REPEATS)
@@ -44,7 +44,7 @@ def _first_classes(folder: Path, root: Path) -> Path:
 
 
 class _Arms:
-    """Each returns the processor seconds that it took."""
+    """The two arms; each returns the processor seconds that it took."""
 
     def __init__(self, folder: Path, root: Path) -> None:
         self._folder, self._root = folder, root

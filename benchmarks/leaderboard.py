@@ -1,9 +1,8 @@
 """A leaderboard in Markdown from finished runs, one a seed: `python -m benchmarks.leaderboard RUN_ROOT [RUN_ROOT ...]`.
 
-The values are the runs' own metrics, averaged over the runs. Added to them is what needs every image: the paired
-bootstrap of MaxBoxAcc, each source of maps at its own best threshold, against the maps of stage `cam`, or of the one
-that `--over` names: images are drawn, each with its results in all runs. Choices may be made by the table of `dev`,
-where the config evaluates it.
+The values are the runs' own metrics, averaged over the runs. Added is a paired bootstrap of MaxBoxAcc over images: each
+source of maps, at its own best threshold, against the maps of stage `cam`, or of the stage that `--over` names; an
+image is drawn with its results in all runs. Choices may be made by the table of `dev`, where the config evaluates it.
 """
 
 import argparse
@@ -21,8 +20,8 @@ from jobs.target import Target, open_target
 from stages.evaluate.options import EvaluateParams
 from stages.scoring.arrow_tables import IMAGE_COLUMNS, TRUTH_COLUMNS, truth_of, with_truth
 from stages.scoring.bootstrap import float_mean_interval
-from stages.scoring.cuts.contours_opencv import quantize
 from stages.scoring.cuts.cut_counts import count_cuts
+from stages.scoring.cuts.quantized import quantize
 from stages.scoring.cuts.sweep import sweep
 from stages.scoring.evaluator_maps import evaluator_score_map
 from stages.scoring.protocols import PROTOCOLS
@@ -37,7 +36,7 @@ Correct = np.ndarray
 
 @dataclass
 class Entry:
-    """One line: values of each metric, a run after the other, and the vectors that MaxBoxAcc is the mean of."""
+    """One line: values of each metric, run by run, and the vectors whose mean is MaxBoxAcc."""
 
     values: dict[str, list[float]] = field(default_factory=dict)
     correct: list[Correct] = field(default_factory=list)

@@ -1,7 +1,7 @@
 """A data set of ImageNet's size without its bytes: class folders full of hard links to 64 small pictures.
 
 `python -m benchmarks.linked_images FOLDER` makes one of 1,331,167 files in 2,000 folders: half a minute, 1.3 million
-names, no bytes to speak of. Whatever reads it sees ordinary files, each of which has 20,800 names.
+names, no bytes to speak of. Programs see ordinary files; each picture has 20,800 names.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""A run on a data set of which no image is opened: its listing, its commits and its sets are real, what it saw is made.
+"""A run that opens no image of its data set: listing, commits and sets are real, what `ingest` saw is made up.
 
 So a finished run over a million files takes two minutes and not ten.
 """
@@ -23,7 +23,7 @@ WIDTH, HEIGHT = 500, 375
 
 
 def run_on_listing(config: Path) -> None:
-    """Run a config to its end; `ingest` is told what it would have seen."""
+    """Run a config to its end; the tables of `ingest` are made up, without opening an image."""
     loaded = load_config(str(config))
     stages, store = loaded.stage_objects(catalog), Store(loaded.run_root)
     Run(stages, store, _ListingRunner, Resources(), NoProgress(), RunOptions()).execute()

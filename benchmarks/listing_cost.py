@@ -19,7 +19,7 @@ TRUSTING = ("--set", "dataset.rescan=false", "--json", "-")
 def listing_cost(folder: Path, root: Path) -> Iterator[Measured]:
     """Processor seconds and memory of `weakbox plan`, and its seconds with `rescan: false` once the run is finished.
 
-    The first plan is that of a machine that never planned: it also builds the network, which brings torch along.
+    The first plan is that of a machine that never planned: it also builds the network, which imports torch.
     """
     config = _config(folder, "first", root, {"classify": {"backbone": "smallnet"}, "cam": None})
     first = [

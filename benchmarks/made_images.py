@@ -23,7 +23,7 @@ FILES = 64
 
 @dataclass(frozen=True)
 class MadeImagesParams:
-    """Parameters of the stage below. More rows than files show the files again."""
+    """Parameters of the stage below. Rows beyond the number of files repeat the files."""
 
     root: str = option("", "folder for the files")
     shards: int = option(1, "shards")

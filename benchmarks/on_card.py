@@ -24,7 +24,7 @@ _SCG_BATCHES, _SGRM_IMAGES, _NCUT_KIND = 4, 24, "parts"
 
 
 def on_card(device: str) -> Iterator[Measured]:
-    """How many times as many images a second; and the mean IoU of SGRM's masks with the one-image flow's."""
+    """The ratios of images per second, and the mean IoU of SGRM's masks with the one-image flow's."""
     yield _scg(device)
     yield _ncut(device)
     yield from _sgrm(device)
@@ -107,7 +107,7 @@ def _ncut(device: str) -> Measured:
 
 
 def _dense(features: torch.Tensor, tau: float) -> np.ndarray:
-    """All eigenvectors of the symmetric problem that equals the generalised one; the foreground of the second."""
+    """The foreground by the second of all eigenvectors of the equivalent symmetric problem, ``(n,)`` bool."""
     units = torch.nn.functional.normalize(features.flatten(1), dim=0)
     weights = torch.where(units.T @ units > tau, 1.0, 1e-5).double()
     degrees = weights.sum(dim=1)

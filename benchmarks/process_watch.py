@@ -19,7 +19,7 @@ _OTHER = "between"
 
 @dataclass
 class Taken:
-    """Of one stage. cpu: seconds of all processes. wall: seconds. driver, worker: most resident bytes of one."""
+    """What one stage took. cpu: seconds of all processes. wall: seconds. driver, worker: peak memory of one, bytes."""
 
     cpu: float = 0.0
     wall: float = 0.0
@@ -31,8 +31,8 @@ class Taken:
 class Watch:
     """Watches a process and all below it while it runs; its log says which stage it is at.
 
-    A worker's memory is what is its own (USS where the system tells it, else RSS): pages that forked processes share
-    are counted once, with the driver.
+    A worker's memory is its resident memory without shared pages: those that forked processes share are counted once,
+    with the driver.
     """
 
     process: psutil.Process
@@ -83,7 +83,7 @@ class Watch:
         self._stage = self._at()
 
     def _at(self) -> str:
-        """The stage that the log says is at work."""
+        """The stage that runs now, by the log."""
         with self.log.open(encoding="utf-8", errors="replace") as file:
             file.seek(self._read)
             text = file.read()

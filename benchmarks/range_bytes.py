@@ -1,4 +1,4 @@
-"""What is fetched from S3 of images in tar shards: bytes that the server sent, to the bytes of the images themselves.
+"""What is fetched from S3 to ingest images in tar shards: bytes that the server sent over those of the images.
 
 The whole of a run's ingest counts: recognising the shards, listing what is in them, and reading every image once.
 """
@@ -63,7 +63,7 @@ def _shard(number: int, images: Sequence[bytes]) -> bytes:
 
 
 class _Counting(FlakyS3):
-    """Counts what it sends of the data. sent: bytes. answers: how many."""
+    """Counts what it sends of the data. sent: bytes. answers: number of answers."""
 
     def __init__(self) -> None:
         self.sent = self.answers = 0
@@ -87,7 +87,7 @@ class _Counting(FlakyS3):
 @contextmanager
 def _serving(shards: Sequence[bytes]) -> Iterator[_Counting]:
     """A server that holds the shards."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it has a line for every request
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it logs every request
     server = _Counting()
     try:
         access = {name.lower(): value for name, value in _ACCESS.items() if name != _REGION}

@@ -40,7 +40,7 @@ def rates(folder: Path, device: str) -> Iterator[Measured]:
 
 
 def _shared(folder: Path, case: Case, device: str, forward: float) -> Iterator[Measured]:
-    """Several actors on the card: one process decodes no faster than Python's lock lets its threads."""
+    """Several actors on the card, because the GIL bounds how fast one process decodes."""
     title, actors = f"{device}_{case.name}_{case.backbone}_{case.precision}_shared", max(2, processors() // 2)
     said = f"{case.backbone} at {case.size}, batches of {case.batch[device]}, {actors} actors of two decoding threads"
     rate = shared_rate(folder, case, device, actors)
@@ -87,13 +87,13 @@ def _stage_rate(folder: Path, case: Case, device: str) -> tuple[float, float | N
 
 
 def _shares(phases: list[dict[str, float]]) -> str:
-    """What share of the time each phase took of the thread that computes."""
+    """The share of the computing thread's time that each phase took."""
     names = sorted({name for each in phases for name in each} - {IDLE})
     total = sum(each.get(name, 0.0) for each in phases for name in names)
     return ", ".join(f"{name} {sum(each.get(name, 0.0) for each in phases) / total:.0%}" for name in names)
 
 
 def wait(device: str) -> None:
-    """Until a GPU has done what it was given."""
+    """Wait until a GPU has finished its work."""
     if device == "cuda":
         torch.cuda.synchronize()

@@ -1,8 +1,8 @@
 """How far qualities can be trusted: `python -m benchmarks.reliability RUN_ROOT`.
 
-The run has two stages `quality` of the same boxes, fitted to val and to test: each is tried on the other split, and the
-images of both are counted together. Beside it the same model, fitted to all classes but one and tried on that one, and
-to thirty images at random and tried on all others (the mean of forty draws). A box is right at IoU 0.5.
+The run has two stages `quality` of the same boxes, fitted to val and to test: each is tested on the other split, and
+the images of both are counted together. Beside it the same model, fitted to all classes but one and tested on that one,
+and fitted to thirty random images and tested on all others (the mean of forty draws). A box is right at IoU 0.5.
 """
 
 import argparse

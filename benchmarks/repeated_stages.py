@@ -1,4 +1,4 @@
-"""Stages of a run that are computed again and again on one warm Ray, and how many images they pass a second."""
+"""Stages of a run that are computed again and again on one warm Ray, and their images per second."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,8 +21,8 @@ from stages import catalog
 class RepeatedStages:
     """A run over the images below `folder`/images whose given stages are computed again and again.
 
-    stages: config entries besides ingest and classify. shard: images a shard. threads: of Ray. actors: None: as many as
-    fit.
+    stages: config entries besides ingest and classify. shard: images a shard. threads: CPUs of Ray. actors: None: as
+    many as fit.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class RepeatedStages:
 def rate(commits: Sequence[tuple[float, int]], processes: int) -> float:
     """Rows per second once each process has done a shard; commits: (moment in seconds, rows), in any order.
 
-    From the first commit on, processes that work in step would seem faster than others that do not.
+    Counted from the first commit, processes that commit at the same time would seem faster than others.
     """
     ordered = sorted(commits)
     return sum(rows for _, rows in ordered[processes:]) / (ordered[-1][0] - ordered[processes - 1][0])

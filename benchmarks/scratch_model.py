@@ -1,4 +1,4 @@
-"""A classifier with scratch weights whose maps look like maps.
+"""A classifier with scratch weights whose maps have contrast, like a trained one's.
 
 Fresh weights alone are no use here: a deep network whose batch normalisation has seen no image lets every activation
 fade, its maps are constant, and boxes and masks cost nothing. One batch of images sets the statistics right.

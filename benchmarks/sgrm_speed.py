@@ -43,7 +43,7 @@ class Inputs(NamedTuple):
     seeds: list[int]
 
     def on(self, device: str) -> "Inputs":
-        """With the maps, whose device computes, on another."""
+        """The same with the maps on a device, which is the one that computes."""
         return self._replace(maps=self.maps.to(device))
 
     def first(self) -> "Inputs":
@@ -100,7 +100,7 @@ def measured(inputs: Inputs, repeats: int) -> tuple[Pairs, Masks, Masks]:
     before = torch.get_num_threads()
     torch.set_num_threads(CORES)
     try:
-        for masks_of in (_candidate, _baseline):  # compilers and caches
+        for masks_of in (_candidate, _baseline):  # warm-up: compilation and caches
             masks_of(inputs.first())
         pairs = interleaved(candidate, baseline, repeats)
     finally:
@@ -116,9 +116,9 @@ def _seconds(pairs: Pairs) -> str:
 
 
 def made_inputs(images: int) -> tuple[Inputs, np.ndarray]:
-    """Ellipses of one photograph on windows of the other, maps that ARM has made of hills of 14x14 on them, the masks.
+    """Ellipses of one photograph on windows of the other, maps that ARM made of 14x14 Gaussians, and the masks.
 
-    The network learns such an object within some 20 to 40 iterations. Were there many more, rounding would be compared:
+    The network learns such an object within some 20 to 40 iterations. With many more, rounding would be compared:
     on a harder image both arms and a float64 evaluation agree to 0.01 at iteration 19, and to no better than 0.5 at 34.
     Larger ellipses were measured first: one of eight then stopped at another iteration, with an IoU of 0.89.
     """

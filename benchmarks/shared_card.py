@@ -16,13 +16,13 @@ __all__ = ["shared_rate"]
 
 _THREADS = 2
 _PATIENCE = 150.0
-"""Seconds until all actors are at their first shard's end, and from there to their last."""
+"""The longest wait, seconds, for all actors to end their first shard, and from then on their last."""
 
 Report = Callable[[tuple[float, float, int]], None]
 
 
 def shared_rate(folder: Path, case: Case, device: str, actors: int) -> float:
-    """All actors together, from when the last of them has done its first shard to when the last has done all.
+    """Images per second of all actors together, from when each has done its first shard until all are done.
 
     Raises: RuntimeError for an actor that failed or takes minutes.
     """

@@ -1,4 +1,4 @@
-"""Stages whose images per second are measured on a device, and runs of one that wait at its first shard."""
+"""Stages whose images per second are measured on a device, and runs in which their inputs are ready."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ __all__ = ["CASES", "Case", "prepared"]
 
 @dataclass(frozen=True)
 class Case:
-    """A stage on a network. batch, images: by device, images a shard (a class, for ddt)."""
+    """A stage on a network. batch: images in a pass, images: images in a shard (ddt: in a class), both by device."""
 
     name: str
     backbone: str
@@ -51,7 +51,7 @@ CASES = (
 
 
 def prepared(folder: Path, case: Case, device: str, images: int) -> Chain:
-    """A run with made photographs, so many in a shard (of ddt in a class), and an untrained classifier."""
+    """A run with made photographs and an untrained classifier; images: number a shard (for ddt: a class)."""
     (folder / "images").mkdir(parents=True)
     chain = Chain(folder / "run", device)
     shards, rows = (1, CLASSES * images) if case.name == "ddt" else (2, images)

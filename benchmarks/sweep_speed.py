@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.figures import Measured
 from benchmarks.outside_data import golden_file
 from benchmarks.pairs import interleaved
-from stages.scoring.cuts.contours_opencv import quantize
+from stages.scoring.cuts.quantized import quantize
 from stages.scoring.cuts.sweep import sweep
 from stages.scoring.evaluator_maps import evaluator_score_map
 from stages.scoring.iou import best_of

@@ -1,4 +1,4 @@
-"""What training a localizer costs against plain cross-entropy on the same network, a step or images a second.
+"""What training a localizer costs against plain cross-entropy on the same network, in time a step or images a second.
 
 All arms are the stages' own trainings, as the shared epoch loop runs them; the images lie in memory, so that decoding,
 which is the same for all, does not hide a cost. SPA is measured with its restricted activation loss switched on, I2C
@@ -41,7 +41,7 @@ _BOX = ("pseudo_box", np.array([0.0, 0.0, 32.0, 32.0]))
 
 @dataclass(frozen=True)
 class Setting:
-    """On what is trained. steps: as many make one measurement."""
+    """What is trained, and where. steps: number of training steps in one measurement."""
 
     backbone: str = "mobilenet_v2"
     size: int = 128
@@ -69,7 +69,7 @@ def training_steps(repeats: int = REPEATS, setting: Setting = Setting()) -> Iter
 
 
 def training_rates(setting: Setting, repeats: int = 3) -> Iterator[Measured]:
-    """Images a second of the plain classifier and of each localizer on a device, and seconds to the plain one's."""
+    """Images a second of the plain classifier and of each localizer on a device, and ratios of their seconds."""
     said = f"{setting.backbone} at {setting.size}, batches of {setting.batch}, {setting.precision}, images in memory"
     kinds = (PLAIN, "psol", *SET_SIZES)
     arms = {kind: arm(kind, SET_SIZES.get(kind, 1), setting) for kind in kinds}
@@ -87,7 +87,7 @@ def training_rates(setting: Setting, repeats: int = 3) -> Iterator[Measured]:
 
 
 def arm(kind: str, set_size: int, setting: Setting) -> Callable[[], float]:
-    """Takes the setting's steps of a training and returns seconds a step."""
+    """A function that takes the setting's steps of a training and returns seconds a step."""
     training = _training(kind, setting)
     source = torch.Generator().manual_seed(0)
     images = torch.randn(setting.batch, 3, setting.size, setting.size, generator=source)

@@ -1,6 +1,6 @@
 """A whole pass of 1,281,167 rows in 1,282 shards with a trivial worker and the full commit protocol, on a local Ray.
 
-In a process of its own, which imports what a driver needs of the pipeline and no room: `python -m
+In a process of its own, which imports what a driver needs of the pipeline and no stage: `python -m
 benchmarks.trivial_pass ROOT IMAGES` prints one JSON object: seconds, peak resident memory of the driver, and the object
 store's use after 100 shards and at the end. Ray's own start is not in the seconds.
 """
@@ -82,7 +82,7 @@ def _rows(task: Any) -> ShardResult:
 
 
 class _Watched:
-    """A runner that notes the object store's use on the way."""
+    """A runner that records the object store's use during the pass."""
 
     def __init__(self, runner: RaySession) -> None:
         self._runner = runner
@@ -111,7 +111,7 @@ def _object_store_used() -> float:
 
 
 def _peak_memory() -> float:
-    """Peak resident memory of this process, MB. getrusage's figure would be that of the parent that forked it."""
+    """Peak resident memory of this process, MB. getrusage may report that of the parent that forked it."""
     with open("/proc/self/status", encoding="ascii") as file:
         (line,) = (line for line in file if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024 / MEGABYTES

@@ -11,7 +11,7 @@ set -eu
 venv=/opt/weakbox
 step=${1:-}
 
-# In a build they may also come from a secret, which stays in no layer.
+# In a build these variables may also come from a secret, which stays in no layer.
 if [ -f /run/secrets/registry ]; then
     set -a
     # shellcheck source=/dev/null
@@ -21,7 +21,7 @@ fi
 # As in the Makefile: with several indexes, the pinned version may be in any of them.
 export UV_INDEX_STRATEGY="${UV_INDEX_STRATEGY:-unsafe-best-match}" UV_HTTP_TIMEOUT="${UV_HTTP_TIMEOUT:-180}"
 
-# uv lives in a folder of its own and goes away with it, so that each layer holds only what it installed. Byte code is
+# uv is in a temporary folder that is removed afterwards, so that each layer holds only what uv installed. Byte code is
 # compiled here because the user of the image may not write it.
 uv_install() {
     tools=$(mktemp -d)
@@ -30,7 +30,7 @@ uv_install() {
     "$tools/bin/pip" install --quiet --no-cache-dir --disable-pip-version-check --constraint constraints.txt uv
     TMPDIR=$tools "$tools/bin/uv" pip install --no-cache --compile-bytecode --python "$venv/bin/python" \
         --constraint constraints.txt --build-constraint constraints.txt "$@"
-    rm -f "$venv/.lock"  # uv's, writable by all
+    rm -f "$venv/.lock"  # made by uv, writable by all
 }
 
 case $step in
@@ -41,13 +41,14 @@ dependencies)
 weakbox)
     uv_install --no-deps .
     rm -rf build ./*.egg-info
-    # The image's ENV sets PATH as well, but a login shell begins anew.
+    # The image's ENV sets PATH as well, but a login shell resets it.
     echo "PATH=$venv/bin:\$PATH" >/etc/profile.d/weakbox.sh
     useradd --uid 1000 --create-home --shell /bin/bash weakbox
-    # Commands of the README name the ready configs by this path; a Python package further down the path wins over it.
+    # Commands of the README name the ready configs by this path. For Python, the installed package `jobs` takes
+    # precedence over this folder, which has no __init__.py.
     mkdir /home/weakbox/jobs
     cp -R jobs/configs /home/weakbox/jobs/
-    # A volume mounted here takes over the owner, so that the user can write to it.
+    # A volume mounted here inherits this folder's owner, so that the user can write to it.
     install -d -o weakbox -g weakbox /data
     ;;
 *)

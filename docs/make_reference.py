@@ -4,10 +4,12 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import click
 import pyarrow as pa
 from pydantic import BaseModel
 
 import weakbox
+from jobs.cli import cli
 from pipeline.base.params import describe
 from pipeline.config.run_config import PoolConfig, ResourcesConfig, RunConfig
 from schemas import TABLES
@@ -78,6 +80,27 @@ def configuration() -> Iterator[str]:
             yield from ("", "And the keys of a pool, which hold for all stages that `train` and `stages` do not name.")
 
 
+def commands() -> Iterator[str]:
+    """Every command, and its options."""
+    yield "# The commands"
+    yield ""
+    yield f"{_MADE} `weakbox COMMAND --help` shows the same."
+    yield ""
+    yield "TARGET is a config file, or the root of a run: a path, or a URI such as s3://bucket/run."
+    yield "Exit codes: 0 done, also when there was nothing to do; 1 failed: a stage gave up, or `verify` found damage;"
+    yield "2 wrong usage, config or input, one line on stderr; 3 stopped: the same command continues."
+    for name, command in sorted(cli.commands.items()):
+        parameters = [each for each in command.params if isinstance(each, click.Option) and each.name != "help"]
+        arguments = [each.make_metavar(click.Context(command)) for each in command.params if each not in parameters]
+        yield from ("", f"## {' '.join(['weakbox', name, *arguments])}", "")
+        yield inspect.cleandoc(command.help or "").replace("\b\n", "")
+        if parameters:
+            yield from ("", "| option | meaning |", "|---|---|")
+        for option in parameters:
+            spelt, said = option.get_help_record(click.Context(command)) or ("", "")
+            yield f"| `{spelt.replace('|', ' ')}` | {said.replace('|', ' ')} |"
+
+
 def python() -> Iterator[str]:
     """Every function of `import weakbox`."""
     yield "# weakbox from Python"
@@ -97,6 +120,7 @@ PAGES: Mapping[str, Callable[[], Iterator[str]]] = {
     "stages.md": stages,
     "tables.md": tables,
     "configuration.md": configuration,
+    "commands.md": commands,
     "python.md": python,
 }
 

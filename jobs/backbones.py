@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--size", type=click.IntRange(1, 2**14), help="Side of its input, pixels; its own, unless given.")
+@click.option("--size", type=click.IntRange(1, 2**14), help="Side of the network's input, pixels; its own by default.")
 @click.option("--json", "json_file", metavar="FILE", help="Write it as JSON; - is stdout.")
 def backbones(name: str | None, size: int | None, json_file: str | None) -> None:
-    """Show the networks that have a name here, or what one offers: its layers, and how maps of its classes are made.
+    """Show the built-in networks, or of one network its layers and how maps of its classes are made.
 
-    NAME is one of the table, or timm:NAME of any network of timm, with @8 or @16 behind it where strides are removed.
-    CAM is exact where classes are average pooling and one linear layer; gradient where stage gradcam is needed;
+    NAME is one of the table, or timm:NAME for any network of timm, followed by @8 or @16 where strides are removed. CAM
+    is exact where the classifier is average pooling and one linear layer; gradient where stage gradcam is needed;
     features where published weights have no classes.
     """
     if name is None:

@@ -1,4 +1,4 @@
-"""The `weakbox` command, and its verb `run`."""
+"""The `weakbox` command, and its subcommand `run`."""
 
 import sys
 import traceback
@@ -87,7 +87,7 @@ def run(
     force: tuple[str, ...],
     strict: bool,
 ) -> None:
-    """Run what is missing, stage by stage. Stopped in any way, the same command goes on where it was."""
+    """Run what is missing, stage by stage. If it is stopped in any way, the same command goes on where it was."""
     opened = open_target(target, changes)
     if in_process and address:
         raise UsageError("--in-process and --address exclude each other")

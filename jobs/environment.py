@@ -1,4 +1,4 @@
-"""Variables of this process's environment, for a while."""
+"""Temporary changes of this process's environment variables."""
 
 import contextlib
 import os

@@ -1,7 +1,7 @@
-"""About how long a run will take: from what its stages took in this root, else from rates that come along.
+"""About how long a run will take: from what its stages took in this root, else from rates shipped with weakbox.
 
-The rates that come along are of one slow core and EfficientNet-Lite0 at 224 pixels: another network or a GPU may be ten
-times faster or slower, which is why it is said which of the two an estimate is.
+The shipped rates are of one slow core and EfficientNet-Lite0 at 224 pixels: another network or a GPU may be ten times
+faster or slower, so each estimate says which rates it is made from.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ _WARNING = " (one core, EfficientNet-Lite0 at 224: other networks and GPUs diffe
 
 
 class Estimate(NamedTuple):
-    """Of what is to run of a stage. worker_seconds: of its workers together. measured: in this root, not shipped."""
+    """The estimate of a stage's missing shards. worker_seconds: of all workers. measured: by rates of this root."""
 
     worker_seconds: float
     measured: bool
@@ -38,7 +38,7 @@ class Estimate(NamedTuple):
 
 
 def estimates(planned: Mapping[str, PlannedStage], store: Store, resources: Resources) -> dict[str, Estimate]:
-    """Stage -> estimate, of the stages that have something to run and of which anything is known."""
+    """Stage -> estimate, for the stages that have something to run and a known rate."""
     images, train = _images(planned)
     found = {}
     for name, stage in planned.items():
@@ -96,7 +96,7 @@ def _images(planned: Mapping[str, PlannedStage]) -> tuple[int, int]:
 
 
 def _time(hours: float) -> str:
-    """Hours, minutes or seconds, whichever is read at once."""
+    """A time in hours, minutes or seconds, whichever reads best."""
     seconds = hours * _HOUR
     if seconds < 90:
         return f"{seconds:.0f} s"

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 _IMPORT = "import"
 _TABLES = ("pseudo_labels", "predictions")
-"""That a stage's boxes are in."""
+"""The tables that boxes of a stage may be in."""
 _LOG = structlog.get_logger("weakbox.export")
 
 
 @click.command()
 @target_argument
 @set_option
-@click.option("--format", type=click.Choice(list(FORMATS)), help="Format of the data set; coco unless said.")
+@click.option("--format", type=click.Choice(list(FORMATS)), help="Format of the data set; coco by default.")
 @click.option("--labels", metavar="STAGE", help="Export the pseudo labels of this stage.")
 @click.option("--predictions", metavar="STAGE", help="Export the predictions of this stage.")
 @click.option("--out", required=True, metavar="FOLDER", help="Where the files go: an empty folder, or a URI.")
@@ -43,15 +43,15 @@ _LOG = structlog.get_logger("weakbox.export")
     "--images",
     "pictures",
     type=click.Choice(["reference", "copy", "link", "embed"]),
-    help="Say where pictures are, copy or link them beside the boxes, or put them into the files.",
+    help="Name pictures by their path, copy or link them beside the boxes, or embed them in the files.",
 )
 @click.option("--outlines", type=click.Choice(["rle", "polygon", "none"]), help="How masks are written.")
 @click.option("--boxes", type=click.Choice(["all", "best"]), help="All boxes of an image, or the best alone.")
 @click.option("--max-boxes", type=click.IntRange(1), metavar="K", help="At most K boxes an image, the best ones.")
 @click.option("--min-score", type=float, metavar="S", help="Leave out boxes of a lower score.")
 @click.option("--min-quality", type=float, metavar="Q", help="Of a consensus: leave out boxes of a lower quality.")
-@click.option("--classes", multiple=True, metavar="NAME", help="Only boxes of this class; may be said several times.")
-@click.option("--splits", multiple=True, type=click.Choice(SPLITS), help="Only this split; may be said several times.")
+@click.option("--classes", multiple=True, metavar="NAME", help="Only boxes of this class; may be repeated.")
+@click.option("--splits", multiple=True, type=click.Choice(SPLITS), help="Only this split; may be repeated.")
 @click.option("--merge", type=click.Choice(["dev"]), help="Put the images of dev into train.")
 @click.option("--keep-flagged", is_flag=True, help="Also boxes that are a fallback, such as the whole image.")
 @click.option("--overwrite", is_flag=True, help="Replace the files of the export that is in FOLDER.")
@@ -67,7 +67,7 @@ def export(
 ) -> None:
     """Write pseudo labels or predictions as a data set that other tools read.
 
-    Stopped at any time, the same command goes on. Another export never mixes with it: FOLDER says which one it holds.
+    If it is stopped, the same command goes on. Two exports never mix: FOLDER records which one it holds.
     """
     said = {name: value for name, value in options.items() if value is not None and value is not False and value != ()}
     said |= {"merge_dev": True} if merge else {}
@@ -84,9 +84,9 @@ def export_chosen(
     *,
     overwrite: bool,
 ) -> list[str]:
-    """Export what the config's own stage names, or a stage that is named here; returns the files.
+    """Export the stage that the config's own export stage names, or a stage named here; returns the files.
 
-    said: parameters of stage `export` that differ. Raises: as `export_to`, and UsageError for what does not fit.
+    said: changed parameters of stage `export`. Raises: as `export_to`, and UsageError for what does not fit.
     """
     params = _params(target, labels, predictions, said)
     warn_of_other_data(target)
@@ -98,7 +98,7 @@ def export_chosen(
 def export_to(
     target: Target, stage: str, listing: str, choice: ExportChoice, out: str, *, overwrite: bool
 ) -> tuple[list[str], "Counts"]:
-    """Export the boxes of a stage; returns the files made of all its parts, and what is in the export.
+    """Export the boxes of a stage; returns the files made from all its parts, and the counts of the export.
 
     listing: the stage that lists the images. Raises: UsageError as `Exporting`, NotRun.
     """
@@ -125,7 +125,7 @@ def _newest(target: Target, asked: AskedSets, name: str) -> list[Done]:
 
 
 def _of_same_images(target: Target, asked: AskedSets, name: str) -> CompleteSet | None:
-    """What was imported of the very images of today from files that are gone by now, or were written again."""
+    """The older set of an `import` stage whose files are gone or were rewritten, if it is of the present images."""
     older, read = asked.older(name), input_names(target.stages[name].params).get("images", ())
     listed = asked.of(read[0]) if len(read) == 1 else None
     if older is None or listed is None or target.stages[name].kind != _IMPORT:
@@ -136,7 +136,7 @@ def _of_same_images(target: Target, asked: AskedSets, name: str) -> CompleteSet 
 
 
 def _params(target: Target, labels: str | None, predictions: str | None, said: Mapping[str, Any]) -> ExportChoice:
-    """The parameters of the config's own stage, or of one that is named; with what the command says besides.
+    """The parameters of the config's export stage, or for the stage named in the command; with its other options.
 
     Raises: UsageError for a stage that is not there or gives no boxes, and for what the format cannot hold.
     """

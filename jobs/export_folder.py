@@ -1,8 +1,8 @@
-"""The folder of an export: what it holds is said in it first, so that a killed export goes on and nothing else is lost.
+"""The folder of an export. Files are listed in it before they are written: a killed export goes on, other files stay.
 
-.weakbox-export.json            which export, whether it is complete, its files that are made of all parts
-.weakbox-export/000012.names    the files of a part, written before them
-.weakbox-export/000012.json     what the part has: it is complete
+.weakbox-export.json            which export, whether it is complete, its files that are made from all parts
+.weakbox-export/000012.names    the names of a part's files, written before them
+.weakbox-export/000012.json     the counts of a part, written when the part is complete
 .weakbox-export/pieces/...      what parts add to files that are joined at the end
 """
 
@@ -61,12 +61,12 @@ class ExportFolder:
             raise self._trouble(error) from error
 
     def part(self, number: int) -> Counts | None:
-        """What a part that is complete has; None of one that is to be written."""
+        """The counts of a complete part; None for a part that is to be written."""
         data = self._get(f"{STATE}/{number:06d}.json")
         return None if data is None else Counts(**json.loads(data))
 
     def write(self, number: int, made: Sequence[Made], counts: Counts, put: PutFile) -> None:
-        """Write a part: the names of its files, the files, and that it is complete."""
+        """Write a part: the names of its files, the files, and its counts, which mark it complete."""
         with self._in_words():
             listed = f"{STATE}/{number:06d}.names"
             names = [each.name for each in made if isinstance(each, File)]
@@ -78,7 +78,7 @@ class ExportFolder:
                 else:
                     put(each)
             if names and "://" not in self._out:
-                os.sync()  # or a power cut leaves a part that says it is complete, and is not
+                os.sync()  # else a power cut may leave a part that is marked complete and is not
             self._put(f"{STATE}/{number:06d}.json", json.dumps(dataclasses.asdict(counts), sort_keys=True))
 
     def close(self, made: Sequence[File | Joined], parts: int, put: PutFile) -> list[str]:
@@ -98,7 +98,7 @@ class ExportFolder:
 
     @property
     def closed(self) -> list[str]:
-        """The names of the files that were made of all parts."""
+        """The names of the files that were made from all parts."""
         said = self._said() or {}
         names = said.get("files")
         return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
@@ -134,7 +134,7 @@ class ExportFolder:
             writer.close()
 
     def _sweep(self) -> None:
-        """Remove the temporary files of the writes that a kill cut short."""
+        """Remove the temporary files of killed writes."""
         for file in self.files.listing(""):
             if file.staged:
                 self.files.remove(file.path)
@@ -153,7 +153,7 @@ class ExportFolder:
         self.files.remove_folder(STATE)
 
     def _refuse(self, names: Sequence[str], own: Sequence[str]) -> None:
-        """Refuse to write over a file that is none of this export's."""
+        """Refuse to overwrite a file that does not belong to this export."""
         for name in sorted(set(names) - set(own)):
             if self.files.holds(name):
                 raise UsageError(f"--out {self._out}: {name} is there and of no export: it would be lost")

@@ -1,4 +1,4 @@
-"""The images of an export: all of a run, found by their ids, in a fraction of the memory that rows would take."""
+"""All images of a run, for an export: found by id, in a fraction of the memory that Python rows would take."""
 
 import hashlib
 import unicodedata
@@ -28,13 +28,13 @@ _CHUNK = 50_000
 
 
 class ExportImages:
-    """All images of a run; a picture's number is its place in the order of their ids, from 1.
+    """All images of a run; a picture's number is its place, from 1, in the order of the image ids.
 
     roots: source stage -> where its data set is.
     """
 
     def __init__(self, tables: Iterable[pa.Table], params: ExportChoice, roots: Mapping[str, str]) -> None:
-        """tables: of `COLUMNS`, which nothing else should hold: each column is copied, and its parts are let go."""
+        """tables: of `COLUMNS`, without other references to them: each column is copied, then its original is freed."""
         joined = pa.concat_tables(list(tables))
         columns = {}
         for name in joined.column_names:
@@ -56,13 +56,13 @@ class ExportImages:
         pairs = self._table.select(["label", "label_name"]).group_by(["label", "label_name"]).aggregate([]).to_pylist()
         named = {row["label"]: row["label_name"] for row in pairs}
         if len(named) < len(pairs):
-            raise UsageError(f"a class of {len(pairs)} has two names")
+            raise UsageError(f"a label has two class names, among {len(pairs)} of them")
         for name in named.values():
             _check_words(name, "class")
         return {label: (place, named[label]) for place, label in enumerate(sorted(named))}
 
     def of_split(self) -> dict[str, int]:
-        """How many images each exported split has, those without a box among them."""
+        """How many images each exported split has, including those without a box."""
         counts = pc.value_counts(self._table.column("split")).to_pylist()
         found: dict[str, int] = {}
         for each in counts:
@@ -91,14 +91,14 @@ class ExportImages:
         return found
 
     def _places(self, image_ids: Sequence[str]) -> np.ndarray:
-        """Where the ids are in the table, or something else where they are not."""
+        """The rows ``(N,)`` of the ids in the table; any row for an unknown id."""
         at = np.searchsorted(self._keys, _hashes(image_ids))
         places = self._order[np.minimum(at, len(self._order) - 1)]
         return np.asarray(places)
 
     @cached_property
     def _ambiguous(self) -> np.ndarray:
-        """Whether the plain file name of an image is another's, too."""
+        """Whether the plain file name of an image is also that of another one, ``(N,)`` bool."""
         keys = self._hashed(lambda image_id: folded(plain_name(image_id)))
         _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
         return np.asarray(counts[inverse] > 1)
@@ -112,7 +112,7 @@ class ExportImages:
         return np.concatenate(parts) if parts else np.zeros(0, np.uint64)
 
     def _uri(self, row: Mapping[str, object]) -> str:
-        """Where the picture is; inside of an archive with its bytes or its row."""
+        """The path or URI of the picture; inside an archive or table, with its byte range or row."""
         uri = str(row["uri"])
         named = split_dataset_uri(uri)
         if named is not None:
@@ -128,7 +128,7 @@ class ExportImages:
 
 
 def first_repeated(parts: Callable[[], Iterable[Sequence[str]]]) -> str | None:
-    """An id that two parts have; None where no two have one. parts: gives the ids of each, once or twice."""
+    """An id that occurs in two parts, or None. parts: gives the ids of each part; called once or twice."""
     keys = [_hashes(ids) for ids in parts()]
     found, counts = np.unique(np.concatenate(keys) if keys else np.zeros(0, np.uint64), return_counts=True)
     twice = set(found[counts > 1].tolist())
@@ -138,12 +138,12 @@ def first_repeated(parts: Callable[[], Iterable[Sequence[str]]]) -> str | None:
 
 
 def _check_words(text: str, what: str) -> None:
-    """Refuse letters that end a line, or that no XML and no YAML may hold."""
+    """Refuse characters that end a line, or that neither XML nor YAML may hold."""
     if not text.isprintable() and any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in text):
         raise UsageError(f"{what!r}: {text!r} has a character that files of other tools cannot hold")
 
 
 def _hashes(texts: Sequence[str]) -> np.ndarray:
-    """64 bits of each text."""
+    """A hash of each text, ``(N,)`` uint64."""
     digests = b"".join(hashlib.blake2b(text.encode(), digest_size=8).digest() for text in texts)
     return np.frombuffer(digests, np.uint64)

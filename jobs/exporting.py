@@ -1,4 +1,4 @@
-"""Exporting a run's boxes: part by part, a part being a shard of the stage whose boxes they are."""
+"""Exporting a run's boxes part by part; a part is a shard of the stage that made them."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -51,7 +51,7 @@ class Source(NamedTuple):
 
 
 class Exporting:
-    """One export, which goes on where it was."""
+    """One export, which goes on where it was stopped."""
 
     def __init__(self, source: Source, params: ExportChoice, out: str, *, overwrite: bool) -> None:
         """Raises UsageError for a source without boxes, and for a folder that cannot be written to."""
@@ -69,9 +69,9 @@ class Exporting:
         self._folder = ExportFolder(out, self._recipe(), self._lineage, overwrite=overwrite)
 
     def write(self) -> tuple[list[str], Counts]:
-        """Write what is missing; returns the files made of all parts, and what is in the export.
+        """Write what is missing; returns the files made from all parts, and the counts of the export.
 
-        Raises: UsageError where no box is left, and for what the format cannot say.
+        Raises: UsageError where no box is left, and for what the format cannot hold.
         """
         total, parts = Counts(), len(self._source.dones)
         if self._folder.complete:
@@ -94,7 +94,7 @@ class Exporting:
         return self._folder.close(list(made.closing(self._content(total))), parts, self._put), total
 
     def _entries(self, done: Done) -> tuple[list[Entry], Counts]:
-        """The images of a shard that have a box, by id; and how many there are."""
+        """The images of a shard that have a box, by id; and their counts."""
         rows = self._source.store.table(done, self._table, self._columns).to_pylist()
         found = self._all.pictures(sorted({row["image_id"] for row in rows}))
         self._places = {image_id: place for image_id, (_, place) in found.items()}
@@ -129,14 +129,14 @@ class Exporting:
 
     @property
     def _columns(self) -> tuple[str, ...]:
-        """What is read of the rows: tables that older versions wrote have no quality."""
+        """The columns to read; `quality` only if needed, as tables of older versions lack it."""
         return _TABLES[self._table] if self._params.min_quality is None else (*_TABLES[self._table], "quality")
 
     def _is_good(self, row: Mapping[str, Any]) -> bool:
         least = self._params.min_quality
         if least is None:
             return True
-        return row["quality"] is not None and bool(row["quality"] >= np.float32(least))  # qualities are stored so
+        return row["quality"] is not None and bool(row["quality"] >= np.float32(least))  # as stored
 
     @property
     def _choice(self) -> Choice:
@@ -149,10 +149,10 @@ class Exporting:
         total.boxes = {split: total.boxes.get(split, 0) for split in members}
         total.without = {split: number - total.images[split] for split, number in members.items()}
         names = [name for _, name in sorted(self._all.classes.values())]
-        return Content(total, names, str(self._lineage["what"]), self._lineage, len(self._source.dones))
+        return Content(total, names, str(self._lineage["what"]), self._lineage)
 
     def _put(self, file: File) -> None:
-        """A file, or a picture: copied, or linked to."""
+        """Write a file; a picture is copied or linked."""
         if isinstance(file.data, bytes):
             self._folder.files.put(file.name, file.data, durable=False)
         elif self._params.pictures == "copy":
@@ -179,7 +179,7 @@ class Exporting:
             raise UsageError(f"stage {self._source.stage}: {error}") from error
 
     def _check(self) -> None:
-        """Refuse classes that are none, and an image that two parts have: its files would be those of the last."""
+        """Refuse unknown classes, and an image that is in two parts, which would overwrite each other's files."""
         names = {name for _, name in self._all.classes.values()}
         if unknown := sorted(set(self._params.classes or ()) - names):
             raise UsageError(f"there is no class {unknown[0]!r}{nearest(unknown[0], names)}")
@@ -195,7 +195,7 @@ class Exporting:
         for done in self._source.dones:
             column = self._source.store.table(done, self._table, ("boxes",)).column("boxes")
             if self._params.min_quality is not None and self._table != "pseudo_labels":
-                raise UsageError(f"stage {self._source.stage}: min_quality is of a consensus, it has no qualities")
+                raise UsageError(f"stage {self._source.stage} has no qualities: min_quality is for a consensus")
             if len(column) and column.null_count == len(column):
                 raise UsageError(f"stage {self._source.stage} predicts classes, no boxes: there is nothing to export")
             if len(column):
@@ -209,13 +209,13 @@ class Exporting:
 
     @cached_property
     def _all(self) -> ExportImages:
-        columns = COLUMNS if self._params.pictures in ("copy", "embed") else COLUMNS[:-1]  # hashes are of what is read
+        columns = COLUMNS if self._params.pictures in ("copy", "embed") else COLUMNS[:-1]  # content_hash only if read
         tables = (self._source.store.table(done, "images", columns) for done in self._source.images)
         return ExportImages(tables, self._params, self._source.roots)
 
 
 def _add(total: Counts, counts: Counts) -> None:
-    """Add what a part has."""
+    """Add the counts of a part."""
     for own, added in ((total.images, counts.images), (total.boxes, counts.boxes)):
         for split, number in added.items():
             own[split] = own.get(split, 0) + number

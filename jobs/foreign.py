@@ -1,4 +1,4 @@
-"""The commands `score` and `baselines`: what others computed, and what looking at no image scores. They need no run."""
+"""The commands `score` and `baselines`: scores of other programs' results and trivial predictors. They need no run."""
 
 import math
 import os
@@ -53,12 +53,12 @@ def baselines(metadata: Path, json_file: str | None) -> None:
 @click.option(
     "--protocol",
     type=click.Choice(tuple(PROTOCOLS)),
-    help="How boxes are compared; wsolevaluation for maps and original for boxes, unless given.",
+    help="How boxes are compared; by default wsolevaluation for maps and original for boxes.",
 )
 @click.option(
-    "--threshold", type=click.FloatRange(0, 1, max_open=True), help="Score maps at this threshold, not the best."
+    "--threshold", type=click.FloatRange(0, 1, max_open=True), help="Score maps at this threshold, not at the best one."
 )
-@click.option("--method", metavar="NAME", help="Name in the rows; the name of the folder or file, unless given.")
+@click.option("--method", metavar="NAME", help="Name in the rows; by default that of the folder or file.")
 @click.option("--json", "json_file", metavar="FILE", help="Write all rows as JSON; - is stdout.")
 def score(
     metadata: Path,
@@ -75,7 +75,7 @@ def score(
 
     Maps are (height, width), floating: 224 x 224 in [0, 1], as wsolevaluation writes them; or of the image's own size;
     or all of one feature grid. The last two are enlarged or shrunk, then min-maxed. Boxes are half-open, in pixels of
-    the original image; of several of an image that of the highest score counts.
+    the original image; if an image has several, the one with the highest score counts.
     """
     source = maps or boxes
     if source is None or (maps is not None and boxes is not None):
@@ -114,7 +114,7 @@ def score(
 
 @contextmanager
 def _one_line() -> Iterator[None]:
-    """Wrong input of others is wrong usage: one line, exit code 2."""
+    """Wrong input files are wrong usage: one line, exit code 2."""
     from stages.scoring.foreign.errors import ForeignInputError
 
     try:

@@ -24,11 +24,11 @@ _SHOWN = ("torch", "torchvision", "ray", "pyarrow", "numpy", "opencv-python-head
 _GB = 2**30
 _LEAST_DISK, _LEAST_SHARED, _LEAST_FILES = 2 * _GB, _GB, 4096
 _LONGEST = 60
-"""Characters of the folder below which Ray opens sockets, whose paths end at 107."""
+"""The most characters of the folder below which Ray opens sockets, whose paths may have 107."""
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at. level: good, look (something is not as it might be), bad (a run would break)."""
+    """One thing that was checked. level: good, look (worth a look), bad (a run would break)."""
 
     level: Level
     what: str

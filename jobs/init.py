@@ -1,4 +1,4 @@
-"""The command `init`: a ready config as a file of one's own."""
+"""The command `init`: writes a ready config to a file of the user."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _MENTIONED = re.compile(r"jobs/configs/(?:papers/)?[\w.-]+\.yaml")
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--out", metavar="FILE", help="Where it goes; NAME.yaml in this folder, if not given.")
+@click.option("--out", metavar="FILE", help="Where it goes; by default NAME.yaml in this folder.")
 def init(name: str | None, out: str | None) -> None:
     """Write a ready config; without NAME, list them. Change dataset.root to your data, then run it.
 

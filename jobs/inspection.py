@@ -24,7 +24,7 @@ from pipeline.running.timeline import StageTime
 def plan(target: str, changes: tuple[str, ...], json_file: str | None) -> None:
     """Say for each stage whether it is done or to run, why, how many shards, and about how long. Computes nothing.
 
-    What can be known to fail is refused, as a run refuses it: networks, weights, splits that the data set lacks.
+    Failures that can be foreseen are refused, as by a run: networks, weights, splits that the data set lacks.
     """
     opened = open_target(target, changes)
     planned = planned_stages(opened)
@@ -47,10 +47,10 @@ def plan(target: str, changes: tuple[str, ...], json_file: str | None) -> None:
 @target_argument
 @set_option
 def status(target: str, changes: tuple[str, ...]) -> None:
-    """Show how far each stage is, when it ran, what its workers' time went into, and how the last run is or ended.
+    """Show how far each stage is, when it ran, what its workers' time went into, and the state of the last run.
 
     The bottleneck is the phase (read, decode, forward, post, write) that took most of the workers' time; idle is the
-    share that they waited for work. The data set is not looked at: plan does that.
+    share that they waited for work. The data set is not listed: plan does that.
     """
     opened = open_target(target, changes)
     names = ("stage", "shards", "rows", "quarantined", "started", "seconds", "worker seconds", "bottleneck")
@@ -60,7 +60,7 @@ def status(target: str, changes: tuple[str, ...]) -> None:
 
 
 def planned_stages(opened: Target) -> dict[str, PlannedStage]:
-    """The plan of a run. Raises: UsageError for what can be known to fail."""
+    """The plan of a run. Raises: UsageError for failures that can be foreseen."""
     rehearse(opened.stages, opened.store)
     planner = Planner(opened.store)
     planned = planner.plan_all(opened.stages)
@@ -80,7 +80,7 @@ def plan_rows(planned: Mapping[str, PlannedStage], found: Mapping[str, Estimate]
 
 
 def status_rows(opened: Target) -> list[dict[str, Json]]:
-    """What `status` shows, a row a stage; shards is null where the data set was never listed, times where none are."""
+    """What `status` shows, a row a stage; null: shards where the data set was never listed, unknown times."""
     times = timeline.read(opened.store)
     planned = make_plan(opened.stages, opened.store, "never")
     return [_status_row(opened, stage, times.get(stage.name)) for stage in planned.values()]

@@ -42,7 +42,7 @@ _SHORTEST, _LONGEST = 1.0, 10.0
 
 @contextmanager
 def client_of(address: str) -> Iterator["JobSubmissionClient"]:
-    """A client of the job server at http://HOST:8265; what it raises inside becomes one clear line.
+    """A client of the job server at http://HOST:8265; its errors inside the block become one clear line.
 
     Raises:
         UsageError: nobody answers, something else does, the login is wrong, or the request is (no such job, a
@@ -55,10 +55,10 @@ def client_of(address: str) -> Iterator["JobSubmissionClient"]:
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
-    logging.disable(logging.WARNING)  # Ray tells of every step of an upload
+    logging.disable(logging.WARNING)  # Ray logs every step of an upload
     try:
         try:
-            with variables({"RAY_API_SERVER_ADDRESS": address}):  # it and RAY_ADDRESS win over Ray's own argument
+            with variables({"RAY_API_SERVER_ADDRESS": address}):  # this and RAY_ADDRESS win over the argument
                 client = JobSubmissionClient(address)
         except (RuntimeError, ValueError, LookupError) as error:
             raise UsageError(f"{address}: no job server of a Ray cluster: {_last_line(str(error))}") from error
@@ -80,8 +80,8 @@ def client_of(address: str) -> Iterator["JobSubmissionClient"]:
 def follow(client: "JobSubmissionClient", submission: str) -> "JobDetails":
     """Show a job's log on stderr until the job ends; returns what the server then says of it.
 
-    The log is asked for again and again, not streamed: a lost connection is then only a late answer. It is asked for
-    the less often the longer the answer takes.
+    The log is polled, not streamed, so that a lost connection is only a late answer. The longer an answer takes, the
+    less often the log is polled.
 
     Raises:
         WeakboxError: no answer for PATIENCE seconds. The job may well go on.
@@ -132,7 +132,7 @@ def config_of(job: "JobDetails") -> str | None:
 
 
 def reason(details: "JobDetails") -> str:
-    """Why a job is as it is, one line: of a failed one the last that it logged."""
+    """Why a job has its status, in one line: for a failed job the last line of its log."""
     return _last_line(details.message or "")
 
 

@@ -1,4 +1,4 @@
-"""The command `label`: from a folder of labelled pictures to a data set that one can train on, in one go."""
+"""The command `label`: from a folder of labeled pictures to a data set that one can train on, in one go."""
 
 import csv
 import io
@@ -58,7 +58,7 @@ Row = Mapping[str, Any]
 )
 @click.option("--reviewed", metavar="CSV", help="Boxes that you drew on some of the pictures, see weakbox review.")
 @click.option(
-    "--run-root", metavar="FOLDER", help="Where the work is kept; FOLDER of --out with -run behind, if not given."
+    "--run-root", metavar="FOLDER", help="Where the work is kept; by default FOLDER of --out with -run appended."
 )
 @click.option("--ray", is_flag=True, help="Run on Ray, with all cores; without it in this process.")
 @click.option("--overwrite", is_flag=True, help="Replace the data set that is in FOLDER.")
@@ -78,7 +78,7 @@ def label(
 ) -> None:
     """Make boxes for the pictures in ROOT, one sub-folder a class or one class alone, and a data set of them.
 
-    Stopped at any time, the same command goes on. Ends in five lines: what there is, how good, and where it lies.
+    If it is stopped, the same command goes on. Ends with five lines: what there is, how good, and where it is.
     """
     said = Asked(root, out, format, network, weights, keep, reviewed, run_root, ray, overwrite)
     target, lines = make_labels(said)
@@ -89,7 +89,7 @@ def label(
 
 
 class Asked(NamedTuple):
-    """What `label` is asked for: its options, with their defaults."""
+    """The options of `label`, with their defaults."""
 
     root: str
     out: str
@@ -145,7 +145,7 @@ def _weights(network: str) -> str:
 
 
 def _dataset(root: str, reviewed: str | None) -> dict[str, Json]:
-    """`dataset:` of the config: whichever layout it is; pictures that lie in no folder are one class."""
+    """`dataset:` of the config, for any layout; pictures that are in no sub-folder are one class."""
     fs, path = open_filesystem(root)
     try:
         entries = fs.ls(path, detail=True)
@@ -182,7 +182,7 @@ def _rows(target: Target) -> list[Row]:
 
 
 def _least(rows: Sequence[Row], keep: float) -> float | None:
-    """The quality from which on a share of the boxes is kept; None: no quality is known."""
+    """The lowest quality among the share `keep` of the boxes; None: no quality is known."""
     known = sorted((row["quality"] for row in rows if row["quality"] is not None and row["flag"] is None), reverse=True)
     return known[max(0, round(keep * len(known)) - 1)] if known else None
 
@@ -194,7 +194,7 @@ def _is_kept(row: Row, least: float | None) -> bool:
 
 
 def _write_rest(target: Target, rest: Sequence[Row]) -> str:
-    """A CSV of what is not kept, the worst first; returns where it is. Corrected, it is what stage import reads."""
+    """Write a CSV of the boxes not kept, the worst first; returns its place. Stage import reads a corrected copy."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("image_id", *_CORNERS, "quality", "why"))
@@ -236,7 +236,7 @@ def _how_good(target: Target, rows: Sequence[Row], least: float | None) -> str:
 
 
 def _announce(lying: Lying, work: str) -> None:
-    """What comes, and about how long it takes."""
+    """Log the steps to come, and about how long they take."""
     pictures, classes = sum(lying.images.values()), len(lying.classes)
     passes = 2 if classes == 1 else 4
     minutes = pictures * passes * _SECONDS / 60

@@ -1,4 +1,4 @@
-"""The run behind `weakbox label`: which stages a folder of labelled pictures goes through, by what lies in it."""
+"""The run behind `weakbox label`: which stages a folder of labeled pictures goes through, depending on its content."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ _CAM_THRESHOLD = 0.25
 
 
 _ENOUGH = 30
-"""True boxes from which on they choose."""
+"""The fewest true boxes of a split that choose thresholds."""
 
 
 class Lying(NamedTuple):
@@ -26,7 +26,7 @@ class Lying(NamedTuple):
 
     @property
     def scored(self) -> list[str]:
-        """The splits that numbers are of: those held out that have true boxes, else those held out, else all."""
+        """The splits to evaluate: held-out splits with true boxes, else held-out splits, else all."""
         boxed: list[str] = [split for split in HELD_OUT if self.boxed.get(split)]
         return boxed or [split for split in HELD_OUT if self.images.get(split)] or sorted(self.images)
 
@@ -39,10 +39,10 @@ class Lying(NamedTuple):
 def stages_of(lying: Lying, backbone: str, weights: str) -> dict[str, dict[str, Any]]:
     """`stages:` of the run's config.
 
-    Of several classes CAM, by a head that is fitted to the published features, and DDT; of one class, where nothing can
-    be told apart, DDT alone. NCut is not among them: on this network it gives the whole image. DDT is cut where its
-    maps change sign (forty true boxes of raccoons chose a worse place: 85 % right by cross-fitting, 95 % by the sign),
-    CAM at its usual threshold, or where true boxes say if there are enough.
+    Several classes: CAM, with a head fitted to the published features, and DDT. One class, where there is nothing to
+    classify: DDT alone. NCut is not used: on this network it gives the whole image. DDT maps are cut where they change
+    sign (a threshold chosen by forty true boxes of raccoons was worse: 85 % right by cross-fitting, 95 % by the sign),
+    CAM maps at their usual threshold, or at one chosen by true boxes if there are enough.
     """
     network = {"backbone": backbone, "weights": weights}
     several, boxed = len(lying.classes) > 1, lying.chooses

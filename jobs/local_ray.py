@@ -27,21 +27,21 @@ TUNED = {
     "MALLOC_TRIM_THRESHOLD_": "4294967296",
     "MALLOC_MMAP_THRESHOLD_": "4294967296",
 }
-"""Defaults that the user's environment overrides. Workers are the command: they run as it does, not at Ray's own
-niceness of 15, which starves them beside anything else that computes. Threads that wait for each other sleep: spinning
+"""Defaults that the user's environment overrides. Workers run at the niceness of the command, not at Ray's own 15,
+which starves them beside anything else that computes. Threads that wait for each other sleep: spinning
 made a training with two threads four times slower as soon as another process wanted the processors. glibc keeps freed
 memory: giving each feature map back to the kernel and faulting its pages in again was more than half of MobileNetV2's
 forward pass (12 instead of 26 to 30 ms an image)."""
 
 _LOOPBACK = {_ONLY_LOOPBACK: "0", "GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
-"""All that listens does so on 127.0.0.1. The first is Ray's switch for it, named after the systems where it is the
+"""All processes listen on 127.0.0.1 only. The first is Ray's switch for it, named after the systems where it is the
 default: without it every process listens on all addresses, whatever `ray.init` is told. The others are torch's."""
 
 _NO_METRICS = {"RAY_enable_metrics_collection": "0", "AUTOSCALER_METRIC_PORT": "-1", "DASHBOARD_METRIC_PORT": "-1"}
 """Ray's Prometheus endpoints ask for no token, so a local Ray has none. Two have no switch: they start on no port."""
 
 _OF_CLUSTERS = ("RAY_AUTH_TOKEN_PATH", "RAY_ENABLE_K8S_TOKEN_AUTH")
-"""A login to somebody else's cluster, unset meanwhile."""
+"""Logins to other clusters, unset while a local Ray runs."""
 
 
 def private_variables() -> dict[str, str]:
@@ -53,8 +53,8 @@ def private_variables() -> dict[str, str]:
 def environment() -> Iterator[str]:
     """Inside, a Ray that starts is private; yields its folder, which only this user can read.
 
-    The token is nowhere but in the environment of this process and its children, and gone afterwards. The folder is
-    the caller's to remove.
+    The token is only in the environment of this process and its children, and gone afterwards. The caller removes the
+    folder.
 
     Raises: WeakboxError where no folder can be made.
     """

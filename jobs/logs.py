@@ -32,18 +32,18 @@ def configure(level: str = "info", form: str = "auto") -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    ours = logging.getLogger("weakbox")  # stages speak through it: on bare machines there is no structlog
+    ours = logging.getLogger("weakbox")  # stages log through it: bare machines have no structlog
     ours.handlers = [_Forward()]
     ours.setLevel(level.upper())
 
 
 class _Forward(logging.Handler):
-    """Hands what stages say to structlog."""
+    """Forwards the log records of stages to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
         structlog.get_logger().log(record.levelno, record.getMessage())
 
 
 def _fit_to_show(_: object, __: str, said: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """What is logged, without the credentials of URIs, and with control characters as escapes."""
+    """A log event without the credentials of URIs, and with control characters as escapes."""
     return {key: printable(redacted(value)) if isinstance(value, str) else value for key, value in said.items()}

@@ -29,8 +29,8 @@ _COLUMNS = ("image_id", "split", "height", "width", "map")
 def maps(target: str, stage: str, changes: tuple[str, ...], out: str, split: str | None) -> None:
     """Write a stage's score maps as FOLDER/<image id>.npy, as the standard evaluator reads them.
 
-    Each is 224 x 224 in [0, 1]: the map enlarged, then stretched from 0 to 1. `weakbox score --maps FOLDER` finds the
-    numbers that the run's own sweep has, to the bit.
+    Each is 224 x 224 in [0, 1]: the map enlarged, then min-maxed. `weakbox score --maps FOLDER` gives the same numbers
+    as the run's own sweep, to the bit.
     """
     opened = open_target(target, changes)
     if stage not in opened.stages:

@@ -3,7 +3,7 @@
 import click
 
 SUBMISSION = "WEAKBOX_SUBMISSION"
-"""Environment variable that `weakbox submit` sets; it says whose outcome stands in the run root."""
+"""Environment variable that `weakbox submit` sets to the submission id, which the record of the run keeps."""
 
 target_argument = click.argument("target")
 set_option = click.option("--set", "changes", multiple=True, metavar="A.B=VALUE", help="Change one key of the config.")

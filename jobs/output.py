@@ -28,7 +28,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def say(line: str, *, err: bool = False) -> None:
-    """A line on stdout, or on stderr; what stored data hides in it is shown."""
+    """A line on stdout, or on stderr, with control characters of stored data as escapes."""
     click.echo(printable(line), err=err)
 
 

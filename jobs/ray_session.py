@@ -25,7 +25,7 @@ class RaySession:
     """A RayRunner with its cluster: joins `address`, or starts a local Ray that ends with the command.
 
     A local Ray never joins a cluster that happens to run on the machine, and nobody else can join it: see
-    `jobs.local_ray`. placement: seconds to wait for a node that a stage's actors fit on; a local Ray gets no other.
+    `jobs.local_ray`. placement: seconds to wait for a node that a stage's actors fit on; a local Ray never waits.
 
     Raises:
         WeakboxError: a local Ray does not start.
@@ -109,7 +109,7 @@ def _joined(address: str) -> Iterator[None]:
 
 
 def _check_answers(address: str) -> None:
-    """Ray tries for many minutes. Raises UsageError for HOST:PORT or ray://HOST:PORT where nobody listens."""
+    """Raise UsageError for HOST:PORT or ray://HOST:PORT where nobody listens: Ray would try for many minutes."""
     host, _, port = address.rpartition("//")[2].rpartition(":")
     if not port.isdigit():
         return

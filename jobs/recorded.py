@@ -1,4 +1,4 @@
-"""A run whose signs of life stand in its root, so that `status` tells what became of it."""
+"""A run that writes a heartbeat into its root, so that `status` tells what became of it."""
 
 import os
 from collections.abc import Collection
@@ -26,8 +26,8 @@ def execute(
 ) -> dict[str, int]:
     """Run what is missing; returns the number of shards computed for each stage that ran.
 
-    named: the target in the user's words. address, in_process: as `Target.execute` has them. max_quarantined: None: the
-    config's. Raises: what the run raises, once it is written down.
+    named: the target as the user named it. address, in_process: as in `Target.execute`. max_quarantined: None: the
+    config's. Raises: what the run raises, once it is recorded.
     """
     mark(target)
     heartbeat = Heartbeat(target.store, new_record(named, os.environ.get(SUBMISSION)))

@@ -92,7 +92,7 @@ def metric_of(rows: Sequence[Mapping[str, Json]], printed: Printed) -> Ours | No
 def compared(
     printed: Sequence[Printed], rows: Sequence[Mapping[str, Json]], changes: Collection[str]
 ) -> Iterator[tuple[Printed, Ours | None]]:
-    """Each printed number with ours, where its row is what the run is of. changes: of the run, see `--set`."""
+    """Each printed number with ours; None where its row needs other changes than the run's. changes: see `--set`."""
     known = {change for number in printed for change in number.sets}
     made = known & set(changes)
     for number in printed:

@@ -22,8 +22,8 @@ _COLUMNS = ("table", "row", "metric", "paper", "ours", "low", "high", "differenc
 def reproduce(config: str, changes: tuple[str, ...], json_file: str | None) -> None:
     """Show the tables that a config of jobs/configs/papers reproduces: the paper's numbers and the run's own.
 
-    Ours come with their 95 % interval. A row that other changes of the config make names them; give them here as they
-    were given to `weakbox run`.
+    Our numbers have their 95 % interval. A row that needs other changes of the config names them; give the same changes
+    here and to `weakbox run`.
     """
     printed = reported_of(config)
     _say_others(printed, changes)
@@ -40,7 +40,7 @@ def reproduce(config: str, changes: tuple[str, ...], json_file: str | None) -> N
 
 
 def _say_others(printed: Sequence[Printed], changes: Sequence[str]) -> None:
-    """Say which changes make a run that no row of the paper is of; where it lies and who computes changes nothing."""
+    """Name the changes that no row of the paper has, besides those of places and resources."""
     known = {change for number in printed for change in number.sets}
     others = [f"--set {change}" for change in changes if change not in known and not change.startswith(_HARMLESS)]
     if others:

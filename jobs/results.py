@@ -62,7 +62,7 @@ def report(target: str, changes: tuple[str, ...], out: str | None) -> None:
 
 
 def make_report(target: Target, out: str | None = None) -> str:
-    """Make the report of a finished run, copied to `out` where that is said; returns where it is. Raises UsageError."""
+    """Make the report of a finished run, copied to `out` if that is given; returns its path. Raises UsageError."""
     warn_of_other_data(target)
     name = stage_of_kind(target, "report")
     again = (name,) if _lacks_pictures(target.store, name) else ()
@@ -122,7 +122,7 @@ def dones_asked(target: Target, asked: AskedSets, name: str) -> list[Done]:
 
 
 def warn_of_other_data(target: Target) -> None:
-    """Say where the data of these results were, if the config names another place: nobody has looked there yet."""
+    """Warn if the config names another place of the data than the one these results were made from."""
     recipes = check_inputs(target.stages)
     for name, stage in target.stages.items():
         listed = target.store.listed_root(name, recipes[name].id) if isinstance(stage, SourceStage) else None

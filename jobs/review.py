@@ -27,15 +27,15 @@ Row = Mapping[str, Any]
 @target_argument
 @set_option
 @click.option(
-    "--sample", type=click.IntRange(1, 10_000), metavar="N", help="Draw N pictures at random to draw boxes on."
+    "--sample", type=click.IntRange(1, 10_000), metavar="N", help="Choose N pictures at random to draw boxes on."
 )
 @click.option("--out", default="review", show_default=True, metavar="FOLDER", help="Where page and files for them go.")
 def review(target: str, changes: tuple[str, ...], sample: int | None, out: str) -> None:
-    """Show the boxes of the lowest quality, or draw pictures at random for a person to draw boxes on.
+    """Show the boxes of the lowest quality, or choose pictures at random for a person to draw boxes on.
 
-    With --sample: a page to draw on (review.html), a CSV to fill (review.csv) and tasks for Label Studio. Taken back as
-    `--set dataset.reviewed=review/review.csv`, the boxes are ground truth of dev: numbers, thresholds and qualities
-    follow from them. Pictures come from dev; where it has too few, others leave train for it.
+    With --sample: a page to draw on (review.html), a CSV to fill (review.csv) and tasks for Label Studio. With
+    `--set dataset.reviewed=review/review.csv` a run takes the boxes as ground truth of dev: numbers, thresholds and
+    qualities follow from them. Pictures come from dev; where it has too few, others move from train to dev.
     """
     opened = open_target(target, changes)
     if sample is None:
@@ -74,7 +74,7 @@ def _show_lowest(target: Target) -> None:
 
 
 def _drawn(target: Target, sample: int) -> Iterator["Drawn"]:
-    """Pictures at random, by the hash of their ids: more of them hold the fewer."""
+    """Pictures at random, in the order of a hash of their ids: a larger sample contains a smaller one."""
     from jobs.review_files import Drawn
     from stages.vision.image_rows import IMAGE_COLUMNS
 

@@ -20,7 +20,7 @@ _SIDE, _QUALITY = 900, 85
 
 
 class Drawn(NamedTuple):
-    """A picture that is asked about. pixels: ``(H, W, 3)`` uint8 RGB, as weakbox uses it."""
+    """A picture to draw boxes on. pixels: ``(H, W, 3)`` uint8 RGB, as weakbox uses it."""
 
     image_id: str
     class_name: str
@@ -28,7 +28,7 @@ class Drawn(NamedTuple):
 
 
 def files_of(pictures: Sequence[Drawn], title: str) -> dict[str, bytes]:
-    """File name -> content."""
+    """The files of a review: file name -> content."""
     return {
         "review.html": _page(pictures, title).encode(),
         "review.csv": to_fill(picture.image_id for picture in pictures).encode(),

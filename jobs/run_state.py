@@ -1,4 +1,4 @@
-"""How the runs of a root are or ended, and how far its trainings are, for people to look at."""
+"""The state of a root's runs and trainings, as text for people."""
 
 import click
 
@@ -13,7 +13,7 @@ from pipeline.store.store import DamagedError, Store
 
 
 def run_lines(store: Store) -> list[str]:
-    """How the newest run is or ended, which others are at work or fell silent, and which records are damaged."""
+    """The state of the newest run, other runs that are active or silent, and damaged records, a line each."""
     seen, damaged = run_records.runs(store)
     lines = [f"last run: {_said(run)}" for run in seen[:1]]
     lines += [f"another run: {_said(run)}" for run in seen[1:] if run.life in ("alive", "silent")]
@@ -21,7 +21,7 @@ def run_lines(store: Store) -> list[str]:
 
 
 def warn_of_live_runs(store: Store) -> None:
-    """Say on stderr that a run is at work, before a command that it should not meet."""
+    """Warn on stderr of active runs, before a command that is unsafe beside them."""
     for record in run_records.live_runs(store):
         where = f"pid {record.process.pid} on {record.host}, since {record.started}"
         click.echo(f"weakbox: warning: a run is at work here ({where}): it may lose what it does now", err=True)

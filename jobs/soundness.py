@@ -1,4 +1,4 @@
-"""The command `verify`: whether what a run root holds is sound, and what to do where it is not."""
+"""The command `verify`: whether a run root is sound, and what to do where it is not."""
 
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from pipeline.upkeep.repair import Repair
 
 _READERS = {layout.TIMELINE: read_times}
-"""Of the objects that commands keep beside the stages, by path."""
+"""Path -> reader, of the objects that commands keep beside the stages."""
 
 
 @click.command()
 @target_argument
 @set_option
 @click.option(
-    "--repair", is_flag=True, help="Say what would make it sound: bad objects move to damaged/, a run remakes them."
+    "--repair", is_flag=True, help="Show what would make it sound: bad objects move to damaged/, a run remakes them."
 )
 @click.option("--yes", is_flag=True, help="With --repair: do it.")
-@click.option("--all", "everything", is_flag=True, help="With --repair --yes: whatever speaks against it.")
+@click.option("--all", "everything", is_flag=True, help="With --repair --yes: do it even where it is refused.")
 def verify(target: str, changes: tuple[str, ...], repair: bool, yes: bool, everything: bool) -> None:
     """Check every object and file of a run root: checksums, presence, rows, schema, unique ids.
 
     With --repair, say which of them would move to damaged/ so that the next run makes them again; with --yes, move
-    them. Nothing is deleted. Trained models, many shards at once, and a root on which a run is at work want --all too.
+    them. Nothing is deleted. Trained models, many shards at once, and a root on which a run is at work need --all too.
     """
     from pipeline.upkeep.repair import carry_out, plan_repair
     from pipeline.upkeep.verify import verify as verify_store
@@ -66,7 +66,7 @@ def verify(target: str, changes: tuple[str, ...], repair: bool, yes: bool, every
 
 
 def _at_work(store: Store) -> list[str]:
-    """Why a root is to be left alone that a run may be writing to."""
+    """Objections to a repair: the runs that may be writing to the root."""
     return [f"run {record.id} is at work, pid {record.process.pid} on {record.host}" for record in live_runs(store)]
 
 
@@ -83,7 +83,7 @@ def _lines(planned: "Repair", acts: bool) -> Iterator[str]:
 
 
 def _opened(target: str, changes: tuple[str, ...]) -> tuple[Store, Collection[str]]:
-    """The store, and the stages of its config; none where the very objects that lead to them are damaged."""
+    """The store, and the stages of its config; none where the objects that name them are damaged."""
     try:
         opened = open_target(target, changes)
     except DamagedError:

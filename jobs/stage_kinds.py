@@ -1,4 +1,4 @@
-"""The command `stages`: the kinds of stages and readers there are, and what may be said of one."""
+"""The command `stages`: the kinds of stages and readers there are, and the parameters of one."""
 
 import inspect
 

@@ -61,7 +61,7 @@ address_option = click.option(
 @click.option(
     "--working-dir",
     metavar="DIR",
-    help="Source of weakbox to upload and run, CONFIG in it.  [default: the current folder, where it is one]",
+    help="Checkout of weakbox to upload and run, with CONFIG in it.  [default: the current folder, if it is one]",
 )
 @click.option("--submission-id", metavar="ID", help="Name of the job, unique on the cluster.")
 @click.option("--detach", is_flag=True, help="Do not wait for the job.")
@@ -78,10 +78,10 @@ def submit(
 ) -> None:
     """Run CONFIG on a Ray cluster: upload it, follow the log, exit with the run's own code.
 
-    The submission id is all that goes to stdout. The weakbox of the cluster runs, with the first `python` on the job's
+    Only the submission id goes to stdout. The job runs the cluster's weakbox, with the first `python` on the job's
     PATH: --env 'PATH=/opt/venv/bin:${PATH}' names another. In a checkout of weakbox, the whole folder is uploaded and
-    that weakbox runs. Weights files of this machine are copied to the run root. A relative run_root or dataset.root is
-    taken from the current folder, which the cluster must see: a URI is better. Ctrl-C detaches, the job goes on.
+    its weakbox runs. Weights files of this machine are copied to the run root. A relative run_root or dataset.root is
+    relative to the current folder, which the cluster must see: a URI is better. Ctrl-C detaches, the job goes on.
     """
     environment = parse_variables(assignments)
     settled = _load(config, changes, environment)
@@ -139,7 +139,7 @@ def jobs(address: str, json_file: str | None, logs: str | None, follow: str | No
 def entrypoint(package: upload.Package, changes: Sequence[str], only: str | None, force: Sequence[str]) -> str:
     """The shell command of the job. A module, not the console script: an image without weakbox has only the upload.
 
-    -P: only a source that was uploaded to be run may hide the installed one.
+    -P keeps the uploaded folder from hiding the installed weakbox, unless it is a source that was uploaded to be run.
     """
     words = ["python", *([] if package.is_source else ["-P"]), "-m", "jobs.cli"]
     words += ["run", package.config, "--address", "auto"]
@@ -207,7 +207,7 @@ def parse_variables(assignments: Sequence[str]) -> dict[str, str]:
 
 
 def _load(config: str, changes: Sequence[str], environment: Mapping[str, str]) -> RunConfig:
-    """The config as it reads here. Raises UsageError for a bad one, which then need not travel first."""
+    """The config as read on this machine. Raises UsageError, so that a bad config is refused before it is submitted."""
     with variables(environment):
         return load_config(config, changes)
 

@@ -90,7 +90,7 @@ def open_store(root: str) -> Store:
 
 
 def mark(target: Target) -> None:
-    """Say in the run root how it is laid out, before anything else is written. Raises UsageError where that fails."""
+    """Write the version of the layout into the run root, before anything else. Raises UsageError where that fails."""
     try:
         target.store.files.put_if_absent(layout.MARKER, seal({"layout": layout.VERSION}))
     except OSError as error:
@@ -98,7 +98,7 @@ def mark(target: Target) -> None:
 
 
 def remember(target: Target) -> None:
-    """Keep the config in the run root, so that the root is a TARGET: once nothing of it was refused."""
+    """Keep the config in the run root, so that the root is a TARGET; called once the config passed all checks."""
     mark(target)
     target.store.write(layout.CONFIG, target.config.remembered)
 
@@ -153,7 +153,7 @@ def _config(target: str, changes: Sequence[str]) -> RunConfig:
 
 
 def _root(target: str) -> str:
-    """The run root that TARGET names. Raises UsageError for one with credentials, or in the home of nobody."""
+    """The run root that TARGET names. Raises UsageError for one with credentials, or in the home of an unknown user."""
     if has_credentials(target):
         raise UsageError(f"{redacted(target)}: leave credentials to the storage's own (environment, configuration)")
     try:

@@ -1,4 +1,4 @@
-"""The commands `gc` and `retry-quarantine`: what is needed no more, and what is worth another try."""
+"""The commands `gc` and `retry-quarantine`: files that are no longer needed, and images that are worth another try."""
 
 import shlex
 from collections import Counter
@@ -36,7 +36,7 @@ _NAMED = 20
     show_default=True,
     metavar="HOURS",
     type=click.FloatRange(min=0),
-    help="Leave alone what was written since. 0 is safe only while nothing runs.",
+    help="Leave alone files written in the last HOURS. 0 is safe only while nothing runs.",
 )
 @click.option(
     "--recipes",
@@ -83,7 +83,7 @@ def retry_quarantine(
 ) -> None:
     """List quarantined images and all that was made without them; with --yes, make the next run try again.
 
-    For images that were mended where they lie. Not while a run is at work: it would commit what it read before.
+    For images that were repaired in place. Not while a run is at work: it would commit what it read before.
     """
     opened = open_target(target, changes)
     for name in only:
@@ -135,7 +135,7 @@ def _images(store: Store, dones: Sequence[Done]) -> list[dict[str, str]]:
 
 
 def _counted(images: Sequence[Mapping[str, str]]) -> str:
-    """How often each reason."""
+    """Each reason with its number of images."""
     reasons = Counter(image["reason"] for image in images)
     return ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
 
@@ -164,7 +164,7 @@ def _planned_anew(store: Store, planned: Mapping[str, PlannedStage], only: Seque
 
 
 def _kept(planned: Mapping[str, PlannedStage], dependents: Sequence[Dependents]) -> list[str]:
-    """Stages that read one of the dependents and stay all the same."""
+    """A line for each stage that reads a dependent and is kept nevertheless."""
     gone = {(each.stage, key) for each in dependents if each.planned for key in each.keys}
     lines = []
     for name, stage in planned.items():

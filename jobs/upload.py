@@ -1,4 +1,4 @@
-"""What a submitted job takes along: its config; and where the working folder is weakbox's own source, all of it."""
+"""What is uploaded with a submitted job: its config; and the whole working folder, if that is weakbox's own source."""
 
 import logging
 import shutil
@@ -12,10 +12,11 @@ from typing import NamedTuple
 from pipeline.base.errors import UsageError, WeakboxError
 
 EXCLUDES = (".git", ".venv", "venv", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info", "/runs", "/data")
-"""Left behind besides what .gitignore and .rayignore say, in their syntax: a slash in front is the working folder."""
+"""Patterns of files that are not uploaded, besides those in .gitignore and .rayignore, in the same syntax: a slash in
+front stands for the working folder."""
 
 LIMIT = 100 * 2**20
-"""Bytes. Ray's job server takes no larger package; text, which packs well, is not given more."""
+"""Bytes before compression: Ray's job server takes no larger package, and text that compresses well gets no more."""
 
 _SOURCE = ("jobs/cli.py", "pipeline", "schemas", "stages/catalog.py")
 _QUIET = logging.getLogger(__name__)
@@ -34,10 +35,10 @@ class Package(NamedTuple):
 
 @contextmanager
 def packaged(config: str, working_dir: str | None) -> Iterator[Package]:
-    """Inside, what is to be uploaded lies in one folder.
+    """Inside, what is to be uploaded is in one folder.
 
-    The working folder (the current one unless given) is uploaded where it is weakbox's source: what is developed runs.
-    Any other folder stays: what is in it, a package `jobs` perhaps, would come before the cluster's own.
+    The working folder (the current one unless given) is uploaded if it is weakbox's source, so that this source runs.
+    Any other folder is not uploaded: a package `jobs` in it, for example, would hide the cluster's own.
 
     Raises:
         UsageError: no such folder; of the source, the config lies outside or is not packed, or more than

@@ -21,7 +21,7 @@ class NotUsable(WeakboxError):
 
 
 def verdict_of(target: Target) -> "Overall | None":
-    """The level of a run's labels (good, look, bad) and what is to be said of it; None without a stage that judges."""
+    """The level of a run's labels (good, look, bad) and the reason in words; None without a stage that judges them."""
     from stages.scoring.verdict import Verdict, overall
 
     asked, verdicts = AskedSets(target.stages, target.store), []

@@ -20,8 +20,8 @@ class SchemaError(ValueError):
 class Column:
     """One column: its name, Arrow type, meaning, and an optional check of its values.
 
-    `check` takes the column as one array and returns a boolean numpy array of the rows that are *bad*. `also`: a type
-    that it may have instead, throughout a stage.
+    `check` takes the column as one array and returns a boolean numpy array ``(rows,)``, true for *bad* rows. `also`:
+    another type that the column may have, the same in all parts of a stage.
     """
 
     name: str
@@ -54,7 +54,7 @@ class TableSpec:
     def from_rows(
         self, rows: Sequence[Mapping[str, object]], types: Mapping[str, pa.DataType] | None = None
     ) -> pa.Table:
-        """A table of this schema from one dictionary a row; a missing key is null. types: of columns with another."""
+        """A table of this schema, one dictionary a row; a missing key is null. types: of columns with another type."""
         return pa.Table.from_pylist(list(rows), schema=self.schema_with(types or {}))
 
     def schema_with(self, types: Mapping[str, pa.DataType]) -> pa.Schema:
@@ -63,12 +63,12 @@ class TableSpec:
         return pa.schema(fields, metadata=self.schema.metadata)
 
     def arranged(self, table: pa.Table) -> pa.Table:
-        """A table that `validate` took, in the order and with the documentation of this schema."""
+        """A table that `validate` accepts, in the order and with the documentation of this schema."""
         types = {column.name: table.schema.field(column.name).type for column in self.columns if column.also}
         return table.select(self.schema.names).cast(self.schema_with(types))
 
     def from_columns(self, columns: Mapping[str, pa.ChunkedArray | Sequence[object]], rows: int) -> pa.Table:
-        """A table of this schema from its columns, each of so many rows; a missing one is null."""
+        """A table of this schema from its columns, each of `rows` rows; a missing column is null."""
         arrays = [
             found if isinstance(found := columns.get(field.name), pa.ChunkedArray) else _array(found, field.type, rows)
             for field in self.schema
@@ -136,7 +136,7 @@ def _validate_key(table: pa.Table, spec: TableSpec) -> None:
     seen: set[tuple[object, ...]] = set()
     for row, values in enumerate(zip(*(c.to_pylist() for c in keys.columns), strict=True)):
         if values in seen:
-            raise SchemaError(f"table {spec.name}: column {'+'.join(spec.key)}: {values} again in row {row}")
+            raise SchemaError(f"table {spec.name}: column {'+'.join(spec.key)}: {values} is repeated in row {row}")
         seen.add(values)
 
 

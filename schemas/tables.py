@@ -69,10 +69,10 @@ TRUTH = TableSpec(
         _IMAGE_ID,
         Column("boxes", BOXES, "ground-truth boxes; null where the image has none", True, check=bad_boxes),
         Column("clipped", _I, "how many of them stuck out of the image and were cut to it; null: none", nullable=True),
-        Column("mask_uris", _URIS, "ground-truth masks, grey, foreground above 128; those of one image add up"),
-        Column("mask_hashes", _HASHES, "sha256 of the bytes of each"),
+        Column("mask_uris", _URIS, "ground-truth masks, gray, foreground above 128; several of one image add up"),
+        Column("mask_hashes", _HASHES, "sha256 of the bytes of each mask"),
         Column("ignore_uris", _URIS, "masks of regions that are not scored"),
-        Column("ignore_hashes", _HASHES, "sha256 of the bytes of each"),
+        Column("ignore_hashes", _HASHES, "sha256 of the bytes of each such mask"),
     ),
 )
 
@@ -96,10 +96,10 @@ DUPLICATES = TableSpec(
         Column("kind", _S, "exact: same bytes; near: alike by their perceptual hashes, not all of the same bytes"),
         Column("group", _S, "first image id of the pictures that are equal or alike", check=empty_text),
         _IMAGE_ID,
-        Column("split", _S, "split as listed: train, dev, val or test", check=unknown_split),
+        Column("split", _S, "split in the data set: train, dev, val or test", check=unknown_split),
         Column("label_name", _S, "class name as the data has it"),
         Column("content_hash", _S, "sha256 of the image's bytes"),
-        Column("used_as", _S, "split in which later stages see it; null: they do not", nullable=True),
+        Column("used_as", _S, "split in which later stages see the image; null: they do not", nullable=True),
     ),
 )
 
@@ -118,7 +118,8 @@ SCORE_MAPS = TableSpec(
         Column(
             "map",
             MAP,
-            "height x width values, row by row, covering the whole image; method's own scale. float32 of an `import`",
+            "height x width values, row by row, covering the whole image; on the method's own scale. float32 if made by"
+            " an `import`",
             also=WHOLE_MAP,
         ),
         Column("flag", _S, "why the map is a fallback, e.g. degenerate_class; null for an ordinary map", nullable=True),
@@ -142,21 +143,21 @@ PSEUDO_LABELS = TableSpec(
         Column(
             "area_fraction", _F, "foreground pixels / pixels of the image; null without masks", True, check=negative
         ),
-        Column("contrast", _F, "mean of the min-maxed map on the foreground minus off it; null if one is empty", True),
+        Column("contrast", _F, "mean of the min-maxed map, foreground minus background; null if one is empty", True),
         Column(
-            "components", _I, "number of 8-connected foreground components; of an `import`, of boxes", check=negative
+            "components", _I, "number of 8-connected foreground components; for an `import`, of boxes", check=negative
         ),
         Column("flag", _S, "empty_mask, degenerate_class, ... where the box is a fallback; null otherwise", True),
-        Column("threshold", _D, "foreground is map > threshold; null: no map of this run is behind it", True),
+        Column("threshold", _D, "foreground is map > threshold; null: not made from a map of this run", True),
         Column(
             "threshold_choice",
             _S,
             "validated (chosen on other images), oracle (chosen on this image's split), fixed, or null",
             True,
         ),
-        Column("component_rule", _S, "largest, all or union; null: no map of this run is behind it", True),
-        Column("chosen", _S, "of a `consensus`: the stage whose box this is; null: of several, or no consensus", True),
-        Column("quality", _F, "of a `consensus`: chance that the best box is right; null: not known", True),
+        Column("component_rule", _S, "largest, all or union; null: not made from a map of this run", True),
+        Column("chosen", _S, "for a `consensus`: the stage whose box this is; null: several, or another kind", True),
+        Column("quality", _F, "for a `consensus`: probability that the best box is right; null: not known", True),
         *_PROVENANCE,
     ),
 )
@@ -180,21 +181,21 @@ PREDICTIONS = TableSpec(
 )
 
 _SIGNAL_DOCS = {
-    "agreement": "mean IoU of its best box with those of the other sources; null: no other has one",
+    "agreement": "mean IoU of the best box with those of the other sources; null: no other source has one",
     "agreement_least": "smallest of these IoU",
-    "mask_agreement": "mean IoU of its masks together with those of the other sources",
-    "agreement_rank": "share of its class's other images whose agreement is smaller, equal ones by half",
-    "score": "score of the box as table pseudo_labels has it",
-    "score_rank": "the same share by score",
-    "contrast": "mean of the min-maxed map on the foreground minus off it",
-    "contrast_rank": "the same share by contrast",
-    "border": "sides of the image that the box touches, of four",
-    "area": "area of the box, share of the image",
-    "area_rank": "the same share by area",
-    "aspect": "natural logarithm of the box's width by its height; null: one of them is 0",
-    "fill": "foreground of the mask by area of the box",
+    "mask_agreement": "mean IoU of the union of the masks with those of the other sources",
+    "agreement_rank": "fraction of the class's other images whose agreement is smaller; ties count half",
+    "score": "score of the box in table pseudo_labels",
+    "score_rank": "the same fraction by score",
+    "contrast": "mean of the min-maxed map, foreground minus background",
+    "contrast_rank": "the same fraction by contrast",
+    "border": "fraction of the image's four sides that the box touches",
+    "area": "area of the box / area of the image",
+    "area_rank": "the same fraction by area",
+    "aspect": "natural logarithm of width / height of the box; null: one of them is 0",
+    "fill": "foreground pixels of the mask / area of the box",
     "components": "number of foreground components",
-    "confidence": "probability that the classifier gives to the label; 0 where it is not among those it names",
+    "confidence": "probability that the classifier gives to the label; 0 if it is not among the predicted classes",
 }
 
 QUALITIES = TableSpec(
@@ -208,12 +209,12 @@ QUALITIES = TableSpec(
         _METHOD,
         Column("source", _S, "name of the stage whose box is judged", check=empty_text),
         *(Column(name, _F, doc, nullable=True) for name, doc in _SIGNAL_DOCS.items()),
-        Column("flag", _S, "why the box is a fallback or carries no information; null for an ordinary one", True),
+        Column("flag", _S, "why the box is a fallback or carries no information; null for an ordinary box", True),
         Column(
             "quality",
             _F,
-            "chance that the box is right (IoU at least 0.5), by a model fitted to boxes of this data set; of an image"
-            " that it was fitted to, by one fitted to others; null: there are too few such boxes",
+            "probability that the box is right (IoU at least 0.5), by a model fitted to true boxes of this data set;"
+            " for images used in the fit, by a model fitted without them; null: too few true boxes",
             True,
         ),
     ),
@@ -228,18 +229,18 @@ QUALITY_FITS = TableSpec(
         _METHOD,
         Column("split", _S, "split whose ground-truth boxes the model is fitted to", check=unknown_split),
         Column("images", _L, "images of that split with a true box and one of the source", check=negative),
-        Column("right", _D, "percent of these whose box is right; null without one", True),
+        Column("right", _D, "percent of these images whose box is right; null without images", True),
         Column(
             "auc",
             _D,
-            "chance that of a right and a wrong box the right one has the higher quality, by"
-            " cross-validation; null: no model was fitted",
+            "area under the ROC curve of the quality, right against wrong boxes, by cross-validation; null: no model"
+            " was fitted",
             True,
         ),
-        Column("auc_error", _D, "its standard error", True),
-        Column("better", _D, "percent right of the half with the higher quality", True),
-        Column("worse", _D, "percent right of the other half", True),
-        Column("given", pa.bool_(), "whether qualities are given: not where they say no more than chance"),
+        Column("auc_error", _D, "standard error of auc", True),
+        Column("better", _D, "percent of right boxes in the half with the higher quality", True),
+        Column("worse", _D, "percent of right boxes in the other half", True),
+        Column("given", pa.bool_(), "whether qualities are given: false where they are no better than chance"),
     ),
 )
 
@@ -251,11 +252,11 @@ VERDICTS = TableSpec(
         Column(
             "check", _S, "what was looked at: classifier, whole_images, same_boxes, agreement, ...", check=empty_text
         ),
-        Column("source", _S, "stage whose boxes it is about; null: the data", nullable=True),
-        Column("level", _S, "good, look or bad: it carries no information"),
+        Column("source", _S, "stage whose boxes were looked at; null: the data", nullable=True),
+        Column("level", _S, "good, look (worth a look) or bad (the labels carry no information)"),
         Column("value", _D, "percent"),
         Column("n", _L, "images or classes counted", check=negative),
-        Column("said", _S, "the same in words"),
+        Column("said", _S, "the verdict in words"),
     ),
 )
 
@@ -271,11 +272,11 @@ COMPONENTS = TableSpec(
         Column("component", pa.list_(_D), "first principal component, unit length, sign chosen, (d,)"),
         Column("eigenvalues", pa.list_(_D), "two largest eigenvalues of the covariance"),
         Column(
-            "eigenvalue_ratio", _D, "largest / second eigenvalue, near 1 it is unstable; null: the second is 0", True
+            "eigenvalue_ratio", _D, "first / second eigenvalue; near 1 the component is unstable; null: second 0", True
         ),
         Column("residual", _D, "|Cv - lambda v| / lambda"),
         Column("sign_rule", _S, "rule that chose the sign"),
-        Column("sign_margin", _D, "how clearly the rule chose; its own scale, 0 is a tie"),
+        Column("sign_margin", _D, "how clearly the rule chose, on its own scale; 0 is a tie"),
         Column("sign_disagreement", pa.bool_(), "whether the other rules choose the other sign"),
         Column("positive_fraction", _D, "fraction of training positions with a positive projection"),
         Column("n_images", _L, "training images", check=negative),
@@ -292,21 +293,22 @@ THRESHOLDS = TableSpec(
         _METHOD,
         _SOURCE,
         Column("iou", _D, "IoU at which a box counted as correct"),
-        Column("split", _S, "split that the threshold was chosen on; null in version 2: dev", True),
+        Column("split", _S, "split that the threshold was chosen on; null (version 2): dev", True),
         Column(
             "half",
             _I,
-            "half of that split, by hash of the id, that it is for: chosen on the other; null: all others",
+            "half of that split, by hash of the image id, that the threshold is for, chosen on the other half; null:"
+            " chosen on the whole split, for all other images",
             True,
         ),
-        Column("threshold", _D, "threshold that is best where it was chosen, fraction of the min-maxed map"),
-        Column("value", _D, "GT-known accuracy there, percent; with components all, any box counts"),
-        Column("n", _L, "images with a ground-truth box that it was chosen on", check=not_positive),
+        Column("threshold", _D, "threshold of the min-maxed map that is best on the images it was chosen on"),
+        Column("value", _D, "GT-known accuracy on these images, percent; with components all, any box counts"),
+        Column("n", _L, "number of these images, which have a ground-truth box", check=not_positive),
         Column(
             "components", _S, "box rule that was counted: largest, all or union of the 8-connected components", True
         ),
         Column("min_area", _D, "box rule: components below this fraction of the image were ignored", True),
-        Column("enlargement", _S, "box rule: how maps were brought to the image, bilinear or bicubic", True),
+        Column("enlargement", _S, "box rule: interpolation of maps to the image size, bilinear or bicubic", True),
     ),
 )
 
@@ -333,7 +335,7 @@ METRICS = TableSpec(
         Column(
             "supervision",
             _S,
-            "boxes: a person drew some of those behind it; null: weak, no box but those that chose a threshold",
+            "boxes: made from or trained on boxes that a person drew; null: weak, true boxes at most chose a threshold",
             nullable=True,
         ),
     ),
@@ -403,12 +405,12 @@ COMPARISONS = TableSpec(
         _SPLIT,
         *_SCORED,
         Column("first", _S, "stage that made the one method's boxes"),
-        Column("second", _S, "stage that made the other's, or the trivial predictor that is best there"),
+        Column("second", _S, "stage that made the other method's boxes, or the best trivial predictor"),
         Column("difference", _D, "value of the first minus that of the second, on the same images, points"),
         Column("n", _L, "images", check=not_positive),
         Column("ci_low", _D, "lower end of the 95 % paired bootstrap interval"),
         Column("ci_high", _D, "upper end"),
-        Column("p_value", _D, "two-sided, of the paired bootstrap; 1 / resamples at least"),
+        Column("p_value", _D, "two-sided, of the paired bootstrap; at least 1 / resamples"),
     ),
 )
 

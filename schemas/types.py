@@ -13,7 +13,7 @@ SCORED_BOXES = pa.list_(SCORED_BOX)
 MASKS = pa.list_(RLE)
 MAP = pa.list_(pa.float16())
 WHOLE_MAP = pa.list_(pa.float32())
-"""Of maps of other programs, which are kept as they are."""
+"""The type of maps of other programs, which are kept as they are."""
 
 Split = Literal["train", "dev", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -25,7 +25,7 @@ TRIVIAL = ("whole_image", "whole_crop", "centred_square", "centred_gaussian", "m
 
 
 def bad_boxes(column: pa.Array) -> np.ndarray:
-    """Rows with a box that is not finite or has x1 < x0 or y1 < y0, as (rows,) bool."""
+    """Mask ``(N,)`` bool of the rows with a box that is not finite or has x1 < x0 or y1 < y0."""
     boxes = column.flatten()
     x0, y0, x1, y1 = (boxes.field(i).to_numpy(zero_copy_only=False) for i in range(4))
     bad_box = ~(np.isfinite(x0) & np.isfinite(y0) & (x1 >= x0) & (y1 >= y0) & np.isfinite(x1) & np.isfinite(y1))
@@ -36,21 +36,21 @@ def bad_boxes(column: pa.Array) -> np.ndarray:
 
 
 def not_positive(column: pa.Array) -> np.ndarray:
-    """Rows (N,) whose number is below 1."""
+    """Mask ``(N,)`` bool of the rows whose number is below 1."""
     return np.asarray(column.fill_null(1)) < 1
 
 
 def negative(column: pa.Array) -> np.ndarray:
-    """Rows (N,) whose number is below 0."""
+    """Mask ``(N,)`` bool of the rows whose number is below 0."""
     return np.asarray(column.fill_null(0)) < 0
 
 
 def unknown_split(column: pa.Array) -> np.ndarray:
-    """Rows (N,) whose split is none of train, dev, val, test."""
+    """Mask ``(N,)`` bool of the rows whose split is none of train, dev, val, test."""
     return ~np.isin(column.to_numpy(zero_copy_only=False), SPLITS)
 
 
 def empty_text(column: pa.Array) -> np.ndarray:
-    """Rows (N,) whose text is empty."""
+    """Mask ``(N,)`` bool of the rows whose text is empty."""
     bad: np.ndarray = np.asarray(column) == ""
     return bad

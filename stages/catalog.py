@@ -1,7 +1,7 @@
-"""The list of all stages, readers, networks and predictors: the one place that knows them all.
+"""The list of all stages, readers, networks and predictors.
 
-Third parties add to it without touching it: a package's entry points of group `weakbox.stages` name stage classes,
-those of group `weakbox.readers` reader classes. Importing this module must be quick, see pipeline.contract.stage.
+Other packages add to it by entry points: those of group `weakbox.stages` name stage classes, those of group
+`weakbox.readers` reader classes. Importing this module must be quick, see pipeline.contract.stage.
 """
 
 import inspect
@@ -80,7 +80,7 @@ READERS: Sequence[type[Reader[ReaderParams]]] = (
     DemoReader,
     FolderReader,
 )
-"""The most particular layouts first: `folder` takes what no other recognises."""
+"""The most specific layouts first: `folder` takes every data set that no other reader recognizes."""
 
 STAGES: Sequence[type[AnyStage]] = (
     Truth,
@@ -118,7 +118,7 @@ LOADERS = ModelLoaders(
     networks={"acol": "stages.plain_cam.two_branches:load", "sdcam": "stages.sdcam.teacher_student:load"},
     predictors={"psol": "stages.psol.predictor:BoxPredictor"},
 )
-"""By the method on a model's card. Ordinary classifiers, whichever method trained them, need no line here."""
+"""Loaders by the method on a model's card. Ordinary classifiers need no entry, whatever method trained them."""
 
 
 def kinds() -> Sequence[str]:
@@ -127,7 +127,7 @@ def kinds() -> Sequence[str]:
 
 
 def refinements() -> Sequence[str]:
-    """Kinds that make score maps of score maps: what `refine` of a run config may name."""
+    """Kinds that refine score maps: the choices of `refine` in a run config."""
     return [stage.kind for stage in (Scg, Arm, Sgrm)]
 
 
@@ -138,13 +138,13 @@ def params_type(kind: str) -> type[Parameters]:
 
 
 def description(kind: str) -> str:
-    """What a kind is, in a sentence or two."""
+    """The docstring of a kind's class."""
     reader = readers().get(kind.removeprefix(f"{KIND}."))
     return (stages()[kind] if reader is None else reader).__doc__ or ""
 
 
 def create(kind: str, name: str, params: Parameters) -> AnyStage:
-    """A stage object. Stages that read a model are told how models are loaded."""
+    """A stage object. Stages that read a model get the model loaders."""
     reader = readers().get(kind.removeprefix(f"{KIND}."))
     if reader is not None and isinstance(params, ReaderParams):
         made = reader(params)
@@ -156,7 +156,7 @@ def create(kind: str, name: str, params: Parameters) -> AnyStage:
 
 @cache
 def stages() -> Mapping[str, type[AnyStage]]:
-    """Kind -> stage class, those of third parties included. Raises UsageError for an entry point that gives none."""
+    """Kind -> stage class, with those of other packages. Raises UsageError for an entry point that is none."""
     added = [
         found for found in _added(_STAGES, Stage, ("kind", "version", "Params", "outputs")) if issubclass(found, Stage)
     ]
@@ -165,7 +165,7 @@ def stages() -> Mapping[str, type[AnyStage]]:
 
 @cache
 def readers() -> Mapping[str, type[Reader[ReaderParams]]]:
-    """Name -> reader class, those of third parties included. Raises UsageError for an entry point that gives none."""
+    """Name -> reader class, with those of other packages. Raises UsageError for an entry point that is none."""
     added = [found for found in _added(_READERS, Reader, ("name", "Params")) if issubclass(found, Reader)]
     return _by_name((reader.name, reader) for reader in (*READERS, *added))
 
@@ -180,13 +180,13 @@ def _by_name(named: Iterable[tuple[str, T]]) -> dict[str, T]:
 
 
 def _added(group: str, base: type, says: Sequence[str]) -> list[type]:
-    """The classes that installed packages add to a group; `says`: what each must say of itself."""
+    """The classes that installed packages add to a group. says: attributes that each class must have."""
     return [_loaded(entry, base, says) for entry in _entry_points() if entry.group == group]
 
 
 @cache
 def _entry_points() -> list[EntryPoint]:
-    """Those of all groups, in the order of their names: looking them up reads every installed package."""
+    """Entry points of all groups, by group and name; cached, because the search reads every installed package."""
     return sorted(
         (entry for group in (_STAGES, _READERS) for entry in entry_points(group=group)),
         key=lambda entry: (entry.group, entry.name, entry.value),
@@ -202,5 +202,5 @@ def _loaded(entry: EntryPoint, base: type, says: Sequence[str]) -> type:
     if not isinstance(found, type) or not issubclass(found, base) or inspect.isabstract(found):
         raise UsageError(f"{where} is no {base.__name__}, or leaves some of its methods out")
     if missing := [name for name in says if not hasattr(found, name)]:
-        raise UsageError(f"{where} does not say its {missing[0]}")
+        raise UsageError(f"{where} has no attribute {missing[0]}")
     return found

@@ -1,4 +1,4 @@
-"""What all tests share: a Ray of their own on this machine, and the folder of real data sets."""
+"""Fixtures of all tests: a private Ray on this machine, and the folder of real data sets."""
 
 import os
 import shutil
@@ -25,9 +25,9 @@ _ENVIRONMENT = pytest.MonkeyPatch()
 
 
 def pytest_configure() -> None:
-    """Let in nobody to any Ray of this session, those of sub-processes too, and keep it away from other clusters.
+    """Close every Ray of this session to others, those of sub-processes too, and keep it away from other clusters.
 
-    Before any test module imports Ray, which reads these variables then.
+    Runs before any test module imports Ray, which reads these variables at its import.
     """
     _ENVIRONMENT.delenv("RAY_ADDRESS", raising=False)
     _ENVIRONMENT.setenv("RAY_USAGE_STATS_ENABLED", "0")
@@ -38,7 +38,7 @@ def pytest_configure() -> None:
 
 
 def pytest_unconfigure() -> None:
-    """The environment as it was."""
+    """Restore the environment."""
     _ENVIRONMENT.undo()
 
 
@@ -51,7 +51,7 @@ def private_ray_environment() -> Iterator[Path]:
     """
     folder = Path(tempfile.mkdtemp(prefix="wb-", dir="/tmp"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))  # of fixtures that outlive a test, see `private_cache`
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))  # for fixtures that outlive a test, see `private_cache`
         patch.setenv("RAY_TMPDIR", str(folder))
         yield folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -81,7 +81,7 @@ def ray_local(private_ray_environment: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
-    """The folder of real data sets: WEAKBOX_DATA, or its default. Absent, the default skips and the variable fails."""
+    """The folder of real data sets: WEAKBOX_DATA, which must exist, or a default, without which tests are skipped."""
     named = os.environ.get("WEAKBOX_DATA")
     folder = Path(named) if named else REPOSITORY.parent / "shared" / "data"
     if not folder.is_dir():

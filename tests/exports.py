@@ -1,4 +1,4 @@
-"""Exports in memory: what a format makes of rows, its files joined as the command joins them."""
+"""Exports in memory: the files that a format makes of rows, joined as the command joins them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ def files_of(exporter: Exporter, parts: Sequence[Sequence[Entry]], classes: Sequ
     for picture in {entry.picture for entries in parts for entry in entries}:
         counts.images[picture.split] = counts.images.get(picture.split, 0) + 1
         counts.boxes.setdefault(picture.split, 0)
-    for last in exporter.closing(Content(counts, classes, "made in a test", {}, len(parts))):
+    for last in exporter.closing(Content(counts, classes, "made in a test", {})):
         if isinstance(last, Joined):
             files[last.name] = b"".join(_content(each, pieces) for each in last.content)
         elif isinstance(last.data, bytes):

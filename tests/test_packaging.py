@@ -1,4 +1,4 @@
-"""The frame of the repository: ranges in pyproject.toml, exact versions in constraints.txt, the change log."""
+"""Packaging: ranges in pyproject.toml, exact versions in constraints.txt, the change log."""
 
 import ast
 import re

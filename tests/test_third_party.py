@@ -92,7 +92,7 @@ class Nameless(TrainStage):
         ("weakbox.readers", "nothing.there:Reader", "nothing.there:Reader: No module named 'nothing'"),
         ("weakbox.stages", "stages.cam.stage:Cam", "'cam' is the name of"),
         ("weakbox.stages", "pipeline.contract.stage:Stage", "is no Stage, or leaves some of its methods out"),
-        ("weakbox.stages", "nameless:Nameless", "nameless:Nameless does not say its kind"),
+        ("weakbox.stages", "nameless:Nameless", "nameless:Nameless has no attribute kind"),
         ("weakbox.readers", "leaves:Reader", "leaves:Reader: 3"),
     ],
 )

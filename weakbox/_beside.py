@@ -1,4 +1,4 @@
-"""The packages that belong to weakbox have ordinary names: one of another project may lie in front of them."""
+"""A check that weakbox's own packages, which have common names, are not hidden by those of another project."""
 
 from importlib.util import find_spec
 from pathlib import Path

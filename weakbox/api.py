@@ -34,7 +34,7 @@ Named = str | PathLike[str] | Mapping[str, Any]
 """A config file, the root of a run (a path or a URI), or a config as plain data."""
 
 Changes = Mapping[str, Any]
-"""Key of the config, such as ``stages.cam.batch_size``, -> its value here: what ``--set`` says."""
+"""Key of the config, such as ``stages.cam.batch_size``, -> its new value, as ``--set`` gives it."""
 
 
 def opened(target: Named, changes: Changes | None = None) -> Target:
@@ -46,8 +46,8 @@ def opened(target: Named, changes: Changes | None = None) -> Target:
 def plan(target: Named, *, changes: Changes | None = None) -> "pd.DataFrame":
     """What is done and what is to run, a row a stage; computes nothing.
 
-    Columns: stage, kind, state, to_run, shards, why, worker_seconds (about how long workers will take) and measured (by
-    rates of this root, not by shipped ones). Raises: UsageError for what can be known to fail.
+    Columns: stage, kind, state, to_run, shards, why, worker_seconds (about how long workers will take) and measured
+    (whether by rates of this root, not by shipped ones). Raises: UsageError for failures that can be foreseen.
     """
     there = opened(target, changes)
     planned = inspection.planned_stages(there)
@@ -64,7 +64,7 @@ def run(
     only: str | None = None,
     force: Sequence[str] = (),
 ) -> dict[str, int]:
-    """Run what is missing; returns the number of shards computed for each stage that ran. Stopped, it goes on.
+    """Run what is missing; returns the number of shards computed for each stage that ran. Continues a stopped run.
 
     in_process: without Ray. address: of the Ray cluster to join; None: one is started on this machine. only: this stage
     alone, on the newest complete inputs. force: stages that are computed again.
@@ -87,8 +87,8 @@ def metrics(
 ) -> "pd.DataFrame":
     """Every number of a finished run, with protocol, threshold, how that was chosen, and its 95 % interval.
 
-    show: ``metrics``; ``groups``, the same by class and by object size; or ``comparisons``, every two methods by paired
-    tests. split: only this one. Values are percent. Raises: UsageError where the run did not get that far.
+    show: ``metrics``; ``groups``, the same by class and by object size; or ``comparisons``, paired tests of every two
+    methods. split: only this one. Values are percent. Raises: UsageError where the run did not get that far.
     """
     there = opened(target, changes)
     results.warn_of_other_data(there)
@@ -144,12 +144,12 @@ def export(
 
 
 def report(target: Named, *, out: str | PathLike[str] | None = None, changes: Changes | None = None) -> str:
-    """Make the HTML report of a finished run, copied to `out` where that is said; returns where it is."""
+    """Make the HTML report of a finished run, copied to `out` if that is given; returns its path."""
     return results.make_report(opened(target, changes), None if out is None else str(out))
 
 
 def label(root: str | PathLike[str], out: str | PathLike[str], **asked: Any) -> list[str]:
-    """Make boxes for a folder of labelled pictures and a data set of them; returns five lines that say what there is.
+    """Make boxes for a folder of labeled pictures and a data set of them; returns five lines that say what there is.
 
     asked: as the options of ``weakbox label``, such as ``format="yolo"``, ``keep=0.8``, ``reviewed="review.csv"``.
     Raises: UsageError for pictures that cannot be listed, or a folder in use.

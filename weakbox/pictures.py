@@ -25,7 +25,7 @@ _SIDE = 3.2
 def show(
     target: Named, image_id: str, *, stages: Sequence[str] | None = None, changes: Changes | None = None
 ) -> "Figure":
-    """A picture with the boxes of a run's stages, its true ones dashed, and beside it their score maps.
+    """Show an image with the boxes of a run's stages, ground truth dashed, and beside it their score maps.
 
     stages: only these; None: all that are complete. Needs matplotlib: pip install 'weakbox[plot]'.
     Raises: UsageError for an image that is not listed or cannot be read.

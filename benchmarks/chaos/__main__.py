@@ -1,8 +1,8 @@
 """Inject faults into runs of mini.yaml by seed: `python -m benchmarks.chaos [--runs N] [--lanes N] [--seed N]`.
 
 Every run gets some faults at random moments; a run that ended is started again with the same command, until it is
-complete. What `status` knows of each command that ended is checked: a killed one died. At the end `verify` must pass
-and all tables must equal those of an undisturbed in-process run. Every third run has its root on S3.
+complete. For each command that ended, `status` must know how: dead if it was killed. At the end `verify` must pass and
+all tables must equal those of an undisturbed in-process run. Every third run has its root on S3.
 
 Writes benchmarks/results/chaos.json and prints a table; exit 1 when a run differs.
 """
@@ -84,7 +84,7 @@ class ChaosRun:
         ]
 
     def _placed(self, kind: str, stage: str) -> str:
-        """Kill what is there: trainings have workers, the other stages actors."""
+        """The kind of fault that fits a stage: trainings have train workers, the other stages actors."""
         trains = stage in ("classify", "psol")
         component, _, what = kind.rpartition("_")
         if component in ("actor", "train_worker"):
@@ -92,7 +92,7 @@ class ChaosRun:
         return kind
 
     def execute(self, reference: Store) -> Outcome:
-        """Run to the end, whatever it takes, and compare."""
+        """Run until complete, with as many starts as needed, and compare."""
         started = time.monotonic()
         try:
             self._to_the_end()
@@ -129,9 +129,9 @@ class ChaosRun:
             assert code != 2, f"exit code {code}: {command.log.read_text()[-1500:]}"
 
     def _check_status(self, command: Command) -> None:
-        """What the root says of a command that ended: died where it was killed, else how it ended.
+        """Check what the run root says of a command that ended: dead if it was killed, else ended.
 
-        Without its GCS or raylet, Ray's own code ends the driver where it stands: then both are true.
+        A driver that loses its GCS or raylet may be ended by Ray before it can say so: then both are right.
         """
         code = command.wait()
         lives = {run.record.process.pid: run.life for run in run_records.runs(Store(self._root))[0]}
@@ -145,12 +145,12 @@ class ChaosRun:
 
     def _start(self) -> Command:
         self.outcome.starts += 1
-        ray_folder = tempfile.mkdtemp(prefix="wbc-", dir="/tmp")  # a long path would not do for Ray's sockets
+        ray_folder = tempfile.mkdtemp(prefix="wbc-", dir="/tmp")  # Ray's sockets need a short path
         self._ray_folders.append(ray_folder)
         return mini.run(self._root, self._data, RAY_TMPDIR=ray_folder)
 
     def _reached(self, command: Command, fault: tuple[str, float, str]) -> bool:
-        """Wait for the moment of a fault: its stage, or a later one where that was done before. False: it ended."""
+        """Wait for the moment of a fault, in its stage or, if that is done, a later one; False if the command ended."""
         stage, delay, _ = fault
         later = mini.STAGES[mini.STAGES.index(stage) :]
         reached = partial(_started_any, command, later)
@@ -204,7 +204,7 @@ def main() -> int:
     parser.add_argument("--lanes", type=int, default=2, help="runs at once")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first run")
     wanted = parser.parse_args()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so would runs
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else runs inherit a background job's ignored SIGINT
     os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_worker_niceness="0")
     with tempfile.TemporaryDirectory(prefix="weakbox-chaos-") as name, _bucket() as s3:
         folder = Path(name)

@@ -13,7 +13,7 @@ from benchmarks.chaos.flaky_s3 import FlakyS3
 from tests.cluster.mini import Command
 
 PAUSE = 60.0
-"""Seconds for which a process stands still: longer than Ray waits for a sign of life of its own processes."""
+"""Seconds for which a process is suspended: longer than Ray waits for a heartbeat of its own processes."""
 
 _NAMES = {
     "actor": "ray::PoolActor",
@@ -26,7 +26,7 @@ Start = Callable[[], Command]
 
 
 def signals(kind: str, command: Command) -> bool:
-    """The driver is killed (as by the kernel), ended (as by a scheduler), interrupted (as by a person) or paused."""
+    """Kill (as the kernel does), end (as a scheduler), interrupt (as a user) or pause the driver; False if too late."""
     if command.process.poll() is not None:
         return False
     if kind == "driver_paused":
@@ -41,7 +41,7 @@ def signals(kind: str, command: Command) -> bool:
 
 
 def processes(kind: str, command: Command, chance: random.Random) -> bool:
-    """A process that the run started dies, or stands still for a while."""
+    """Kill or pause a process that the run started; False if there is none."""
     component, _, what = kind.rpartition("_")
     found = [process for process in command.processes() if _name(process).startswith(_NAMES[component])]
     if not found:
@@ -57,13 +57,13 @@ def processes(kind: str, command: Command, chance: random.Random) -> bool:
 
 
 def storage(kind: str, s3: FlakyS3, chance: random.Random) -> bool:
-    """The next requests to the object store go wrong."""
+    """Make the next requests to the object store fail."""
     s3.arm(kind, chance.randint(1, 3))
     return True
 
 
 def wait_for_driver(command: Command, seconds: float) -> None:
-    """Give a driver whose Ray was taken away time to notice; then end it."""
+    """Give a driver that lost its Ray time to notice; then kill it."""
     deadline = time.monotonic() + seconds
     while command.process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.5)

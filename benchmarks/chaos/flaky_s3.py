@@ -1,4 +1,4 @@
-"""An S3 server on loopback (moto) whose next requests can be made to go wrong."""
+"""An S3 server on loopback (moto) whose next requests can be made to fail."""
 
 import socket
 import threading
@@ -17,8 +17,10 @@ Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class FlakyS3:
-    """kinds: `s3_refused` (503 SlowDown), `s3_reset` (connection cut before anything is done), `s3_lost_answer` (done,
-    but the connection is cut before the answer), `s3_slow` (answers after some seconds).
+    """An S3 server with faults on demand.
+
+    Kinds: `s3_refused` (503 SlowDown), `s3_reset` (connection cut before anything is done), `s3_lost_answer` (done, but
+    the connection is cut before the answer), `s3_slow` (answers after some seconds).
     """
 
     KINDS = ("s3_refused", "s3_reset", "s3_lost_answer", "s3_slow")
@@ -36,13 +38,13 @@ class FlakyS3:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def arm(self, kind: str, requests: int) -> None:
-        """So many of the next requests go wrong in this way."""
+        """Make this many of the next requests fail in this way."""
         with self._lock:
             self._armed[kind] += requests
 
     @property
     def armed(self) -> int:
-        """How many requests are still to go wrong."""
+        """How many requests are still to fail."""
         with self._lock:
             return sum(self._armed.values())
 

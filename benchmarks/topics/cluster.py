@@ -1,4 +1,4 @@
-"""Topic `cluster`: a pass over as many shards as ImageNet has, and what a second actor brings."""
+"""Topic `cluster`: a pass over as many shards as ImageNet has, and what a second actor gains."""
 
 import json
 import subprocess

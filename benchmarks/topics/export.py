@@ -1,4 +1,4 @@
-"""Topic `export`: data sets of ImageNet's size for other tools."""
+"""Topic `export`: what exports of ImageNet's size cost."""
 
 from collections.abc import Iterator
 from pathlib import Path

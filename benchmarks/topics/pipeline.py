@@ -1,4 +1,4 @@
-"""Topic `pipeline`: what the machinery around the network costs, and how long a finished run takes to say so."""
+"""Topic `pipeline`: what the machinery around the network costs, and how long a rerun of a finished run takes."""
 
 from collections.abc import Iterator
 from pathlib import Path

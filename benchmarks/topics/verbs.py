@@ -1,4 +1,4 @@
-"""Topic `verbs`: how fast the commands answer that compute nothing."""
+"""Topic `verbs`: how fast commands that compute nothing answer."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Processor time that this process has spent in checksums of what it read: how the price of the checks is known."""
+"""Processor time that this process has spent on checksums of what it read, to report what the checks cost."""
 
 import threading
 import time
@@ -20,7 +20,7 @@ class CheckClock:
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """Count what this thread does inside."""
+        """Add this thread's processor time inside the block."""
         started = time.thread_time()
         try:
             yield
@@ -31,4 +31,4 @@ class CheckClock:
 
 
 CHECKS = CheckClock()
-"""Of this process."""
+"""The clock of this process."""

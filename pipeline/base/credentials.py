@@ -3,7 +3,7 @@
 import re
 
 _PASSWORD = re.compile(r"://[^\s/?#@:]*:(?!\d+/)[^\s@?#]*@")
-"""User and password before a host; a slash in the password counts to it, a port's does not."""
+"""User and password before a host. The password may hold a slash, but not after digits alone: that is a port."""
 _QUERY = re.compile(
     r"([?&;](?:[\w.-]*(?:signature|credential|token|secret|password|api_?key|accesskey)[\w.-]*|sig|key|auth)=)[^&;\s#]+",
     re.IGNORECASE,

@@ -1,4 +1,4 @@
-"""The ways a run ends other than well, each with its exit code."""
+"""The errors that end a run, each with its exit code."""
 
 
 class WeakboxError(Exception):

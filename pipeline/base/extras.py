@@ -6,11 +6,11 @@ from pipeline.base.errors import UsageError
 
 
 def how_to_get(package: str, extra: str) -> str:
-    """The words for a package that is missing."""
+    """The error text for a missing package: how to install it."""
     return f"the package {package} is not installed: pip install 'weakbox[{extra}]'"
 
 
 def require(module: str, package: str, extra: str, where: str) -> None:
-    """Refuse to go on without a module of a package. Raises UsageError: `where`, and how to get the package."""
+    """Raise UsageError if a module is not installed; the line starts with `where` and says how to install it."""
     if find_spec(module) is None:
         raise UsageError(f"{where}: {how_to_get(package, extra)}")

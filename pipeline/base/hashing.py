@@ -10,7 +10,7 @@ DIGITS = 16
 
 
 def canonical(value: Json) -> bytes:
-    """JSON with sorted keys and no spaces. Raises TypeError for what JSON cannot say."""
+    """JSON with sorted keys and no spaces. Raises TypeError or ValueError for values that JSON does not have."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 

@@ -1,4 +1,4 @@
-"""The type of what JSON can say."""
+"""The type of JSON-like values."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias

@@ -1,8 +1,8 @@
 """Stage parameters: frozen dataclasses whose fields say what they mean and whether they change results.
 
 Four kinds of fields: *numeric* ones change results and are hashed into the recipe; *resource* ones (prefetch,
-batch size where it does not matter) never are; *content* ones say where or how a data set is found, and what is found
-is hashed instead; *inputs* name the stages that are read.
+batch size where it does not matter) never are; *content* ones say where or how a data set is found, and its content is
+hashed instead of them; *inputs* name the stages that are read.
 """
 
 import dataclasses
@@ -41,9 +41,9 @@ def option(
 ) -> T:
     """A parameter with a default.
 
-    resource: it does not change results and is not hashed. by_content: what it leads to is hashed (the rows of a data
-    set, its annotations), so it is not. at_least, at_most: the smallest and the largest number that it may be. A
-    Literal type says which texts it (or each of a tuple) may be. None is always allowed where it is the default.
+    resource: it does not change results and is not hashed. by_content: the data that it leads to (rows of a data set,
+    annotations) are hashed instead of it. at_least, at_most: limits of a number. A Literal type lists the strings that
+    it (or each item of a tuple) may be. None is always allowed where it is the default.
     """
     metadata = {_HELP: help, _RESOURCE: resource, _CONTENT: by_content, _AT_LEAST: at_least, _AT_MOST: at_most}
     return dataclasses.field(default=default, metadata=metadata)
@@ -75,7 +75,7 @@ def upstream_names(params: Parameters) -> set[str]:
 
 @cache
 def choices_of(params_type: type[Parameters]) -> Mapping[str, tuple[str, ...]]:
-    """The texts that each parameter may be, by its Literal type; parameters without one are absent."""
+    """The allowed strings of each parameter that has a Literal type: name -> choices."""
     hints = typing.get_type_hints(params_type)
     found = {field.name: tuple(_literals(hints[field.name])) for field in dataclasses.fields(params_type)}
     return {name: texts for name, texts in found.items() if texts}
@@ -83,7 +83,7 @@ def choices_of(params_type: type[Parameters]) -> Mapping[str, tuple[str, ...]]:
 
 @cache
 def takes_text(params_type: type[Parameters]) -> frozenset[str]:
-    """The parameters that may be a text, or hold one."""
+    """The names of the parameters that may be a string, or hold one."""
     hints = typing.get_type_hints(params_type)
     return frozenset(field.name for field in dataclasses.fields(params_type) if _may_be_text(hints[field.name]))
 
@@ -93,7 +93,7 @@ def _may_be_text(hint: object) -> bool:
 
 
 def _literals(hint: object) -> Iterator[str]:
-    """The texts of a Literal, also inside a union or a tuple."""
+    """The strings of a Literal, also inside a union or a tuple."""
     origin = typing.get_origin(hint)
     if origin is Literal:
         yield from typing.get_args(hint)
@@ -103,7 +103,7 @@ def _literals(hint: object) -> Iterator[str]:
 
 
 def mistake(params: Parameters) -> str | None:
-    """What is wrong with the first parameter outside its choices or limits, in words; None if none is."""
+    """The error text for the first parameter outside its choices or limits; None if all are inside."""
     choices = choices_of(type(params))
     for field in dataclasses.fields(params):
         value = getattr(params, field.name)
@@ -113,7 +113,7 @@ def mistake(params: Parameters) -> str | None:
         for part in value if isinstance(value, tuple) else (value,):
             if isinstance(part, str) and part not in choices.get(field.name, (part,)):
                 return not_a_choice(field.name, choices[field.name], part)
-        if least is not None and not value >= least:  # NaN is not
+        if least is not None and not value >= least:  # True for NaN
             return f"{field.name} must be at least {least:g}, not {value:g}"
         if most is not None and not value <= most:
             return f"{field.name} must be at most {most:g}, not {value:g}"
@@ -121,14 +121,14 @@ def mistake(params: Parameters) -> str | None:
 
 
 def not_a_choice(name: str, choices: Collection[str], value: object) -> str:
-    """The words for a value that is none of its choices."""
+    """The error text for a value that is not among the choices."""
     return f"{name} must be one of {', '.join(choices)}, not {value!r}"
 
 
 def numeric(params: Parameters) -> dict[str, Json]:
     """The parameters that change results, as a JSON-like dictionary.
 
-    One that is null by default and left so is not in it: a parameter that a new version adds makes no old result stale.
+    A parameter left at its default null is left out, so that a parameter added by a new version makes no result stale.
     """
     values = {
         f.name: getattr(params, f.name)

@@ -10,8 +10,8 @@ READ, DECODE, FORWARD, POST, WRITE, IDLE = ("read", "decode", "forward", "post",
 class PhaseClock:
     """Adds up the phases of one shard at a time, in the thread that computes it.
 
-    A phase inside another is taken out of the outer one. Threads that decode ahead are not counted: what the computing
-    thread waits for them is its decoding.
+    The time of a nested phase is subtracted from the outer one. Threads that decode ahead are not counted: the time
+    that the computing thread waits for them counts as decoding.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class PhaseClock:
         return {**self._seconds, POST: max(0.0, whole - sum(self._seconds.values()))}
 
     def timed(self, phase: str) -> AbstractContextManager[None]:
-        """Charge the time inside to a phase."""
+        """Count the time inside the block as this phase."""
         return _NOT_COUNTED if threading.get_ident() != self._owner else _Timed(self, phase)
 
     def enter(self) -> None:
@@ -41,14 +41,14 @@ class PhaseClock:
         self._inner.append(0.0)
 
     def leave(self, phase: str, seconds: float) -> None:
-        """It ends, so many seconds later."""
+        """The innermost phase ends, after so many seconds."""
         self._seconds[phase] = self._seconds.get(phase, 0.0) + seconds - self._inner.pop()
         if self._inner:
             self._inner[-1] += seconds
 
 
 class _Timed(AbstractContextManager[None]):
-    """A phase of the computing thread. A class, as workers open one for each image: it costs a third of a generator."""
+    """A phase of the computing thread; workers open one per image, and a class costs a third of a generator."""
 
     __slots__ = ("_clock", "_phase", "_started")
 

@@ -1,11 +1,11 @@
-"""Text of stored data on its way to a terminal, which would obey what is hidden in it."""
+"""Makes text of stored data safe to print: a terminal would obey control characters hidden in it."""
 
 import unicodedata
 
 _HIDDEN = ("Cc", "Cs", "Zl", "Zp")
 """Unicode's categories of control characters, lone surrogates, and separators of lines and paragraphs."""
 _DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""What turns the direction of writing, so that a text reads otherwise than it is."""
+"""Unicode's controls of writing direction, which make a text look different from what it is."""
 
 
 def printable(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Whether a process of this machine is still the one that it was."""
+"""Identifies a process, so that another one can later tell whether it still runs."""
 
 import os
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from typing import Literal
 class Process:
     """A process that another one can look for.
 
-    machine: names this boot of the machine and its table of processes, for a container has its own; empty where the
-    system does not say (no Linux). started: clock ticks from that boot to its start, for numbers are given again.
+    machine: identifies the boot of the machine and the PID namespace, as a container has its own; empty where the
+    system does not say (no Linux). started: clock ticks from boot to the process's start, as process ids are reused.
     """
 
     machine: str
@@ -20,12 +20,12 @@ class Process:
 
 
 def this_process() -> Process:
-    """The process that asks."""
+    """The calling process."""
     return Process(_machine(), os.getpid(), _started(os.getpid()) or 0)
 
 
 def look_for(process: Process) -> Literal["alive", "gone", "elsewhere"]:
-    """Whether it lives; `elsewhere` for one of another machine, or of this one before it was started again."""
+    """Whether the process is alive; `elsewhere` if it is of another machine, or of an earlier boot of this one."""
     if not process.machine or process.machine != _machine():
         return "elsewhere"
     return "alive" if _started(process.pid) == process.started else "gone"
@@ -39,7 +39,7 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> int | None:
-    """None for one that is gone, or only waits for its parent to ask how it ended."""
+    """Clock ticks from boot to the start of a process; None if it is gone or a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

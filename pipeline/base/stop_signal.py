@@ -1,4 +1,4 @@
-"""A request to stop, shared by the signal handler and whatever computes."""
+"""A request to stop, shared by the signal handler and the code that computes."""
 
 import threading
 
@@ -8,21 +8,21 @@ STOPPED = "stopped; the same command continues"
 
 
 class StopSignal:
-    """Cooperative stop flag: no new shard starts after `request`. Looked at between shards and at checkpoints."""
+    """Cooperative stop flag, checked between shards and at checkpoints: no new shard starts after `request`."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
 
     def request(self) -> None:
-        """Ask for the end."""
+        """Request a stop."""
         self._event.set()
 
     @property
     def requested(self) -> bool:
-        """Whether the end was asked for."""
+        """Whether a stop was requested."""
         return self._event.is_set()
 
     def check(self) -> None:
-        """Raise Stopped if the end was asked for."""
+        """Raise Stopped if a stop was requested."""
         if self.requested:
             raise Stopped(STOPPED)

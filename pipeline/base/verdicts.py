@@ -1,7 +1,7 @@
-"""What was once found to fit is not tried again: an empty file a question, in the user's cache folder.
+"""Remembers checks that passed, so that they are not repeated: one empty file per check, in the user's cache folder.
 
-A verdict saves a later command the import of slow libraries, and nothing depends on it: where the folder is gone or
-cannot be written, the same question is asked again. What does not fit is never kept: an installation may change.
+This saves later commands the import of slow libraries. No result depends on it: where the folder is gone or cannot be
+written, the check runs again. A check that failed is never remembered, as the installation may change.
 """
 
 import contextlib
@@ -17,9 +17,9 @@ _FOLDER = "weakbox/verdicts"
 
 
 def once(question: Json, packages: Sequence[str], ask: Callable[[], None]) -> None:
-    """Call `ask`, which raises where something does not fit, unless it was found to fit before.
+    """Call `ask`, a check that raises when it fails, unless it passed before.
 
-    question: all that the answer depends on, besides the versions of `packages` and of weakbox.
+    question: all that the outcome depends on, besides the versions of `packages` and of weakbox.
     """
     versions: list[Json] = [_version(package) for package in ("weakbox", *packages)]
     kept = _folder() / fingerprint([question, versions])
@@ -33,7 +33,7 @@ def once(question: Json, packages: Sequence[str], ask: Callable[[], None]) -> No
 
 
 def _folder() -> Path:
-    """The verdicts' folder below XDG_CACHE_HOME, which counts where it is absolute, or ~/.cache."""
+    """The verdicts' folder: below XDG_CACHE_HOME if that is an absolute path, else below ~/.cache."""
     named = os.environ.get("XDG_CACHE_HOME", "")
     return Path(named if os.path.isabs(named) else os.path.expanduser("~/.cache")) / _FOLDER
 

@@ -1,4 +1,4 @@
-"""The stages that a data set has whatever the config names, and whose images all others read."""
+"""The stages that every run has for its data set without naming them in the config."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ from pipeline.base.params import Parameters, input_tables
 P = TypeVar("P", bound=Parameters)
 
 INGEST, TRUTH, DUPLICATES = "ingest", "truth", "duplicates"
-"""Those that every data set has."""
+"""The stages of every data set."""
 DEDUPLICATE, PERCEPTUAL_HASH = "deduplicate", "perceptual_hash"
-"""Those that `dataset: duplicates` and `near_duplicates` ask for."""
+"""The stages that the keys `duplicates` and `near_duplicates` of `dataset` add."""
 IMPLIED = (INGEST, TRUTH, DUPLICATES, DEDUPLICATE, PERCEPTUAL_HASH)
 
 POLICY, NEAR = "duplicates", "near_duplicates"
@@ -26,7 +26,10 @@ def images_of(dataset: Mapping[str, Json]) -> str:
 
 
 def implied(dataset: Mapping[str, Json], title: str) -> dict[str, dict[str, Json]]:
-    """The entries of the stages beside `ingest`; each is of the kind that it is called. title: of the data set."""
+    """The entries of the implied stages besides `ingest`: name, which is also the kind -> parameters.
+
+    dataset: `dataset` of a config. title: name of the data set.
+    """
     near = {"hashes": PERCEPTUAL_HASH} if dataset.get(NEAR) else {}
     entries: dict[str, dict[str, Json]] = {TRUTH: {}}
     if near:
@@ -38,7 +41,7 @@ def implied(dataset: Mapping[str, Json], title: str) -> dict[str, dict[str, Json
 
 
 def redirected(kind: Json, params: P, images: str) -> P:
-    """Parameters that read the stage `images` where they read those of `ingest`; `IMPLIED` kinds read the listing."""
+    """Let parameters read the stage `images` where they read the images of `ingest`; `IMPLIED` kinds are unchanged."""
     if kind in IMPLIED:
         return params
     slots = [slot for slot, table in input_tables(type(params)).items() if table == "images"]

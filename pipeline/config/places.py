@@ -1,4 +1,4 @@
-"""Where a run and its data set lie: places are remembered so that they mean the same from every folder."""
+"""Places of a run and its data set, made absolute so that they mean the same from every folder."""
 
 import os
 
@@ -8,9 +8,9 @@ _LOCAL = ("file://", "local://")
 
 
 def absolute(place: str) -> str:
-    """A place as it is remembered: a local one, with or without `file://`, as an absolute path, `~` expanded.
+    """A local place, with or without `file://`, as an absolute path with `~` expanded; any other URI unchanged.
 
-    Raises: ValueError for the home of a user who is not there, and for control characters.
+    Raises: ValueError for the home of an unknown user, and for control characters.
     """
     if not place.isprintable():
         raise ValueError("a place has no control characters")
@@ -19,7 +19,7 @@ def absolute(place: str) -> str:
         return place
     path = os.path.expanduser(place.removeprefix(scheme))
     if path.startswith("~"):
-        raise ValueError(f"there is no user {path.split('/')[0].removeprefix('~')!r}: ./~ is a folder of this name")
+        raise ValueError(f"there is no user {path.split('/')[0].removeprefix('~')!r}: write ./~... for a folder")
     return os.path.abspath(path)
 
 
@@ -37,5 +37,5 @@ def check_apart(run_root: str, data_root: str) -> None:
 
 
 def _resolved(place: str) -> str:
-    """The place that links lead to, without a slash at its end."""
+    """The place with symbolic links resolved, without a trailing slash."""
     return (place if "://" in place else os.path.realpath(place)).rstrip("/")

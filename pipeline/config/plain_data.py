@@ -1,4 +1,4 @@
-"""What a config is made of before anything is known of its keys: plain data within limits."""
+"""Checks of a config before its keys are looked at: plain data, within limits."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -9,13 +9,13 @@ from pipeline.base.json_types import Json
 
 DEPTH = 100
 VALUES = 10_000
-"""The most levels, and values on all of them, what aliases repeat included."""
+"""The most levels, and the most values on all of them together, counting what aliases repeat."""
 
 _LARGEST = 2**63
 
 
 def check(data: Json, where: str) -> None:
-    """Refuse too many values or levels, keys that are no texts, and what is no number (NaN, infinite, over 64 bits).
+    """Refuse too many values or levels, keys that are no strings, and numbers that are NaN, infinite or over 64 bits.
 
     Raises: UsageError, one line.
     """

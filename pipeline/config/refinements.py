@@ -1,4 +1,4 @@
-"""`refine: [arm, sgrm]` in the entry of a stage: short for stages of their own, each on the maps of the one before."""
+"""`refine: [arm, sgrm]` in the entry of a stage: short for separate stages, each reading the maps of the one before."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -12,7 +12,7 @@ _KIND = "stage"
 _SAME = ("images", "model")
 
 Entry = Mapping[str, Json]
-"""A stage as the config has it: its parameters, and its kind under `stage`."""
+"""A stage as written in the config: its parameters, and its kind under `stage`."""
 
 
 def with_refinements(
@@ -20,11 +20,11 @@ def with_refinements(
 ) -> dict[str, Entry]:
     """The stages with every `refine` written out: stage `cam` with ``[arm, sgrm]`` gives `cam_arm` and `cam_arm_sgrm`.
 
-    Each refinement is a kind, or one kind with its parameters. Where it reads `images` or a `model` and is not told
-    which, it reads those that the refined stage names.
+    Each refinement is a kind, or one kind with its parameters. If it reads `images` or a `model` and its parameters do
+    not name them, it reads those that the refined stage names.
 
     refinements: kinds that may be named. reads: the names of the stages that each of them reads.
-    Raises: UsageError for another kind, parameters that are no mapping, or a name that another stage has.
+    Raises: UsageError for an unknown kind, parameters that are no mapping, or a name that another stage has.
     """
     found: dict[str, Entry] = {}
     for name, entry in stages.items():

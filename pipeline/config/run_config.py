@@ -31,7 +31,7 @@ _VARIABLES = "variables"
 
 
 class Catalog(Protocol):
-    """The list of all stages, as the config needs it."""
+    """The list of all stage kinds, as the config uses it."""
 
     def kinds(self) -> Sequence[str]:
         """All stage kinds."""
@@ -51,15 +51,15 @@ class _Strict(BaseModel):
 
 
 class PoolConfig(_Strict):
-    """Resources of one stage: number of actors (trainings: workers), and what each of them takes."""
+    """Resources of one stage: the number of its actors (of a training: its workers), and what each of them takes."""
 
     actors: int | None = Field(
         None, ge=1, description="processes of a stage (trainings: workers); null: as many as fit"
     )
-    cpus: float = Field(1, gt=0, description="processors of each")
-    gpus: float = Field(0, ge=0, description="GPUs of each; a fraction shares one")
-    memory: int | None = Field(None, gt=0, description="bytes")
-    custom: dict[str, float] = Field({}, description="Ray's custom resources: name -> amount")
+    cpus: float = Field(1, gt=0, description="CPUs per actor")
+    gpus: float = Field(0, ge=0, description="GPUs per actor; a fraction shares one")
+    memory: int | None = Field(None, gt=0, description="bytes of memory per actor")
+    custom: dict[str, float] = Field({}, description="Ray's custom resources per actor: name -> amount")
     labels: dict[str, str] = Field({}, description="labels that a node must have: label -> value")
     save_minutes: float = Field(
         SAVE_MINUTES, ge=0, description="minutes between two checkpoints inside an epoch of a training"
@@ -72,7 +72,7 @@ class PoolConfig(_Strict):
     )
 
     def build(self) -> StageResources:
-        """The same as the record that runners take."""
+        """Convert to the record that runners take."""
         return StageResources(
             self.actors,
             self.cpus,
@@ -95,7 +95,7 @@ class ResourcesConfig(PoolConfig):
     placement: float = Field(60.0, ge=0, description="seconds to wait for a node on which a stage's actors fit")
 
     def resources(self) -> Resources:
-        """The same as the record that runners take."""
+        """Convert to the record that runners take."""
         return Resources(self.build(), self.train.build(), {name: pool.build() for name, pool in self.stages.items()})
 
 
@@ -104,11 +104,11 @@ class RunConfig(_Strict):
 
     run_root: str = Field(min_length=1, description="where all of a run is kept: a folder, or any URI of fsspec")
     # Any: pydantic takes what YAML gives as it is; stages check it
-    dataset: dict[str, Any] = Field(description="`reader`, `root`, and what else the reader takes")
+    dataset: dict[str, Any] = Field(description="`reader`, `root`, and the other parameters of the reader")
     stages: dict[str, dict[str, Any] | None] = Field(
-        {}, description="name of a stage: its parameters; `stage` is the kind where the name is not"
+        {}, description="name of a stage: its parameters; `stage` gives the kind where it is not the name"
     )
-    resources: ResourcesConfig = Field(ResourcesConfig(), description="never part of a result's identity")
+    resources: ResourcesConfig = Field(ResourcesConfig(), description="machines and processes; never changes results")
     max_quarantined: float = Field(0.01, ge=0, le=1, description="stop a stage that quarantines a larger fraction")
     _remembered: dict[str, Json] = PrivateAttr(default_factory=dict)
 
@@ -116,8 +116,8 @@ class RunConfig(_Strict):
     def remembered(self) -> Mapping[str, Json]:
         """What a run root keeps of this config, for `parse_remembered`.
 
-        It is the config as it was written: variables unexpanded, their values beside it under `variables`; but the
-        places of run and data set are absolute.
+        It is the config as written, except that the places of run and data set are absolute. Variables are not
+        expanded; their values are kept under `variables`.
         """
         return self._remembered
 
@@ -187,7 +187,7 @@ def parse_config(data: Mapping[str, Json], changes: Sequence[str] = (), where: s
 def parse_remembered(data: Mapping[str, Json], changes: Sequence[str] = (), where: str = "config") -> RunConfig:
     """A RunConfig from what a run root remembers (`RunConfig.remembered`).
 
-    Its variables have the values that they had then, never those of the environment: the root may be a stranger's.
+    Its variables take the values kept with it, never those of the environment: the run root may be someone else's.
 
     Raises: UsageError as `load_config`, and for a variable whose value was not kept.
     """
@@ -219,7 +219,7 @@ def _parsed(data: Mapping[str, Json], changes: Sequence[str], variables: Variabl
 
 
 def _with_places(data: Mapping[str, Json], settle: Callable[[str, str], str]) -> dict[str, Json]:
-    """The config with the places of run and data sets as `settle` makes them of a text and its path."""
+    """The config with the place of the run and of each data set replaced by `settle(place, path of its key)`."""
     settled = dict(data)
     if isinstance(root := settled.get("run_root"), str) and root:
         settled["run_root"] = settle(root, "run_root")
@@ -289,7 +289,7 @@ def _changed(data: Mapping[str, Json], change: str, path: Sequence[str]) -> dict
 
 
 def _check_whole(name: str, kind: Json, entry: Mapping[str, Json]) -> None:
-    """Refuse that a further data set is told what is done for `dataset` alone. Raises UsageError."""
+    """Refuse keys in a further data set that are allowed in `dataset` alone. Raises UsageError."""
     if isinstance(kind, str) and kind.startswith(f"{INGEST}."):
         for key in entry.keys() & {POLICY, NEAR}:
             raise UsageError(
@@ -299,7 +299,7 @@ def _check_whole(name: str, kind: Json, entry: Mapping[str, Json]) -> None:
 
 
 def make_stage(name: str, kind: Json, entry: Mapping[str, Json], catalog: Catalog, images: str = INGEST) -> AnyStage:
-    """The stage of one entry. images: the stage that is read where the entry says, or leaves it at, `ingest`.
+    """The stage of one entry. images: the stage that is read where the entry names `ingest`, or leaves it as default.
 
     Raises: UsageError for an unknown kind or parameter, or a value of another type.
     """

@@ -15,15 +15,15 @@ _SECRET = re.compile(
 
 
 class ExpandedText(str):
-    """A text that variables were put into: where a number is wanted, what it reads as counts."""
+    """A string in which variables were replaced: where a number is expected, it is parsed as YAML."""
 
     __slots__ = ()
 
 
 class Variables:
-    """The values that texts may name, and which of them they did: `used`, name -> value.
+    """Replaces the variables in strings, and keeps those that it replaced: `used`, name -> value.
 
-    values: name -> value. absent: the words for a name that is not among them, after "NAME ".
+    values: name -> value. where: the config, for errors. absent: the error text for any other name, with `{name}`.
     """
 
     def __init__(self, values: Mapping[str, str], where: str, absent: str) -> None:
@@ -49,7 +49,7 @@ class Variables:
         if _SECRET.search(name):
             raise UsageError(
                 f"{self._where}: {path}: {name} looks like a secret, and a run root keeps what its config says: leave"
-                " it to the storage's own credentials; what is no secret needs another name"
+                " it to the storage's own credentials, or rename the variable if it is no secret"
             )
         if name in self._values:
             self.used[name] = self._values[name]
@@ -64,7 +64,7 @@ def names_in(texts: Sequence[str]) -> set[str]:
 
 
 def as_numbers(value: Json) -> Json:
-    """A value in which texts that variables were put into are read as YAML reads them: for what takes no texts."""
+    """A value whose strings made from variables are parsed as YAML scalars, for keys that take no strings."""
     if isinstance(value, Mapping):
         return {key: as_numbers(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,7 +1,8 @@
-"""YAML as a config is written in it: one document of texts, numbers, true or false, null, lists and mappings.
+"""The YAML that configs are written in: one document of strings, numbers, true or false, null, lists and mappings.
 
-Stricter than YAML 1.1 and PyYAML: a key is a text and stands once in its mapping, dates are texts, octal and
-sexagesimal numbers are refused, and 1e-3 is a number. What a small file can blow up to is limited (see `plain_data`).
+Stricter than YAML 1.1 and PyYAML: a key is a string and occurs once in its mapping, dates are strings, octal and
+sexagesimal numbers are refused, and 1e-3 is a number. The size that a small file can expand to is limited (see
+`plain_data`).
 """
 
 import os
@@ -27,7 +28,7 @@ _READ_AS = {
     f"{_TAG}float": "a number",
     f"{_TAG}null": "nothing",
 }
-"""Scalars that are no texts, in words."""
+"""Tags of scalars that are no strings, in words."""
 _FLOAT = re.compile(
     r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+"
     r"|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)"
@@ -36,7 +37,7 @@ _OTHER_BASE_OF_1_1 = re.compile(r"[-+]?(?:0[0-9_]+|.*:.*)")
 
 
 def read_file(path: str) -> Json:
-    """What the YAML file at `path` says. Raises UsageError, one line: no readable text file, or no YAML as above."""
+    """The content of the YAML file at `path`. Raises UsageError, one line: no readable text file, or no such YAML."""
     try:
         return _parsed(_text(path))
     except OSError as error:
@@ -115,11 +116,11 @@ class _Loader(yaml.SafeLoader):
             self._depth -= 1
 
     def plain(self, node: yaml.Node) -> Json:
-        """What a node says; a node that aliases name is made once. Raises ValueError with its line."""
+        """The plain data of a node, made once for all its aliases. Raises ValueError with its line."""
         if id(node) not in self._made:
             with_itself = id(node) in self._open
             if with_itself:
-                raise _wrong(node, "an alias names what it stands in")
+                raise _wrong(node, "an alias refers to a value that contains it")
             self._open.add(id(node))
             self._made[id(node)] = self._make(node)
         return self._made[id(node)]
@@ -178,7 +179,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _reads_as(tag: str, text: str) -> bool:
-    """Whether YAML gives a plain text this tag."""
+    """Whether YAML gives an unquoted scalar this tag."""
     rules = _Loader.yaml_implicit_resolvers.get(text[:1], [])
     return any(tag == own and pattern.match(text) for own, pattern in rules)
 
@@ -187,7 +188,7 @@ def _wrong(node: yaml.Node, what: str) -> ValueError:
     return ValueError(f"line {node.start_mark.line + 1}: {what}")
 
 
-# As YAML 1.1, but for dates, which are texts, and floating numbers, which need no dot before their exponent.
+# As YAML 1.1, except that dates are strings, and that floating-point numbers need no dot before their exponent.
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in found if tag not in (f"{_TAG}timestamp", f"{_TAG}float")]
     for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()

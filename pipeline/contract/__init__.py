@@ -1,1 +1,1 @@
-"""What a stage is, what its workers may use of the world, and what a runner does with it."""
+"""The interfaces: of a stage, of the context that its workers use, and of a runner."""

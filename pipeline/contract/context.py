@@ -1,4 +1,4 @@
-"""What a worker may use of the world, wherever it runs."""
+"""The interface by which a worker reads data and uses its machine, wherever it runs."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -28,22 +28,22 @@ class ImagePlace(TypedDict):
 
 
 class Context(Protocol):
-    """Reading committed results and image bytes, a device, scratch space."""
+    """Access to committed results, image bytes, a device and scratch space."""
 
     @property
     def device(self) -> str:
-        """Cpu or cuda."""
+        """The name of the torch device: cpu or cuda."""
 
     @property
     def threads(self) -> int:
         """How many threads it may use."""
 
     def timed(self, phase: str) -> AbstractContextManager[None]:
-        """Charge the time inside to a phase, `decode` or `forward`. Reading charges itself, the rest is `post`."""
+        """Count the time inside the block as `decode` or `forward`; reads count themselves, the rest is `post`."""
 
     @property
     def scratch(self) -> str:
-        """A private folder that goes with the process."""
+        """A private folder that is removed when the process ends."""
 
     def table(
         self, done: Done, table: str, columns: Sequence[str] | None = None, filters: pc.Expression | None = None
@@ -66,7 +66,10 @@ class Context(Protocol):
 
 
 class Running(TypedDict):
-    """The running epoch of a checkpoint: sums of its losses, steps and images so far, over all ranks."""
+    """The unfinished epoch of a checkpoint, over all ranks: sums of the losses, steps and images so far.
+
+    total: sum of the loss over the images. further: sum of the losses of the further steps (`Training.further`).
+    """
 
     total: float
     further: float
@@ -84,8 +87,8 @@ class StepState(TypedDict):
 class Checkpoint(StepState):
     """The state of a training: tensors and plain values, whatever the number of its workers.
 
-    network: its state dict. further: of the steps besides the first. log: [epoch, loss, images, learning rate] of each
-    finished epoch. points: (step, seconds since 1970, curve, value) since the checkpoint before.
+    network: its state dict. further: the states of the further steps (`Training.further`). log: [epoch, loss, images,
+    learning rate] of each finished epoch. points: (step, seconds since 1970, curve, value) since the last checkpoint.
     """
 
     network: Mapping[str, "torch.Tensor"]
@@ -96,7 +99,7 @@ class Checkpoint(StepState):
 
 
 class TrainContext(Context, Protocol):
-    """What a training stage may use besides: its place among the workers, checkpoints, progress."""
+    """The context of a training: also its rank among the workers, checkpoints and progress."""
 
     @property
     def rank(self) -> int:

@@ -11,9 +11,9 @@ class StageResources:
     """Pool of one stage. `actors`: None takes as many as fit; a training uses it as its number of workers.
 
     gpus: fractions share a GPU. memory: bytes. custom: Ray's custom resources. labels: Ray node labels that a node must
-    have, label -> value. save_minutes: a training is checkpointed so often inside an epoch, and at the end of each.
-    micro_batch: the most images that a worker of a training puts through the network at once; it adds up the gradients
-    of several until its share of the step is done. None: its whole share at once.
+    have, label -> value. save_minutes: minutes between checkpoints inside an epoch of a training; each epoch ends with
+    one too. micro_batch: the most images that a worker of a training puts through the network at once; gradients of
+    several micro batches add up to its share of the step. None: its whole share at once.
     """
 
     actors: int | None = None

@@ -1,4 +1,4 @@
-"""What a runner does: the shards of one stage, wherever its processes are."""
+"""The interface of a runner, which computes the shards of one stage."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -28,17 +28,17 @@ class Worker(Protocol):
 
 
 class Stage(ABC, Generic[P]):
-    """One step of a run. Subclasses are small: what is read and written; the mathematics stands elsewhere.
+    """One step of a run. Subclasses are small: they say what is read and written; the mathematics is elsewhere.
 
-    Importing a stage's module must be quick: it names no library that computes. What does so is imported by `worker`.
+    Importing a stage's module must be quick: libraries that compute, such as torch, are imported by `worker`.
 
     Attributes: `kind` (name in the catalog), `version` (raise it whenever results change), `Params` (frozen
     dataclass, see pipeline.base.params), `outputs` (tables written, the primary one first), `per_image` (rows in = rows
     out + quarantined holds for the primary table), `light` (a whole-table step that needs no accelerator), `divisible`
     (the images of a shard may be computed apart from each other: it reads their rows from the input `images`, and a
-    shard that kills its workers is divided until the image is found), `by_content` (keys of its readers are made of
-    what it found, so they are known once it is done, or once its shards say their identity), `reads_listing` (its
-    shards carry rows of the data set's listing, which a trusted listing does not hold).
+    shard that kills its workers is divided until the image is found), `by_content` (shard keys of its downstream stages
+    are made of the identities of its shards, which may be known only once these are done), `reads_listing` (its shards
+    carry rows of the data set's listing, which the listing kept in the run root does not hold).
     """
 
     kind: str
@@ -57,7 +57,7 @@ class Stage(ABC, Generic[P]):
 
     @property
     def title(self) -> str:
-        """What people call it, e.g. the name of a data set; no result depends on it."""
+        """Its name for display, e.g. that of a data set; no result depends on it."""
         return ""
 
     def ingredients(self) -> Mapping[str, Json]:
@@ -65,7 +65,7 @@ class Stage(ABC, Generic[P]):
         return {}
 
     def files(self) -> Mapping[str, str]:
-        """Parameters that name a file: parameter -> path or URI. Its content is an ingredient, its place is none."""
+        """Parameters that name a file: parameter -> path or URI; the content is an ingredient, the path is not."""
         return {}
 
     def check(self) -> None:
@@ -80,18 +80,18 @@ class Stage(ABC, Generic[P]):
         """
 
     def rehearse(self, inputs: Inputs) -> None:
-        """Refuse what only libraries that compute can judge: a network that cannot be built, weights that do not fit.
+        """Refuse what only a library such as torch can judge: a network that cannot be built, weights that do not fit.
 
-        Called before a data set is listed, by verbs that plan or run, for a stage that has no complete set of its
-        recipe. What it imports may be slow, and what it needs may be absent: `check_packages` is asked about that.
+        Called before a data set is listed, by commands that plan or run, for a stage whose newest set is not of its
+        recipe. It may import slow libraries. A missing optional package is not its concern: see `check_packages`.
         inputs: as in `check_inputs`. Raises UsageError.
         """
 
     def check_data(self, inputs: Inputs) -> None:
-        """Refuse a data set of which this stage can make nothing, e.g. one without training images.
+        """Refuse a data set that this stage cannot work on, e.g. one without training images.
 
         Called once the data set is listed and before any image is opened. inputs: with their shards, whose `labels` say
-        how many images of which split and class they hold. Raises UsageError, and only for what is certain.
+        how many images of each split and class they hold. Raises UsageError, and only where failure is certain.
         """
 
     @abstractmethod
@@ -99,17 +99,17 @@ class Stage(ABC, Generic[P]):
         """The shards of this stage under a recipe id. O(shards): it reads no data and writes nothing."""
 
     def checked(self, make: Callable[[], T]) -> T:
-        """What `make` gives; where it raises ValueError or lacks a package, a UsageError that names the stage."""
+        """Return `make()`; its ValueError, or a missing package, becomes a UsageError that names the stage."""
         try:
             return make()
         except (ValueError, ModuleNotFoundError) as error:
             raise UsageError(f"stage {self.name}: {error}") from error
 
     def check_packages(self) -> None:
-        """Refuse to compute without a package that not every installation has. Raises UsageError.
+        """Refuse to compute without an optional package that the stage needs. Raises UsageError.
 
-        Called by a run alone, for stages that were never completed before its first stage, and before a stage computes:
-        whoever plans or submits does not need the package.
+        Only a run calls it: at its start for stages that were never completed, and again before a stage computes.
+        Planning and submitting do not need the package.
         """
 
     @abstractmethod
@@ -117,7 +117,7 @@ class Stage(ABC, Generic[P]):
         """Set up a worker: load the model, choose the device."""
 
     def tell(self, store: Store, done: Mapping[str, Done]) -> None:
-        """Log what people should know of its results. Called by each run, in its own process, once it is complete."""
+        """Log what users should know of its results; each run calls it, in its own process, once it is complete."""
 
 
 class SourceStage(Stage[P]):
@@ -126,14 +126,14 @@ class SourceStage(Stage[P]):
     @property
     @abstractmethod
     def root(self) -> str:
-        """Where the data set is: paths of its images that are no URIs are below it."""
+        """The root of the data set, to which image paths that are no URIs are relative."""
 
     @abstractmethod
     def relists(self, recipe: str, store: Store) -> bool:
         """Whether a run lists the data set again, or trusts the newest listing."""
 
     def is_absent(self) -> bool:
-        """Whether the data set is not there, and `provide` would make it."""
+        """Whether the data set is missing and `provide` can make it."""
         return False
 
     def provide(self) -> None:
@@ -141,7 +141,7 @@ class SourceStage(Stage[P]):
 
     @abstractmethod
     def list_shards(self, recipe: str, store: Store, payloads: bool) -> list[Shard]:
-        """List the data set: its shards. payloads: with what their workers read, which planning alone does not need.
+        """List the data set: its shards. payloads: with the rows that workers read, which planning does not need.
 
         Raises: UsageError for a bad data set.
         """
@@ -176,7 +176,7 @@ class TrainStage(Stage[P]):
 
 
 AnyStage = Stage[Parameters]
-"""A stage of whichever parameters."""
+"""A stage with any parameters."""
 
 
 def one_to_one(recipe: str, upstream: Upstream, slot: str, *, extra: Inputs) -> list[Shard]:

@@ -18,7 +18,7 @@ from pipeline.worker.local_context import LocalContext
 from pipeline.worker.shard_worker import ShardWorker
 
 Result = Done | ShardResult | str
-"""What a call of an actor gives."""
+"""What a method of an actor returns."""
 
 
 class RemoteMethod(Protocol):
@@ -63,7 +63,7 @@ class PoolActor:
         self._worker: ShardWorker | None = None
 
     def load(self, stage: AnyStage) -> str:
-        """Set the stage's worker up. Returns the id of the node that the actor lives on."""
+        """Set up the stage's worker. Returns the id of the node that the actor lives on."""
         self._worker = None
         with _portable_errors():
             self._worker = ShardWorker(stage, self._context)
@@ -92,7 +92,7 @@ class PoolActor:
 
 
 def start_actor(store: Store, roots: Mapping[str, str], resources: StageResources) -> Actor:
-    """A new pool actor. Its death is seen by the pool, which replaces it; Ray neither restarts nor retries."""
+    """A new pool actor. The pool notices its death and replaces it; Ray neither restarts nor retries."""
     remote = ray.remote(PoolActor).options(
         num_cpus=resources.cpus,
         num_gpus=resources.gpus,
@@ -112,12 +112,12 @@ def end_actor(actor: Actor) -> None:
 
 
 class WorkerError(Exception):
-    """An error of a worker in words."""
+    """An error of a worker as text."""
 
 
 @contextlib.contextmanager
 def _portable_errors() -> Iterator[None]:
-    """Turn errors into words: those of some libraries (botocore, say) cannot travel between processes."""
+    """Turn errors into text, as those of some libraries (botocore, say) cannot be pickled."""
     try:
         yield
     except WeakboxError:

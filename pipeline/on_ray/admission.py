@@ -1,4 +1,4 @@
-"""Which trainings may start: no more than the cluster's resources hold, in the order in which they came.
+"""Which trainings may start: no more than the cluster's resources hold, in the order of arrival.
 
 Ray would place them too, but each training that waits for a place keeps half a dozen processes of Ray Train waiting.
 """
@@ -16,7 +16,7 @@ _LOOK_SECONDS = 2.0
 
 
 class Admission:
-    """A ledger of what the running trainings take. Safe to use from several threads."""
+    """A ledger of the resources that running trainings take. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -25,7 +25,7 @@ class Admission:
 
     @contextmanager
     def admitted(self, resources: StageResources, stop: StopSignal) -> Iterator[None]:
-        """Wait until this training's workers fit beside those that run, or none runs. Raises Stopped meanwhile."""
+        """Wait until this training's workers fit beside those that run, or none runs. Raises Stopped on a stop."""
         needs = {name: need * (resources.actors or 1) for name, need in resources.needs().items()}
         ticket = object()
         with self._changed:

@@ -1,4 +1,4 @@
-"""What actors are given to compute: whole shards, and the parts of a shard that killed its workers."""
+"""Units of work for actors: whole shards, and the parts of a shard that killed its workers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ KILLER = "killed its worker each time it was tried, as running out of memory doe
 
 @dataclass(eq=False)
 class Assignment:
-    """A shard for one actor. failures: errors raised; deaths: workers that died of it; twin: given out twice."""
+    """A shard for one actor. failures: errors raised; deaths: workers it killed; twin: given to a second actor too."""
 
     task: Task
     failures: int = 0
@@ -53,7 +53,7 @@ class Part(Assignment):
 
 @dataclass(eq=False)
 class Join(Assignment):
-    """All parts of a divided shard are there: put them together and commit."""
+    """The last step of a divided shard: join its finished parts and commit."""
 
     parts: Sequence[ObjectRef[Result] | ObjectRef[ShardResult]] = ()
 
@@ -63,7 +63,7 @@ class Join(Assignment):
 
 
 class Division:
-    """A shard that killed its workers, divided until the images that do it stand alone.
+    """A shard that killed its workers, divided until each image that kills them is a part of its own.
 
     Parts keep the place of their first image, so that the joined rows have the order of the undivided shard.
     """
@@ -92,24 +92,22 @@ class Division:
         return [] if self._open else [Join(self._task, parts=[self._finished[p] for p in sorted(self._finished)])]
 
     def died(self, part: Part) -> list[Assignment]:
-        """A part killed its worker. Returns the work that follows: smaller parts, itself again, or what finishes it.
+        """A part killed its worker. Returns the work that follows: smaller parts, itself again, or as `finished`.
 
-        A part of one batch gets a second try before it is taken apart, which may change the last bits of its results.
+        A part of one batch gets a second try before it is divided, as that may change the last bits of its results.
         """
         alone = len(part.image_ids) == 1
         if not alone and (part.deaths > 1 or len(part.image_ids) > self._batch):
             self._open -= 1
             return self._divided(part.image_ids, part.place)
-        if not alone:
-            return [part]
-        if part.deaths < ATTEMPTS:
+        if not alone or part.deaths < ATTEMPTS:
             return [part]
         row = quarantined(self._stage.name, self._rows[part.image_ids[0]], KILLER)
         empty = {name: TABLES[name].empty() for name in self._stage.outputs}
         return self.finished(part, self._put(ShardResult(empty, quarantine=[row], rows_in=1)))
 
     def _divided(self, image_ids: Sequence[str], place: int) -> list[Assignment]:
-        """Few levels of many parts: each level costs the process that finds the image, the other parts cost nothing.
+        """Divide into many parts, so that there are few levels: each level costs one process, other parts nothing.
 
         Parts of more than a batch hold whole batches, so that their results are bit by bit those of the whole shard.
         """

@@ -1,9 +1,9 @@
 """Gives the shards of one job to the actors of the pool: a bounded number in flight, bounded attempts, whatever dies.
 
 A shard whose worker died is tried again as it is: processes die for many reasons, and another batch size may change the
-last bits of a sum. One that killed two workers is divided until the image that does it stands alone, or, where its
-stage cannot be divided, tried with half the batch. A shard that takes far longer than its siblings is given to a
-second actor, and the first to commit wins. Only this process's own clock decides anything.
+last bits of a sum. One that killed two workers is divided until the image that kills them is alone, or, where its stage
+cannot be divided, tried with half the batch. A shard that takes far longer than the others is given to a second actor,
+and the first to commit wins. All times are taken by this process's own clock.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ class Dispatcher:
         self._metrics = Metrics(job.stage.name)
 
     def run(self) -> None:
-        """Until every shard is committed. Raises StageFailed, or Stopped once `job.stop` is set and heads are done."""
+        """Commit every shard. Raises StageFailed; Stopped after a stop signal, once the shards in work are done."""
         self._pool.open(self._job)
         while self._unfinished:
             if self._job.stop.requested:
@@ -62,7 +62,7 @@ class Dispatcher:
             self._collect(refs[ref], ref)
 
     def _fill(self) -> None:
-        """First each actor gets one, then each a second, so that few shards still go to many actors."""
+        """Give each actor one shard, then each a second one, so that few shards still spread over many actors."""
         for load in range(_IN_FLIGHT):
             for member in self._pool.members:
                 if member.ready and len(member.given) == load:
@@ -138,7 +138,7 @@ class Dispatcher:
     def _died(self, member: Member, error: RayError) -> None:
         """Count the death against the shard that the actor was computing; requeue the rest without penalty.
 
-        A lost node counts against nobody.
+        The loss of a node counts against no shard.
         """
         its_fault = died_of_its_work(member, error)
         self._pool.lost(member, error, its_fault)
@@ -171,7 +171,7 @@ class Dispatcher:
         self._queue.extendleft(reversed([work for work in held if work.key in self._unfinished]))
 
     def _double_stalled(self) -> None:
-        """Give a shard to a second actor when it takes ten times as long as its siblings."""
+        """Give a shard to a second actor when it takes ten times as long as the others."""
         stalled = [member for member in self._pool.members if self._stalls(member)]
         for member in stalled:
             head, *waiting = member.given.items()
@@ -180,7 +180,7 @@ class Dispatcher:
             member.given = dict([head])
             self._requeue([work for _, work in (head, *waiting)])
             if all(other in stalled or not other.ready for other in self._pool.members):
-                self._pool.remove(member)  # nobody is left to take it
+                self._pool.remove(member)  # no other actor could take it
                 self._pool.add()
 
     def _stalls(self, member: Member) -> bool:
@@ -191,13 +191,13 @@ class Dispatcher:
         return time.monotonic() - member.since > max(self._stall_seconds, _SLOWER * expected)
 
     def _drain(self) -> None:
-        """After a stop signal: wait for what actors are at, drop the rest. Whoever set the signal bounds the wait."""
+        """After a stop signal: wait for the shards in work, drop the rest. The grace period bounds the wait."""
         heads = {ref: work for member in self._pool.members for ref, work in list(member.given.items())[:1]}
         while heads:
             ready, _ = ray.wait(list(heads), num_returns=1, timeout=1.0)
             for ref in ready:
                 work = heads.pop(ref)
-                with contextlib.suppress(RayError):  # the next run does it
+                with contextlib.suppress(RayError):  # the next run computes it
                     done = ray.get(ref)
                     if work.key in self._unfinished and not isinstance(work, Part):
                         self._report(work, done)
@@ -205,7 +205,7 @@ class Dispatcher:
 
 
 def _settled(ref: ObjectRef[Result]) -> Result | None:
-    """A result that was there before its actor died, else None."""
+    """A result that was finished before its actor died, else None."""
     try:
         result: Result = ray.get(ref, timeout=_SETTLE_SECONDS)
     except RayError:

@@ -1,4 +1,4 @@
-"""Numbers of a run at Ray's own Prometheus endpoint; the dashboard in docker/grafana shows them."""
+"""Metrics of a run at Ray's own Prometheus endpoint; the dashboard in docker/grafana shows them."""
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
@@ -9,7 +9,7 @@ _SECONDS = [0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000]
 
 
 class Metrics:
-    """Of one stage. Ray adds the prefix `ray_` to each name."""
+    """The metrics of one stage. Ray adds the prefix `ray_` to each name."""
 
     def __init__(self, stage: str) -> None:
         self._stage = {STAGE: stage}
@@ -20,7 +20,7 @@ class Metrics:
         self._actors = Gauge("weakbox_actors", "Actors that are ready", (STAGE,))
 
     def done(self, done: Done) -> None:
-        """A shard was committed."""
+        """Count a committed shard."""
         for outcome, images in (("ok", done.ok), ("quarantined", done.quarantined)):
             if images:
                 self._images.inc(images, {**self._stage, OUTCOME: outcome})
@@ -31,5 +31,5 @@ class Metrics:
                 self._phase_seconds.inc(seconds, {**self._stage, PHASE: phase})
 
     def actors(self, ready: int) -> None:
-        """So many actors are ready."""
+        """Set the number of actors that are ready."""
         self._actors.set(ready, self._stage)

@@ -1,7 +1,7 @@
 """The pool of actors: started, replaced when they are lost, more of them when nodes join.
 
-ray.util.ActorPool is not used: it waits for ever for an actor whose node is gone. Here the death of an actor gives back
-what it held, the pool lives with fewer actors, and a lost one is replaced (Ray restarts and retries nothing by itself).
+ray.util.ActorPool is not used: it waits forever for an actor whose node is gone. Here the work of a dead actor is given
+out again, the pool goes on with fewer actors, and a lost one is replaced (Ray restarts and retries nothing by itself).
 """
 
 import time
@@ -26,7 +26,7 @@ _FIND_OUT_SECONDS = 30.0
 
 
 class Member:
-    """An actor with what it was given, in order; it works on the first. `node` is None until it is ready."""
+    """An actor and the work given to it, in order; it computes the first. `node` is None until it is ready."""
 
     def __init__(self, actor: Actor) -> None:
         self.actor = actor
@@ -61,7 +61,7 @@ class Pool:
         self._placed = self._reminded = self._looked = time.monotonic()
 
     def open(self, job: Job) -> None:
-        """Take a job on: actors of another shape end, the others load its stage. Raises StageFailed: none fits."""
+        """Start a job: end actors of another shape, let the others load its stage. Raises StageFailed if none fits."""
         if self._shape != job.resources.shape():
             self.close()
         self._shape = job.resources.shape()
@@ -89,7 +89,7 @@ class Pool:
         self._shape = None
 
     def tend(self, tasks: int, force: bool = False) -> None:
-        """Start actors for nodes that joined, end those that wait for a node in vain; from time to time only.
+        """Start actors for nodes that joined, end those that wait for a node in vain; only every few seconds.
 
         tasks: how many are left. Raises StageFailed when no actor was ever placed and none can be.
         """
@@ -99,7 +99,7 @@ class Pool:
         self._looked = now
         fit, lacking = fitting(self._job.resources)
         if self._placement and self._job.resources.actors is not None:
-            fit = self._job.resources.actors  # those that find no place yet make an autoscaler add nodes
+            fit = self._job.resources.actors  # actors without a place make an autoscaler add nodes
         wanted = max(1, min(fit, tasks))
         while len(self.members) < wanted:
             self.add()
@@ -130,7 +130,10 @@ class Pool:
         return list(member.given.values())
 
     def lost(self, member: Member, error: BaseException, its_own: bool = True) -> None:
-        """An actor died: replace it. Raises StageFailed when one after the other dies of its own, not with its node."""
+        """Replace an actor that died. Raises StageFailed when too many in a row die by themselves, without their node.
+
+        its_own: whether it died by itself.
+        """
         self._losses += its_own
         if self._losses > _LOSSES:
             raise StageFailed(f"{self._job.stage.name}: {_LOSSES} actors lost without one shard done: {short(error)}")
@@ -139,7 +142,7 @@ class Pool:
         self.add()
 
     def progressed(self) -> None:
-        """A shard was done: losses before it are forgiven."""
+        """A shard was done: reset the count of losses."""
         self._losses = 0
 
     def _load(self, member: Member) -> None:
@@ -149,7 +152,7 @@ class Pool:
 
 
 def fitting(resources: StageResources) -> tuple[int, str]:
-    """How many actors the cluster's nodes hold, at most the number asked for; and what is lacking where it is none."""
+    """How many actors fit on the cluster's nodes, at most the number asked for; and what is lacking if none does."""
     alive = [node for node in ray.nodes() if node["Alive"]]
     nodes = [node for node in alive if resources.labels.items() <= node.get("Labels", {}).items()]
     if not nodes:
@@ -172,9 +175,9 @@ def _on_node(has: Mapping[str, float], needs: Mapping[str, float]) -> int:
 
 
 def died_of_its_work(member: Member, error: RayError) -> bool:
-    """Whether an actor's process died by itself, rather than with its node or because the way to it broke.
+    """Whether an actor's process died by itself, rather than with its node or by a lost connection.
 
-    A connection that breaks is seen before Ray knows why: then the actor is asked again, until Ray has found out.
+    A lost connection is seen before Ray knows the cause: then the actor is called again, until Ray has found out.
     """
     if isinstance(error, ActorUnavailableError):
         try:

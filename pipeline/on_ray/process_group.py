@@ -12,11 +12,11 @@ from ray.train.torch import TorchConfig, get_device
 from ray.train.torch.config import _TorchBackend
 
 _LOOPBACK = "127.0.0.1"
-_TIMEOUT = timedelta(minutes=30)  # of one operation, as Ray Train has it
+_TIMEOUT = timedelta(minutes=30)  # of one collective operation, as in Ray Train
 
 
 def torch_config() -> TorchConfig:
-    """How Ray Train is to join its workers: by a file where all nodes of this Ray are at 127.0.0.1.
+    """How Ray Train joins its workers: by a file where all nodes of this Ray are at 127.0.0.1.
 
     Elsewhere it is torch's TCPStore, which listens on all addresses of rank 0's machine and asks for no login.
     """
@@ -25,7 +25,7 @@ def torch_config() -> TorchConfig:
 
 
 class FileConfig(TorchConfig):
-    """Workers meet by a file in the folder of this Ray, which ends with it."""
+    """Workers find each other by a file in the folder of this Ray, which is removed when Ray ends."""
 
     @property
     def backend_cls(self) -> type[_TorchBackend]:
@@ -35,7 +35,7 @@ class FileConfig(TorchConfig):
 
 class _FileBackend(_TorchBackend):
     def on_start(self, worker_group: Any, backend_config: BackendConfig) -> None:
-        """Join the workers, each restart of them by a file of its own."""
+        """Join the workers, by a new file at each restart."""
         path = os.path.join(tempfile.mkdtemp(prefix="train-", dir=os.environ.get("RAY_TMPDIR")), "store")
         size = len(worker_group)
         joins = [worker_group.execute_single_async(rank, _join, path, rank, size) for rank in range(size)]

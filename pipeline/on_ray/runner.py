@@ -17,9 +17,9 @@ class RayRunner:
     """Runs shards on a pool of actors; the pool is kept for the next stage that takes the same resources.
 
     placement: seconds to wait for a node on which an actor fits, where the cluster has none yet. stall: a shard is
-    given to a second actor when it takes ten times as long as its siblings, and at least so many seconds. Trainings may
-    run in several threads at once: Ray gives each of them all of its workers or none, so that they never wait for each
-    other's. Where no node can join, only as many start as fit; elsewhere those that wait show what is lacking.
+    given to a second actor when it takes ten times as long as the others, and at least so many seconds. Trainings may
+    run in several threads at once: Ray gives each of them all of its workers or none, so that they never deadlock.
+    Where no node can join, only as many start as fit; elsewhere the waiting ones make an autoscaler add nodes.
     """
 
     side_by_side = True

@@ -1,4 +1,4 @@
-"""How a driver tells the workers of a training, which are other processes, that it wants to end."""
+"""How a driver asks the workers of a training, which are other processes, to stop."""
 
 import time
 
@@ -8,7 +8,7 @@ _LOOK_SECONDS = 2.0
 
 
 class StopFlag:
-    """An object in the store that asks a training to save and end; looked for every two seconds at most."""
+    """An object in the store that asks a training to save and end; checked every two seconds at most."""
 
     def __init__(self, store: Store, path: str) -> None:
         self._store, self._path = store, path
@@ -17,7 +17,7 @@ class StopFlag:
 
     @property
     def raised(self) -> bool:
-        """Whether the end was asked for."""
+        """Whether a stop was requested."""
         if not self._raised and time.monotonic() - self._looked >= _LOOK_SECONDS:
             self._looked = time.monotonic()
             self._raised = self._store.files.exists(self._path)

@@ -76,7 +76,7 @@ class RayTrainContext(LocalContext):
 
     @property
     def save_seconds(self) -> float:
-        """Seconds between two checkpoints; none are waited for once the driver asked for the end. Rank 0's counts."""
+        """Seconds between two checkpoints, 0 once the driver requested a stop; the value of rank 0 counts."""
         return 0.0 if self._stop.raised else self._save_seconds
 
     def load(self) -> Checkpoint | None:
@@ -92,7 +92,7 @@ class RayTrainContext(LocalContext):
     def save(self, state: Checkpoint, progress: Mapping[str, float]) -> None:
         """Rank 0 replaces the checkpoint; then report to Ray Train, which is a barrier for all ranks.
 
-        Raises Stopped on all ranks if the driver asked for the end, but after the last checkpoint.
+        Raises Stopped on all ranks if the driver requested a stop, except at the last checkpoint.
         """
         if self.rank == 0:
             self.store.files.put(self._folder.checkpoint(self._key), dump_checkpoint(state))
@@ -103,7 +103,7 @@ class RayTrainContext(LocalContext):
             raise Stopped(STOPPED)
 
     def _of_first(self, value: T) -> T:
-        """What rank 0 holds."""
+        """Rank 0's value, on all ranks."""
         held = [value]
         if self.world_size > 1:
             torch.distributed.broadcast_object_list(held, src=0)
@@ -115,7 +115,7 @@ def fit_on_ray(stage: TrainStage[Parameters], job: Job, task: Task) -> Done:
 
     Raises:
         StageFailed: the training failed for good; the line holds the cause.
-        Stopped: the workers heard of the stop signal, saved and ended, all within seconds; or none had begun.
+        Stopped: the workers saw the stop signal, saved and ended, all within seconds; or none had begun.
     """
     store, filesystem, base, local = job.store, *job.store.files.filesystem
     folder, key = RecipeFolder(stage.name, job.recipe), task.shard.key
@@ -126,7 +126,7 @@ def fit_on_ray(stage: TrainStage[Parameters], job: Job, task: Task) -> Done:
         torch_config=torch_config(),
         scaling_config=scaling(job.resources),
         run_config=RunConfig(
-            name=f"{key}-{uuid.uuid4().hex[:8]}",  # its own: Ray Train is not to resume anything
+            name=f"{key}-{uuid.uuid4().hex[:8]}",  # unique, so that Ray Train resumes nothing
             storage_path=f"{base}/{folder.area(RAY_TRAIN)}",
             storage_filesystem=None if local else pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)),
             failure_config=FailureConfig(max_failures=_FAILURES),
@@ -143,7 +143,7 @@ def fit_on_ray(stage: TrainStage[Parameters], job: Job, task: Task) -> Done:
 
 
 def scaling(resources: StageResources) -> ScalingConfig:
-    """What Ray Train is asked for: so many workers, each with its CPUs, GPUs (a fraction or several) and the rest."""
+    """What Ray Train is asked for: the number of workers, and CPUs, GPUs (a fraction or several) and so on of each."""
     asked: dict[str, Any] = {"num_workers": resources.actors or 1, "use_gpu": resources.gpus > 0}
     if resources.labels:
         asked["label_selector"] = dict(resources.labels)
@@ -194,7 +194,7 @@ def _fit(trainer: TorchTrainer, folder: RecipeFolder, key: str, store: Store, st
             _LOG.info("training", stage=stage, **now)
         if stop.requested and not told:
             if not store.files.exists(folder.begun(key)):
-                stop.check()  # it waits for machines, or its workers start: there is nothing to be kept
+                stop.check()  # it waits for machines, or its workers are starting: nothing needs saving
             store.files.put(folder.stop(key), b"")
             told = True
     if failed:
@@ -202,7 +202,7 @@ def _fit(trainer: TorchTrainer, folder: RecipeFolder, key: str, store: Store, st
 
 
 def _refusal(store: Store, path: str, stage: str) -> WeakboxError:
-    """Why a worker gave up, as it wrote it down."""
+    """The error that a worker wrote down when it gave up."""
     said = store.read(path, dict)
     if said is None:
         return StageFailed(f"{stage}: the training ended without a model")

@@ -1,4 +1,4 @@
-"""What was completed of the recipes that a config asks for, rather than what ran last on its run root."""
+"""The complete sets of the recipes that a config asks for, rather than of what ran last on its run root."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -12,14 +12,14 @@ from pipeline.store.store import Store
 
 
 class AskedSets:
-    """The complete sets of the stages of one config. The data set is not looked at: its newest listing counts."""
+    """The complete sets of the stages of one config. The data set is not listed: its newest listing counts."""
 
     def __init__(self, stages: Mapping[str, AnyStage], store: Store) -> None:
         self._stages, self._store = stages, store
         self._recipes = check_inputs(stages)
 
     def of(self, name: str) -> CompleteSet | None:
-        """The stage's set of the recipe asked for and of the newest listing; None where that was not run.
+        """The stage's set by the config's recipe and the newest listing; None where that was not run.
 
         Raises: DamagedError.
         """
@@ -29,7 +29,7 @@ class AskedSets:
         return self._store.complete_set(name, planned.recipe.id, set_id(planned.keys))
 
     def older(self, name: str) -> CompleteSet | None:
-        """The stage's newest set if that is of the recipe asked for, whatever was listed since. Raises DamagedError."""
+        """The stage's newest set if it is of the config's recipe, whatever was listed since. Raises DamagedError."""
         newest = self._store.newest(name)
         if newest is None or newest[0] != self._recipes[name].id:
             return None

@@ -1,4 +1,4 @@
-"""What stages can know to fail before the first of them computes: by their libraries, and by the data set's listing."""
+"""Finds failures before any stage computes: by building networks and reading headers, and by the data set's listing."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -11,7 +11,7 @@ from pipeline.store.store import Store
 
 
 def rehearse(stages: Mapping[str, AnyStage], store: Store | None, leave_out: Collection[str] = ()) -> None:
-    """Let every stage rehearse that has no complete set of its recipe; without a store, every stage.
+    """Call `rehearse` of every stage whose newest set is not of its recipe; without a store, of every stage.
 
     leave_out: names of stages that cannot rehearse here. Raises: UsageError as `check_inputs` and `Stage.rehearse` do.
     """
@@ -26,7 +26,7 @@ def rehearse(stages: Mapping[str, AnyStage], store: Store | None, leave_out: Col
 
 
 def check_data(stages: Mapping[str, AnyStage], sources: Mapping[str, Sequence[Shard]]) -> None:
-    """Let every stage judge the data sets that were listed; those that read any other are left out.
+    """Call `check_data` of every stage that reads none but listed data sets.
 
     sources: the shards of the stages that list them, by name. Raises: UsageError as `Stage.check_data` does.
     """
@@ -43,5 +43,5 @@ def check_data(stages: Mapping[str, AnyStage], sources: Mapping[str, Sequence[Sh
 
 
 def listed(planned: Mapping[str, PlannedStage]) -> dict[str, Sequence[Shard]]:
-    """The shards of the sources of a plan, of those that were ever listed."""
+    """Source stage -> its shards, for the sources of a plan that were ever listed."""
     return {name: each.shards for name, each in planned.items() if isinstance(each.stage, SourceStage) and each.known}

@@ -15,13 +15,13 @@ from pipeline.store.records import Done, Recipe, Shard, ShardRef, Task, Upstream
 from pipeline.store.store import Store
 
 Listing = Literal["never", "wanted", "needed"]
-"""When the data set is listed. never: its newest listing is all that is looked at. wanted: where the config wants it
-(`rescan`) or it was never listed, and the data set is there. needed: as wanted, an absent data set is made first, and
-shards to be computed get what their workers read."""
+"""When the data set is listed. never: only its newest listing is used. wanted: where the config wants it (`rescan`) or
+it was never listed, if the data set is there. needed: as wanted, but an absent data set is made first, and shards to be
+computed carry the rows that their workers read."""
 
 AFTER_LISTING = "known once the data set is listed"
 AFTER = "known after {}"
-"""Of stages that read what is still to be found: of the shards that plan shows, some may turn out to be done."""
+"""Shown for stages whose inputs are not known yet: some of their missing shards may turn out to be done."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class PlannedStage:
 
 
 class DataListing(NamedTuple):
-    """A listing of the data set: so many images, which took so long."""
+    """How many images a listing of the data set found, and how long it took."""
 
     stage: str
     images: int
@@ -86,7 +86,7 @@ class Planner:
         self._sources: dict[str, SourceStage[Parameters]] = {}
         self._unknown: set[str] = set()
         self._open: dict[str, str] = {}
-        """Stage -> why the keys of its readers are not final."""
+        """Stage -> why the shard keys of its downstream stages are not final."""
 
     def plan_all(self, stages: Mapping[str, AnyStage]) -> dict[str, PlannedStage]:
         """Plan every stage in topological order. Raises UsageError as `check_inputs` and `plan` do."""
@@ -116,7 +116,7 @@ class Planner:
         return PlannedStage(stage, upstream, done, "; ".join(filter(None, (why, self._open_input(stage)))))
 
     def settle(self, stage: AnyStage, upstream: Upstream, done: Mapping[str, Done]) -> Upstream:
-        """Pass a stage as its committed shards turned out: their identities, of which keys of its readers are made."""
+        """Pass a stage with the identities of its committed shards, of which downstream keys are made."""
         self._open[stage.name] = self._open_input(stage)
         if not stage.by_content:
             return upstream
@@ -156,7 +156,7 @@ class Planner:
         return shards
 
     def _list_inputs(self, stage: AnyStage) -> bool:
-        """List those data sets of a stage that were trusted so far; whether there were any."""
+        """List the data sets that a stage reads and that were planned by a kept listing; whether there were any."""
         listings = {listing.stage for listing in self.listings}
         trusted = (self._sources.keys() & set(self._input_names(stage))) - listings
         for source in map(self._sources.__getitem__, sorted(trusted)):
@@ -172,7 +172,7 @@ class Planner:
         return bool(trusted)
 
     def _relists(self, source: SourceStage[Parameters], recipe: Recipe, known: Sequence[Shard]) -> bool:
-        """A trusted listing says nothing of the rows that workers read, so what is to be computed must be listed."""
+        """Whether to list a data set again: a kept listing lacks the rows that the workers of missing shards read."""
         relists = source.relists(recipe.id, self._store)
         if relists or self._listing == "wanted":
             return relists
@@ -196,7 +196,7 @@ def resolve(shard: Shard, committed: Mapping[str, Mapping[str, Done]]) -> Task:
 
 
 def _as_done(shard: Shard, done: Done) -> Shard:
-    """A shard with what was found of it."""
+    """A shard with the identity and the labels of its result."""
     return replace(shard, identity=done.identity, labels=shard.labels if done.labels is None else done.labels)
 
 

@@ -21,7 +21,7 @@ def why_to_run(stage: str, recipe: Recipe, shards: Sequence[Shard], done: int, s
 
 
 def _what_changed(before: CompleteSet, shards: Sequence[Shard]) -> str:
-    """What tells the shards of one recipe from those of its newest set: inputs by slot, arguments, or the data set."""
+    """How the shards of a recipe differ from those of its newest set: by inputs, arguments, or the data set."""
     was, now = _read(before.shards), _read(shards)
     changed = [slot for slot in sorted(was) if was[slot] != now.get(slot)]
     if changed:
@@ -36,7 +36,7 @@ def _share(missing: int, shards: int) -> str:
 
 
 def _read(shards: Sequence[Shard]) -> dict[str, set[str]]:
-    """Slot -> what is read there."""
+    """Input slot -> identities or keys of the shards read there."""
     found: dict[str, set[str]] = {}
     for shard in shards:
         for slot, refs in shard.inputs.items():
@@ -45,7 +45,7 @@ def _read(shards: Sequence[Shard]) -> dict[str, set[str]]:
 
 
 def differences(before: Recipe, now: Recipe) -> list[str]:
-    """What tells two recipes apart, in words: kind, version, parameters, inputs, and what else is in them."""
+    """How two recipes differ, in words: by kind, version, parameters, inputs, and what else is in them."""
     said = []
     if before.kind != now.kind:
         said.append(f"kind {before.kind} -> {now.kind}")

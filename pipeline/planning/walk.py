@@ -1,7 +1,7 @@
-"""The one way through a run: from upstream to downstream, each stage on what was said of those that it reads.
+"""The walk over the stages of a run, from upstream to downstream, that gives each stage its inputs and its recipe.
 
-Planning, running, checking, forgetting and collecting garbage all walk so; they differ in what they say of a stage:
-its planned shards, those that it has just computed, those of its newest set, or none.
+Planning, running, checking, forgetting and collecting garbage all use it; they differ in the shards that a stage has
+for its downstream stages: the planned ones, those just computed, those of its newest set, or none.
 """
 
 import json
@@ -17,22 +17,22 @@ from pipeline.store.store import Store
 
 
 class Walk:
-    """What the stages passed so far look like to their downstream stages."""
+    """The stages passed so far, as their downstream stages see them."""
 
     def __init__(self) -> None:
         self.passed: dict[str, Upstream] = {}
 
     def has_inputs_of(self, stage: AnyStage) -> bool:
-        """Whether all stages that it reads were passed."""
+        """Whether all stages that this stage reads were passed."""
         return upstream_names(stage.params) <= self.passed.keys()
 
     def inputs(self, stage: AnyStage) -> Inputs:
-        """The stages that it reads, by slot."""
+        """The stages that this stage reads, by input slot."""
         names = input_names(stage.params)
         return {slot: tuple(self.passed[source] for source in sources) for slot, sources in names.items()}
 
     def recipe(self, stage: AnyStage) -> Recipe:
-        """What the stage's recipe is made of on these inputs."""
+        """The stage's recipe, on its inputs as passed."""
         inputs = {slot: tuple((up.name, up.recipe.id) for up in ups) for slot, ups in self.inputs(stage).items() if ups}
         files = stage.files()
         counted = {name: value for name, value in numeric(stage.params).items() if name not in files}
@@ -40,23 +40,23 @@ class Walk:
         return Recipe(stage.kind, stage.version, params, inputs, stage.ingredients())
 
     def plan(self, stage: AnyStage, recipe: Recipe) -> list[Shard]:
-        """The stage's shards on these inputs. Raises UsageError for inputs that do not fit each other."""
+        """The stage's shards, on its inputs as passed. Raises UsageError for inputs that do not fit each other."""
         inputs = self.inputs(stage)
         stage.check_inputs(inputs)
         return stage.plan(recipe.id, inputs)
 
     def step(self, stage: AnyStage, recipe: Recipe, shards: Sequence[Shard]) -> Upstream:
-        """Pass a stage that looks so."""
+        """Pass a stage with this recipe and these shards."""
         self.passed[stage.name] = Upstream(stage.name, recipe, shards, self.inputs(stage), stage.title)
         return self.passed[stage.name]
 
     def step_on_set(self, stage: AnyStage, complete: CompleteSet, store: Store) -> Upstream | None:
-        """Pass a stage that looks as its complete set says; None where the set's recipe was not kept."""
+        """Pass a stage with the shards of a complete set; None where the set's recipe was not kept."""
         recipe = store.recipe(stage.name, complete.recipe)
         if recipe is None:
             return None
         shards = complete.shards
-        if isinstance(stage, SourceStage):  # a set keeps what its first listing said of annotations
+        if isinstance(stage, SourceStage):  # those of the set are of its first listing, whose annotations may be old
             args = {shard.key: shard.args for shard in store.listing(stage.name, recipe.id) or ()}
             shards = [replace(shard, args=args.get(shard.key, shard.args)) for shard in shards]
         self.passed[stage.name] = Upstream(stage.name, recipe, shards, ancestry(store, recipe), stage.title)
@@ -64,7 +64,7 @@ class Walk:
 
 
 def check_inputs(stages: Mapping[str, AnyStage]) -> dict[str, Recipe]:
-    """Let every stage judge its inputs by their recipes alone: before a data set is listed or anything is computed.
+    """Call `check_inputs` of every stage with recipes alone, before a data set is listed or anything is computed.
 
     Returns: the recipes, stage -> recipe, which need no data. Raises: UsageError as `topological` and
     `Stage.check_inputs` do.
@@ -78,7 +78,7 @@ def check_inputs(stages: Mapping[str, AnyStage]) -> dict[str, Recipe]:
 
 
 def ancestry(store: Store, recipe: Recipe) -> Inputs:
-    """The stages that a recipe reads as the store knows them, themselves with their inputs, all without shards."""
+    """The stages that a recipe reads, by the recipes in the store, with their own inputs, all without shards."""
     found: dict[tuple[str, str], Upstream] = {}
 
     def read(made: Recipe) -> Inputs:

@@ -1,4 +1,4 @@
-"""The signs of life of a run, in its run root."""
+"""The heartbeat of a run, in its run root."""
 
 import contextlib
 import dataclasses
@@ -26,7 +26,7 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Write the first record, and forget those of old runs."""
+        """Write the first record, and remove those of old runs."""
         with contextlib.suppress(Exception):
             forget_old(self._store)
         self._put()
@@ -39,7 +39,7 @@ class Heartbeat:
         error: str | None = None,
         computed: Mapping[str, int] | None = None,
     ) -> None:
-        """Write how the run ended; no sign of life follows."""
+        """Write how the run ended; no heartbeat follows."""
         self._ended.set()
         self._thread.join()
         self._record = dataclasses.replace(
@@ -55,4 +55,4 @@ class Heartbeat:
         try:
             put_record(self._store, self._record)
         except Exception as error:
-            _LOG.debug("the run cannot say that it lives", error=str(error))
+            _LOG.debug("the heartbeat cannot be written", error=str(error))

@@ -9,7 +9,7 @@ from pipeline.worker.shard_worker import ShardWorker
 
 
 class InProcessRunner:
-    """For tests, tiny data and bare machines. told: hears how far trainings are."""
+    """For tests, tiny data and bare machines. told: called with the progress of trainings."""
 
     def __init__(self, threads: int = 1, told: Say | None = None) -> None:
         self._threads = threads
@@ -32,4 +32,4 @@ class InProcessRunner:
             on_done(worker.compute(job.recipe, task))
 
     def close(self) -> None:
-        """Nothing is held."""
+        """No-op: nothing is held."""

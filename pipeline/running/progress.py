@@ -29,7 +29,7 @@ class Progress(Protocol):
     """Progress of a run."""
 
     def stage(self, name: str, shards: int, done: int) -> AbstractContextManager[Bar]:
-        """A bar for one stage of `shards` shards, `done` of which were there before."""
+        """A bar for one stage of `shards` shards, `done` of which were committed before."""
 
 
 def make_progress() -> Progress:

@@ -1,6 +1,6 @@
 """Running a plan: stage after stage, only what is missing, each stage's set committed when it is complete.
 
-Trainings that do not wait for each other run side by side where the runner can.
+Trainings that do not depend on each other run side by side where the runner can.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ class RunOptions:
 
     only: run this stage alone, on the newest complete sets of those that it reads. force: compute these stages again.
     listing: when the data set is listed; "never" for a stage that shows what an earlier run of this very config found.
-    accepted: called before a stage computes, once nothing was found to refuse.
+    accepted: called before each stage, once all checks have passed.
     """
 
     only: str | None = None
@@ -201,7 +201,7 @@ class Run:
         complete = {name: self._complete(stage, name) for name in names}
         for name, found in complete.items():
             if self._planner.walk.step_on_set(self._stages[name], found, self._store) is None:
-                raise UsageError(f"--only {stage.name}: how its input {name} was made was not kept; run it again")
+                raise UsageError(f"--only {stage.name}: the recipe of its input {name} was not kept; run it again")
             self._done[name] = found.dones
         inputs = self._planner.walk.inputs(stage)
         stage.rehearse(inputs)
@@ -210,7 +210,7 @@ class Run:
             self._warn_of_stale(complete)
 
     def _step_on_listing(self, reader: AnyStage, source: AnyStage) -> bool:
-        """Let a stage read what a data set's listing says now; whether `source` lists one. Raises UsageError."""
+        """Let a stage read the current listing of `source`; False if that is no data set. Raises UsageError."""
         if not isinstance(source, SourceStage):
             return False
         planned = self._plan(source)
@@ -243,7 +243,7 @@ class Run:
                 )
 
     def _check_quarantine(self, planned: PlannedStage, done: Mapping[str, Done]) -> None:
-        """Stop a stage that refuses too many images: an outage must not look like bad images."""
+        """Stop a stage that quarantines too many images: an outage must not look like bad images."""
         bad = sum(entry.quarantined for entry in done.values())
         known = sum(shard.rows or 0 for shard in planned.shards)
         total = known or sum(entry.ok + entry.quarantined for entry in done.values())
@@ -255,7 +255,7 @@ class Run:
             )
 
     def _refused(self, done: Iterable[Done]) -> str:
-        """One image of those that a stage refused, and why."""
+        """One of the quarantined images, and why."""
         found = next(entry for entry in done if entry.quarantined)
         row = self._store.table(found, "quarantine", ("image_id", "reason")).slice(0, 1).to_pylist()[0]
         return f"{printable(row['image_id'])}: {printable(row['reason'])}"

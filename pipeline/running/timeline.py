@@ -1,4 +1,4 @@
-"""When each stage ran and what its workers did meanwhile: for people to look at, nothing is decided by it."""
+"""When each stage ran and what its workers did meanwhile; for people to look at, no code depends on it."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -26,9 +26,9 @@ def now() -> str:
 
 
 def record(store: Store, stage: str, started: str, seconds: float, shards: int) -> None:
-    """Note that a run computed so many shards of a stage. Of two runs at once the last one to write is seen.
+    """Record when a run computed how many shards of a stage; of two runs at once, the last one to write is seen.
 
-    Nothing is decided by it, so a damaged timeline begins anew.
+    No code depends on it, so a damaged timeline begins anew.
     """
     entry: StageTime = {"started": started, "seconds": round(seconds, 1), "shards": shards}
     try:
@@ -44,7 +44,7 @@ def read(store: Store) -> dict[str, StageTime]:
 
 
 def read_times(said: Mapping[str, Json]) -> dict[str, StageTime]:
-    """Stage -> when it was computed last, of the object's content. Raises ValueError."""
+    """Stage -> when it was computed last, from the object's content. Raises ValueError."""
     return {stage: _time(value_of(said, stage, dict)) for stage in said}
 
 
@@ -57,7 +57,7 @@ def _time(said: Mapping[str, Json]) -> StageTime:
 
 
 def shares(dones: Iterable[Done]) -> dict[str, float]:
-    """Phase -> its share of the workers' time, the greatest first; {} where no shard says. Waiting is `idle`."""
+    """Phase -> its share of the workers' time, the greatest first; {} where no shard has phases. Waiting is `idle`."""
     seconds: dict[str, float] = {}
     for done in dones:
         for phase, value in done.phases.items():

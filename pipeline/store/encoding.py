@@ -1,7 +1,7 @@
 """The small JSON objects of the store: manifests, sets, recipes, pointers, as JSON-like data and back.
 
-Every reader raises ValueError for an object that describes something else than its path, holds values of other types,
-negative counts, or names that are no names of files: it may be someone else's.
+Every reader raises ValueError for an object that does not belong at its path, or holds values of wrong types, negative
+counts or invalid file names: the run root may be someone else's.
 """
 
 import math
@@ -20,7 +20,7 @@ _FINGERPRINT = re.compile(rf"[0-9a-f]{{{DIGITS}}}")
 
 
 def write_manifest(done: Done) -> dict[str, Json]:
-    """The manifest of a shard. It and its files say only what they have: blobs have no rows."""
+    """The manifest of a shard; fields without a value, such as the rows of a blob, are left out."""
     tables = {name: _file(entry) for name, entry in done.tables.items()}
     blobs = {name: _file(entry) for name, entry in done.blobs.items()}
     return {
@@ -87,12 +87,12 @@ def read_listed_root(said: Mapping[str, Json]) -> str:
 
 
 def read_progress(said: Mapping[str, Json]) -> dict[str, float]:
-    """How far a training is: epoch, epochs, and what else its workers say, of which a diverged loss is left out."""
+    """How far a training is: epoch, epochs, and other numbers that its workers report, such as the loss."""
     return {name: value_of(said, name, float) for name in ("epoch", "epochs", *said)}
 
 
 def write_progress(said: Mapping[str, float]) -> dict[str, Json]:
-    """How far a training is, for `read_progress`."""
+    """How far a training is, for `read_progress`; numbers that are not finite, as a diverged loss, are left out."""
     return {name: value for name, value in said.items() if math.isfinite(value)}
 
 
@@ -119,7 +119,7 @@ def _file(entry: StoredFile) -> dict[str, Json]:
 
 
 def _planned(shard: Shard) -> dict[str, Json]:
-    """What downstream stages see of a shard. Its arguments are theirs to read where a source gave them."""
+    """What downstream stages see of a shard; they may read its arguments where a source stage set them."""
     inputs = {
         slot: [[ref.stage, ref.recipe, ref.key, ref.identity] for ref in refs] for slot, refs in shard.inputs.items()
     }

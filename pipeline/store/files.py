@@ -31,13 +31,13 @@ _HOPELESS = (errno.ENOSPC, errno.ELOOP, errno.ENAMETOOLONG)
 """Errors of a disk that waiting cannot mend, besides those that have a class of their own."""
 _NOT_WORTH_A_RETRY = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
 _BROKEN_HTTP = "HTTPClientError"
-"""botocore's error for an answer that is none, or that was cut off; it is no OSError, and its package is an extra."""
+"""botocore's error for a broken or truncated response. Known by name, as it is no OSError and botocore is optional."""
 ATTEMPTS = 5
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 10.0
-"""Seconds, the first doubling with each attempt; jitter takes any part of them."""
+"""Seconds before a retry: the wait doubles with each attempt up to the longest; jitter takes a random part of it."""
 _STAGED = ".staged-"
 _MODE = 0o666
-"""Of a new file on this disk, before the umask: who may read a run is the user's own choice."""
+"""Mode of a new file on this disk, before the umask: who may read a run is the user's own choice."""
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 """What file systems call the time of the last write."""
 _REMOVED_AT_ONCE = 16
@@ -119,21 +119,21 @@ class Files:
         return f"{self._base}/{path}" if path else self._base
 
     def _own(self, path: str) -> str:
-        """The path of an object that is to be written or removed: should it be a link, then the link itself."""
+        """The path of an object to be written or removed; if it is a link, the link itself and not its target."""
         full = self._full(path)
         if self._local:
             check_links(self._base, os.path.dirname(full))
         return full
 
     def _file(self, path: str) -> str:
-        """The path of an object that is to be opened."""
+        """The path of an object to be opened."""
         full = self.full(path)
         if self._local:
             check_plain(full)
         return full
 
     def get(self, path: str) -> bytes:
-        """The whole object. Raises FileNotFoundError; UnsafePathError, should no file lie there."""
+        """The whole object. Raises FileNotFoundError; UnsafePathError for a path that is no file."""
         full = self._file(path)
         return bytes(retrying(lambda: self._fs.cat_file(full)))
 
@@ -152,7 +152,7 @@ class Files:
         return {full[self._fs._strip_protocol(name)]: bytes(data) for name, data in objects.items()}
 
     def _cat(self, paths: list[str]) -> dict[str, bytes]:
-        """Those that exist. fsspec's on_error="omit" would also omit those that a storage error hides."""
+        """The objects that exist. fsspec's on_error="omit" would also omit objects that a storage error hides."""
         found = self._fs.cat(paths, on_error="return")
         for error in found.values():
             if isinstance(error, Exception) and not isinstance(error, FileNotFoundError):
@@ -170,11 +170,11 @@ class Files:
         return bool(retrying(lambda: self._fs.exists(self.full(path))))
 
     def holds(self, path: str) -> bool:
-        """Whether anything lies there now, be it a link, which is not followed."""
+        """Whether anything is there now; a link counts, whatever it leads to."""
         return os.path.lexists(self._own(path)) if self._local else self.exists(path)
 
     def in_the_way(self, path: str) -> str:
-        """What has to go for `path` to be written: what is no folder of the root above it; else `path` itself."""
+        """What must go before `path` can be written: a parent that is no folder inside the root, else `path` itself."""
         if self._local:
             parts = path.split("/")
             for folder in ("/".join(parts[:depth]) for depth in range(1, len(parts))):
@@ -240,7 +240,7 @@ class Files:
                 yield Listed(self._below(entry.path), status.st_size, status.st_mtime)
 
     def now(self) -> float | None:
-        """What the storage's own clock says: the time that it gives an object written just now."""
+        """The time by the storage's own clock, which is the time that it gives an object written just now."""
         path = f"{_STAGED}{uuid.uuid4().hex}"
         self.put(path, b"?")
         try:
@@ -249,9 +249,9 @@ class Files:
             self.remove(path)
 
     def put(self, path: str, data: bytes, *, durable: bool = True) -> None:
-        """Write an object under a name of its own. A reader never sees half of it; on return it outlives a power cut.
+        """Write an object atomically: a reader never sees half of it, and on return it survives a power cut.
 
-        durable: unless this is False, which saves a millisecond a file on this machine's disk.
+        durable: False skips the sync to this machine's disk, which saves a millisecond a file; a power cut may lose it.
         """
         if self._local:
             with self._staged(path, data, durable) as staged:
@@ -260,7 +260,7 @@ class Files:
             retrying(lambda: self._fs.pipe_file(self._own(path), data))
 
     def put_file(self, path: str, source: str) -> None:
-        """Write an object from a file of this machine, however large it is. As `put` else."""
+        """Write an object, as `put` does, from a file of this machine of any size."""
         if self._local:
             with open(source, "rb") as file, self._staged(path, file) as staged:
                 os.replace(staged, self._own(path))
@@ -268,12 +268,12 @@ class Files:
             retrying(lambda: self._fs.put_file(source, self._own(path)))
 
     def link(self, path: str, target: str) -> None:
-        """Make a link to a file of this machine, in the place of one that is there. For folders that people look into.
+        """Make a symbolic link to a file of this machine, over one that is there; for folders that people browse.
 
         Raises: UnsafePathError for a remote root.
         """
         if not self._local:
-            raise UnsafePathError(f"{self.root}: no place for links, which this machine's disk alone has")
+            raise UnsafePathError(f"{self.root}: links can be made on this machine's disk only")
         own = self._own(path)
         os.makedirs(os.path.dirname(own), exist_ok=True)
         staged = f"{os.path.dirname(own)}/{_STAGED}{uuid.uuid4().hex}"
@@ -302,7 +302,7 @@ class Files:
             retrying(lambda: self._fs.rm_file(full))
 
     def move(self, path: str, to: str) -> None:
-        """Give an object another path; over whatever is there. Raises FileNotFoundError."""
+        """Move an object, over whatever is at the new path. Raises FileNotFoundError."""
         if self._local:
             os.makedirs(os.path.dirname(self._own(to)), exist_ok=True)
             os.replace(self._own(path), self._own(to))

@@ -27,7 +27,7 @@ from typing import NamedTuple
 from pipeline.base.hashing import DIGITS
 
 VERSION = 3
-"""Rises when a program of the version before could no longer read what this one writes, or the other way round."""
+"""Raised when programs of the version before could no longer read what this one writes, or the other way round."""
 
 MARKER = "layout.json"
 CONFIG = "config.json"
@@ -40,14 +40,14 @@ PARTS, BLOBS, MANIFESTS, SETS, ROWS = "parts", "blobs", "done", "sets", "rows"
 TRAININGS, PROGRESS, EVENT_FILES, RAY_TRAIN = "train", "progress", "tensorboard", "ray_train"
 RECIPE, LISTING = "recipe.json", "listing.json"
 DAMAGED = "damaged"
-"""Recipes, sets and shards have names of hexadecimal digits, and no stage has this one: what lies here is no stage."""
+"""No stage may have this name, so this folder is never taken for one."""
 
 _UPLOAD = re.compile(rf"/{UPLOADS}/(?P<sha256>[0-9a-f]{{64}})-[^/]+")
 _FINGERPRINT = re.compile(rf"[0-9a-f]{{{DIGITS}}}")
 
 
 def run_record(name: str) -> str:
-    """What a run says of itself; ids sort in the order in which runs began. No stage is called `_runs`."""
+    """The record of a run; ids sort in the order in which runs began. No stage may be called `_runs`."""
     return f"{RUNS}/{name}.json"
 
 
@@ -62,7 +62,7 @@ def upload(sha256: str, name: str) -> str:
 
 
 def upload_sha256(place: str) -> str | None:
-    """The content of what lies at a path or URI, where that is a place for uploads; None elsewhere."""
+    """The checksum in the path or URI of an upload; None for any other place."""
     found = _UPLOAD.search(place)
     return found["sha256"] if found and found.end() == len(place) else None
 
@@ -152,9 +152,9 @@ class RecipeFolder(NamedTuple):
 
 
 class Place(NamedTuple):
-    """What a path below a run root is: `parse` gives it, the methods of `RecipeFolder` give paths.
+    """A path below a run root, taken apart by `parse`; the methods of `RecipeFolder` make paths.
 
-    area: the folder or file directly below the recipe; name: what follows it, empty for a file. depth: of the path.
+    area: the folder or file directly below the recipe. name: what follows it, empty for a file. depth: number of parts.
     """
 
     folder: RecipeFolder
@@ -164,7 +164,7 @@ class Place(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The shard that a file of a training belongs to; of Ray Train's notes, that of their attempt."""
+        """The key of the shard that a file of a training belongs to; Ray Train's folders are named key-attempt."""
         return self.name.rpartition("-")[0] if self.area == RAY_TRAIN else self.name.removesuffix(".json")
 
     @property

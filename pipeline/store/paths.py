@@ -1,4 +1,4 @@
-"""The one place where a name becomes a path: what it must look like, and that no link leads it out of its root.
+"""Checks of the names that become paths: what they must look like, and that no link leads out of the root.
 
 A run root may be someone else's: stage names, recipe ids and the names of blobs in it are read from JSON that anybody
 can write, and a folder of it may be a link to somewhere else.
@@ -9,11 +9,11 @@ import os
 from pipeline.base.errors import UsageError
 
 _LONGEST = 255
-"""Bytes of one component of a path, as file systems have it."""
+"""Bytes of the longest component of a path that file systems allow."""
 
 
 class UnsafePathError(UsageError, ValueError):
-    """A name that leads out of its root, or that no file may have; or what is at a file's place and is none."""
+    """A name that leads out of its root or that no file may have, or a path of a file where something else is."""
 
 
 def check_below(path: str) -> None:
@@ -34,7 +34,7 @@ def has_control(text: str) -> bool:
 
 
 def check_name(name: str) -> None:
-    """Refuse what is no name of a single file or folder. Raises: UnsafePathError."""
+    """Refuse anything but the name of a single file or folder. Raises: UnsafePathError."""
     if not name or "/" in name:
         raise UnsafePathError(f"no name of a file: {name[:200]!r}")
     check_below(name)
@@ -50,7 +50,7 @@ def check_links(base: str, path: str) -> None:
 
 
 def _has_links(base: str, path: str) -> bool:
-    """Whether a link may lie on the way from `base` to a path below it; a tenth of what resolving both costs."""
+    """Whether a link may lie between `base` and a path below it; takes a tenth of the time of resolving both."""
     place = base.rstrip("/")
     if ".." in path or not path.startswith(f"{place}/"):
         return path != base
@@ -62,13 +62,13 @@ def _has_links(base: str, path: str) -> bool:
 
 
 def check_plain(path: str) -> None:
-    """Refuse what is at a local path and is no file: a folder, a pipe without a writer. Raises: UnsafePathError."""
+    """Refuse a local path where something else than a file is, e.g. a folder or a pipe. Raises: UnsafePathError."""
     if os.path.lexists(path) and not os.path.isfile(path):
         raise UnsafePathError(f"{path} is no file")
 
 
 def _bytes(part: str) -> int:
-    """The length of a name on disk; one that UTF-8 cannot say is too long for any."""
+    """The length of a name on disk; a name that UTF-8 cannot encode counts as too long."""
     if part.isascii():
         return len(part)
     try:

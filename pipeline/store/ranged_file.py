@@ -1,4 +1,4 @@
-"""A file that is read by ranges, local or remote: for what looks at parts of large files, archives and tables."""
+"""A local or remote file that is read by ranges, for readers of parts of large archives and tables."""
 
 import os
 import weakref
@@ -8,17 +8,17 @@ from fsspec.implementations.local import LocalFileSystem
 from pipeline.store.files import open_filesystem, retrying
 
 _LEAST, _FIRST, _MOST = 512, 4096, 2**20
-"""Bytes that are fetched ahead: after a jump at least and at most, and where reads follow each other at most."""
+"""Bytes fetched ahead: the least and the most after a jump, and the most in sequential reads."""
 
 
 class RangedFile:
-    """A seekable binary file for reading, each fetch of which is one request. One thread reads it.
+    """A seekable binary file for reading by one thread; each fetch is one request.
 
-    ahead: fetch a little more than is asked for. After a jump that is as far as the reads after the jump before went,
-    so that a file of short headers between long bodies takes one request a body and few bytes beside the headers;
-    where reads follow each other it doubles each time.
+    ahead: fetch more than is asked for. After a jump, as many bytes as were read after the jump before, so that a file
+    of short headers between long bodies takes one request per header and fetches little else. In sequential reads,
+    twice as many each time.
 
-    size: of the file, in bytes. failure: the error of the storage that ended the last read: a library may hide it.
+    size: of the file, in bytes. failure: the storage error that ended the last read, which a library may hide.
 
     Raises: OSError of the storage; FileNotFoundError for a file that is absent.
     """
@@ -49,7 +49,7 @@ class RangedFile:
         return self._held[offset - self._start : end - self._start]
 
     def _reach(self, offset: int) -> int:
-        """How far to fetch from here."""
+        """How many bytes to fetch from this offset."""
         if self._start <= offset <= self._start + len(self._held) + _FIRST:
             self._window = min(2 * self._window, _MOST)
         else:
@@ -57,7 +57,7 @@ class RangedFile:
         return self._window
 
     def fetch(self, start: int, end: int) -> bytes:
-        """The bytes from one place to another by one request, beside the reads: threads may share it."""
+        """The bytes from `start` to `end` by one request; independent of the reads, so that threads may share it."""
         try:
             data = self._range(start, end)
             if len(data) != end - start:
@@ -84,7 +84,7 @@ class RangedFile:
         return self._position
 
     def tell(self) -> int:
-        """Where it stands."""
+        """The current position."""
         return self._position
 
     def readable(self) -> bool:
@@ -96,7 +96,7 @@ class RangedFile:
         return True
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self.closed = True
         if self._local is not None:
             self._let_go()

@@ -14,7 +14,7 @@ LabelCounts = Mapping[str, Mapping[str, int]]
 """Split -> class name -> number of images."""
 
 Payload: TypeAlias = pa.Table | Mapping[str, Json] | None
-"""What only the worker of a shard needs and no hash depends on."""
+"""Data for the worker of a shard alone; no hash depends on it."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ class ShardRef:
 
 @dataclass(frozen=True)
 class Shard:
-    """One unit of work: what to read and the arguments that tell it from its siblings.
+    """One unit of work: what to read, and the arguments that distinguish it from the other shards of its stage.
 
     `rows`: images it is planned to see, where that is known. `rows_from`: the input slot all of whose rows it sees.
-    `labels`: the images that it sees by split and class, for stages that plan by class. `identity`: what the keys of
-    its readers are made of instead of its key, which of a data set says when files were written: known once it is done.
+    `labels`: the images that it sees by split and class, for stages that plan by class. `identity`: used instead of its
+    key in the keys of downstream shards, because the key of a data set's shard depends on file times; known once done.
     """
 
     key: str
@@ -105,8 +105,8 @@ class Shard:
 class Upstream:
     """An upstream stage as its downstream stages see it.
 
-    shards: in plan order. inputs: the stages that it reads, by slot, themselves with their inputs; of those that no
-    downstream stage reads directly, the shards may be left out. title: what people call it, e.g. a data set's name;
+    shards: in plan order. inputs: the stages that it reads, by slot, which have inputs of their own; they may come
+    without shards where no downstream stage reads them directly. title: its name for display, e.g. that of a data set;
     no result depends on it.
     """
 
@@ -141,7 +141,7 @@ class QuarantineRow(TypedDict):
 
 
 class ImageName(TypedDict):
-    """What every row of the images table says that names the image's bytes."""
+    """The columns of the images table that identify an image and its bytes."""
 
     image_id: str
     uri: str
@@ -163,9 +163,9 @@ def quarantined(stage: str, image: ImageName, reason: str) -> QuarantineRow:
 class ShardResult:
     """What a worker makes of a shard. Tables follow their schemas; blobs are files (a model, a report).
 
-    `rows_in`: images the worker was given, where only it can know (it read some rows of a part). `identity`: what the
-    result is, where its readers' keys are to be made of that and not of the shard's key. `labels`: the images that it
-    holds by split and class, where a stage of such an identity changes what was planned; None: as planned.
+    `rows_in`: images the worker was given, where only it can know (it read some rows of a part). `identity`: hash of
+    the result's content, where it replaces the shard's key in the keys of downstream shards. `labels`: its images by
+    split and class, where a stage with identities found others than planned; None: as planned.
     """
 
     tables: dict[str, pa.Table] = field(default_factory=dict)
@@ -178,7 +178,7 @@ class ShardResult:
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A committed object. file: path below the run root. rows, schema: of a table, and the version of its schema."""
+    """A committed object. file: path below the run root. rows, schema: of a table: its rows and schema version."""
 
     file: str
     bytes: int
@@ -200,10 +200,9 @@ class Cost:
 class Done:
     """The committed result of a shard: the content of its manifest, whose presence means that it is complete.
 
-    `tables`, `blobs`: its files by name. `ok`: rows of the first table. `seconds`: what it took; `phases`: the same by
-    phase (pipeline.base.phase_clock), and how long its worker had waited for it. `identity`, `labels`: as in
-    `ShardResult`.
-    `cpu`, `checking`: processor seconds that it took, and those of them that went into checksums of what was read.
+    `tables`, `blobs`: its files by name. `ok`: rows of the first table. `seconds`: time that it took; `phases`: the
+    same by phase (pipeline.base.phase_clock), and the time that its worker waited before it. `identity`, `labels`: as
+    in `ShardResult`. `cpu`, `checking`: processor seconds that it took, and those of them spent on checksums.
     """
 
     stage: str

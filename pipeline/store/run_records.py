@@ -1,7 +1,7 @@
-"""What the runs of a root say of themselves, and which of them are still at work.
+"""The records of the runs of a root, and which of the runs are still active.
 
-A run writes one small object when it begins, again every few seconds, and once more when it ends. One that dies writes
-nothing more, so its silence tells.
+A run writes one small object when it begins, again every few seconds, and once more when it ends. A run that was killed
+is recognized by its missing heartbeats.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from pipeline.store.paths import UnsafePathError
 from pipeline.store.store import DamagedError, Store
 
 INTERVAL = 10.0
-"""Seconds between two signs of life."""
+"""Seconds between two heartbeats."""
 
 State = Literal["running", "done", "stopped", "failed"]
 Life = Literal["alive", "silent", "dead", "ended"]
@@ -34,8 +34,8 @@ _KEPT = 5
 class RunRecord:
     """One run. submission: id of the job that ran it, where it was submitted. computed: shards by stage.
 
-    config: what the command was given. started, last_seen: by the clock of the run's machine, with its time zone.
-    interval: seconds to its next sign of life.
+    config: the config file or run root that the command was given. started, last_seen: by the clock of the run's
+    machine, with its time zone. interval: seconds to its next heartbeat.
     """
 
     id: str
@@ -54,10 +54,10 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class Seen:
-    """A run as it looks from here. silence: seconds since its last sign of life.
+    """A run as seen from this process. silence: seconds since its last heartbeat.
 
-    life: ended runs said so; dead is a process that is gone; silent is one that nobody can look for, or that is
-    stopped, and that missed three signs of life.
+    life: `ended` if its record says so; `dead` if its process is gone; `silent` if it missed three heartbeats, and its
+    process is suspended or cannot be looked for; else `alive`.
     """
 
     record: RunRecord
@@ -66,7 +66,7 @@ class Seen:
 
     @property
     def may_write(self) -> bool:
-        """Whether it is at work, or may go on: a process that is only stopped is silent too."""
+        """Whether it is alive, or suspended and may go on, as a suspended process is silent too."""
         return self.life == "alive" or (self.life == "silent" and look_for(self.record.process) == "alive")
 
 
@@ -103,7 +103,7 @@ def runs(store: Store) -> tuple[list[Seen], list[str]]:
 
 
 def live_runs(store: Store) -> list[RunRecord]:
-    """The runs that are at work on a root, or may go on with it."""
+    """The active runs of a root, suspended ones included."""
     return [seen.record for seen in runs(store)[0] if seen.may_write]
 
 
@@ -124,7 +124,7 @@ def _life(record: RunRecord, silence: float, skew: float) -> Life:
 
 
 def read_record(path: str, said: Mapping[str, Any]) -> RunRecord:
-    """The record at `path`. Raises ValueError for anything else."""
+    """The record at `path`. Raises ValueError for content that is no such record."""
     try:
         return _checked(path, said)
     except (KeyError, TypeError, AttributeError, OverflowError) as error:

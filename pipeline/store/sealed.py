@@ -19,7 +19,7 @@ _HEAD, _BETWEEN, _TAIL = b'{"sha256":"', b'","content":', b"}"
 _START = len(_HEAD) + 64 + len(_BETWEEN)
 _LARGEST = 2**63
 _DIGITS = 20
-"""Whole numbers have 64 bits, and so at most so many characters."""
+"""The most characters of an integer of 64 bits."""
 
 
 def seal(content: Mapping[str, object]) -> bytes:
@@ -32,8 +32,8 @@ def seal(content: Mapping[str, object]) -> bytes:
 def unseal(data: bytes) -> dict[str, Json]:
     """The content of a sealed file, which must be an object.
 
-    Raises: ValueError for a file that is cut off, changed, or was never sealed; for NaN, infinite numbers, whole ones
-    of more than 64 bits, and nesting that is too deep.
+    Raises: ValueError for a file that is cut off, changed, or was never sealed; for NaN, infinite numbers, integers of
+    more than 64 bits, and nesting that is too deep.
     """
     body = data[_START : -len(_TAIL)]
     if data != _HEAD + hashlib.sha256(body).hexdigest().encode() + _BETWEEN + body + _TAIL:
@@ -42,7 +42,7 @@ def unseal(data: bytes) -> dict[str, Json]:
 
 
 def value_of(said: Mapping[str, Json], name: str, kind: type[T]) -> T:
-    """A value that must be there, of this type; an integer is a number too. Raises ValueError for any other."""
+    """A required value of this type; an int also counts as a float. Raises ValueError where it is missing or other."""
     value = said.get(name)
     fits = isinstance(value, (int, float) if kind is float else kind)
     if not fits or (isinstance(value, bool) and kind is not bool):

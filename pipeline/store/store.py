@@ -2,11 +2,11 @@
 
 A worker writes parts under names of its own, re-opens them, and commits by creating the shard's manifest unless it is
 there: the first attempt wins, a loser's parts are garbage. Adding images makes a new set of shards and never edits one.
-So two attempts of one shard, or two runs on one root, are harmless. Readers never list data folders. Where everything
-lies says `pipeline.store.layout`.
+So two attempts of one shard, or two runs on one root, are harmless. Readers never list data folders. For the paths see
+`pipeline.store.layout`.
 
-What is read is checked: JSON against its own checksum, parts and blobs against the manifest. What does not fit is read
-once more, for storage errs too, and then named.
+What is read is checked: JSON against its own checksum, parts and blobs against the manifest. An object that fails its
+check is read once more, as the storage may have erred, before it is reported as damaged.
 """
 
 import dataclasses
@@ -49,11 +49,11 @@ from schemas import TABLES, TableSpec, check_version, validate
 T = TypeVar("T")
 
 QUARANTINE = "quarantine"
-"""The one table that every stage has, and that has no part where it is empty."""
+"""The one table that every stage has; it has no part where it is empty."""
 
 
 class DamagedError(StageFailed):
-    """An object of a run root is missing, cut off or changed. path: which one."""
+    """An object of a run root is missing, cut off or changed. path: of the object."""
 
     def __init__(self, path: str, words: str) -> None:
         super().__init__(f"{path} {words}; `weakbox verify --repair` shows what to do")
@@ -85,7 +85,7 @@ class Store:
     ) -> Done:
         """Write all of a result, then its manifest. Returns the winning manifest, maybe another attempt's.
 
-        seconds: what it took; 0: all phases of `cost` but waiting, and writing, which is added here.
+        seconds: time that the result took; 0: the sum of the phases of `cost` without waiting, and of the writing here.
 
         Raises:
             SchemaError: a table does not follow its schema.
@@ -130,13 +130,13 @@ class Store:
         return winner
 
     def _check_presence(self, done: Done) -> None:
-        """Raise DamagedError where a file of a shard is not there: a collector may have taken it for garbage."""
+        """Raise DamagedError where a file of a shard is missing: `gc` may have taken it for garbage."""
         for entry in done.files:
             if not self.files.exists(entry.file):
                 raise DamagedError(entry.file, "is missing")
 
     def done(self, stage: str, recipe: str, keys: Sequence[str]) -> dict[str, Done]:
-        """The manifests of those shards that are complete: key -> Done. One object read where the whole set is."""
+        """The manifests of the complete shards of these: key -> Done; one read where the whole set is complete."""
         complete = self.complete_set(stage, recipe, set_id(keys))
         if complete is not None:
             return complete.dones
@@ -178,7 +178,7 @@ class Store:
         return self.read(RecipeFolder(stage, recipe).recipe_file, read_recipe)
 
     def keep_listing(self, stage: str, recipe: str, shards: Sequence[Shard], root: str) -> None:
-        """Keep what planning needs of the shards of a listing, and where the data were; unless that is kept already."""
+        """Keep what planning needs of the shards of a listing, and where the data were; no-op if it is unchanged."""
         path, body = RecipeFolder(stage, recipe).listing, seal(write_listing(shards, root))
         if self.files.get_many([path]).get(path) != body:
             self.files.put(path, body)
@@ -273,14 +273,14 @@ class Store:
     def _read_many(
         self, paths: Sequence[str], decode: Callable[[str, Mapping[str, Json]], T]
     ) -> dict[str, T | DamagedError]:
-        """The JSON objects that exist: path -> what it says, or how it is damaged; those are read twice."""
+        """The JSON objects that exist: path -> what it says, or how it is damaged; damaged ones are read twice."""
         found = {path: _decoded(path, data, decode) for path, data in self._fetch(paths).items()}
         damaged = [path for path, said in found.items() if isinstance(said, DamagedError)]
         again = self._fetch(damaged)
         return {**found, **{path: _decoded(path, data, decode) for path, data in again.items()}}
 
     def _fetch(self, paths: Sequence[str]) -> dict[str, bytes | DamagedError]:
-        """The bytes of the objects that exist; or that something else is there: no file, a link out of the root."""
+        """The bytes of the objects that exist; a DamagedError for what is no file, or is a link out of the root."""
         try:
             return dict(self.files.get_many(paths))
         except (UnsafePathError, NotADirectoryError) as error:
@@ -331,7 +331,7 @@ def _manifest(done: Done) -> str:
 
 
 def _sound(found: T | DamagedError) -> T:
-    """Raise what is damaged."""
+    """The object itself; raises it if it is a DamagedError."""
     if isinstance(found, DamagedError):
         raise found
     return found

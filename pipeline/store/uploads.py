@@ -1,4 +1,4 @@
-"""Files of the machine that submits a run: kept below the run root by their content, read from there by every node."""
+"""Files of the machine that submits a run: kept below the run root, named by their content, and read by every node."""
 
 import hashlib
 import os
@@ -24,11 +24,11 @@ def put(files: Files, path: str) -> str:
 
 
 def fetched(place: str) -> str:
-    """A path on this machine of what `put` kept at a place, its content checked; any other place as it is.
+    """A path on this machine of a file that `put` kept, with its content checked; any other place unchanged.
 
-    What lies on no disk of this machine is fetched once, into the folder for temporary files.
+    A file on a remote storage is fetched once, into the folder for temporary files.
 
-    Raises: FileNotFoundError; UsageError for another content.
+    Raises: FileNotFoundError; UsageError for changed content.
     """
     sha256 = layout.upload_sha256(place)
     if sha256 is None:

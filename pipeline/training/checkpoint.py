@@ -10,12 +10,12 @@ from pipeline.store.store import Store
 from pipeline.worker.local_context import LocalContext
 
 _HEADER = b"weakbox checkpoint 1\n"
-"""Followed by the sha256 digest of all that comes after it. The number rises with the form of a checkpoint."""
+"""Followed by the sha256 digest of all that comes after it. The number is the version of the checkpoint format."""
 _BODY = len(_HEADER) + hashlib.sha256().digest_size
 
 
 def read_checkpoint(store: Store, path: str) -> bytes | None:
-    """The bytes of a checkpoint, or None before the first. A storage error is raised: it must not mean a new start."""
+    """The bytes of a checkpoint, or None before the first. Storage errors are raised, so that no training restarts."""
     try:
         return store.files.get(path)
     except FileNotFoundError:
@@ -23,7 +23,7 @@ def read_checkpoint(store: Store, path: str) -> bytes | None:
 
 
 def show_curves(context: LocalContext, folder: str | None, state: Checkpoint | None) -> None:
-    """Publish the curves of the newest checkpoint, which a kill may have kept back; before the first, remove older."""
+    """Publish the curves of the newest checkpoint, as a kill may have prevented it; without one, remove old curves."""
     from pipeline.training.tensorboard import publish
 
     if folder is not None and state is not None:
@@ -52,7 +52,7 @@ def load_checkpoint(data: bytes, path: str) -> Checkpoint:
     try:
         state: Checkpoint = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise _unusable(path, "holds more than numbers") from error
+        raise _unusable(path, "holds objects besides tensors and plain values") from error
     return state
 
 

@@ -14,8 +14,8 @@ _LOOK_SECONDS = 2.0
 class CheckpointTimer:
     """Asked after each step whether the training is to be saved now.
 
-    Several ranks talk about it only at some steps: about every two seconds, and more often just before the time has
-    come. A request to stop, which `save_seconds` of rank 0 shows, is therefore heard within seconds.
+    Several ranks communicate about it only at some steps: about every two seconds, and more often just before a save is
+    due. A stop request, which sets `save_seconds` of rank 0 to 0, therefore takes effect within seconds.
     """
 
     def __init__(self, context: TrainContext) -> None:
@@ -38,7 +38,7 @@ class CheckpointTimer:
         return wait == 0
 
     def _wait(self) -> int:
-        """Steps until the clock is to be looked at again; 0: it is time."""
+        """Steps until the clock is checked again; 0: save now."""
         passed = time.monotonic() - self._since
         left = self._context.save_seconds - passed
         if left <= 0:

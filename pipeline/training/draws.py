@@ -7,9 +7,9 @@ __all__ = ["StepDraws"]
 
 
 class StepDraws:
-    """What a loss draws at random besides dropout: the same for one worker or eight, whole or in micro batches.
+    """The random numbers of a loss besides dropout: the same for one worker or eight, with or without micro batches.
 
-    Numbers are drawn on the processor for all images of the step, and each micro batch takes those of its own images.
+    Numbers are drawn on the CPU for all images of the step, and each micro batch takes those of its own images.
     The training loop seeds them anew for each micro batch, from the training's seed, the epoch and the step.
     """
 
@@ -23,10 +23,10 @@ class StepDraws:
 
     @property
     def generator(self) -> np.random.Generator:
-        """Draws what is the same for all images of the step."""
+        """The generator of numbers that are the same for all images of the step."""
         return self._generator
 
     def rand(self, *shape: int) -> torch.Tensor:
-        """Uniform numbers in [0, 1), float32 on the processor; the first axis is the micro batch's images."""
+        """Uniform numbers in [0, 1), float32 on the CPU; the first axis is the micro batch's images."""
         drawn = self._generator.random((self._images, *shape[1:]), dtype=np.float32)
         return torch.from_numpy(drawn[self._part])

@@ -1,8 +1,8 @@
-"""One pass over batches of images, shared out over ranks, whose results rank 0 holds at its end.
+"""One pass over batches of images, divided over ranks; at its end rank 0 holds the results.
 
-It is for trainings that look at each image once, without gradients. A batch is the same images whatever the number of
-ranks, which take batches in turn; so the results are the same bytes for any number of them (CPU, as many threads each),
-and another number of ranks may go on from a checkpoint, which holds the results of all batches so far.
+It is for trainings that look at each image once, without gradients. Batches do not depend on the number of ranks, which
+take them in turn; so the results are the same bytes for any number of ranks (CPU, as many threads each), and another
+number of ranks may continue from a checkpoint, which holds the results of all batches so far.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ from pipeline.training.checkpoint_timer import CheckpointTimer
 __all__ = ["Compute", "gathered_pass"]
 
 Compute = Callable[[Sequence[int]], Iterator[torch.Tensor]]
-"""Numbers of batches -> the results of these batches in this order, on the rank's device, all of one shape and type."""
+"""Batch numbers -> the results of these batches in this order, on the rank's device, all of one shape and type."""
 
 _RESULTS = "results"
 
@@ -32,7 +32,7 @@ def gathered_pass(compute: Compute, batches: int, context: TrainContext) -> torc
 
 
 class _Pass:
-    """done: how many batches have results. results: theirs, and room for the rest; on rank 0 alone."""
+    """_done: how many batches have results. _results: theirs, and room for the rest; on rank 0 alone."""
 
     def __init__(self, batches: int, context: TrainContext) -> None:
         self._batches, self._context = batches, context
@@ -47,7 +47,7 @@ class _Pass:
     def run(self, compute: Compute) -> torch.Tensor | None:
         ranks, last = self._context.world_size, self._batches - 1
         turns = range(self._done + self._context.rank, self._done + self._rounds() * ranks, ranks)
-        results = compute([min(number, last) for number in turns])  # who has no batch left takes the last one again
+        results = compute([min(number, last) for number in turns])  # a rank without a batch left repeats the last one
         for _ in turns:
             self._take(self._of_all(_attempt(results)))
             if self._timer.due():
@@ -88,7 +88,7 @@ class _Pass:
         return self._results
 
     def _save(self) -> None:
-        """Save the results so far; never as a training's last checkpoint: what they are for is still to come."""
+        """Save the results so far; never as a training's last checkpoint, as the results are still to be used."""
         results = torch.empty(0) if self._results is None else self._results[: self._done].clone()
         state: Checkpoint = {
             "network": {_RESULTS: results},
@@ -104,7 +104,7 @@ class _Pass:
 
 
 def _attempt(results: Iterator[torch.Tensor]) -> torch.Tensor | Exception:
-    """The next result, or what was raised in place of it."""
+    """The next result, or the exception raised instead."""
     try:
         return next(results)
     except Exception as error:  # images and their storage raise many types; it is raised again

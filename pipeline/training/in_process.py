@@ -16,7 +16,7 @@ from pipeline.worker.local_context import LocalContext
 
 ONE_WORKER = StageResources(actors=1)
 Say = Callable[[str, Mapping[str, float]], None]
-"""Told the stage's name and how far its training is."""
+"""Called with the stage's name and the progress of its training."""
 
 
 def fit_in_process(
@@ -30,7 +30,7 @@ def fit_in_process(
 ) -> Done:
     """Train one shard here and commit the model. Raises Stopped after the checkpoint that follows a stop signal.
 
-    At each checkpoint, how far it is goes to the store, as on Ray, and to `told`.
+    At each checkpoint, its progress is written to the store, as on Ray, and given to `told`.
     """
     started = time.perf_counter()
     folder, key = RecipeFolder(stage.name, recipe), task.shard.key
@@ -50,8 +50,8 @@ def fit_in_process(
 class InProcessTrainContext(LocalContext):
     """The TrainContext of a single rank; its checkpoint is one object that each later one replaces.
 
-    path, curves: where the checkpoint is, and the folder of TensorBoard's files (None: none are written). resources: of
-    which the time between checkpoints and the micro batch count. say: told at each checkpoint how far the training is.
+    path, curves: where the checkpoint is, and the folder of TensorBoard's files (None: none are written). resources:
+    only `save_minutes` and `micro_batch` are used. say: called with the progress at each checkpoint.
     """
 
     rank = 0
@@ -76,7 +76,7 @@ class InProcessTrainContext(LocalContext):
 
     @property
     def save_seconds(self) -> float:
-        """Seconds between two checkpoints; none are waited for once the end was asked for."""
+        """Seconds between two checkpoints; 0 once a stop was requested."""
         return 0.0 if self._stop.requested else 60 * self._save_minutes
 
     def load(self) -> Checkpoint | None:
@@ -87,7 +87,7 @@ class InProcessTrainContext(LocalContext):
         return state
 
     def save(self, state: Checkpoint, progress: Mapping[str, float]) -> None:
-        """Replace the checkpoint; the last one is followed by the commit, not by the end."""
+        """Replace the checkpoint. Raises Stopped after a stop request, except at the last one: the commit follows."""
         self.store.files.put(self._path, dump_checkpoint(state))
         show_curves(self, self._curves, state)
         if self._say is not None:

@@ -1,14 +1,13 @@
 """The epoch loop that every training shares: seeded, checkpointed, resumed at the step after its last checkpoint.
 
-A step is defined by the images of all ranks together. Each rank takes its share, in micro batches if need be, and what
-they add up to is the step of a single rank with all images at once, up to the rounding of sums. Two things see less
-than the whole step. Dropout inside a network draws by rank and micro batch. Batch normalisation sees one micro batch,
-on CUDA devices those of all ranks together (SyncBatchNorm, which CPUs do not have); its running statistics are rank
-0's.
+A step is defined by the images of all ranks together. Each rank takes its share, in micro batches if need be; their
+gradients add up to those of a single rank with all images at once, up to the rounding of sums. Two things see less than
+the whole step. Dropout inside a network draws by rank and micro batch. Batch normalization sees one micro batch, on
+CUDA devices those of all ranks together (SyncBatchNorm, which CPUs do not have); its running statistics are rank 0's.
 
 A resumed training reaches the same weights as an uninterrupted one (CPU, as many ranks): all randomness of a step comes
 from (seed, epoch, step), that of dropout from the rank too, and the checkpoint holds network, optimizer, schedule and
-what the epoch has summed up. None of it depends on the number of ranks, so another number may go on.
+the epoch's sums so far. A checkpoint does not depend on the number of ranks, so another number may continue from it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -47,18 +46,17 @@ class Training:
 
     network: trained in place, on its device already; its buffers are in the checkpoint too.
     loss: (network, micro batch on the device) -> scalar loss, a mean over the images, or over class sets of one size.
-    batches: (epoch, n) -> this rank's shares of the epoch's steps without the first n, which need not be made; every
-    rank gets the same number of them.
+    batches: (epoch, n) -> this rank's shares of the epoch's steps from the n-th on; every rank gets the same number.
     optimizer, schedule: the schedule steps once a batch.
-    images: of one step, all ranks together.
-    micro_batches: which of these each of this rank's micro batches holds, one behind the other.
+    images: number of images of one step, all ranks together.
+    micro_batches: which of these images each micro batch of this rank holds: consecutive slices.
     precision: float32, or bfloat16 for autocast.
     further: more steps on each batch, after that of `loss`. With several workers, their losses get the network without
-    its wrapper, and their gradients are added up.
+    its DistributedDataParallel wrapper, and their gradients are summed over the workers.
     begin: called with the number of each epoch, from 0, before its batches are made.
-    end_step: called on all ranks alike when all kinds of steps on a batch were taken.
-    clip_norm: the largest norm of an optimizer's gradients together, in all kinds of steps; None: any.
-    draws: what the losses draw from besides torch's own random numbers; seeded by the loop.
+    end_step: called on all ranks after the steps of all kinds on a batch.
+    clip_norm: the largest norm of all gradients of an optimizer together, in steps of all kinds; None: no limit.
+    draws: random numbers for the losses, besides torch's own; seeded by the loop.
     """
 
     network: nn.Module
@@ -159,7 +157,7 @@ class _Loop:
         return int(self._training.schedule.last_epoch)
 
     def _seed(self, *place: object) -> None:
-        """Let torch's random numbers that follow depend on seed, place and rank alone."""
+        """Seed torch by the training's seed, this place in the training and the rank."""
         seed = seed_from(self._training.seed, *place, self._context.rank)
         torch.default_generator.manual_seed(seed)  # without a GPU torch.manual_seed takes 70 times as long
         if self._context.device == "cuda":
@@ -179,7 +177,7 @@ class _Loop:
         progress.steps += 1
 
     def _step(self, number: int, batch: Batch, epoch: int) -> torch.Tensor:
-        """Take one kind of step; each micro batch draws what it draws for the whole step from the same seed."""
+        """Take a step of one kind; `draws` begins from the same seed at each of its micro batches."""
         training, (step, network) = self._training, self._kinds[number]
         seed = seed_from(training.seed, "draws", epoch, self._progress.steps, number)
 

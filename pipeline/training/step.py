@@ -29,8 +29,8 @@ class Step:
 class Share:
     """What a rank computes of each step.
 
-    images: of the whole step. micro_batches: which of them each micro batch of this rank holds, one behind the other.
-    ranks: how many workers there are.
+    images: number of images of the whole step. micro_batches: which of them each micro batch of this rank holds:
+    consecutive slices. ranks: how many workers there are.
     """
 
     images: int
@@ -56,9 +56,10 @@ def take_step(
 ) -> torch.Tensor:
     """Take one optimizer step on this rank's images; all ranks call it alike.
 
-    network: what the loss gets; one that is not wrapped in DistributedDataParallel gets its gradients added up here.
-    begin: called with the place in the step of each micro batch, before it is computed. clip_norm: see `Training`.
-    Returns: what this rank adds to the step's mean loss, a float64 scalar on the device: reading makes a GPU wait.
+    network: passed to the loss; if it is not wrapped in DistributedDataParallel, its gradients are summed over ranks
+    here. batch: tensors ``(n, ...)`` of this rank's n images. begin: called with the slice of the step's images that a
+    micro batch holds, before it is computed. clip_norm: see `Training`.
+    Returns: what this rank adds to the step's mean loss, a float64 scalar left on the device, so that no GPU waits.
     """
     device = batch[0].device.type
     wrapped = network if isinstance(network, DistributedDataParallel) else None
@@ -81,7 +82,7 @@ def take_step(
 
 
 def _exchange(network: DistributedDataParallel | None, *, last: bool) -> AbstractContextManager[None]:
-    """Inside, gradients stay on this rank unless those of its last micro batch are computed."""
+    """Inside, ranks exchange gradients only if the micro batch is the last one."""
     return nullcontext() if network is None or last else network.no_sync()
 
 

@@ -1,7 +1,7 @@
-"""Curves of a training for TensorBoard: loss, learning rates, images a second. For people; nothing is decided by them.
+"""Curves of a training for TensorBoard: loss, learning rates, images a second. For people; no code depends on them.
 
 Points go with the checkpoint that follows them and become one event file of their own, named after its last step. A
-training that goes on from a checkpoint therefore adds files behind those that are there: no step is missing or double.
+training resumed from a checkpoint therefore adds files after the existing ones: no step is missing or there twice.
 """
 
 import tempfile
@@ -39,7 +39,10 @@ class Curves:
         self._last = self._begun = _Mark(time.monotonic(), total.clone(), images)
 
     def step(self, step: int, total: torch.Tensor, images: int, optimizer: torch.optim.Optimizer) -> None:
-        """A step was taken, the number `step` of the training; a point at each fiftieth. Does not wait for a GPU."""
+        """Step number `step` of the training was taken; every fiftieth adds a point. Does not wait for a GPU.
+
+        total, images: as in `begin`.
+        """
         if step % EVERY == 0:
             last, self._last = self._last, _Mark(time.monotonic(), total.clone(), images)
             loss = (total - last.total) / (images - last.images)
@@ -51,7 +54,7 @@ class Curves:
         self._add(step, "epoch/", {"loss": loss, **self._pace(self._begun, images), **_rates(optimizer)})
 
     def taken(self) -> list[Point]:
-        """Return the points and forget them."""
+        """Return the points and clear them."""
         points = [(step, moment, name, float(value)) for step, moment, name, value in self._points]
         self._points.clear()
         return points
@@ -70,7 +73,7 @@ def _rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
 
 
 def publish(store: Store, folder: str, state: Checkpoint, scratch: str) -> None:
-    """Write the points of a checkpoint as an event file into `folder` of the run root; the same again changes nothing.
+    """Write the points of a checkpoint as an event file into `folder` of the run root; a repetition changes nothing.
 
     Its name holds the last step and the number of finished epochs, for an epoch's last step may be saved twice.
     scratch: a folder of this machine. Without the package `tensorboard` nothing is written.

@@ -1,1 +1,1 @@
-"""Looking after a run root: damage, garbage, lost images, and what hangs on a shard."""
+"""Maintenance of a run root: damage, garbage, lost images, and the dependents of a shard."""

@@ -12,8 +12,8 @@ from pipeline.store.store import Store
 class Conservation:
     """Rows in = rows out + quarantined, shard by shard, through stages added from upstream to downstream.
 
-    What a shard reads stands in no manifest, but in the plan: stages are planned again on the complete sets of their
-    upstream stages, which needs no data set. A set that was made of other inputs (older ones, say) cannot be judged so.
+    What a shard reads is in the plan, not in its manifest: stages are planned again on the complete sets of their
+    upstream stages, which needs no data set. A set made from other inputs (older ones, say) cannot be checked this way.
     """
 
     def __init__(self, store: Store) -> None:
@@ -42,22 +42,23 @@ class Conservation:
         return damage
 
     def _planned(self, stage: AnyStage, complete: CompleteSet) -> list[Shard]:
-        """The stage's shards, if on the complete sets upstream it has the recipe of this set."""
+        """The stage's shards, if its recipe on the complete sets upstream is that of this set."""
         if not self._walk.has_inputs_of(stage):
             return []
         recipe = self._walk.recipe(stage)
         return self._walk.plan(stage, recipe) if recipe.id == complete.recipe else []
 
     def _pass(self, stage: AnyStage, complete: CompleteSet, shards: list[Shard]) -> None:
-        """A stage whose recipe was not kept cannot be passed, and what reads it cannot be judged."""
+        """Pass a stage; without its recipe that is not possible, and its downstream stages cannot be checked."""
         passed = self._walk.step_on_set(stage, complete, self._store)
         if passed is not None:
             self._walk.passed[stage.name] = replace(passed, shards=shards)
 
     def _rows_in(self, shard: Shard) -> range | None:
-        """How many images the shard was given, at least and at most; None where nothing says it.
+        """How many images the shard was given, at least and at most; None where that is unknown.
 
-        Counts that ingest made by split and class include what a stage in between quarantined, maybe of others.
+        Counts by split and class are of ingest: they include images that a stage in between quarantined, though some of
+        those may belong to other shards.
         """
         refs = [ref for upstream in shard.inputs.values() for ref in upstream]
         if shard.rows_from is not None:

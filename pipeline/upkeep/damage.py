@@ -8,9 +8,9 @@ from pipeline.store.store import DamagedError
 
 @dataclass(frozen=True)
 class Damage:
-    """What is wrong with a run root. path: the object; empty where several do not fit each other.
+    """What is wrong with a run root. path: of the object; empty where several objects contradict each other.
 
-    done: the shard whose file it is, where it is one.
+    done: the shard that the file belongs to, if it belongs to one.
     """
 
     stage: str
@@ -24,7 +24,7 @@ class Damage:
 
 @dataclass
 class Verified:
-    """What was looked at, and each damage."""
+    """How much was checked, and each damage."""
 
     stages: int = 0
     files: int = 0

@@ -32,8 +32,8 @@ def find_dependents(
 ) -> list[Dependents]:
     """The shards to be tried again and those of their downstream stages, leaves first.
 
-    Keys are made of keys, so the plan itself says what depends on a shard: what gets another key when the shard does. A
-    result that is declared not to follow its inputs (`refit: never`) keeps its key, and stays.
+    A shard's key is a hash of its inputs' keys, so the plan shows what depends on a shard: every shard whose key
+    changes when this one's does. A result declared not to follow its inputs (`refit: never`) keeps its key, and stays.
     """
     walk = Walk()
     found: list[Dependents] = []
@@ -51,20 +51,20 @@ def find_dependents(
 
 
 def _renamed(shard: Shard) -> Shard:
-    """The shard as if it had become another one: its readers' keys then show that they depend on it."""
+    """The shard under another key and identity: the keys of its dependents change with them."""
     return replace(shard, key=f"{shard.key}-again", identity=f"{shard.identity}-again")
 
 
 def forget(store: Store, dependents: Iterable[Dependents]) -> None:
-    """Forget them, leaves first: cut off at any moment, the quarantined rows still lead to what is left."""
+    """Forget them, leaves first: if interrupted at any moment, the quarantined rows still lead to the rest."""
     for each in dependents:
         store.forget(each.stage, each.recipe, sorted(each.keys))
 
 
 def _unplanned(store: Store, planned: Mapping[str, PlannedStage], dependents: Sequence[Dependents]) -> list[Dependents]:
-    """Recipes outside this config that read one of them, as a whole: which of their shards did stands nowhere.
+    """Recipes outside this config that read one of them, with all their shards: which shards did is not recorded.
 
-    An export made by the command is one; results of other parameters are others, and a run may come back to them.
+    Examples are an export made by the command, and results of other parameters, which a run may come back to.
     """
     ours = {RecipeFolder(name, stage.recipe.id) for name, stage in planned.items()}
     reads = {folder: above for folder, above in _readers(store).items() if folder not in ours}

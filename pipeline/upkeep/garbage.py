@@ -1,10 +1,10 @@
 """What a run root holds that no result needs any more, and its removal.
 
-Two things keep a run that is at work safe. A recipe's files are listed *before* its manifests are read: what was
-committed meanwhile is then named. (The other way round, a part and its manifest that appear in between would look like
-garbage.) And a part that is written and not yet committed is young: nothing is removed that was written less than
-`older_than` ago. Both times of that difference are the storage's own, because the clock of this machine may be wrong:
-"now" is what the storage says of an object that is written for that purpose.
+Two things protect a run that is active. A recipe's files are listed *before* its manifests are read: what was committed
+meanwhile is then named. (The other way round, a part and its manifest that appear in between would look like garbage.)
+And a part that is written and not yet committed is young: nothing is removed that was written less than `older_than`
+ago. Both times of that difference are the storage's own, because the clock of this machine may be wrong: "now" is the
+time that the storage gives to an object written for that purpose.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,13 +28,13 @@ OLD_RECIPE = "recipe that is neither planned nor newest"
 _WHOLE = (RAY_TRAIN, OLD_RECIPE)
 """Reasons for which files go together or not at all."""
 _RANKS = {layout.SETS: 0, layout.MANIFESTS: 1, layout.RECIPE: 3}
-"""The order in which a recipe goes; 2 is all else. A run that meets half of one must find no set without its manifests,
-no manifest without its parts, and must know the rest for a recipe."""
+"""The order in which the objects of a recipe are removed; all others: 2. A run that finds half of them must find no set
+without its manifests, no manifest without its parts, and must still recognize a recipe in the rest."""
 
 
 @dataclass(frozen=True)
 class Garbage:
-    """Files of one recipe that go for one reason; recipe "" is beside all recipes."""
+    """Files of one recipe that can be removed for one reason; recipe "" stands for files beside all recipes."""
 
     stage: str
     recipe: str
@@ -49,7 +49,7 @@ class Garbage:
 
 @dataclass
 class Found:
-    """What can go, what will be able to go when it is old enough, and a line for each recipe that is left alone."""
+    """Garbage that can be removed, garbage that is still too young, and a line for each recipe that is left alone."""
 
     old: list[Garbage] = field(default_factory=list)
     young: list[Garbage] = field(default_factory=list)
@@ -60,7 +60,7 @@ def find_garbage(store: Store, older_than: float, planned: Mapping[str, Recipe] 
     """Look through all stages of a run root, whether a config knows them or not. Removes nothing.
 
     older_than: seconds. planned: stage -> recipe; given, whole recipes besides these and the newest are garbage too.
-    Not while another config runs on this root: a run takes an old recipe up again without writing to it.
+    Not while another config runs on this root: its run may use an old recipe again without writing to it.
     """
     found = Found()
     recipes = recipes_by_stage(store)
@@ -80,7 +80,7 @@ def find_garbage(store: Store, older_than: float, planned: Mapping[str, Recipe] 
 
 
 def remove(store: Store, garbage: Iterable[Garbage]) -> None:
-    """Delete it; cut off at any moment, it leaves a sound store and the rest for the next time."""
+    """Delete garbage; if interrupted at any moment, the store stays sound and the rest is left for the next time."""
     for each in garbage:
         for _, files in groupby(sorted(each.files, key=_rank), key=_rank):
             store.files.remove_many([file.path for file in files])
@@ -89,12 +89,12 @@ def remove(store: Store, garbage: Iterable[Garbage]) -> None:
 
 
 def _beside(store: Store, stage: str) -> list[Garbage]:
-    """Beside the recipes of a stage. Raises UnsafePathError for a link out of the run root."""
+    """The garbage beside the recipes of a stage. Raises UnsafePathError for a link out of the run root."""
     return [Garbage(stage, "", STAGED, [file for file in store.files.listing(stage, depth=1) if file.staged])]
 
 
 def _of_recipe(store: Store, stage: str, recipe: str, planned: Mapping[str, Recipe] | None) -> list[Garbage]:
-    """Raises DamagedError: what a damaged manifest names cannot be known. UnsafePathError: a link out of the root."""
+    """The garbage of a recipe. Raises DamagedError for a damaged manifest, whose files are unknown; UnsafePathError."""
     folder = RecipeFolder(stage, recipe)
     files = store.files.listing(folder.path)
     dones = _manifests(store, stage, recipe)
@@ -119,7 +119,7 @@ def _in_use(store: Store, stage: str, planned: Mapping[str, Recipe]) -> set[str]
 
 
 def _unit(file: Listed, keys: set[str], named: set[str]) -> tuple[str, str] | None:
-    """Why a file may go, and what it goes together with; None for one that stays.
+    """The reason why a file may go, and the name of what must go with it; None for a file that stays.
 
     keys: of complete shards. named: paths that manifests name.
     """
@@ -148,7 +148,7 @@ def _manifests(store: Store, stage: str, recipe: str) -> list[Done]:
 
 
 def _by_age(garbage: Garbage, clock: float | None, older_than: float, found: Found) -> None:
-    """A recipe and a run of Ray Train are as young as their youngest file."""
+    """Sort garbage by age; a recipe and a run of Ray Train are as young as their youngest file."""
 
     def is_old(file: Listed) -> bool:
         return clock is not None and file.modified is not None and clock - file.modified >= older_than
@@ -169,7 +169,7 @@ def _rank(file: Listed) -> int:
 
 
 def _own_folder(garbage: Garbage, file: Listed) -> str:
-    """The folder that goes with a file. Not those into which other attempts write."""
+    """The folder that is removed with a file; empty where other attempts write into it."""
     if garbage.reason == OLD_RECIPE:
         return RecipeFolder(garbage.stage, garbage.recipe).path
     place = layout.parse(file.path)

@@ -1,4 +1,4 @@
-"""Making a damaged run root whole again: what is bad moves to `damaged/`, so that the next run makes it anew.
+"""Repair of a damaged run root: damaged objects move to `damaged/`, so that the next run makes them again.
 
 Nothing is deleted, and nothing is trusted that does not fit its checksum. A manifest that a sound set holds too is
 written from there. Everything else that is made of a damaged part stays as it is: it was made before the damage.
@@ -21,7 +21,7 @@ from pipeline.store.store import DamagedError, Store
 from pipeline.upkeep.damage import Damage
 
 MOST_SHARDS, MOST_SHARE = 10, 0.01
-"""More shards of a recipe than both are not given up without being asked twice: then the storage is ill, not a file."""
+"""More damaged shards of a recipe than both are moved only with --all: the whole storage may be bad, not some files."""
 TRAINING = "training"
 
 
@@ -29,8 +29,8 @@ TRAINING = "training"
 class Repair:
     """What is to be done. moves: paths that go to `damaged/`. manifests: path -> what is written there instead.
 
-    marker: whether the layout's version is written anew. again: shards to be computed again, by stage. refused: why it
-    is not done without being told so. left: damage that no move mends.
+    marker: whether the layout's version is written anew. again: number of shards to be computed again, by stage.
+    refused: why it is not done without --all. left: damage that moving objects cannot repair.
     """
 
     moves: list[str] = field(default_factory=list)
@@ -97,7 +97,7 @@ def _is_newest_lost(store: Store, stage: str, moved: Collection[str]) -> bool:
 
 
 def _to_move(store: Store, path: str) -> str | None:
-    """What has to go from the place of an object: it, or a link or a file above it. None where nothing is."""
+    """The path to move for a damaged object: its own, or that of a link or file above it; None if nothing is there."""
     try:
         found = store.files.in_the_way(path)
         return found if store.files.holds(found) else None
@@ -106,7 +106,7 @@ def _to_move(store: Store, path: str) -> str | None:
 
 
 def _order(path: str) -> tuple[int, str]:
-    """Pointers, then sets, then manifests: cut off at any moment, nothing names what has gone already."""
+    """Pointers, then sets, then manifests: if interrupted at any moment, nothing names an object that was moved."""
     place = layout.parse(path)
     areas = ("", layout.SETS, layout.MANIFESTS)
     return (0 if place is None else areas.index(place.area) if place.area in areas else len(areas)), path
@@ -134,7 +134,7 @@ class _Recipe:
             self._objects.add(damage.path)
 
     def decide(self, repair: Repair, moved: set[str]) -> None:
-        """Say what is to be done about it."""
+        """Add what is to be done to `repair`, and the paths that move to `moved`."""
         moved |= self._objects | self._manifests
         for path in sorted(self._manifests):
             key = layout.owner(path)[1]

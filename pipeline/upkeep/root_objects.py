@@ -1,4 +1,4 @@
-"""Re-checking what lies beside the stages of a run root."""
+"""Re-checks of the objects beside the stages of a run root."""
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping
@@ -12,7 +12,7 @@ from pipeline.store.store import DamagedError, Store
 from pipeline.upkeep.damage import Damage, Verified
 
 Reader = Callable[[Mapping[str, Json]], object]
-"""Takes what an object says; raises ValueError where that is not what is expected there."""
+"""Takes the content of an object; raises ValueError where it is not what is expected there."""
 Readers = Mapping[str, Reader]
 
 _OWN: Readers = {layout.MARKER: read_layout, **dict.fromkeys((layout.CONFIG, layout.TIMELINE), dict)}
@@ -44,7 +44,7 @@ def _verify_records(store: Store, result: Verified) -> None:
 
 
 def try_to_read(store: Store, stage: str, path: str, read: Reader, result: Verified) -> None:
-    """Note a JSON object that is damaged, or that does not say what is expected there."""
+    """Note a JSON object that is damaged, or whose content is not what is expected there."""
     try:
         store.read(path, read)
     except DamagedError as error:

@@ -6,7 +6,7 @@ from pipeline.store.store import Store
 
 
 def recipes_by_stage(store: Store) -> dict[str, list[str]]:
-    """Stage -> its recipes. A folder without any is no stage; what is no name of one, or a link away, is left out."""
+    """Stage -> its recipes; folders without a recipe, and links out of the run root, are left out."""
     found = {name: _recipes(store, name) for name in store.files.names("") if name != layout.DAMAGED}
     return {name: recipes for name, recipes in found.items() if recipes}
 

@@ -1,4 +1,4 @@
-"""Re-checking what a run root holds: every JSON object, every committed file, and images between stages."""
+"""Re-checks of a run root: every JSON object, every committed file, and the numbers of images between stages."""
 
 import hashlib
 import io
@@ -32,8 +32,8 @@ _IMAGE = "image_id"
 def verify(store: Store, stages: Collection[str], readers: Readers | None = None) -> Verified:
     """Check every JSON object and every committed file of a run root, and that those of each set fit each other.
 
-    stages: names. As a mapping to the stages themselves, that no image is lost or doubled on its way is checked too.
-    readers: of objects beside the stages that only the caller knows, by path.
+    stages: names; given a mapping name -> stage, also check that no image is lost or doubled between stages.
+    readers: path -> reader, of objects beside the stages that only the caller knows.
     """
     result = Verified()
     known: Mapping[str, AnyStage] = stages if isinstance(stages, Mapping) else {}
@@ -59,7 +59,7 @@ def verify(store: Store, stages: Collection[str], readers: Readers | None = None
 
 
 def _recipes(store: Store, stage: str, result: Verified) -> list[str]:
-    """The recipes of a stage, whose folder may be a link that is not followed. Stray files are none."""
+    """The recipes of a stage, without stray files; a stage folder that is a link out of the root is damage."""
     try:
         names = [name for name in store.files.names(stage) if not layout.is_file_of_stage(name)]
         return [name for name in names if layout.is_recipe(name) or store.files.names(f"{stage}/{name}")]
@@ -69,7 +69,7 @@ def _recipes(store: Store, stage: str, result: Verified) -> list[str]:
 
 
 def _conserved(conservation: Conservation, stage: AnyStage, complete: CompleteSet) -> list[Damage]:
-    """What conservation finds; a recipe that cannot be read is damage that was named already."""
+    """What conservation finds; a recipe that cannot be read was reported as damage already."""
     try:
         return [Damage(stage.name, "", line) for line in conservation.add(stage, complete)]
     except DamagedError:
@@ -84,7 +84,7 @@ class _Recipe:
     sets: Mapping[str, CompleteSet | DamagedError]
 
     def shards(self) -> list[Done]:
-        """The shards that can be read, as the manifests themselves or sets describe them: each description once."""
+        """The shards that can be read, as described by manifests and sets; each distinct description once."""
         found = [done for done in self.manifests.values() if isinstance(done, Done)]
         for complete in self.sets.values():
             found += [] if isinstance(complete, DamagedError) else complete.dones.values()
@@ -111,7 +111,7 @@ def _committed(store: Store, stage: str, recipe: str, result: Verified) -> _Reci
 
 
 def _verify_recipe(store: Store, stage: str, recipe: str, committed: _Recipe, result: Verified) -> None:
-    """Every small JSON object, whether the newest set needs it or not: a damaged one would stop a later run."""
+    """Check every small JSON object, even if the newest set does not need it: a damaged one would stop a later run."""
     folder = RecipeFolder(stage, recipe)
     for found in (*committed.manifests.values(), *committed.sets.values()):
         if isinstance(found, DamagedError):
@@ -137,7 +137,7 @@ def _read_progress(_: str, said: Mapping[str, Json]) -> object:
 
 
 def _verify_older(store: Store, committed: _Recipe, newest: CompleteSet | None, result: Verified) -> None:
-    """The files of shards that the newest set does not have, or not so: a run may come back to them."""
+    """Check the files of shards that the newest set lacks, or has otherwise: a run may come back to them."""
     current = {} if newest is None else newest.dones
     for done in committed.shards():
         if current.get(done.key) != done:
@@ -188,16 +188,16 @@ def _verify_stage(store: Store, per_image: AnyStage | None, complete: CompleteSe
 
 
 def _counts(done: Done) -> Iterable[str]:
-    """A manifest counts the rows of its first table, and of quarantine."""
+    """A line for each table whose rows, as the manifest lists them, differ from its counts `ok` and `quarantined`."""
     first = next((table for table in done.tables if table != QUARANTINE), "")
     for table, counted in ((first, done.ok), (QUARANTINE, done.quarantined)):
         rows = done.tables[table].rows if table in done.tables else 0
         if rows != counted:
-            yield f"shard {done.key}: {counted} rows of {table or 'a table'} are counted, {rows} named"
+            yield f"shard {done.key}: its manifest counts {counted} rows of {table or 'a table'}, but lists {rows}"
 
 
 def _repeated(parts: Sequence[pa.Table], where: str) -> list[str]:
-    """A line where the keys of all shards together are not unique; it shows one that is there again."""
+    """A line if the keys of all shards together are not unique; it shows one that occurs more than once."""
     joined = pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({})
     if not joined.column_names:
         return []
@@ -206,7 +206,7 @@ def _repeated(parts: Sequence[pa.Table], where: str) -> list[str]:
     if not again.num_rows:
         return []
     shown = ", ".join(map(str, again.slice(0, 1).to_pylist()[0].values()))
-    return [f"{where}: {'+'.join(joined.column_names)} is not unique over the stage's shards, for one {shown}"]
+    return [f"{where}: {'+'.join(joined.column_names)} is not unique over the stage's shards, e.g. {shown}"]
 
 
 def _bytes(store: Store, done: Done, entry: StoredFile, result: Verified) -> bytes | None:

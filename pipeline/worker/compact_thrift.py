@@ -1,12 +1,12 @@
 """Thrift's compact protocol, as far as Parquet's page headers and indexes need it: bytes in, numbers and lists out.
 
-pyarrow reads Parquet's footers and says nothing of where pages lie; this does.
+pyarrow reads Parquet's footers but does not tell where pages are; this module does.
 """
 
 from typing import TypeAlias
 
 Value: TypeAlias = "bool | int | bytes | list[Value] | dict[int, Value]"
-"""A struct is a dict by its fields' numbers; a double is its 8 bytes."""
+"""A struct is a dict: field number -> value; a double is its 8 bytes."""
 
 _STOP, _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 0, 1, 2, 3, 7, 8, 9, 10, 12
 _INTEGERS = (4, 5, 6)
@@ -14,11 +14,11 @@ _DEEPEST = 32
 
 
 class ThriftError(ValueError):
-    """Bytes that are no Thrift, or more of it than there are bytes."""
+    """Bytes that are no Thrift, or that end too early."""
 
 
 def read_struct(data: bytes, start: int = 0) -> tuple[dict[int, Value], int]:
-    """The struct at a byte, and where it ends. Raises ThriftError."""
+    """The struct at offset `start`, and the offset of its end. Raises ThriftError."""
     reader = _Reader(data, start)
     try:
         return reader.struct(0), reader.at
@@ -31,7 +31,7 @@ class _Reader:
         self._data, self.at = data, at
 
     def struct(self, depth: int) -> dict[int, Value]:
-        """Fields until the stop."""
+        """The fields up to the stop field."""
         if depth > _DEEPEST:
             raise ThriftError("it is nested too deeply")
         found: dict[int, Value] = {}

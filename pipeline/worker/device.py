@@ -8,7 +8,7 @@ import sys
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Parameters of mallopt, as malloc.h of glibc numbers them."""
 _KEPT = 1 << 30
-"""Bytes: blocks up to this size, and so many free ones at the end of the heap."""
+"""Bytes: the largest block that is reused, and the free memory that is kept at the end of the heap."""
 
 
 def set_threads(threads: int) -> None:
@@ -29,7 +29,7 @@ def set_threads(threads: int) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let this process use freed memory again, in place of giving it back to the system and paging it in anew.
+    """Let this process reuse freed memory, instead of returning it to the system and paging it in anew.
 
     glibc gives back every freed block of 32 MB or more, such as a batch of feature maps; each page of the next one is
     then zeroed at its first touch, which takes a fifth of a training's time on a CPU. No-op without glibc.

@@ -36,7 +36,7 @@ class ImageSubset:
         return self._context.scratch
 
     def timed(self, phase: str) -> AbstractContextManager[None]:
-        """Charge the time inside to a phase."""
+        """Count the time inside the block as this phase."""
         return self._context.timed(phase)
 
     def table(

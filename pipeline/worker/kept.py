@@ -1,4 +1,4 @@
-"""What was made lately, by key: made once though several threads ask for it, and dropped when there is too much."""
+"""A cache of values by key: each is made once even if several threads ask for it; the least recently used go first."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -11,7 +11,7 @@ V = TypeVar("V")
 
 
 class Kept(Generic[K, V]):
-    """Values by key. most: the sum of their weights, of which the newest value may be more. weigh: 1 each, if None."""
+    """A cache. most: the largest sum of weights, which the newest value alone may exceed. weigh: None weighs 1 each."""
 
     def __init__(self, most: int, weigh: Callable[[V], int] | None = None) -> None:
         self._most, self._weigh = most, weigh or (lambda value: 1)
@@ -20,7 +20,7 @@ class Kept(Generic[K, V]):
         self._lock = Lock()
 
     def get(self, key: K, make: Callable[[], V]) -> V:
-        """The value; made here, or waited for where another thread makes it. Raises what `make` raises."""
+        """The value; made here, or by another thread, which is waited for. Raises what `make` raises."""
         with self._lock:
             future = self._values.get(key)
             mine = future is None

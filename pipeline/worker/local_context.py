@@ -1,4 +1,4 @@
-"""What a worker sees of the world, wherever it runs: the store, image bytes, its device, scratch space."""
+"""The context of a worker, wherever it runs: the store, image bytes, its device, scratch space."""
 
 import hashlib
 import os
@@ -51,11 +51,11 @@ class LocalContext:
 
     @property
     def scratch(self) -> str:
-        """A private folder that goes with the process."""
+        """A private folder that is removed when the process ends."""
         return self._scratch.name
 
     def timed(self, phase: str) -> AbstractContextManager[None]:
-        """Charge the time inside to a phase."""
+        """Count the time inside the block as this phase."""
         return self.clock.timed(phase)
 
     def table(
@@ -71,7 +71,7 @@ class LocalContext:
             return self.store.blob(done, name)
 
     def read(self, uri: str, content_hash: str | None = None) -> bytes:
-        """The bytes of a file. Raises ChangedError for others than expected."""
+        """The bytes of a file. Raises ChangedError if they are not those expected."""
         return self.read_image({"uri": uri, "offset": None, "length": None, "row": None}, content_hash)
 
     def read_image(self, place: ImagePlace, content_hash: str | None = None) -> bytes:
@@ -92,7 +92,7 @@ class LocalContext:
         return self._parquet.read(self._place(uri), column, place["row"])
 
     def _place(self, uri: str) -> str:
-        """Where a URI is now. Raises UnsafePathError for a path that leaves its data set."""
+        """The present place of a dataset URI; any other URI as it is. Raises UnsafePathError outside its data set."""
         named = split_dataset_uri(uri)
         if named is None:
             return uri
@@ -108,7 +108,7 @@ class LocalContext:
         if protocol == "file" and offset is None:
             with open(uri.removeprefix("file://"), "rb", buffering=0) as file:
                 if os.fstat(file.fileno()).st_size > _LARGEST:
-                    raise ValueError(f"larger than {_LARGEST >> 30} GiB: no image is")
+                    raise ValueError(f"larger than {_LARGEST >> 30} GiB, which no image is")
                 return file.readall()
         if protocol not in self._filesystems:
             self._filesystems[protocol] = open_filesystem(uri)[0]

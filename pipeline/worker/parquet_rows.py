@@ -1,7 +1,7 @@
-"""Single rows of Parquet files: images that lie in a table.
+"""Single rows of Parquet files: images that are stored in a table.
 
-Where images are stored as they are, with an index of pages, a row is a range of the file, and the page that holds it is
-read when nothing is known of its values yet. All other tables are decoded a row group after another, from its start.
+Where images are stored plain, with an index of pages, each is a range of the file; a page is read once to find the
+ranges of its values. All other tables are decoded one row group after another, each from its start.
 """
 
 import bisect
@@ -29,14 +29,14 @@ _PAGES = 64 * 2**20
 _WINDOW, _BATCH, _BUFFER = 32 * 2**20, 4 * 2**20, 4 * 2**20
 """Bytes of decoded rows that a row group keeps, of those that are decoded at once, and of one read."""
 _TAIL = 8
-"""Bytes of a file behind its footer: the footer's length and `PAR1`."""
+"""Bytes of a file after its footer: the footer's length and `PAR1`."""
 
 
 class ParquetRows:
     """Values of one column by their row number, counted over the whole file. Threads may share it.
 
-    Rows that are read nearly in order cost about as many bytes as they have. In any order that holds where images are
-    plain, once each page was read; else it costs half a row group a row.
+    Rows that are read nearly in order cost about as many bytes as they hold. In any other order this is so only where
+    images are plain, once each page was read; else a row costs half a row group.
     """
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ class ParquetRows:
 
 
 class _File:
-    """An open file. metadata: its footer. Raises ValueError for what is no Parquet; OSError."""
+    """An open file. metadata: its footer. Raises ValueError for a file that is no Parquet; OSError."""
 
     def __init__(self, uri: str) -> None:
         self.source = RangedFile(uri)
@@ -144,7 +144,7 @@ class _RowGroup:
         self._batches: Iterator[pa.RecordBatch] = iter(())
         self._kept: deque[pa.Array] = deque()
         self._first = self._next = metadata.row_group(group).num_rows
-        """Which rows are kept; at first none, from the end on, so that the first one that is asked for starts anew."""
+        """The range of kept rows: at first empty and at the end, so that the first read starts the decoding."""
 
     def value(self, row: int) -> object:
         """The value in a row of the group. Raises ValueError, OSError."""
@@ -182,7 +182,7 @@ class _RowGroup:
 
 
 def _decoded(source: RangedFile, decode: Callable[[], T]) -> T:
-    """What pyarrow makes of a file. Raises ValueError for damage, which it calls many names; OSError of the storage."""
+    """Call pyarrow. Raises ValueError for any of its many errors for damaged files; OSError of the storage."""
     try:
         return decode()
     except (pa.ArrowException, OSError) as error:

@@ -1,4 +1,4 @@
-"""The places of the values of a Parquet column of bytes that are stored plain and not compressed.
+"""Where the values of a Parquet column of bytes lie, if they are stored plain and not compressed.
 
 That is how Hugging Face's `datasets` writes images, with an index of pages: then an image is a range of the file. Data
 pages, levels and the offset index are as in https://parquet.apache.org/docs/file-format/.
@@ -18,7 +18,7 @@ _HEADER_OF = {_PAGE: 5, _PAGE_V2: 8}
 
 
 class DamagedPageError(ValueError):
-    """An index or a page that is not as the format has it."""
+    """An index or a page that does not follow the format."""
 
 
 class Page(NamedTuple):
@@ -30,7 +30,7 @@ class Page(NamedTuple):
 
 
 class Values(NamedTuple):
-    """The values of a page, one a row. starts: where each begins in the page. lengths: its bytes, -1 for none."""
+    """The values of a page, one a row. starts: where each begins in the page. lengths: its bytes, -1 for null."""
 
     starts: "array[int]"
     lengths: "array[int]"
@@ -67,7 +67,7 @@ def pages_of(index: bytes) -> list[Page]:
 
 
 def values_of(page: bytes, max_level: int) -> Values:
-    """The values of a whole data page, with its header. max_level: of the definition of values that are there.
+    """The values of a whole data page, with its header. max_level: definition level of values that are not null.
 
     Raises: DamagedPageError.
     """
@@ -91,7 +91,7 @@ def values_of(page: bytes, max_level: int) -> Values:
 
 
 def _values(page: bytes, start: int, there: list[bool]) -> Values:
-    """The places of values that follow each other, each after its length in four bytes."""
+    """The places of consecutive values, each after its length in four bytes."""
     found = Values(array("q"), array("q"))
     for present in there:
         length = int.from_bytes(page[start : start + 4], "little") if present else -1
@@ -136,12 +136,12 @@ def _varint(data: bytes, start: int) -> tuple[int, int]:
 def _structs(struct: dict[int, Value], field: int) -> list[dict[int, Value]]:
     value = struct.get(field)
     if not isinstance(value, list):
-        raise DamagedPageError("an index that is not as the format has it")
+        raise DamagedPageError("an index that does not follow the format")
     return [each for each in value if isinstance(each, dict)]
 
 
 def _number(struct: dict[int, Value], field: int) -> int:
     value = struct.get(field)
     if not isinstance(value, int) or value < 0:
-        raise DamagedPageError("a header that is not as the format has it")
+        raise DamagedPageError("a header that does not follow the format")
     return value

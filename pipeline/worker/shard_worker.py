@@ -25,20 +25,20 @@ _BATCH = "batch_size"
 
 
 class ShardWorker:
-    """Holds one stage's worker in one process. Workers set up when the first shard of their batch size comes."""
+    """Holds one stage's worker in one process, and sets up another one when the batch size changes."""
 
     def __init__(self, stage: AnyStage, context: LocalContext) -> None:
         self._stage = stage
         self._context = context
         self._halvings = 0
         self._worker: tuple[int, Worker] | None = (0, stage.worker(context))
-        set_threads(context.threads)  # again: the worker has brought its libraries
+        set_threads(context.threads)  # again, for libraries that the worker imported
         self._ended = time.perf_counter()
 
     def compute(self, recipe: str, task: Task, halvings: int = 0) -> Done:
         """Compute one shard and commit it.
 
-        halvings: how often the batch size is halved at least, because the shard's process died before. Batches are
+        halvings: how often the batch size is halved at least, because the shard killed its process before. Batches are
         halved further while memory runs out. Raises StageFailed when the disk is full.
         """
         idle = time.perf_counter() - self._ended
@@ -50,7 +50,7 @@ class ShardWorker:
         return done
 
     def compute_images(self, task: Task, image_ids: Sequence[str], halvings: int = 0) -> ShardResult:
-        """What a divisible stage makes of some images of a shard."""
+        """The result of a divisible stage for some images of a shard."""
         return self._result(ImageSubset(self._context, image_ids), task, halvings)
 
     def join(self, recipe: str, task: Task, parts: Sequence[ShardResult]) -> Done:
@@ -85,7 +85,7 @@ class ShardWorker:
         if context is not self._context:
             return with_smaller_batch(self._stage, self._halvings).worker(context)
         if self._worker is None or self._worker[0] != self._halvings:
-            self._worker = None  # the old one's memory first
+            self._worker = None  # first free the memory of the old one
             self._worker = (self._halvings, with_smaller_batch(self._stage, self._halvings).worker(context))
         return self._worker[1]
 
@@ -121,7 +121,7 @@ def halvings_left(stage: AnyStage, halvings: int) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: Python's own error, or torch's, told by name because torch may be absent."""
+    """Whether memory ran out: Python's own error, or torch's, recognized by name because torch may be absent."""
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 

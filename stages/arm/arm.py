@@ -1,4 +1,4 @@
-"""Affinity refinement (ARM): a coarse map spread along what looks alike, at the resolution of the image.
+"""Affinity refinement (ARM): a coarse map, enlarged to the image, is spread between pixels of similar color.
 
 Pan et al., "Coarse2Fine: Local Consistency Aware Re-prediction for Weakly Supervised Object Localization", AAAI 2023,
 equations 7 to 9. It needs no training and helps any map.
@@ -17,7 +17,7 @@ _EPSILON = 1e-8
 
 
 def refine(images: torch.Tensor, maps: torch.Tensor, parameters: ArmParameters) -> torch.Tensor:
-    """Enlarge maps to their images and spread them; what is high stays high.
+    """Enlarge maps to their images and spread them; the high side stays the high side.
 
     images: ``(B, 3, H, W)`` of any float type and scale. maps: ``(B, h, w)``, on the same device.
     Returns: ``(B, H, W)`` float32 (float64 where both are), min-maxed; a constant map becomes zeros.
@@ -32,18 +32,18 @@ def refine(images: torch.Tensor, maps: torch.Tensor, parameters: ArmParameters) 
     fine = interpolate(units, pixels.shape[2:], mode="bilinear", align_corners=False)[:, 0]
     start = (min_max(fine) - 0.5).to(torch.promote_types(pixels.dtype, fine.dtype))
     found = min_max(spread(start, affinities(pixels, parameters), parameters))
-    contrast = units.amax(dim=(2, 3)) > 0  # else the last min-max would stretch rounding
+    contrast = units.amax(dim=(2, 3)) > 0  # without contrast, min-max would enlarge rounding errors
     return torch.where(contrast[:, :, None], found, 0)
 
 
 def affinities(images: torch.Tensor, parameters: ArmParameters) -> torch.Tensor:
-    """How much each neighbour counts at each pixel (equations 7 and 8); over the neighbours they sum to 1 + w_p.
+    """Weights of the neighbors of each pixel (equations 7 and 8); over the neighbors they sum to 1 + w_p.
 
-    Neighbours are compared in units of the deviation (unbiased) of all of a pixel's neighbours, channel by channel; of
-    channels the mean of squares is taken.
+    Color differences are measured in units of the unbiased standard deviation of a pixel's neighbors, channel by
+    channel; their squares are averaged over the channels.
 
-    images: ``(B, C, H, W)`` float32 or float64. Returns: ``(B, 8 D, H, W)`` of its type; dilations, then raster order.
-    Raises: ValueError where a dilation is not below the image's side and the border is a mirror image.
+    images: ``(B, C, H, W)`` float32 or float64. Returns: ``(B, 8 D, H, W)`` of its type, for D dilations; by dilation,
+    then in raster order. Raises: ValueError where the border is mirrored and a dilation is not below the image's sides.
     """
     around = _neighbours(images, parameters)
     deviation = (torch.stack(around).std(dim=0) + _EPSILON) * parameters.color_width
@@ -54,7 +54,7 @@ def affinities(images: torch.Tensor, parameters: ArmParameters) -> torch.Tensor:
 
 
 def spread(maps: torch.Tensor, weights: torch.Tensor, parameters: ArmParameters) -> torch.Tensor:
-    """Replace each pixel, again and again, by a little of itself and much of its neighbours (equation 9).
+    """In each iteration, replace each pixel by eta of itself plus 1 - eta of its weighted neighbors (equation 9).
 
     Linear in the maps ``(B, H, W)``. weights: `affinities` of the images. Returns: ``(B, H, W)`` of the maps' type.
     """

@@ -1,4 +1,4 @@
-"""What affinity refinement is run with."""
+"""Settings of affinity refinement."""
 
 import math
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ class ArmParameters:
     """How far and how fast a map spreads; the defaults are the paper's.
 
     iterations: k. eta: share of its own value that a pixel keeps in each (equation 9). position_weight: w_p, of
-    nearness beside likeness in color (equation 8). dilations: distances, in pixels, at which the 8 neighbours of a
+    the distance in pixels beside color (equation 8). dilations: distances, in pixels, at which the 8 neighbours of a
     pixel stand; the paper takes 1, its ancestor (AFA, Ru et al. 2022) 1, 2, 4, 8, 12, 24. border: what stands for
-    neighbours outside the image, which the paper leaves open: the nearest pixel, or the mirror image. color_width: a
-    color difference is measured in so many deviations of the neighbourhood (AFA: 0.3; the paper has none).
+    neighbours outside the image, which the paper leaves open: the nearest pixel, or the mirror image. color_width:
+    unit of color differences, in standard deviations of the neighbors (AFA: 0.3; the paper has none).
 
     Raises: ValueError for values outside their range.
     """

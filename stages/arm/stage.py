@@ -15,14 +15,14 @@ class Arm(AlignedStage[ArmStageParams]):
     Params = ArmStageParams
 
     def check(self) -> None:
-        """Refuse settings outside their range, and neighbours beyond the image."""
+        """Refuse settings outside their range, and dilations as large as the image."""
         super().check()
         found = self.checked(self.params.settings)
         if max(found.dilations) >= self.params.size:
             raise UsageError(f"stage {self.name}: dilations must be below the size, {self.params.size} pixels")
 
     def worker(self, context: Context) -> Worker:
-        """Needs no set-up."""
+        """A worker without set-up."""
         from stages.arm.worker import ArmWorker
 
         return ArmWorker(self.name, self.params, context)

@@ -1,4 +1,4 @@
-"""Spread the maps of a batch along what looks alike."""
+"""Affinity refinement of a batch of maps."""
 
 from stages.arm.arm import refine
 from stages.arm.options import ArmStageParams
@@ -14,7 +14,7 @@ class ArmWorker(AlignedWorker[ArmStageParams]):
     kind = "arm"
 
     def refined(self, batch: Batch) -> Refined:
-        """Refined maps, turned over where the seeds say so."""
+        """Refined maps, inverted (1 - map) where their low side holds more seeds."""
         pixels = to_device(batch.pixels, self.context.device).permute(0, 3, 1, 2).float()
         maps = refine(pixels, batch.maps, self.params.settings())
         return Refined(batch.turned(maps), [None] * len(maps))

@@ -1,1 +1,1 @@
-"""What stages of several rooms are built on: it knows the pipeline and vision, and no room."""
+"""Shared bases of stages of several rooms; they import the pipeline and the ground below, but no room."""

@@ -1,4 +1,4 @@
-"""Brings the maps of a shard and their images to one size, and refines them there."""
+"""Resizes the maps of a shard and their images to one size, and refines the maps at that size."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ class Batch(NamedTuple):
     """Images of one working size S with their maps.
 
     image_ids: of the B images. pixels: ``(B, S, S, 3)`` uint8. maps: ``(B, S, S)`` float32 on the device, min-maxed.
-    seeds: ``(B, S, S)`` bool on the device; without seeds all False.
+    seeds: ``(B, S, S)`` bool on the device; all False for an image without seeds.
     """
 
     image_ids: Sequence[str]
@@ -35,26 +35,26 @@ class Batch(NamedTuple):
     seeds: torch.Tensor
 
     def turned(self, maps: torch.Tensor) -> torch.Tensor:
-        """Maps ``(B, S, S)`` in [0, 1], turned over where the seeds say so."""
+        """Invert (1 - map) those maps ``(B, S, S)`` in [0, 1] whose low side holds more seeds."""
         return oriented(maps, self.seeds)
 
 
 class Refined(NamedTuple):
-    """Maps ``(B, S, S)`` of a batch on any device, and for each image why its map is a fallback, or None."""
+    """Refined maps ``(B, S, S)`` on any device, and for each image the reason if its map is a fallback, else None."""
 
     maps: torch.Tensor
     flags: Sequence[str | None]
 
 
 class AlignedWorker(ImageWorker[A, tuple[Batch, Refined]]):
-    """A subclass refines a batch."""
+    """Base class: a subclass refines one batch in `refined`."""
 
     table = "score_maps"
     kind: ClassVar[str]
 
     @abstractmethod
     def refined(self, batch: Batch) -> Refined:
-        """The maps that are written."""
+        """Refine the maps of a batch."""
 
     def begin(self, task: Task) -> int:
         """Read the maps and their seeds."""
@@ -72,7 +72,7 @@ class AlignedWorker(ImageWorker[A, tuple[Batch, Refined]]):
         return batch, self.refined(batch)
 
     def rows(self, images: list[ImageRow], launched: tuple[Batch, Refined]) -> Iterator[ScoreMapRow]:
-        """The row of the map that was refined, whose network stays its origin."""
+        """The rows of the input maps, with the refined map in place; the network of a row stays the same."""
         batch, found = launched
         with self.context.timed("forward"):
             made, seeded = found.maps.float().cpu().numpy(), batch.seeds.any(dim=(1, 2)).tolist()
@@ -95,5 +95,5 @@ class AlignedWorker(ImageWorker[A, tuple[Batch, Refined]]):
         return seed_regions(torch.from_numpy(seeds[image_id]["map"][0]), *size, self.params.beta)
 
     def _without(self, any_seed: bool) -> str | None:
-        """An image without a class map, or with one that is nowhere above beta, keeps the side that its map has."""
+        """Flag of an image without seeds (no class map, or none above beta): its map is not inverted."""
         return "no_seeds" if self.params.seeds is not None and not any_seed else None

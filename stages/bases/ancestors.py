@@ -1,4 +1,4 @@
-"""What stands behind a stage, as stages know it when they are planned."""
+"""The upstream stages of a stage, as known at planning."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ _IMPORTS = "import"
 
 
 def ancestors(stage: Upstream) -> Iterator[Upstream]:
-    """All stages that a stage reads, and that those read, each once."""
+    """All upstream stages of a stage, direct and indirect, each once."""
     found: dict[str, Upstream] = {}
     waiting = [stage]
     while waiting:
@@ -25,7 +25,7 @@ def ancestors(stage: Upstream) -> Iterator[Upstream]:
 
 
 def of_drawn_boxes(stage: Upstream) -> bool:
-    """Whether boxes that a person drew are among its rows, or among what these were made of or trained on."""
+    """Whether a stage's rows hold boxes that a person drew, or were made from such boxes or trained on them."""
     return any(
         each.recipe.kind == _IMPORTS and REVIEWED in (each.recipe.params.get("method"), each.name)
         for each in (stage, *ancestors(stage))

@@ -1,4 +1,4 @@
-"""What a config may say of the box rule, in every stage that counts or applies it."""
+"""Parameters of the box rule, for every stage that sweeps or applies it."""
 
 from dataclasses import dataclass
 
@@ -16,24 +16,24 @@ class BoxRuleParams:
 
     components: Components = option(
         "largest",
-        "largest, all or union of the 8-connected components; all gives several boxes, and any that fits counts",
+        "largest, all or union of the 8-connected components; all gives several boxes, and the best one is scored",
     )
     min_area: float = option(0.0, "components below this fraction of the image are ignored", at_least=0, at_most=1)
     enlargement: Interpolation = option("bilinear", "bilinear or bicubic")
 
     def rule(self, kind: ThresholdKind = "relative", frame: Frame = "image") -> BoxRule:
-        """The rule of these parameters."""
+        """The box rule with these parameters."""
         return BoxRule(self.components, self.min_area, self.enlargement, kind, frame)
 
     def columns(self) -> dict[str, Json]:
-        """The rule as tables have it."""
+        """The rule as columns of tables."""
         return {"components": self.components, "min_area": self.min_area, "enlargement": self.enlargement}
 
 
 def rule_mismatch(own: BoxRuleParams, counted: Recipe) -> str | None:
-    """Where the rule that another stage counted differs from one's own, in words; None where it does not.
+    """Say where the box rule of another stage differs from `own`; None where they agree.
 
-    counted: the recipe of a stage with `BoxRuleParams`; parameters that it lacks cannot differ.
+    counted: the recipe of that stage; parameters that it lacks are not compared.
     """
     for name, value in own.columns().items():
         if name in counted.params and counted.params[name] != value:
@@ -42,5 +42,5 @@ def rule_mismatch(own: BoxRuleParams, counted: Recipe) -> str | None:
 
 
 def rule_columns(counted: Recipe) -> dict[str, Json]:
-    """The rule that a stage with `BoxRuleParams` counted, as tables have it; parameters that it lacks are left out."""
+    """The box rule of a stage's recipe as columns of tables; parameters that the recipe lacks are left out."""
     return {name: counted.params[name] for name in BoxRuleParams().columns() if name in counted.params}

@@ -18,11 +18,11 @@ __all__ = ["ClassMapOptions", "ClassMapWorker", "ClassMaps"]
 
 
 class ClassMapOptions(BatchOptions, Protocol):
-    """The parameters that such a stage has."""
+    """Parameters of a stage with a `ClassMapWorker`."""
 
     @property
     def classes(self) -> str:
-        """Label or predicted."""
+        """`label` for maps of the image's own class, `predicted` for the predicted class."""
 
     @property
     def input_size(self) -> int | None:
@@ -32,24 +32,24 @@ class ClassMapOptions(BatchOptions, Protocol):
 C = TypeVar("C", bound=ClassMapOptions)
 
 ClassMaps = tuple[HostCopy, HostCopy]
-"""On their way to the host: the classes (B,) of a batch's maps, and the maps (B, h, w)."""
+"""Copies to the host of the classes (B,) int64 of a batch's maps, and of the maps (B, h, w) of any float type."""
 
 
 class ClassMapWorker(ModelWorker[C, ClassMaps]):
-    """A subclass checks the model, names its maps, and computes them."""
+    """Base class: a subclass checks the model, names its maps, and computes them."""
 
     table = "score_maps"
 
     @abstractmethod
     def check(self, model: Classifier) -> None:
-        """Raise ValueError for a model that cannot be mapped."""
+        """Raise ValueError for a model that has no such maps."""
 
     @abstractmethod
     def method_and_tap(self, model: Classifier) -> tuple[str, str]:
-        """Names of the method and of the layer whose maps these are."""
+        """Names of the method and of the layer that the maps are read from."""
 
     def begin(self, task: Task) -> int:
-        """Load the model. Raises UsageError for one that does not fit."""
+        """Load the model. Raises UsageError for a model that does not fit."""
         model = self.load(task)
         try:
             self.check(model)
@@ -58,7 +58,7 @@ class ClassMapWorker(ModelWorker[C, ClassMaps]):
         return self.params.input_size or model.card.input_size
 
     def images(self, task: Task) -> list[ImageRow]:
-        """The shard's images. Raises UsageError for labels that are other classes than the model's."""
+        """The shard's images. Raises UsageError for labels that differ from the model's classes."""
         images = list(super().images(task))
         if self.params.classes != PREDICTED:
             try:
@@ -68,7 +68,7 @@ class ClassMapWorker(ModelWorker[C, ClassMaps]):
         return images
 
     def rows(self, images: list[ImageRow], launched: ClassMaps) -> Iterator[ScoreMapRow]:
-        """A map an image."""
+        """One row of score_maps an image."""
         classes, maps = launched
         with self.context.timed("forward"):
             halves = to_half(maps.wait().numpy())  # all at once, see ImageStream

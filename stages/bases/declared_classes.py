@@ -1,4 +1,4 @@
-"""The classes of a data set that names a list of them, of which some may have no image."""
+"""The class list that a data set declares by name; some of its classes may have no image."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from stages.vision.imagenet_classes import imagenet_wnids
 __all__ = ["DECLARED", "classes_of", "declared_list"]
 
 DECLARED = "classes"
-"""Parameter of a data set, and what a training is told of it."""
+"""Name of the data set's parameter, and of the entry of a training's payload that repeats it."""
 
 
 def declared_list(images: Upstream) -> str | None:
-    """The name of the list that the data set behind some images names; None where it names none."""
+    """Name of the class list that the data set behind some images declares; None without one."""
     name = images.recipe.params.get(DECLARED)
     if isinstance(name, str):
         return name
@@ -20,5 +20,5 @@ def declared_list(images: Upstream) -> str | None:
 
 
 def classes_of(name: object) -> Sequence[str] | None:
-    """All classes of a list by label; None for no list."""
+    """All classes of a named list, in the order of labels; None without a list."""
     return imagenet_wnids() if name == "imagenet" else None

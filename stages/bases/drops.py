@@ -1,4 +1,4 @@
-"""Where the learning rate falls, as every training's options say it."""
+"""Check of the learning-rate milestones of a training (parameter `drops`)."""
 
 from collections.abc import Sequence
 
@@ -8,6 +8,6 @@ __all__ = ["check_drops"]
 
 
 def check_drops(stage: str, drops: Sequence[float]) -> None:
-    """Refuse drops of the learning rate that are not within the training. Raises UsageError."""
+    """Refuse milestones, fractions of the training, that are not between 0 and 1. Raises UsageError."""
     if not all(0 < drop < 1 for drop in drops):
         raise UsageError(f"stage {stage}: drops must lie between 0 and 1, not {list(drops)}")

@@ -1,4 +1,4 @@
-"""What people are told of table `duplicates`: how many groups there are, what is odd about them, and some by name."""
+"""Summary of table `duplicates` for the log and the report: counts of groups, and examples of suspicious ones."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 __all__ = ["DuplicatePolicy", "KindOfGroups", "Member", "kinds_of_groups", "numbered", "said_of_groups"]
 
 DuplicatePolicy = Literal["keep", "one_split", "drop"]
-"""What becomes of equal pictures: nothing; all of them in one split; one of them is used."""
+"""What is done with equal pictures: nothing; all go to one split; only one is used."""
 
 _NAMED = {"exact": "equal pictures", "near": "pictures that look alike"}
 _SHOWN, _MEMBERS = 2, 3
@@ -31,8 +31,8 @@ class Member:
 class KindOfGroups:
     """All groups of one kind, `exact` or `near`.
 
-    across_splits, under_classes: how many have images of several splits, of several classes; some of them by their
-    members, in the order of their names.
+    across_splits, under_classes: number of groups with images of several splits, of several classes. of_several_splits,
+    of_several_classes: the members of the first of these groups.
     """
 
     kind: str
@@ -45,23 +45,23 @@ class KindOfGroups:
 
     @property
     def title(self) -> str:
-        """What the pictures of a group are."""
+        """The kind in words."""
         return _NAMED[self.kind]
 
 
 def kinds_of_groups(rows: pa.Table, examples: int) -> list[KindOfGroups]:
-    """The kinds of which there are groups. rows: of table `duplicates`. examples: so many odd groups are shown."""
+    """The kinds that have groups. rows: of table `duplicates`. examples: number of suspicious groups to list."""
     found = [_kind(rows.filter(pc.equal(rows["kind"], kind)), kind, examples) for kind in _NAMED]
     return [each for each in found if each.groups]
 
 
 def numbered(column: pa.ChunkedArray) -> np.ndarray:
-    """Each value's number among the column's distinct values, which are counted as they come: (N,) int32."""
+    """Index of each value among the column's distinct values, in order of first appearance: (N,) int32."""
     return np.asarray(column.combine_chunks().dictionary_encode().indices)
 
 
 def said_of_groups(rows: pa.Table, policy: DuplicatePolicy) -> Iterator[str]:
-    """Lines for the log: the groups of each kind, then what becomes of their images."""
+    """Lines for the log: the groups of each kind, then what the policy does with their images."""
     kinds = kinds_of_groups(rows, _SHOWN)
     for each in kinds:
         odd = [
@@ -84,7 +84,7 @@ def _kind(rows: pa.Table, kind: str, examples: int) -> KindOfGroups:
 
 
 def _of_several(groups: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The numbers of the groups that have several values, in order."""
+    """Indices of the groups that have several distinct values, ascending."""
     number = int(values.max(initial=0)) + 1
     pairs = np.unique(groups.astype(np.int64) * number + values)
     return np.flatnonzero(np.bincount(pairs // number) > 1)
@@ -103,7 +103,7 @@ def _odd(number: int, words: str, examples: Sequence[Sequence[Member]], place: L
 
 
 def _said(group: Sequence[Member], place: Literal["split", "label_name"]) -> str:
-    """A few members of a group, the first of each place before others."""
+    """A few members of a group, the first of each split or class before others."""
     first = {getattr(each, place): number for number, each in reversed(list(enumerate(group)))}
     order = sorted(range(len(group)), key=lambda number: number != first[getattr(group[number], place)])
     chosen = [group[number] for number in order[:_MEMBERS]]

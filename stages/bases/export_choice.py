@@ -1,4 +1,4 @@
-"""Which boxes are exported, and how: the options of stage `export` and of the command."""
+"""Options of stage `export` and of the command `export`: which boxes are exported, and in which format."""
 
 import math
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ __all__ = ["ExportChoice"]
 
 @dataclass(frozen=True)
 class ExportChoice:
-    """What an export holds, whichever stage its boxes are of."""
+    """Options of an export, the same for boxes of every stage."""
 
     format: Format = option("coco", "coco, yolo, voc, webdataset, huggingface, parquet or labelstudio")
     pictures: Pictures = option(
         "reference",
-        "reference: files say where the pictures are; copy, link: they lie beside the boxes; embed: inside of the files"
+        "reference: files name the pictures' paths; copy, link: they lie beside the boxes; embed: inside of the files"
         " (huggingface, parquet, webdataset)",
     )
     outlines: Outline | None = option(
@@ -32,13 +32,13 @@ class ExportChoice:
     max_boxes: int | None = option(None, "at most so many boxes an image, the best ones", at_least=1)
     min_score: float | None = option(None, "leave out boxes of a lower score")
     min_quality: float | None = option(
-        None, "of a consensus: leave out images whose box is of a lower quality, or of none", at_least=0, at_most=1
+        None, "for a consensus: leave out images whose box has a lower quality, or none", at_least=0, at_most=1
     )
     classes: tuple[str, ...] | None = option(None, "classes that are exported, by name; null: all")
     keep_flagged: bool = option(False, "also export pseudo labels whose box is a fallback (empty_mask, ...)")
 
     def mistake(self) -> str | None:
-        """What the format cannot hold, in words; None where it can."""
+        """Say which option the format does not support; None where it supports all."""
         if self.min_score is not None and not math.isfinite(self.min_score):
             return f"min_score must be a number, not {self.min_score}"
         allowed = FORMATS[self.format]

@@ -1,4 +1,4 @@
-"""Images in, one row an image out: what every worker shares that decodes, computes batch by batch, and writes rows."""
+"""Base of workers that decode images, compute batch by batch, and write one row an image."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ __all__ = ["BatchOptions", "ImageWorker", "ModelWorker"]
 
 
 class BatchOptions(Protocol):
-    """The parameters that such a stage has."""
+    """Parameters of a stage with an `ImageWorker`."""
 
     @property
     def batch_size(self) -> int:
@@ -40,9 +40,9 @@ Launched = TypeVar("Launched")
 
 
 class ImageWorker(ABC, Generic[O, Launched]):
-    """Calls `begin`, then `launch` and `rows` for each batch. The next batch is launched before rows are made of one.
+    """Calls `begin`, then `launch` and `rows` for each batch; launches the next batch before making rows of this one.
 
-    table: what is written. An image whose content cannot be used is a quarantined row.
+    table: name of the table that is written. An image that cannot be decoded becomes a quarantined row.
     """
 
     table: ClassVar[str]
@@ -62,11 +62,11 @@ class ImageWorker(ABC, Generic[O, Launched]):
 
     @abstractmethod
     def launch(self, images: list[ImageRow], pixels: np.ndarray) -> Launched:
-        """Compute a batch, images ``(B, S, S, 3)`` uint8; a GPU may still be at work when it returns."""
+        """Compute a batch, images ``(B, S, S, 3)`` uint8; on a GPU it may return before the result is ready."""
 
     @abstractmethod
     def rows(self, images: list[ImageRow], launched: Launched) -> Iterable[Mapping[str, object]]:
-        """The rows of a batch, once it is computed."""
+        """The rows of a batch; waits for its result."""
 
     def __call__(self, task: Task) -> ShardResult:
         """The rows of a shard. Raises UsageError for a model or images that do not fit."""
@@ -77,11 +77,11 @@ class ImageWorker(ABC, Generic[O, Launched]):
         return self.result({self.table: found}, stream, len(images))
 
     def shown(self, image: np.ndarray, size: int) -> np.ndarray:
-        """What of an image ``(H, W, 3)`` uint8 goes into a batch: all of it, squashed to ``(size, size, 3)``."""
+        """Prepare an image ``(H, W, 3)`` uint8 for a batch: squash all of it to ``(size, size, 3)``."""
         return resize(image, size)
 
     def stream(self, size: int) -> ImageStream:
-        """The shard's images, decoded and as they are shown."""
+        """A stream that decodes images and prepares them by `shown`."""
         self._refused = []
         params, context = self.params, self.context
         shown, together = partial(self.shown, size=size), images_at_once(params.batch_size, context.device)
@@ -93,7 +93,7 @@ class ImageWorker(ABC, Generic[O, Launched]):
         images: Sequence[ImageRow],
         launch: Callable[[list[ImageRow], np.ndarray], Launched] | None = None,
     ) -> Iterator[tuple[list[ImageRow], Launched]]:
-        """Each batch with what `launch` made of it, one batch behind."""
+        """Each batch with its result of `launch`, yielded after the next batch is launched."""
         compute = launch or self.launch
 
         def timed(batch: tuple[list[ImageRow], np.ndarray]) -> tuple[list[ImageRow], Launched]:
@@ -109,18 +109,18 @@ class ImageWorker(ABC, Generic[O, Launched]):
     def result(
         self, tables: Mapping[str, Sequence[Mapping[str, object]]], stream: ImageStream, images: int
     ) -> ShardResult:
-        """The tables of a shard of so many images, and those that were set aside."""
+        """The result of a shard of `images` images: its tables, and the quarantined images."""
         bad = [quarantined(self.stage, image, reason) for image, reason in (*stream.bad, *self._refused)]
         made = {name: TABLES[name].from_rows(rows) for name, rows in tables.items()}
         return ShardResult(made, quarantine=bad, rows_in=images)
 
     def mistake(self, error: Exception) -> UsageError:
-        """An error of the mathematics as one of usage."""
+        """Turn an error of the mathematics into a UsageError that names the stage."""
         return UsageError(f"stage {self.stage}: {error}")
 
 
 class ModelWorker(ImageWorker[O, Launched]):
-    """A worker that reads a classifier, once for all shards."""
+    """An image worker with a classifier, loaded once for all shards."""
 
     model: Classifier
 
@@ -129,7 +129,7 @@ class ModelWorker(ImageWorker[O, Launched]):
         self._models = ClassifierCache(context.device, loaders)
 
     def load(self, task: Task) -> Classifier:
-        """The shard's model, kept as `model`. Raises UsageError for one that is no classifier."""
+        """Load the shard's model into `model`. Raises UsageError for a model that is no classifier."""
         (done,) = task.inputs["model"]
         try:
             self.model = self._models.get(done.key, lambda name: self.context.blob(done, name))
@@ -138,9 +138,9 @@ class ModelWorker(ImageWorker[O, Launched]):
         return self.model
 
     def shown(self, image: np.ndarray, size: int) -> np.ndarray:
-        """All of an image, squashed as the model's weights ask for."""
+        """Squash all of an image with the interpolation of the model's preprocessing."""
         return resize(image, size, self.model.card.preprocessing.interpolation)
 
     def batch(self, pixels: np.ndarray) -> torch.Tensor:
-        """Images ``(B, S, S, 3)`` uint8 as the model is shown them, ``(B, 3, S, S)`` float32 on the device."""
+        """Images ``(B, S, S, 3)`` uint8 as normalised network input, ``(B, 3, S, S)`` float32 on the device."""
         return to_batch(pixels, self.model.card.preprocessing, self.context.device)

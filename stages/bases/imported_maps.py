@@ -1,4 +1,4 @@
-"""What the recipe of imported score maps says of them to those that count or write them."""
+"""The frame of imported score maps: stages that sweep or write maps read it from the recipe."""
 
 from collections.abc import Mapping
 
@@ -8,9 +8,9 @@ from pipeline.store.records import Recipe
 __all__ = ["AS_IS", "FRAME", "said_of_frame"]
 
 FRAME, AS_IS = "frame", "as_is"
-"""The parameter of a stage of maps, and its value where maps of the evaluator's own size are counted as they are."""
+"""Name of the parameter, and its value for which maps of the evaluator's own size are swept unchanged."""
 
 
 def said_of_frame(maps: Recipe) -> Mapping[str, Json]:
-    """What stages that read maps tell their workers of them: `FRAME` where their stage says it."""
+    """What a stage passes on to its workers about its maps: `FRAME` if their recipe has it."""
     return {FRAME: maps.params[FRAME]} if FRAME in maps.params else {}

@@ -1,4 +1,4 @@
-"""What the trained localizers share: they start from a classifier of the same classes, and end as one."""
+"""Shared base of the trained localizers: each starts from a classifier and is a classifier of the same classes."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -30,15 +30,15 @@ class LocalizerParams:
     )
     crop: float = option(0.875, "side of the random crop, fraction of the image's; 1: no crop")
     mirror: bool = option(True, "mirror half of the images")
-    clip_norm: float | None = option(None, "largest norm of the gradients together; null: any", at_least=0)
+    clip_norm: float | None = option(None, "largest norm of all gradients together; null: no clipping", at_least=0)
     precision: Precision = option("float32", "float32 or bfloat16 (autocast)")
-    seed: int = option(0, "seed of order, views, fresh weights and whatever the method draws")
+    seed: int = option(0, "seed of image order, views, fresh weights and the method's random draws")
     processes: int = option(0, "loading processes of a worker", resource=True)
 
 
 @dataclass(frozen=True)
 class FineTuningParams(LocalizerParams):
-    """Parameters of the localizers that train the whole network, its four kinds of parameters at their own rates."""
+    """Parameters of localizers that train the whole network, with a learning rate for each kind of parameter."""
 
     learning_rate: float = option(1e-3, "peak learning rate of the features' weights")
     head_rate: float = option(10.0, "factor on the learning rate of head, classifier and side branches")
@@ -52,29 +52,29 @@ class FineTuningParams(LocalizerParams):
 
     @property
     def rates(self) -> Rates:
-        """Rates and decay of the four kinds."""
+        """Learning rates and weight decay of the four kinds of parameters."""
         return Rates(self.learning_rate, self.head_rate, self.bias_rate, self.weight_decay, self.decay_biases)
 
     def chosen(self, epochs: int) -> Chosen:
-        """What a training of so many epochs is told."""
+        """Settings of a training of `epochs` epochs."""
         return Chosen(epochs, self.schedule, self.seed, self.precision, self.clip_norm, self.processes)
 
 
 class Trainer(Protocol):
-    """What computes a localizer's training."""
+    """Trains a localizer."""
 
     def fit(self, task: Task, context: TrainContext) -> ShardResult:
-        """Train, and keep the network of the last epoch."""
+        """Train; the result is the network of the last epoch."""
 
     def check(self, network: "LocalizerNetwork", planned: PlannedNetwork) -> None:
-        """Refuse to start from a network, which lies on torch's meta device. Raises ValueError."""
+        """Refuse a start network, given on torch's meta device, that does not fit. Raises ValueError."""
 
 
 L = TypeVar("L", bound=LocalizerParams, covariant=True)
 
 
 class LocalizerStage(TrainStage[L]):
-    """A training whose artifact is a classifier's, so that cam and localize take it as one."""
+    """A training whose artifact is a classifier, so that `cam` and `localize` can read it."""
 
     outputs = ("training",)
 
@@ -87,12 +87,12 @@ class LocalizerStage(TrainStage[L]):
         try_network(self, planned, lambda network: self.trainer().check(network, planned))
 
     def check_data(self, inputs: Inputs) -> None:
-        """Refuse images none of which is trained on."""
+        """Refuse images of which none is of split train."""
         check_trained(self.name, inputs["images"][0])
 
     @abstractmethod
     def trainer(self) -> Trainer:
-        """What trains; importing it brings torch along."""
+        """The trainer of the method; importing it imports torch."""
 
     def fit(self, task: Task, context: TrainContext) -> ShardResult:
         """Train. Raises UsageError for data or a model that do not fit."""

@@ -1,4 +1,4 @@
-"""Training a localizer: from the classifier it starts from to the network and the card that are kept."""
+"""Trains a localizer: from the classifier that it starts from to the final network and its card."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -27,9 +27,9 @@ N = TypeVar("N", bound=LocalizerNetwork)
 
 
 class LocalizerTrainer(ABC, Generic[L, N]):
-    """A method's training. stage: its name in the run. kind: of the stage.
+    """Trains one method. stage: the stage's name in the run. kind: the stage's kind.
 
-    needs_cam: whether CAM must be defined for the classifier that it starts from.
+    needs_cam: whether CAM must be defined for the start classifier.
     """
 
     needs_cam: ClassVar[bool] = True
@@ -39,29 +39,29 @@ class LocalizerTrainer(ABC, Generic[L, N]):
 
     @property
     def method(self) -> str:
-        """What the method is called on cards and in tables."""
+        """The method's name on cards and in tables."""
         return self.kind
 
     @abstractmethod
     def network(self, start: LocalizerNetwork) -> N:
-        """The network that is trained and kept, made of the classifier's."""
+        """The network to train, built from the start classifier's."""
 
     @abstractmethod
     def training(self, network: N, rows: list[ImageRow], size: int, context: TrainContext) -> Training:
-        """What trains the network in place; size: side of its input, pixels. Raises ValueError for unfit data."""
+        """The training of the network in place; size: side of its input, pixels. Raises ValueError for unfit data."""
 
     def parts(self, network: N) -> Mapping[str, Said]:
-        """What the card must say to build the network again; nothing for a classifier's own network."""
+        """What the card must hold to build the network again; empty for a classifier's own network."""
         return {}
 
     def check(self, network: LocalizerNetwork, planned: PlannedNetwork) -> None:
-        """Refuse to start from a network: without CAM where it is needed, or in a form that the method cannot take."""
+        """Refuse a start network without CAM where it is needed, or of a form that the method does not support."""
         if self.needs_cam and planned.is_plain:
             check_cam(network)
         self.network(network)
 
     def fit(self, task: Task, context: TrainContext) -> ShardResult:
-        """Train, and keep the network of the last epoch. Raises UsageError for data or a model that do not fit."""
+        """Train; the result is the network of the last epoch. Raises UsageError for data or a model that do not fit."""
         params = self.params
         (model,) = task.inputs["model"]
         try:
@@ -88,10 +88,10 @@ class LocalizerTrainer(ABC, Generic[L, N]):
 
 
 class PlainLocalizerTrainer(LocalizerTrainer[F, LocalizerNetwork]):
-    """A training of the classifier's own network, its four kinds of parameters at their own rates."""
+    """Trains the classifier's own network, with a learning rate for each kind of parameter."""
 
     def check(self, network: LocalizerNetwork, planned: PlannedNetwork) -> None:
-        """Refuse layers that the network does not have, too."""
+        """Also refuse `head_taps` that the network does not have."""
         super().check(network, planned)
         network.trained_parameters(self.params.head_taps)
 

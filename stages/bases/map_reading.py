@@ -1,4 +1,4 @@
-"""Reading the score maps that a refinement is made of, and the images behind them."""
+"""Reads the score maps that a refinement refines, and their images."""
 
 from collections.abc import Collection, Sequence
 
@@ -21,7 +21,7 @@ def maps_by_id(
 ) -> dict[str, ScoreMapRow]:
     """The score maps of some shards by image; a row's `map` is ``(1, 1, height, width)`` float32.
 
-    values: only the rows that have one of them in `column`.
+    values: only rows whose `column` has one of these values are read.
     """
     wanted = None if values is None else pc.field(column).isin(pa.array(list(values), pa.string()))
     found: dict[str, ScoreMapRow] = {}

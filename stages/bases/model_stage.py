@@ -1,4 +1,4 @@
-"""What stages share that read a trained model and images."""
+"""Shared base of stages that read a trained model and images."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,7 +15,7 @@ __all__ = ["ModelMapStage", "ModelStage"]
 
 
 class ModelStage(Stage[P]):
-    """A stage that reads a model; the catalog hands over how models are loaded.
+    """A stage that reads a model; the catalog passes the model loaders in.
 
     needs_classifier: whether a model that predicts boxes alone is refused.
     """
@@ -34,7 +34,7 @@ class ModelStage(Stage[P]):
                 raise UsageError(f"stage {self.name}: model {model.name!r} ({model.recipe.kind}) is no classifier")
 
     def rehearse(self, inputs: Inputs) -> None:
-        """Refuse a network on which the stage is not defined, and an input size that it does not take."""
+        """Refuse a network for which the stage is not defined, or an input size that the network does not take."""
         planned = planned_network(inputs["model"][0])
         if planned is None:
             return
@@ -42,7 +42,7 @@ class ModelStage(Stage[P]):
         try_network(self, planned, lambda network: self.check_network(network, planned))
 
     def check_network(self, network: "LocalizerNetwork", planned: PlannedNetwork) -> None:
-        """Refuse a network, which lies on torch's meta device and has no values. Raises ValueError."""
+        """Refuse a network, given on torch's meta device, that does not fit. Raises ValueError."""
 
 
 class ModelMapStage(ModelStage[P]):

@@ -1,4 +1,4 @@
-"""The network that a stage will read, as recipes tell it before anything is trained, and trying it without weights."""
+"""The network that a stage will read, known from recipes before training, and a trial build without weights."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
@@ -32,7 +32,7 @@ class PlannedNetwork(NamedTuple):
 
 
 def planned_network(model: Upstream) -> PlannedNetwork | None:
-    """The network of a stage's model: its own backbone, or that of the model it starts from; None where not said."""
+    """The network of a model stage: its own backbone, or that of the model it starts from; None where unknown."""
     name, size = (model.recipe.params.get(key) for key in ("backbone", "input_size"))
     said = model.recipe.extra.get("input_size")
     own_size = next((each for each in (size, said) if isinstance(each, int)), None)
@@ -60,12 +60,12 @@ def try_network(
     num_classes: int = 2,
     also: Json = None,
 ) -> None:
-    """Build a network without memory for its weights, show it an image, and let the stage say whether it will do.
+    """Build a network on torch's meta device, pass an image through it, and let the stage accept or refuse it.
 
-    planned: with the input size that the stage gives it. demand: takes the network, which is on torch's meta device and
-    in eval mode, and raises ValueError. also: what the answer depends on besides the stage's parameters and
-    ingredients. What was found to fit is not tried again (`pipeline.base.verdicts`). Without a library that the network
-    needs nothing is judged: `Stage.check_packages` says that it is missing.
+    planned: with the input size that the stage gives it. demand: takes the network, on torch's meta device and in eval
+    mode, and raises ValueError if it does not fit. also: what the answer depends on besides the stage's parameters and
+    ingredients. A network that was accepted is not tried again (`pipeline.base.verdicts`). If a library that the
+    network needs is missing, nothing is checked: `Stage.check_packages` reports it.
 
     Raises: UsageError for an unknown network, a size that it does not take, and what `demand` refuses.
     """

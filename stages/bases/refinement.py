@@ -1,4 +1,4 @@
-"""What the stages share that make score maps of score maps: a shard of maps, with the images behind it."""
+"""Shared base of stages that refine score maps: each shard of maps is read with its images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,13 +31,13 @@ R = TypeVar("R", bound=RefinementParams, covariant=True)
 
 
 class RefinementStage(Stage[R]):
-    """Score maps + images -> score maps. Its inputs are `maps`, `images` and others, of which each shard reads all."""
+    """Score maps + images -> score maps. Inputs besides `maps`, `images` and `seeds` are read whole by each shard."""
 
     outputs = ("score_maps",)
     per_image = True
 
     def check(self) -> None:
-        """Refuse a method that is no name, or one that says something else."""
+        """Refuse a method that is no identifier, or a name that is reserved for other methods."""
         super().check()
         method = self.params.method
         if method is not None and not method.isidentifier():
@@ -66,9 +66,9 @@ class RefinementStage(Stage[R]):
 
 
 def images_behind(maps: Shard, images: Upstream) -> tuple[ShardRef, ...]:
-    """The shards of images that a shard of maps was made from; empty where that is not known.
+    """The shards of images that a shard of maps was made from; empty where unknown.
 
-    As the images are now: listed again without a change, a shard has another key and the same identity.
+    The refs are the current ones: a shard that was listed again without a change has a new key, but the same identity.
     """
     behind = {ref.identity or ref.key for ref in maps.inputs.get("images", ()) if ref.stage == images.name}
     return tuple(ref for ref in images.refs() if (ref.identity or ref.key) in behind) if behind else ()
@@ -77,8 +77,8 @@ def images_behind(maps: Shard, images: Upstream) -> tuple[ShardRef, ...]:
 class MadeOf:
     """The shards of a stage, found by the shards of images that they read.
 
-    source: the stage that gives the images. One that changes them (`deduplicate`) has read them elsewhere: what was
-    made of those is found, too.
+    source: the stage of the images. If it derives them from another stage (`deduplicate`), shards that read that
+    stage's images are found, too.
     """
 
     def __init__(self, upstream: Upstream, source: Upstream) -> None:
@@ -91,7 +91,7 @@ class MadeOf:
         self._read = {_name(ref): [_name(own) for own in shard.inputs.get("images", ())] for shard, ref in pairs}
 
     def of(self, images: Sequence[ShardRef]) -> tuple[ShardRef, ...]:
-        """Those that read some of these shards of images, in plan order."""
+        """The stage's shards that read any of these shards of images, in plan order."""
         names = {name for ref in images for name in (_name(ref), *self._read.get(_name(ref), ()))}
         return tuple(self._own[place] for place in sorted({i for name in names for i in self._places.get(name, ())}))
 
@@ -116,7 +116,7 @@ class _Seeds:
                 self._holders.setdefault(ref, []).append(place)
 
     def of(self, images: tuple[ShardRef, ...]) -> tuple[ShardRef, ...]:
-        """Those that may hold some of the same images, in plan order."""
+        """The shards of seeds that may hold some of these images, in plan order."""
         if not images:
             return tuple(self._all)
         places = {place for ref in images for place in self._holders.get(ref, ())}

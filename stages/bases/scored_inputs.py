@@ -1,4 +1,4 @@
-"""What stages share that read images and what is said of them: ground truth, groups of equal pictures."""
+"""Checks for stages that read images together with their ground truth or groups of equal pictures."""
 
 from pipeline.base.errors import UsageError
 from pipeline.store.records import Inputs, Upstream
@@ -7,12 +7,12 @@ __all__ = ["check_of_same_images", "check_truth", "source_names"]
 
 
 def check_truth(stage: str, inputs: Inputs) -> None:
-    """Refuse the ground truth of another data set than that of the images. Raises UsageError."""
+    """Refuse ground truth of another data set than the images'. Raises UsageError."""
     check_of_same_images(stage, inputs, "truth")
 
 
 def check_of_same_images(stage: str, inputs: Inputs, slot: str) -> None:
-    """Refuse a `truth` or `duplicates` of another data set than that of the images. Raises UsageError."""
+    """Refuse a `truth` or `duplicates` of another data set than the images'. Raises UsageError."""
     (images,) = inputs["images"]
     for said in inputs[slot]:
         of = source_names(said)
@@ -22,5 +22,5 @@ def check_of_same_images(stage: str, inputs: Inputs, slot: str) -> None:
 
 
 def source_names(upstream: Upstream) -> list[str]:
-    """The names of the stages whose images a stage reads; one that lists a data set reads none."""
+    """Names of the stages whose images a stage reads; empty for a stage that lists a data set."""
     return [each.name for each in upstream.inputs.get("images", ())]

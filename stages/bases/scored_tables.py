@@ -34,18 +34,18 @@ def joined(
 def scored_images(
     context: Context, task: Task, columns: Sequence[str], filters: pc.Expression | None = None
 ) -> pa.Table:
-    """The images that a task reads, by their ids, with the columns of their ground truth; null where there is none."""
+    """The images of a task in the order of their ids, with the columns of their ground truth, null without any."""
     images = joined(context, task.inputs["images"], "images", tuple(columns), filters)
     return with_truth(images, joined(context, task.inputs["truth"], "truth", TRUTH_COLUMNS))
 
 
 def of(task: Task, slot: str, source: str) -> tuple[Done, ...]:
-    """The shards of one of the stages that a slot reads."""
+    """The shards in a slot that belong to stage `source`."""
     return tuple(done for done in task.inputs[slot] if done.stage == source)
 
 
 class Origin(NamedTuple):
-    """What all rows of a stage's table share; what the table does not have is None."""
+    """Values that all rows of a stage's table share; None for a column that the table lacks."""
 
     method: str
     seed: int | None
@@ -55,9 +55,9 @@ class Origin(NamedTuple):
 
 
 def origin(table: pa.Table, source: str) -> Origin:
-    """What the first row says, for it is the same in all; a threshold is None where it is not (cross-fitted).
+    """The origin of a table's rows, read from the first; the threshold is None where rows differ in it (cross-fitted).
 
-    Raises UsageError where there is no row.
+    Raises UsageError for a table without rows.
     """
     if not table.num_rows:
         raise UsageError(f"stage {source} has no row of a split that is scored; give it that split")
@@ -80,23 +80,23 @@ class MaskedImage(TypedDict):
 
 
 def masked_images(images: pa.Table) -> list[MaskedImage]:
-    """Those of `scored_images` that have a mask."""
+    """The images of a table of `scored_images` that have a ground-truth mask."""
     chosen = images.filter(pc.greater(pc.list_value_length(images.column("mask_uris")), 0))
     rows: list[MaskedImage] = chosen.select(list(MaskedImage.__annotations__)).to_pylist()
     return rows
 
 
 def read_masks(context: Context, image: MaskedImage) -> MaskTruth:
-    """The ground-truth masks of an image, and its regions that are not scored, as they are stored.
+    """The ground-truth masks and ignore regions of an image, at their stored size.
 
-    Raises: UsageError for a file that is none, of another shape than the image, or changed since it was listed.
+    Raises: UsageError for a file that is no image, has another aspect ratio, or has changed since it was listed.
     """
     instances = _read(context, image, image["mask_uris"], image["mask_hashes"])
     return MaskTruth(instances, _read(context, image, image["ignore_uris"] or (), image["ignore_hashes"] or ()))
 
 
 def _read(context: Context, image: MaskedImage, uris: Sequence[str], hashes: Sequence[str]) -> list[np.ndarray]:
-    """Grey masks ``(h, w)`` uint8: of the image's size, or of another one and its aspect ratio (OpenImages)."""
+    """Grey masks ``(h, w)`` uint8, of the image's aspect ratio, but maybe another size (OpenImages)."""
     found = []
     height, width = image["height"], image["width"]
     for uri, content_hash in zip(uris, hashes, strict=True):

@@ -1,4 +1,4 @@
-"""What the listing of a data set says of splits, for stages that judge it before any image is opened."""
+"""Splits as the listing of a data set states them, for checks before any image is opened."""
 
 from collections.abc import Collection
 
@@ -9,17 +9,17 @@ from schemas.types import HELD_OUT
 __all__ = ["BOXED", "COUNTED", "boxed_splits", "check_any_split", "check_trained", "class_names", "splits_of"]
 
 BOXED = "boxed"
-"""Argument of a shard of images: split -> how many of its images have ground-truth boxes, as the listing says."""
+"""Argument of a shard of images: split -> number of images with ground-truth boxes, by the listing."""
 
 COUNTED = HELD_OUT
-"""The splits of score maps that are counted at every threshold, unless some are named: those not trained on."""
+"""The splits whose score maps are swept over all thresholds by default: those not trained on."""
 
 _FROM_LISTING = "truth"
-"""The kind of stage whose boxes are those of the listing."""
+"""The kind of stage whose ground truth comes from the listing."""
 
 
 def splits_of(upstream: Upstream) -> frozenset[str] | None:
-    """The splits of a stage's rows; None where some of its shards do not say theirs."""
+    """The splits of a stage's rows; None where a shard does not state its splits."""
     if not all(shard.labels for shard in upstream.shards):
         return None
     return frozenset(split for shard in upstream.shards for split in shard.labels)
@@ -31,7 +31,7 @@ def class_names(images: Upstream) -> frozenset[str]:
 
 
 def boxed_splits(inputs: Inputs) -> frozenset[str] | None:
-    """The splits with ground-truth boxes, of a stage that reads `images` and `truth`; None where it is not known."""
+    """The splits with ground-truth boxes in the inputs `images` and `truth`; None where unknown."""
     (images,), (truth,) = inputs["images"], inputs["truth"]
     said = [shard.args.get(BOXED) for shard in images.shards]
     if truth.recipe.kind != _FROM_LISTING or not all(isinstance(counts, dict) for counts in said):
@@ -40,7 +40,7 @@ def boxed_splits(inputs: Inputs) -> frozenset[str] | None:
 
 
 def check_any_split(stage: str, wanted: Collection[str], upstream: Upstream) -> None:
-    """Refuse an upstream stage of whose rows none is of the wanted splits. Raises UsageError."""
+    """Refuse an upstream stage that has no row of the wanted splits. Raises UsageError."""
     there = splits_of(upstream)
     if there is not None and not there & set(wanted):
         have = f"{upstream.name} has {', '.join(sorted(there)) or 'no image'}"
@@ -48,5 +48,5 @@ def check_any_split(stage: str, wanted: Collection[str], upstream: Upstream) -> 
 
 
 def check_trained(stage: str, images: Upstream) -> None:
-    """Refuse images none of which is trained on. Raises UsageError."""
+    """Refuse images of which none is of split train. Raises UsageError."""
     check_any_split(stage, ("train",), images)

@@ -1,4 +1,4 @@
-"""On which split a threshold was chosen, as stages know it when they are planned."""
+"""The split that a threshold was chosen on, as known at planning."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ CHOOSES = "calibrate"
 
 _SLOT = "thresholds"
 _TAKES = "consensus"
-"""The kind of stage that takes boxes of others as they are."""
+"""The kind of stage that copies boxes of other stages unchanged."""
 _FIRST, _ELSE = "dev", "val"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A threshold that something hangs on. stage: which chose it; split: on whose images.
+    """A choice of threshold. stage: the stage that chose it. split: the split of the images it was chosen on.
 
-    cross_fitted: each image of that split has a threshold that was chosen on the half which it is not in.
+    cross_fitted: the threshold of each image of that split was chosen on the other half of the split.
     """
 
     stage: str
@@ -35,7 +35,7 @@ def choice_split(asked: str | None, inputs: Inputs) -> str:
     """The split that thresholds are chosen on.
 
     asked: what the config says; null: dev, or val where val has boxes and dev has none. inputs: of a stage that reads
-    `images` and `truth`. Where it is not known which splits have boxes, one that has images counts.
+    `images` and `truth`. Where it is unknown which splits have boxes, having images is enough.
     """
     if asked is not None:
         return asked
@@ -46,9 +46,9 @@ def choice_split(asked: str | None, inputs: Inputs) -> str:
 
 
 def choices_behind(scored: Upstream, inputs: Inputs) -> Iterator[Choice]:
-    """The thresholds that the rows of a stage hang on, directly or through what they were made of or trained on.
+    """The threshold choices that a stage's rows depend on, directly or through what they were made from or trained on.
 
-    inputs: of the stage that scores them. What was chosen on another data set is left out.
+    inputs: of the stage that scores the rows. Choices on another data set are left out.
     """
     for chosen in ancestors(scored):
         if chosen.recipe.kind == CHOOSES and _of_same_images(chosen.inputs, inputs):
@@ -60,7 +60,7 @@ def choices_behind(scored: Upstream, inputs: Inputs) -> Iterator[Choice]:
 
 
 def _same_boxes(scored: Upstream) -> Iterator[Upstream]:
-    """A stage, and those whose boxes its rows are, image by image: nothing was trained on them in between."""
+    """A stage, and the stages whose boxes it copies image by image, without a training in between."""
     yield scored
     if scored.recipe.kind == _TAKES:
         yield from scored.inputs.get("labels", ())

@@ -84,7 +84,7 @@ def _select(found: Components, rule: BoxRule) -> np.ndarray:
 
 
 def _nearest(masks: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resample masks to the image: each pixel takes the cell in which its centre lies."""
+    """Resample masks to the image: each pixel takes the cell in which its center lies."""
     grid_height, grid_width = masks.shape[1:]
     if (grid_height, grid_width) == (height, width):
         return masks

@@ -17,6 +17,6 @@ class BoxesParams(BoxRuleParams):
     thresholds: str | None = reads("thresholds", None, "stage that chose a threshold for these maps")
     threshold: float | None = option(None, "a fixed threshold; exactly one of thresholds and threshold is given")
     kind: ThresholdKind = option(
-        "relative", "relative: fraction of the min-maxed map; absolute: the map as it is (DDT: 0)"
+        "relative", "relative: threshold of the min-maxed map; absolute: of the map as it is (DDT: 0)"
     )
     frame: Frame = option("image", "image: enlarge, then threshold; grid: threshold on the map's own grid (PSOL's DDT)")

@@ -18,7 +18,7 @@ class Boxes(Stage[BoxesParams]):
     per_image = True
 
     def check(self) -> None:
-        """Refuse a threshold too few or too many, and one that was chosen for another rule."""
+        """Refuse none or both of threshold and thresholds, and a chosen threshold with another kind or frame."""
         super().check()
         if (self.params.threshold is None) == (self.params.thresholds is None):
             raise UsageError(f"stage {self.name}: give either threshold (a number) or thresholds (a stage)")

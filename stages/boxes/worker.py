@@ -53,8 +53,8 @@ class _ThresholdRow(TypedDict):
 class _Thresholds(NamedTuple):
     """The threshold of each image.
 
-    split: on whose images they were chosen; None where a number is fixed. of_half: of the images of that split by their
-    half, where they are cross-fitted; each was chosen on the other half.
+    common: for all images that are not in `of_half`. split: the split that chose; None: a fixed number. of_half: with
+    cross-fitting, half of that split -> threshold of its images, chosen on the other half.
     """
 
     common: float
@@ -95,7 +95,7 @@ class BoxesWorker:
         rows: list[_ThresholdRow] = self._context.table(task.inputs["thresholds"][0], "thresholds").to_pylist()
         for chosen in rows:
             self._check(chosen)
-            chosen.setdefault("split", "dev")  # tables before version 3 do not say
+            chosen.setdefault("split", "dev")  # tables before version 3 lack these columns
             chosen.setdefault("half", None)
         by_half = {chosen["half"]: chosen["threshold"] for chosen in rows}
         of_half = {half: threshold for half, threshold in by_half.items() if half is not None}

@@ -20,7 +20,7 @@ class CalibrateParams:
     )
     cross_fit: bool | None = option(
         None,
-        "true: an image of that split gets the threshold chosen on the half it is not in, by the hash of its id, so the"
-        " split may be reported; images of other splits get the one chosen on both halves",
+        "true: images of that split get the threshold chosen on the other half of it (halves by the hash of the image"
+        " id), so the split may be reported; images of other splits get the one chosen on both halves",
     )
     iou: float = option(0.5, "IoU at which a box counts as correct: 0.3, 0.5 or 0.7")

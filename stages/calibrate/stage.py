@@ -16,9 +16,9 @@ from stages.scoring.cuts.cut_counts import MAX_BOX_ACC_V2_IOUS
 
 
 class Calibrate(Stage[CalibrateParams]):
-    """Chooses, on one held-out split, the threshold at which the box rule that was counted is best.
+    """Chooses, on one held-out split, the best threshold of the box rule that `sweep` counted.
 
-    The rule is that of frame image, kind relative.
+    The rule has frame image and kind relative.
     """
 
     kind = "calibrate"

@@ -1,4 +1,4 @@
-"""The counts of a split are added up, and the best threshold is chosen; with `cross_fit` also on each half."""
+"""Adds up the counts of a split and chooses the best threshold; with `cross_fit` also on each half."""
 
 from collections.abc import Iterator
 from typing import TypedDict
@@ -42,7 +42,7 @@ class CalibrateWorker:
         self._stage, self._params, self._context = stage, params, context
 
     def __call__(self, task: Task) -> ShardResult:
-        """The chosen thresholds, and the box rule that they are of. Raises UsageError without ground truth."""
+        """The chosen thresholds with their box rule. Raises UsageError without ground truth."""
         split = str(task.shard.args["split"])
         of_split = pc.field("split") == split
         boxed = truth_of(scored_images(self._context, task, IMAGE_COLUMNS, of_split), split).image_ids
@@ -58,12 +58,12 @@ class CalibrateWorker:
             yield self._row(split, half, others, counts.filter(pc.field("half") != half))
 
     def _row(self, split: str, half: int | None, boxed: int, table: pa.Table) -> ThresholdRow:
-        """The threshold for a half of a split, by the counts of the images with a box that it may be chosen on."""
+        """The threshold for a half of a split (None: for all), chosen on `boxed` images with a ground-truth box."""
         counts = cut_counts(merge(tallies_of(table)), FIXED, boxed)
         if not boxed or counts is None:
             none, few = (
                 f"no image of split {split} has a ground-truth box",
-                f"cross_fit: a half of split {split} has none",
+                f"cross_fit: no image of a half of split {split} has a ground-truth box",
             )
             raise UsageError(f"stage {self._stage}: {none if half is None else few}; give a fixed threshold")
         choice = choose_threshold(counts, CUT_THRESHOLDS, self._params.iou)

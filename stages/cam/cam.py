@@ -52,7 +52,7 @@ def rank_weights(classes: int, combination: Combination) -> torch.Tensor:
 def combined_maps(
     features: torch.Tensor, weight: torch.Tensor, logits: torch.Tensor, combination: Combination
 ) -> torch.Tensor:
-    """The combination of all classes' maps, one per image; maps are linear, so the weights are combined, not the maps.
+    """The rank-weighted sum of all classes' maps, one per image; computed by summing the classifier's weights.
 
     features: ``(B, K, h, w)`` of any float type; weight: the classifier's ``(C, K)``; logits: ``(B, C)``.
     Returns: ``(B, h, w)`` float32, not normalised.

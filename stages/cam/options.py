@@ -24,15 +24,15 @@ class CamParams:
     )
     classes: Literal["label", "predicted"] = option(
         "label",
-        "label: the image's own class; predicted: the classifier's first (then `label` of the rows is that class)",
+        "label: the image's own class; predicted: the class of the largest logit, which column `label` then holds",
     )
     form: Form | None = option(
         None,
-        "classic: the class's weights over the features; simplified: its bias too, as a 1x1 convolution has it (ACoL); "
-        "null: simplified for models of spa, whose activation is restricted together with the bias, else classic",
+        "classic: features weighted by the class's weights; simplified: plus its bias, as a 1x1 convolution gives it "
+        "(ACoL); null: simplified for models of spa, which are trained on maps with the bias, else classic",
     )
     combination: Combination | None = option(
-        None, "linear or quadratic: one map of all classes, the likely ones for and the unlikely against (CCAM)"
+        None, "linear or quadratic: one map of all classes, the likely ones added, the unlikely ones subtracted (CCAM)"
     )
     negative_weights: bool = option(True, "false sets the class's negative weights to 0 (Bae et al. 2020)")
     precision: InferencePrecision = option("float32", "float32, bfloat16 or float16 (autocast), see docs/backbones.md")
@@ -40,5 +40,5 @@ class CamParams:
     decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)
 
     def form_of(self, method: str) -> Form:
-        """The form of the maps of a model; method: that trained it."""
+        """The form of a model's maps; method: the one that trained the model."""
         return self.form or ("simplified" if method == _WITH_BIAS and self.combination is None else "classic")

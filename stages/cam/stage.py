@@ -23,18 +23,18 @@ class Cam(ModelMapStage[CamParams]):
     Params = CamParams
 
     def ingredients(self) -> Mapping[str, Json]:
-        """How its network rounds."""
+        """Whether batch norms are folded: it changes the rounding of 16-bit networks."""
         return precision_ingredients(self.params.precision)
 
     def check_network(self, network: "LocalizerNetwork", planned: PlannedNetwork) -> None:
-        """CAM must be defined for a classifier; a localizer that trains one sees to that."""
+        """Refuse a classifier without CAM; a model of a localizer was checked by the localizer."""
         from stages.cam.worker import check_network
 
         if planned.is_plain:
             check_network(self.params, network, "classify")
 
     def worker(self, context: Context) -> Worker:
-        """Loads the classifier at its first shard."""
+        """A worker that loads the classifier at its first shard."""
         from stages.cam.worker import CamWorker
 
         return CamWorker(self.name, self.params, context, self.loaders)

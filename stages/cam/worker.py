@@ -15,20 +15,20 @@ __all__ = ["CamWorker", "check_network"]
 
 
 class CamWorker(ClassMapWorker[CamParams]):
-    """One pass over the features gives maps and, where they are wanted, predicted classes."""
+    """Makes maps and, if asked for, predicted classes from one forward pass."""
 
     def check(self, model: Classifier) -> None:
-        """CAM needs classes that come from one linear layer after global average pooling."""
+        """Refuse a network without CAM, and options that its maps do not support. Raises ValueError."""
         check_network(self.params, model.network, model.card.method)
 
     def method_and_tap(self, model: Classifier) -> tuple[str, str]:
-        """A trained localizer's maps bear its own name."""
+        """`cam` for a plain classifier, else the localizer's name; `ccam` or `<name>_ccam` for combined maps."""
         combined = self.params.combination is not None
         plain, named = ("ccam", f"{model.card.method}_ccam") if combined else ("cam", model.card.method)
         return plain if model.card.method == "classify" else named, "features"
 
     def launch(self, images: list[ImageRow], pixels: np.ndarray) -> ClassMaps:
-        """One pass over the features."""
+        """One forward pass; labels and maps on their way to the host."""
         device = self.context.device
         with torch.inference_mode():
             own = self.params.classes != PREDICTED
@@ -37,13 +37,13 @@ class CamWorker(ClassMapWorker[CamParams]):
             return HostCopy(labels), HostCopy(maps)
 
     def _maps(self, batch: torch.Tensor, labels: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Labels and their maps; without labels, of the predicted classes."""
+        """Labels ``(B,)`` and their maps ``(B, h, w)``; labels None: the predicted classes."""
         params, network, classifier = self.params, self.model.network, self.model.network.classifier
         with autocast(self.context.device, params.precision):
             if network.maps_itself:
                 return network.class_maps(batch, labels)
             features = network.class_features(batch)
-        # outside: maps and logits are sums over all channels
+        # outside of autocast: maps and logits are sums over all channels
         weight = classifier.weight if params.negative_weights else classifier.weight.clamp(min=0)
         if labels is None or params.combination is not None:
             logits = pooled_logits(features, classifier.weight, classifier.bias)
@@ -57,7 +57,7 @@ class CamWorker(ClassMapWorker[CamParams]):
 
 
 def check_network(params: CamParams, network: LocalizerNetwork, method: str) -> None:
-    """Refuse a network without CAM, and parameters that its maps do not have; method: that trained it.
+    """Refuse a network without CAM, and options that its maps do not support; method: the one that trained it.
 
     Raises: ValueError.
     """

@@ -14,9 +14,9 @@ _ATTEMPTS = 10
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may happen to an image.
+    """Which random changes are made to an image.
 
-    size: side of the output, pixels. interpolation: of resizing. The rest as the parameters of `classify`.
+    size: side of the output, pixels. interpolation: of resizing. The others are parameters of `classify`.
     """
 
     size: int

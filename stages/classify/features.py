@@ -1,4 +1,4 @@
-"""What the classifier of a network reads of training images, each shown once and whole, as at inference."""
+"""The features that a network's classifier reads, of training images shown once and whole, as at inference."""
 
 from collections.abc import Iterator, Sequence
 
@@ -20,11 +20,11 @@ _BATCH = 32
 class FeatureBatches:
     """Batches of features of a network in eval mode.
 
-    Batch n is the same images whoever computes it, so that its bytes are the same. The last one is filled up with the
-    last image: all are of one shape.
+    Batch n has the same images on every rank, so that its features are the same bytes. The last batch is padded with
+    the last image, so that all have one shape.
 
     rows: the images, the same on every rank. size: side of the network's input, pixels. place: how images are read, and
-    how many go through the network at once, at most. processes: loading processes. bfloat16: autocast.
+    the most that go through the network at once. processes: loading processes. bfloat16: autocast.
     """
 
     def __init__(

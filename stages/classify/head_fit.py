@@ -1,4 +1,4 @@
-"""A classifier layer fitted to fixed features: multinomial logistic regression, its strength by cross-validation."""
+"""A classifier layer fitted to fixed features: multinomial logistic regression, regularized by cross-validation."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -18,17 +18,17 @@ __all__ = ["FittedHead", "fit_head"]
 _TOLERANCE = 1e-5
 _ITERATIONS = 1000
 _ABSENT_BIAS = -20.0
-"""Of a class without a training image; the largest logit of the others is never below 0."""
+"""Bias of a class without a training image; the largest logit of the others is never below 0."""
 _LEAST_DEVIATION = 0.01
 
 
 @dataclass(frozen=True)
 class FittedHead:
-    """A linear layer over features as they are.
+    """A linear layer over features that are not standardized.
 
     weight: (C, K) float32. bias: (C,) float32. strength: the C of scikit-learn, the inverse of the weight of the L2
-    term. folds: of the cross-validation that chose it; 0: too few images to choose. loss: mean log loss (nats) of
-    images by a layer that was fitted without them; without folds that of the training images.
+    term. folds: of the cross-validation that chose it; 0: too few images to choose. loss: mean log loss
+    (nats) of held-out images in the cross-validation; without folds, of the training images.
     """
 
     weight: np.ndarray
@@ -41,10 +41,11 @@ class FittedHead:
 def fit_head(features: np.ndarray, labels: np.ndarray, classes: int, seed: int) -> FittedHead:
     """Fit a classifier layer by multinomial logistic regression with an L2 term on the standardised features.
 
-    Every feature is brought to mean 0 and deviation 1 of the training images, which the returned layer undoes: it takes
-    features as they are. Strengths are tried from the strongest regularisation down, as long as the cross-validated log
-    loss falls; folds are stratified, seeded, and as many as the smallest class has images, at most `FOLDS`. Classes of
-    one image have no say in this choice. The fit takes one thread, so that its bytes do not depend on their number.
+    Every feature is scaled to mean 0 and deviation 1 over the training images. The returned layer includes the scaling
+    and takes features as they are. Strengths are tried from the strongest regularization down, as long as the
+    cross-validated log loss falls; folds are stratified, seeded, and as many as the smallest class has images, at most
+    `FOLDS`. Classes with one image are left out of the cross-validation. The fit takes one thread, so that its bytes do
+    not depend on the number of threads.
 
     features: (n, K) float32; overwritten. labels: (n,) integers in [0, classes). A class without images gets weights of
     0 and a low bias. Raises: ValueError for features that are not finite, or of fewer than two classes.
@@ -68,8 +69,8 @@ def fit_head(features: np.ndarray, labels: np.ndarray, classes: int, seed: int) 
 def _standardise(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Bring each feature to mean 0 and deviation 1, in place; returns both, (K,) float64.
 
-    A feature that hardly ever moves is not enlarged without bounds: its deviation counts as a hundredth of the
-    features' usual one at least, or a single unusual image would decide by it alone.
+    The deviation of a nearly constant feature counts as at least a hundredth of the features' usual one: scaled up
+    without bounds, the feature would let a single unusual image decide.
     """
     mean = features.mean(axis=0, dtype=np.float64)
     features -= mean.astype(np.float32)
@@ -101,7 +102,7 @@ def _chosen_strength(features: np.ndarray, labels: np.ndarray, seed: int) -> tup
 def _losses(
     features: np.ndarray, labels: np.ndarray, splits: Sequence[tuple[np.ndarray, np.ndarray]]
 ) -> Iterator[tuple[float, float]]:
-    """Each strength and its mean log loss over images left out; a fold's fit starts from its last one."""
+    """Each strength and its mean log loss over held-out images; a fold's fit starts from its previous one."""
     models = [_model(STRENGTHS[0]) for _ in splits]
     for strength in STRENGTHS:
         total = 0.0
@@ -123,7 +124,7 @@ def _log_loss(model: LogisticRegression, features: np.ndarray, labels: np.ndarra
 
 
 def _rows(model: LogisticRegression, classes: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weight (C, K) and bias (C,), float64, of all classes; of two classes scikit-learn has one row."""
+    """Weight (C, K) and bias (C,), float64, of all classes; for two classes scikit-learn has one row."""
     weight, bias = np.zeros((classes, width)), np.full(classes, _ABSENT_BIAS)
     found, offset = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
     if len(model.classes_) == 2:
@@ -134,7 +135,7 @@ def _rows(model: LogisticRegression, classes: int, width: int) -> tuple[np.ndarr
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """A fit that ends where float32 can tell no step apart is as good as one that meets the tolerance."""
+    """Ignore missing convergence: a fit that stops at float32's precision is as good as one within the tolerance."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         yield

@@ -20,7 +20,7 @@ class ClassifyParams:
     images: str = reads("images", "ingest", "the images")
     backbone: str = option("smallnet", "name of the network, see docs/backbones.md, or timm:<any network of timm>")
     output_stride: int | None = option(
-        None, "8, 16 or 32 pixels of the input for a cell of the last map, strides removed; null: the backbone's own"
+        None, "input pixels per cell of the last map: 8, 16 or 32, by removing strides; null: the backbone's own"
     )
     start: str | None = reads("model", None, "classifier whose network the training starts from, in place of weights")
     weights: str = option(
@@ -31,14 +31,14 @@ class ClassifyParams:
     )
     train: Literal["all", "last_block", "head"] = option(
         "all",
-        "all; last_block: the last block of the features and the head, what is below frozen with its statistics; head: "
-        "features once, then logistic regression, its strength by cross-validation; it reads none of the parameters "
-        "from epochs to clip_norm",
+        "all; last_block: the last block of the features and the head, all below frozen with its statistics; head: the "
+        "classifier layer alone, by logistic regression on features computed once, its strength by cross-validation; "
+        "it ignores the parameters from epochs to clip_norm",
     )
     keep_head: bool = option(
         False,
         "take the classifier layer from the weights too: of ImageNet's 1,000 classes the rows of the data's classes, "
-        "by wnid, else same classes, same order; `start` does so where it can",
+        "by wnid; else the classes and their order must be equal; with `start` it is taken anyway where it fits",
     )
     input_size: int | None = option(
         None, "side of the network input, pixels; null: the backbone's own", at_least=1, at_most=LARGEST_INPUT
@@ -57,7 +57,7 @@ class ClassifyParams:
     min_crop: float = option(1.0, "smallest area of the random resized crop, fraction of the image; 1: no crop")
     flip: bool = option(False, "mirror half of the images")
     jitter: float = option(0.0, "largest change of brightness and contrast, fraction")
-    clip_norm: float | None = option(None, "largest norm of the gradients together; null: any", at_least=0)
+    clip_norm: float | None = option(None, "largest norm of all gradients together; null: no clipping", at_least=0)
     precision: Precision = option("float32", "float32 or bfloat16 (autocast)")
     seed: int = option(0, "seed of initial weights, order and augmentation")
     refit: Literal["on_growth", "never"] = option(
@@ -68,10 +68,10 @@ class ClassifyParams:
 
     @property
     def network(self) -> str:
-        """The backbone's name with its strides. Raises ValueError for an unknown one, or strides that stay."""
+        """The backbone's name with its strides. Raises ValueError for an unknown one, or fixed strides."""
         return backbone_name(self.backbone, self.output_stride)
 
     @property
     def chosen(self) -> Chosen:
-        """What the training is told."""
+        """The settings that every training has."""
         return Chosen(self.epochs, self.schedule, self.seed, self.precision, self.clip_norm, self.processes)

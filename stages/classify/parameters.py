@@ -1,4 +1,4 @@
-"""Settings of the head's fit, and what it may take of memory; without torch."""
+"""Settings of the head's fit, and its limit of memory; without torch."""
 
 from collections.abc import Sequence
 
@@ -11,14 +11,14 @@ STRENGTHS = tuple(10.0**power for power in range(-5, 4))
 """Inverse weights of the L2 term that are tried, the strongest regularisation first, on standardised features."""
 
 UNCHOSEN_STRENGTH = 1.0
-"""Where there are too few images to choose: scikit-learn's own default, and what was chosen for imagenet-6."""
+"""The strength where images are too few to choose: scikit-learn's default, and what was chosen for imagenet-6."""
 
 FEATURE_BYTES = 4 * 2**30
 """The most that the features of all training images may take; fitting takes as much again."""
 
 
 def check_feature_memory(images: int, width: int) -> None:
-    """Refuse features, float32, that would not be held. Raises ValueError that says what they would take."""
+    """Refuse float32 features larger than `FEATURE_BYTES`. Raises ValueError that says their size."""
     size = 4 * images * width
     if size > FEATURE_BYTES:
         raise ValueError(
@@ -28,7 +28,7 @@ def check_feature_memory(images: int, width: int) -> None:
 
 
 def check_classes(classes: Sequence[str]) -> None:
-    """Refuse a head for training images of fewer than two classes. Raises ValueError that names the one."""
+    """Refuse a head for training images of fewer than two classes. Raises ValueError that names the only class."""
     if len(classes) < 2:
         raise ValueError(
             f"train: head tells classes apart, and all training images are of one, {', '.join(map(repr, classes))}: "

@@ -58,7 +58,7 @@ class Classify(TrainStage[ClassifyParams]):
         self._check_train()
 
     def _check_train(self) -> None:
-        """Refuse to train a part and nothing, and to fit a head anew and keep it."""
+        """Refuse to train a part of the network in 0 epochs, and to both fit and keep the head."""
         train = self.params.train
         if train != "all" and not self.params.epochs:
             raise UsageError(
@@ -70,21 +70,21 @@ class Classify(TrainStage[ClassifyParams]):
             )
 
     def check_packages(self) -> None:
-        """A network of timm needs timm, which also judges its name; weights may lie in a package. Raises UsageError."""
+        """Refuse a network or weights of a package that is absent, and names unknown to timm. Raises UsageError."""
         from stages.classify.starting_weights import check_installed
 
         self.checked(partial(input_size, self.params.network))
         self.checked(partial(check_installed, self.params.network, self.params.weights))
 
     def rehearse(self, inputs: Inputs) -> None:
-        """Refuse a network that cannot be built, weights or a start that do not fit it below its classifier layer."""
+        """Refuse a network that cannot be built, and weights or a start that do not fit below the classifier layer."""
         planned = PlannedNetwork(self.params.network, self.params.input_size, is_plain=True)
         starts = [network for model in inputs["start"] if (network := planned_network(model))]
         start = starts[0].backbone if starts else None
         try_network(self, planned, partial(self._check_network, keep_head=False, start=start), also=start)
 
     def check_data(self, inputs: Inputs) -> None:
-        """Refuse images none of which is trained on, a head for other classes, and a head that cannot be fitted."""
+        """Refuse images of which none is of split train, a kept head of other classes, a head that cannot be fitted."""
         (images,) = inputs["images"]
         planned = PlannedNetwork(self.params.network, self.params.input_size, is_plain=True)
         if self.params.epochs:
@@ -115,7 +115,7 @@ class Classify(TrainStage[ClassifyParams]):
         return weights if card is None else {**weights, "weights_card": card}
 
     def ingredients(self) -> Mapping[str, Json]:
-        """The content of a weights file, its preprocessing, and which network the backbone's name stands for."""
+        """The content of a weights file, its preprocessing, and the version of the network of this name."""
         file = _content_of(self.params.weights) if is_file(self.params.weights) else None
         version = backbone(self.params.backbone).version
         return {
@@ -125,15 +125,15 @@ class Classify(TrainStage[ClassifyParams]):
         }
 
     def _shown(self) -> dict[str, Json]:
-        """What images are shown a file's weights; of published weights the name says it, and planning needs no library.
+        """The preprocessing of a weights file; published weights imply it by name, and planning needs no library.
 
-        Raises: UsageError for a card that is none.
+        Raises: UsageError for an unusable card.
         """
         params = self.params
         if params.start is not None or not (is_file(params.weights) or params.weights == LITE0):
             return {}
         if params.backbone.startswith(TIMM) and weights_card(params) is None:
-            return {}  # timm says it, as of its published weights
+            return {}  # timm knows it, as for its published weights
         found = self.checked(partial(shown, params))
         said: dict[str, Json] = {"preprocessing": found.preprocessing.said()}
         return said if found.input_size is None else {**said, "input_size": found.input_size}
@@ -154,7 +154,7 @@ class Classify(TrainStage[ClassifyParams]):
 
 
 def _trained(images: Upstream) -> Counter[str]:
-    """The number of training images of each class that has any, as the listing says; empty where it does not."""
+    """The number of training images by class, from the listing; empty where the listing does not say."""
     counts: Counter[str] = Counter()
     for shard in images.shards:
         counts.update(shard.labels.get("train", {}))
@@ -187,6 +187,6 @@ def _content_of(source: str) -> Json:
 
 @lru_cache(maxsize=16)
 def _sha256(path: str, size: int, mtime_ns: int) -> str:
-    """SHA-256 of a local file, read once a command while its size and time of writing stay."""
+    """SHA-256 of a local file, read once a command unless its size or time of writing changes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

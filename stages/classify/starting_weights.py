@@ -1,4 +1,4 @@
-"""What a training starts from, against its network, by names and shapes: before anything is fetched or trained."""
+"""Check starting weights against a network by names and shapes, before anything is fetched or trained."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ __all__ = ["check_installed", "check_start", "check_weights"]
 
 
 def check_installed(network: str, source: str) -> None:
-    """Refuse a network and weights of packages that are not here. Raises: ModuleNotFoundError, ValueError."""
+    """Refuse a network and weights of packages that are absent. Raises: ModuleNotFoundError, ValueError."""
     with torch.device("meta"):
         build(network, 2)
     if source.startswith(PACKAGE):
@@ -24,7 +24,7 @@ def check_installed(network: str, source: str) -> None:
 
 
 def check_weights(network: LocalizerNetwork, source: str, keep_head: bool, classes: Sequence[str] = ()) -> None:
-    """Refuse weights that are missing or do not fit; those that would have to be fetched whole are not judged.
+    """Refuse weights that are missing or do not fit; weights that would have to be fetched for it are not checked.
 
     keep_head, classes: as in `load_state`. Raises: WeightsError.
     """

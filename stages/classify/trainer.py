@@ -72,7 +72,7 @@ class ClassifyTrainer:
     def _trained(
         self, network: LocalizerNetwork, rows: list[ImageRow], size: int, context: TrainContext
     ) -> tuple[list[Epoch], Mapping[str, Said]]:
-        """Train what is to be trained of the network, in place; returns the log, and what the card says of it."""
+        """Train the chosen part of the network in place; returns the log, and what the card says of the training."""
         train = self.params.train
         if train != "all" and self.params.weights == SCRATCH and self.params.start is None:
             _LOG.warning("%s: train: %s keeps layers that nothing has trained: give it weights", self.stage, train)
@@ -86,7 +86,7 @@ class ClassifyTrainer:
     def _fit_head(
         self, network: LocalizerNetwork, rows: list[ImageRow], size: int, context: TrainContext
     ) -> tuple[list[Epoch], Mapping[str, Said]]:
-        """Fit the classifier layer on rank 0 to the features of all images, which all ranks compute."""
+        """Fit the classifier layer on rank 0, to the features of all images, which the ranks compute together."""
         from stages.classify.head_fit import fit_head  # bare machines have no scikit-learn
 
         params, layer = self.params, network.classifier
@@ -118,7 +118,7 @@ class ClassifyTrainer:
         return train(self._checked(partial(self.training, network, rows, size, context)), context)
 
     def _network(self, classes: list[str], start: tuple[Done, ...], context: TrainContext) -> LocalizerNetwork:
-        """The network to begin with; what it did not find and what it left unused is logged."""
+        """The network with its starting weights; logs layers that the weights lack, and weights left unused."""
         params = self.params
         try:
             network = build(params.network, len(classes), params.seed)
@@ -153,7 +153,7 @@ class ClassifyTrainer:
         return load_state(network, state, f"of {self.params.start!r}", self.params.keep_head or (same and fits))
 
     def training(self, network: LocalizerNetwork, rows: list[ImageRow], size: int, context: TrainContext) -> Training:
-        """What trains the network in place; size: side of its input, pixels. Raises ValueError as `divide`."""
+        """The training of the network in place; size: side of its input, pixels. Raises ValueError as `divide`."""
         params = self.params
         said = network.preprocessing
         change = Augmentation(size, params.min_crop, params.flip, params.jitter, said.interpolation)

@@ -1,1 +1,1 @@
-"""Of the boxes that several stages found in an image the one of the highest quality, or their weighted mean."""
+"""One pseudo label an image from those of several stages: the one of the highest quality, or the weighted mean."""

@@ -1,4 +1,4 @@
-"""Which source an image's boxes are taken from, and the weighted mean of several."""
+"""Choice of the source of an image's boxes, and the weighted mean of several boxes."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ __all__ = ["best_source", "fused"]
 
 
 def best_source(quality: FloatArray, has: BoolArray, flagged: BoolArray) -> IntArray:
-    """The place of the source ``(N,)`` of the highest quality among the S that have an image.
+    """Index ``(N,)`` int64 of the source with the highest quality among those of S sources that have the image.
 
-    quality: ``(S, N)``, NaN where it is not known, which is below all that are. has: ``(S, N)`` bool, each image held
-    by one source at least. flagged: ``(S, N)``, fallbacks and what carries no information, below all others. Of equal
-    ones, or where none is known, the first.
+    quality: ``(S, N)``; NaN (unknown) ranks below every known quality. has: ``(S, N)`` bool, at least one source for
+    each image. flagged: ``(S, N)`` bool; fallbacks and rows without information rank below all others. Ties go to the
+    first source.
     """
     known = np.where(np.isnan(quality), -1.0, quality)
     ranked = np.where(has, known - 3.0 * flagged, -9.0)
@@ -22,10 +22,10 @@ def best_source(quality: FloatArray, has: BoolArray, flagged: BoolArray) -> IntA
 
 
 def fused(boxes: Sequence[FloatArray], weights: Sequence[float], size: tuple[int, int], iou: float) -> FloatArray:
-    """The mean box ``(4,)``, pixels, of the strongest group of boxes ``(4,)`` that overlap by more than an IoU.
+    """The weighted mean box ``(4,)``, pixels, of the strongest cluster of boxes ``(4,)``.
 
-    Weighted boxes fusion (Solovyev et al., 2021), one box a source. weights: of each, at least 0. size: width and
-    height of the image.
+    Weighted boxes fusion (Solovyev et al., 2021), one box a source. weights: of the boxes, at least 0. size: width and
+    height of the image. iou: boxes of a larger IoU form a cluster.
     """
     from ensemble_boxes import weighted_boxes_fusion
 

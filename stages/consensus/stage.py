@@ -1,4 +1,4 @@
-"""Stage `consensus`: pseudo labels of several stages -> one of each image."""
+"""Stage `consensus`: pseudo labels of several stages -> one for each image."""
 
 from collections.abc import Sequence
 
@@ -13,40 +13,41 @@ _SLOT = "labels"
 
 
 class Consensus(Stage[ConsensusParams]):
-    """Of each image the source whose box has the highest quality.
+    """Takes for each image the pseudo label of the source with the highest quality.
 
-    Its rows say which source that is, and its quality. With one source alone its boxes get their quality.
+    Its rows name that source and the quality. With a single source, its boxes get their quality.
     """
 
     kind = "consensus"
-    version = 1
+    version = 2
     Params = ConsensusParams
     outputs = ("pseudo_labels",)
 
     def check(self) -> None:
-        """Refuse no source, and one named twice."""
+        """Refuse an empty list of sources, and a source that is named twice."""
         super().check()
         labels = self.params.labels
         if not labels or len(set(labels)) < len(labels):
             raise UsageError(f"stage {self.name}: labels names {'a stage twice' if labels else 'no stage'}")
 
     def check_inputs(self, inputs: Inputs) -> None:
-        """Refuse sources that the quality stage does not judge, or judges as they were made by another recipe."""
+        """Refuse sources that the quality stage does not read, or reads under another recipe."""
         (quality,) = inputs["quality"]
         judged = {name: recipe for pairs in (quality.recipe.inputs.get(_SLOT, ()),) for name, recipe in pairs}
         for source in inputs[_SLOT]:
             if judged.get(source.name) != source.recipe.id:
                 raise UsageError(
-                    f"stage {self.name}: {quality.name} judges {', '.join(judged)}, not {source.name}: name it there"
+                    f"stage {self.name}: {quality.name} judges {', '.join(judged)}, not {source.name}:"
+                    f" add it to the labels of {quality.name}"
                 )
 
     def check_packages(self) -> None:
-        """Boxes are fused by a package that not every installation has."""
+        """Refuse rule `weighted` without the optional package ensemble-boxes."""
         if self.params.rule == "weighted":
             require("ensemble_boxes", "ensemble-boxes", "fusion", f"stage {self.name}: rule weighted")
 
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
-        """One shard for each shard of images; it reads those of the sources that may hold some of them."""
+        """One shard for each shard of images; it reads the sources' shards that may hold some of these images."""
         (images,) = inputs["images"]
         sources = [_Holders(source, images) for source in inputs[_SLOT]]
         quality = all_refs({"quality": inputs["quality"]})
@@ -56,7 +57,7 @@ class Consensus(Stage[ConsensusParams]):
         ]
 
     def worker(self, context: Context) -> Worker:
-        """Keeps the qualities that it has read."""
+        """The worker; it keeps the qualities in memory from shard to shard."""
         from stages.consensus.worker import ConsensusWorker
 
         return ConsensusWorker(self.name, self.params, context)
@@ -65,8 +66,8 @@ class Consensus(Stage[ConsensusParams]):
 class _Holders:
     """The shards of a source that may hold rows of a shard of images.
 
-    Sharded like the images, it is the one at the same place; else those that share a split and a class with it, and
-    those that do not say what they hold.
+    If the source is sharded like the images, this is the shard of the same index; else all shards that share a split
+    and a class with the images, and those that do not state their labels.
     """
 
     def __init__(self, source: Upstream, images: Upstream) -> None:
@@ -82,7 +83,7 @@ class _Holders:
                 self._places.setdefault(group, []).append(place)
 
     def of(self, place: int, images: Shard) -> Sequence[ShardRef]:
-        """Those of the shard of images at a place."""
+        """The source's shards for the shard of images with index `place`."""
         if self._alike:
             return (self._refs[place],)
         held = {own for group in _groups(images) for own in self._places.get(group, ())}

@@ -1,4 +1,4 @@
-"""The rows of one source for each image, with their quality."""
+"""Chooses for each image the row of one source, and adds its quality."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -29,10 +29,10 @@ _LABEL_COLUMNS = tuple(name for name in TABLES["pseudo_labels"].schema.names if 
 
 
 class _Rows(NamedTuple):
-    """N images with their label, and where each of S sources has it.
+    """N images with their label, and the row of each of S sources for them.
 
-    images: their N ids and labels. place: ``(S, N)`` rows of the sources' tables one after another, -1 where a source
-    has none. quality: ``(S, N)``, NaN where it is not known. flags: ``(S, N)``, None for an ordinary box.
+    images: N pairs of id and label. place: ``(S, N)`` row numbers in the concatenated tables of the sources, -1 where a
+    source has none. quality: ``(S, N)``, NaN where unknown. flags: ``(S, N)``, None for an ordinary box.
     """
 
     images: Sequence[tuple[str, int]]
@@ -42,14 +42,14 @@ class _Rows(NamedTuple):
 
     @property
     def flagged(self) -> BoolArray:
-        """Where they are set ``(S, N)``."""
+        """Whether a box has a flag: ``(S, N)`` bool."""
         return np.array([[flag is not None for flag in own] for own in self.flags], dtype=bool).reshape(
             self.place.shape
         )
 
 
 class ConsensusWorker:
-    """Chooses, shard of images by shard. stage: the stage's name in the run."""
+    """Computes the pseudo labels of one shard of images at a time. stage: the stage's name in the run."""
 
     def __init__(self, stage: str, params: ConsensusParams, context: Context) -> None:
         self._stage, self._params, self._context = stage, params, context
@@ -82,7 +82,7 @@ class ConsensusWorker:
         return ShardResult({"pseudo_labels": TABLES["pseudo_labels"].from_columns(columns, len(quality))})
 
     def _labels(self, task: Task, source: str, ids: pa.ChunkedArray) -> pa.Table:
-        """What a source has of the images."""
+        """The pseudo labels of a source for these images."""
         table = joined(self._context, of(task, "labels", source), "pseudo_labels", _LABEL_COLUMNS)
         return table.filter(pc.is_in(table.column("image_id"), ids.combine_chunks()))
 
@@ -93,14 +93,15 @@ class ConsensusWorker:
         return table.filter(pc.is_in(table.column("image_id"), ids.combine_chunks()))
 
     def _flags(self, own: Sequence[str | None], judged: Sequence[str | None], quality: FloatArray) -> list[str | None]:
-        """The flags of the rows that are chosen, those of their qualities, and `LOW_QUALITY`."""
+        """For each chosen row its own flag, else the flag of its quality, else `LOW_QUALITY` where that applies."""
         least = self._params.min_quality
         low = np.zeros(len(quality), bool) if least is None else ~(quality >= np.float32(least))  # NaN is low
         rows = zip(own, judged, low.tolist(), strict=True)
         return [flag or other or (LOW_QUALITY if below else None) for flag, other, below in rows]
 
     def _weighted(self, tables: Sequence[pa.Table], rows: _Rows, labels: pa.Table) -> dict[str, Sequence[object]]:
-        """The columns that differ where the boxes are the weighted means of all sources."""
+        """The columns that change when boxes are weighted means, over the sources whose box carries information."""
+        voting = _voting(rows)
         found = [table.column("boxes").to_pylist() for table in tables]
         first = np.cumsum([0, *(len(own) for own in found)])
         boxes = []
@@ -108,7 +109,7 @@ class ConsensusWorker:
             own = [
                 (found[source][rows.place[source, number] - first[source]], rows.quality[source, number])
                 for source in range(len(tables))
-                if rows.place[source, number] >= 0
+                if voting[source, number]
             ]
             there = [(boxes_of[0], 0.5 if np.isnan(quality) else quality) for boxes_of, quality in own if boxes_of]
             boxes.append(self._fused(there, row) if there else [])
@@ -126,8 +127,15 @@ class ConsensusWorker:
         return [dict(zip(_CORNERS, map(float, (*box, score)), strict=True))]
 
 
+def _voting(rows: _Rows) -> BoolArray:
+    """Which boxes enter a mean, ``(S, N)`` bool: those without a flag, or all of an image where each has one."""
+    there = rows.place >= 0
+    plain = there & ~rows.flagged
+    return np.where(plain.any(axis=0), plain, there)
+
+
 def _aligned(tables: Sequence[pa.Table], qualities: pa.Table, sources: Sequence[str]) -> _Rows:
-    """The images of all tables, by id and label, and where they are in each."""
+    """The images of all tables, sorted by id and label, with their row in each table, quality and flag."""
     keys = [list(zip(*(table.column(name).to_pylist() for name in _KEY), strict=True)) for table in tables]
     images = sorted({key for own in keys for key in own})
     number = {key: place for place, key in enumerate(images)}

@@ -1,8 +1,8 @@
-"""Deep descriptor transforming: the maps on which the images of one class agree.
+"""Deep descriptor transforming: maps of what the images of one class have in common.
 
 Wei et al., "Deep Descriptor Transforming for Image Co-Localization", IJCAI 2017; PSOL (Zhang et al. 2020) makes its
-pseudo boxes with it. A class's descriptors are projected on their first principal component; where the projection is
-positive, the images share something.
+pseudo boxes with it. A class's descriptors are projected on their first principal component; a positive projection
+marks what the images share.
 """
 
 from dataclasses import dataclass, replace
@@ -49,7 +49,7 @@ class Descriptors:
     def project(self, mean: np.ndarray, component: np.ndarray) -> np.ndarray:
         """The maps of all kept images in the order they came, ``(N, h, w)`` float32, centred: see `Projection`.
 
-        Raises: ValueError when a kept descriptor is not finite.
+        mean, component: ``(d,)``. Raises: ValueError when a kept descriptor is not finite.
         """
 
         @cache
@@ -90,7 +90,7 @@ def transform(descriptors: Descriptors, rule: SignRule = "energy") -> ClassMaps:
 class Projection:
     """Indicator maps ``H = (G - mu) . p``, for training images and, with their class's component, for any other.
 
-    The mean is taken off before the product: afterwards, the difference of two large numbers would be left.
+    The mean is subtracted before the product, because afterwards two large numbers would cancel.
 
     mean, component: ``(d,)``; device: where the features are.
     """
@@ -114,7 +114,7 @@ class Projection:
 def intersection(first: np.ndarray, second: np.ndarray, deviations: tuple[float, float]) -> np.ndarray:
     """DDT+: maps that are positive where the maps of two layers both are.
 
-    On the finer of the two grids, the coarser maps are enlarged (bilinear); the lesser of both, each in units of its
+    The coarser maps are enlarged (bilinear) to the finer grid. The result is the smaller of both, each divided by its
     standard deviation over the class.
 
     first, second: ``(N, h, w)`` and ``(N, h', w')``; deviations: of both, at least 0. Returns: ``(N, H, W)`` float32.

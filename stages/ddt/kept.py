@@ -1,4 +1,4 @@
-"""A class's descriptors between the two looks at them: on their GPU, in memory, and beyond both in a file."""
+"""A class's descriptors, kept between two passes over them: on their GPU, then in memory, then in a file."""
 
 import tempfile
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ _HALF = np.dtype(np.float16)
 class Kept:
     """Chunks of descriptors in half precision, in the order they came; iterating again reads them again.
 
-    budget: bytes that stay in memory; None: all. folder: where the file beyond it is made (nameless: it goes with this
-    object, or with the process). card: bytes of a GPU's descriptors that stay on it, where the second look is fastest.
+    budget: bytes that stay in memory; None: all. folder: of the file for the rest (unnamed: it vanishes with this
+    object, or with the process). card: bytes of a GPU's descriptors that stay on it, where the second pass is fastest.
     """
 
     def __init__(self, budget: int | None = None, folder: str | None = None, card: int = 0) -> None:
@@ -33,7 +33,7 @@ class Kept:
         self._file: IO[bytes] | None = None
 
     def append(self, descriptors: torch.Tensor) -> None:
-        """Keep a chunk ``(N, d)`` float16, on any device; a GPU's is left there, or fetched while it computes on."""
+        """Keep a chunk ``(N, d)`` float16, of any device; a GPU's stays there, or is copied while the GPU goes on."""
         self._settle()
         if descriptors.is_cuda and self.on_card + descriptors.nbytes <= self._card:
             self.on_card += descriptors.nbytes
@@ -42,7 +42,7 @@ class Kept:
         self._coming = HostCopy(descriptors)
 
     def __iter__(self) -> Iterator[torch.Tensor]:
-        """The chunks ``(N, d)`` float16, on the CPU or where they were left."""
+        """The chunks ``(N, d)`` float16, on the CPU, or on the GPU where they stayed there."""
         self._settle()
         offset = 0
         for chunk in self._chunks:
@@ -54,7 +54,7 @@ class Kept:
                 yield torch.from_numpy(values.reshape(chunk))
 
     def _settle(self) -> None:
-        """Put what is on its way where it belongs."""
+        """Wait for the pending copy, and put its chunk into memory or into the file."""
         if self._coming is None:
             return
         chunk, self._coming = self._coming.wait(), None

@@ -9,13 +9,13 @@ _DENSE = 200
 _CHECKED_EVERY = 8
 _MAX_STEPS = 160
 _RESIDUALS = np.array([1e-11, 1e-7])
-"""Of the largest eigenvalue: how well both pairs solve the equation before the iteration ends."""
+"""Residuals of the first and the second eigenpair at which the iteration ends, relative to the largest eigenvalue."""
 
 
 def leading(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues ``(2,)``, the largest first, and the unit eigenvector ``(d,)`` of the largest.
 
-    matrix: ``(d, d)`` float64, symmetric. Its sign, and the vector of an eigenvalue that is there twice, are arbitrary.
+    matrix: ``(d, d)`` float64, symmetric. The vector's sign, and the vector of a double eigenvalue, are arbitrary.
     Lanczos with full reorthogonalisation from a fixed start; where that has not converged, as on a spectrum without a
     leading value, the dense solver decides. Second eigenvalue 0 for d = 1.
     """
@@ -27,7 +27,7 @@ def leading(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _lanczos(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """None where both pairs have not converged, or the start misses an invariant subspace."""
+    """As `leading`; None without convergence, or where the start vector lies in an invariant subspace."""
     basis = np.zeros((_MAX_STEPS + 1, len(matrix)))
     basis[0] = np.random.default_rng(0).standard_normal(len(matrix))
     basis[0] /= np.linalg.norm(basis[0])
@@ -35,7 +35,7 @@ def _lanczos(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     for step in range(_MAX_STEPS):
         vector = matrix @ basis[step]
         diagonal[step] = vector @ basis[step]
-        for _ in range(2):  # once is not enough where digits cancel
+        for _ in range(2):  # twice, because digits cancel
             vector -= basis[: step + 1].T @ (basis[: step + 1] @ vector)
         beside[step] = np.linalg.norm(vector)
         if beside[step] <= 1e-14 * np.abs(diagonal[: step + 1]).max():

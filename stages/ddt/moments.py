@@ -17,7 +17,7 @@ _BLOCK = 4096
 
 @dataclass(frozen=True)
 class Statistics:
-    """What principal component analysis needs to know of N descriptors g of dimension d, all float64.
+    """What principal component analysis needs of N descriptors g of dimension d, all float64.
 
     mean: ``(d,)``. covariance: ``(d, d)``, divided by N. energy_covariance: ``(d,)``, covariance of g with the
     energy ``|g|_1``. energy_variance: variance of the energy.
@@ -31,7 +31,7 @@ class Statistics:
 
 
 class Moments:
-    """Accumulates the statistics of one class, batch by batch, on the device of the first batch and without waiting."""
+    """Accumulates the statistics of one class, batch by batch, on the first batch's device, without waiting for it."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -57,7 +57,7 @@ class Moments:
     def statistics(self) -> Statistics:
         """Mean and covariances of everything added so far.
 
-        Raises: ValueError when that is nothing, or when a value was not finite.
+        Raises: ValueError when nothing was added, or a value was not finite.
         """
         if not self.count:
             raise ValueError("no descriptors: a class needs at least one readable image")
@@ -97,17 +97,17 @@ class Moments:
 
 
 class Blocks:
-    """Cuts descriptors and subtracts a vector, in float32: on a CPU by the few thousand, which stay in its cache.
+    """Splits descriptors into blocks and subtracts a vector, in float32; on a CPU, blocks that fit its cache.
 
-    All differences are made in one place of memory: fresh ones of some megabytes each cost more than the sums, and
-    leave the heap in pieces.
+    All differences share one buffer: allocating some megabytes for each would cost more than the sums, and fragment the
+    heap.
     """
 
     def __init__(self) -> None:
         self._place = torch.empty(0)
 
     def of(self, descriptors: torch.Tensor, offset: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Parts ``(n, d)`` of descriptors ``(N, d)``, in order, and part - offset; the next one overwrites that.
+        """Blocks ``(n, d)`` of descriptors ``(N, d)``, in order, and block - offset, which the next one overwrites.
 
         offset: ``(d,)`` float32.
         """
@@ -117,12 +117,12 @@ class Blocks:
             place = self._place[: len(part)]
             if part.dtype == torch.float32:
                 yield part, torch.sub(part, offset, out=place)
-            else:  # a subtraction of two types is slow
+            else:  # a subtraction of two dtypes is slow
                 yield part, place.copy_(part).sub_(offset)
 
 
 def _gram(values: torch.Tensor) -> torch.Tensor:
-    """``X^T X`` in float32. NumPy's BLAS computes it as the symmetric product that it is, at half the cost."""
+    """``X^T X`` in float32. NumPy's BLAS makes use of its symmetry, at half the cost."""
     if values.is_cuda:
         return values.T @ values
     array = values.numpy()

@@ -21,7 +21,7 @@ class DdtParams:
     input_size: int | None = option(
         None, "side of the network input, pixels; null: as the classifier was trained", at_least=1
     )
-    sign: SignRule = option("energy", "energy, max_abs_coef, max_abs_proj or skew")
+    sign: SignRule = option("energy", "rule for the component's sign: energy, max_abs_coef, max_abs_proj or skew")
     precision: InferencePrecision = option("float32", "float32, bfloat16 or float16 (autocast), see docs/backbones.md")
     batch_size: int = option(32, "images in one forward pass; on a CPU at most 8", resource=True, at_least=1)
     decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)
@@ -33,7 +33,7 @@ class DdtParams:
     )
 
     def taps(self, names: TapNames, backbone: str) -> list[str]:
-        """The layers that are read of a backbone. Raises: ValueError for an unknown one, or two equal ones."""
+        """The names of the layers to read. Raises: ValueError for one unknown to the backbone, or two equal ones."""
         taps = [self.tap or names.ddt_default, *filter(None, [self.second_tap])]
         for tap in taps:
             names.path(tap, backbone)

@@ -1,4 +1,4 @@
-"""What deep descriptor transforming is run with."""
+"""Settings of deep descriptor transforming."""
 
 from typing import Literal, get_args
 

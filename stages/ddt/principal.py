@@ -40,7 +40,7 @@ class PrincipalComponent:
 class Orientation:
     """The chosen sign and how clear the choice was.
 
-    sign: +1 or -1, to multiply the component with. margin: of the rule, on its own scale, at least 0, 0 is a tie.
+    sign: +1 or -1, to multiply the component with. margin: how clear the choice is, on the rule's own scale; 0: a tie.
     positive_fraction: fraction of the projections that are positive after the choice. disagreement: whether any
     other rule chooses the other sign.
     """
@@ -76,7 +76,7 @@ def choose_sign(
     energy: projections covary with ``|g|_1``, as foreground activates more; the margin is that correlation.
     max_abs_coef: the largest coefficient of the component is positive (scikit-learn since 1.5, MATLAB).
     max_abs_proj: the largest projection is positive (scikit-learn up to 1.4, what PSOL ran on).
-    skew: the projections' third moment is positive, a small foreground stands out; the margin is the skewness.
+    skew: the projections' third moment is positive, as a small foreground stands out; the margin is the skewness.
     The margins of both max rules are the relative lead of the larger of the two extremes.
 
     projections: all maps of the class under the component as given, any shape.

@@ -26,7 +26,7 @@ class Ddt(ModelStage[DdtParams]):
     per_image = True
 
     def ingredients(self) -> Mapping[str, Json]:
-        """How its network rounds."""
+        """Whether batch norms are folded: it changes the rounding of 16-bit networks."""
         return precision_ingredients(self.params.precision)
 
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
@@ -45,11 +45,11 @@ class Ddt(ModelStage[DdtParams]):
         return [_shard(recipe, name, tuple(holders[name]), model, counts[name]) for name in sorted(holders)]
 
     def check_network(self, network: "LocalizerNetwork", planned: PlannedNetwork) -> None:
-        """The network must have the layers."""
+        """Refuse a network without the layers."""
         self.params.taps(network.tap_names, planned.backbone)
 
     def worker(self, context: Context) -> Worker:
-        """Loads the network at its first shard."""
+        """A worker that loads the network at its first shard."""
         from stages.ddt.worker import DdtWorker
 
         return DdtWorker(self.name, self.params, context, self.loaders)

@@ -72,7 +72,7 @@ class DdtWorker(ModelWorker[DdtParams, list[HostCopy]]):
         return by_id(row for part in parts for row in part.to_pylist())
 
     def __call__(self, task: Task) -> ShardResult:
-        """Maps of all images of the class, and its components, one a layer."""
+        """Maps of all images of the class, and one component for each layer."""
         stream, images = self.stream(self.begin(task)), self.images(task)
         with _full_scratch_in_words(self.stage, self.context.scratch):
             train, self._fitted = self._fit(stream, [image for image in images if image["split"] == "train"])
@@ -104,7 +104,7 @@ class DdtWorker(ModelWorker[DdtParams, list[HostCopy]]):
         return self._mapped(images, maps)
 
     def _mapped(self, images: Sequence[ImageRow], maps: Sequence[np.ndarray]) -> Iterator[ScoreMapRow]:
-        """The rows of images with the maps of each layer, which two layers intersect."""
+        """The rows of images from the maps of each layer; the maps of two layers are intersected."""
         if not images:
             return
         flag = _flag(self._fitted)
@@ -113,7 +113,7 @@ class DdtWorker(ModelWorker[DdtParams, list[HostCopy]]):
             yield score_map_row(image, "ddt", score_map, origin, flag=flag)
 
     def _fit(self, stream: ImageStream, images: list[ImageRow]) -> tuple[list[ImageRow], list[ClassMaps]]:
-        """DDT of every layer on the training images; their rows, and nothing where there is no readable image."""
+        """DDT of every layer on the training images; returns their rows and maps, empty without a readable image."""
         taps = len(self._taps)
         budget, card = self.params.memory * 10**6 // taps, spare_bytes(self.context.device) // taps
         layers = [Descriptors(budget, self.context.scratch, card) for _ in self._taps]
@@ -121,7 +121,7 @@ class DdtWorker(ModelWorker[DdtParams, list[HostCopy]]):
         for batch, pixels in stream.batches(images):
             with self.context.timed("forward"):
                 for layer, read in zip(layers, self._features(pixels), strict=True):
-                    layer.append(read)  # not in mixed precision: these are sums
+                    layer.append(read)  # outside of autocast: these are sums
             train += batch
         if not train:
             return [], []
@@ -129,7 +129,7 @@ class DdtWorker(ModelWorker[DdtParams, list[HostCopy]]):
             return train, [transform(layer, self.params.sign) for layer in layers]
 
     def _features(self, pixels: np.ndarray) -> list[torch.Tensor]:
-        """One forward pass; what the layers put out, each ``(B, d, h, w)``."""
+        """The layers' outputs in one forward pass, each ``(B, d, h, w)``."""
         device, model = self.context.device, self.model
         with torch.inference_mode(), autocast(device, self.params.precision):
             return read_taps(model.network, self._taps, self.batch(pixels))

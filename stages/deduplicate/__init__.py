@@ -1,1 +1,1 @@
-"""Images as later stages read them where equal pictures are moved to one split, or left out."""
+"""Moving equal pictures to one split, or leaving them out, before downstream stages read the images."""

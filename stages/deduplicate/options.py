@@ -1,4 +1,4 @@
-"""What a stage `deduplicate` may be told. The data set's own is there where `dataset: duplicates` is not `keep`."""
+"""Parameters of stage `deduplicate`, which a data set has where `dataset: duplicates` is not `keep`."""
 
 from dataclasses import dataclass
 
@@ -13,4 +13,4 @@ class DeduplicateParams:
 
     images: str = reads("images", "ingest", "stage that listed the data set")
     duplicates: str = reads("duplicates", "duplicates", "groups of its equal pictures, and what becomes of them")
-    title: str = option("", "what people call the data set", resource=True)
+    title: str = option("", "display name of the data set", resource=True)

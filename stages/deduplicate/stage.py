@@ -1,4 +1,4 @@
-"""Stage `deduplicate`: images + what becomes of equal ones -> the images that all other stages read."""
+"""Stage `deduplicate`: images + groups of equal ones -> the images that all other stages read."""
 
 from pipeline.contract.context import Context
 from pipeline.contract.stage import Stage, Worker, all_refs
@@ -10,8 +10,8 @@ from stages.deduplicate.options import DeduplicateParams
 class Deduplicate(Stage[DeduplicateParams]):
     """Moves images to the split, or leaves them out, as table `duplicates` says; all others pass as they are.
 
-    A shard is that of the images; what later stages see of it changes where one of its images does. How many images of
-    which split and class it holds is known once it is done.
+    There is one shard for each shard of images. Its identity is theirs unless one of them is moved or left out.
+    Its number of images by split and class is known once it is done.
     """
 
     kind = "deduplicate"
@@ -26,7 +26,7 @@ class Deduplicate(Stage[DeduplicateParams]):
         return self.params.title
 
     def check_inputs(self, inputs: Inputs) -> None:
-        """Refuse the duplicates of other images."""
+        """Refuse duplicates that were found among other images."""
         check_of_same_images(self.name, inputs, "duplicates")
 
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
@@ -44,8 +44,8 @@ class Deduplicate(Stage[DeduplicateParams]):
 
 
 def _shard(recipe: str, images: Shard, refs: dict[str, tuple[ShardRef, ...]]) -> Shard:
-    """What the listing says of splits and classes is said on, until it is known better.
+    """A shard with the counts of the listing by split and class, until the real ones are known.
 
-    What it says of boxes is not: images with boxes may come to splits that had none.
+    The listing's counts of boxes are not passed on: images with boxes may move to splits that had none.
     """
     return Shard(shard_key(recipe, refs), refs, labels=images.labels)

@@ -11,14 +11,14 @@ __all__ = ["DeduplicateWorker"]
 
 
 class DeduplicateWorker:
-    """Keeps the changes of the duplicates that were asked for last."""
+    """Changes the images of shards; caches the changes of the table duplicates that was read last."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._changes: tuple[str, pa.Table] | None = None
 
     def __call__(self, task: Task) -> ShardResult:
-        """The images of a shard as they are used."""
+        """The images of a shard in the splits that they are used in."""
         (images,), (duplicates,) = task.inputs["images"], task.inputs["duplicates"]
         changes = self._of(duplicates)
         rows = self._context.table(images, "images")
@@ -35,7 +35,7 @@ class DeduplicateWorker:
         return ShardResult({"images": rows}, identity=identity, labels=_labels(rows))
 
     def _of(self, duplicates: Done) -> pa.Table:
-        """The images that are not used as they are listed, each once, with the split that they are used in or null."""
+        """The images that change, each once, with the split that they are used in; null: they are left out."""
         if self._changes is None or self._changes[0] != duplicates.key:
             found = self._context.table(duplicates, "duplicates", ("image_id", "split", "used_as"))
             as_listed = pc.fill_null(pc.equal(found["split"], found["used_as"]), False)

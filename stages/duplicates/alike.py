@@ -1,4 +1,4 @@
-"""Pictures that look alike: 64-bit perceptual hashes that differ in few bits, found without comparing every two.
+"""Pictures that look alike: 64-bit perceptual hashes that differ in few bits, found without comparing every pair.
 
 Two hashes that differ in at most d bits agree in at least m - d of m bands, whichever way their bits are divided
 (Manku, Jain, Das Sarma, "Detecting near-duplicates for web crawling", WWW 2007). So hashes are sorted by every choice
@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import connected_components
 __all__ = ["DISTANCE", "groups_of_alike"]
 
 DISTANCE = 4
-"""The most bits in which the hashes of two pictures differ that look alike."""
+"""The most bits in which the hashes of pictures that look alike may differ."""
 
 BITS, BANDS = 64, DISTANCE + 2
 _SETS = tuple(combinations(range(BANDS), BANDS - DISTANCE))
@@ -23,11 +23,11 @@ _BATCH = 4_000_000
 """Pairs that are held at once."""
 
 Pairs = tuple[np.ndarray, np.ndarray]
-"""Places of the left and of the right of each pair."""
+"""Indices of the left and of the right element of each pair, (M,) int64 each."""
 
 
 def groups_of_alike(hashes: np.ndarray) -> np.ndarray:
-    """The group of each picture: those within `DISTANCE` of each other, and those that such pairs link.
+    """The group of each picture: pictures within `DISTANCE` of each other, directly or through other pictures.
 
     hashes: ``(N,)`` uint64. Returns: ``(N,)`` int64 numbers of groups; most groups have one picture.
     """
@@ -39,12 +39,12 @@ def groups_of_alike(hashes: np.ndarray) -> np.ndarray:
 
 
 def _mask(bands: Sequence[int]) -> np.uint64:
-    """The bits of some bands. A band takes every `BANDS`-th bit, for neighbours often say the same."""
+    """The bits of some bands. A band takes every `BANDS`-th bit, for neighboring bits are correlated."""
     return np.uint64(sum(1 << bit for bit in range(BITS) if bit % BANDS in bands))
 
 
 def _pairs(values: np.ndarray, mask: np.uint64) -> Iterator[Pairs]:
-    """Places of values that agree under a mask and are within the distance."""
+    """Indices of pairs of values that agree under a mask and are within the distance."""
     order = np.argsort(values & mask, kind="stable")
     placed = values[order]
     keys = placed & mask

@@ -1,4 +1,4 @@
-"""Rows that agree: found by 64 bits of each content hash first, so that few rows of a large data set are looked at."""
+"""Finding rows with equal values: first by 64 bits of each content hash, so that few rows of a data set are read."""
 
 from collections.abc import Iterable
 
@@ -19,13 +19,13 @@ def prefixes(content_hashes: Iterable[str]) -> np.ndarray:
 
 
 def repeated(values: np.ndarray) -> np.ndarray:
-    """Of values (N,) those that are there more than once, each once, in order: (M,)."""
+    """The values that occur more than once in values (N,): sorted, each once, (M,) of the same dtype."""
     found, count = np.unique(values, return_counts=True)
     return found[count > 1]
 
 
 def is_one_of(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Which values are among `known`, a sorted array: (N,) bool."""
+    """Whether each of the values (N,) is in `known`, a sorted array (M,): (N,) bool."""
     if not len(known):
         return np.zeros(len(values), bool)
     place = np.minimum(np.searchsorted(known, values), len(known) - 1)
@@ -33,9 +33,9 @@ def is_one_of(values: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def together(rows: pa.Table, by: str) -> pa.Table:
-    """Those rows that share their value of a column with another row; null is no value.
+    """The rows that share their value of column `by` with another row; null equals nothing.
 
-    Returns: the rows in the order of `image_id`, with a column `group`: the first image id of those that agree.
+    Returns: the rows in the order of `image_id`, with a column `group`: the first image id of the rows that agree.
     """
     rows = rows.filter(pc.is_valid(rows[by])).sort_by("image_id").combine_chunks()
     numbers = numbered(rows[by])

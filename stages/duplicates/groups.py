@@ -10,7 +10,7 @@ from stages.duplicates.policy import HELD_OUT_FIRST, LEFT_OUT, kept_alone, one_s
 __all__ = ["IMAGE_COLUMNS", "duplicate_rows"]
 
 IMAGE_COLUMNS = ("image_id", "split", "label_name", "content_hash")
-"""What is looked at of an image."""
+"""Columns of the images table that are read."""
 
 
 _ORDER = ("kind", "group", "image_id")
@@ -19,9 +19,9 @@ _ORDER = ("kind", "group", "image_id")
 def duplicate_rows(images: pa.Table, policy: DuplicatePolicy) -> pa.Table:
     """The groups of images that are equal (same content) or near (same `alike`, but not all of one content).
 
-    images: `IMAGE_COLUMNS`, and `alike`, int64: a number that pictures share which look alike; null where none does.
+    images: `IMAGE_COLUMNS`, and `alike`, int64: the same number for pictures that look alike; null for all others.
     Returns: columns of table `duplicates`, in the order of kind, group and image id. An image can be in one group of
-    each kind; the near one, which holds all of the other, then says what becomes of it.
+    each kind; the near group, which contains the exact one, then decides what becomes of it.
     """
     exact = together(images, "content_hash")
     near = _of_several_contents(together(_by_content(images), "alike"))
@@ -51,7 +51,7 @@ def _used(rows: pa.Table, policy: DuplicatePolicy) -> pa.Array:
 
 
 def _by_content(images: pa.Table) -> pa.Table:
-    """The images, each with what any image of its content is like."""
+    """The images, with `alike` of any image copied to all images of the same content."""
     known = images.filter(pc.is_valid(images["alike"]))
     place = pc.index_in(images["content_hash"], value_set=known["content_hash"].combine_chunks())
     return images.set_column(images.schema.get_field_index("alike"), "alike", known["alike"].take(place))

@@ -1,4 +1,4 @@
-"""What a stage `duplicates` may be told. That of the data set itself has it from `dataset: duplicates`."""
+"""Parameters of stage `duplicates`; that of a data set takes its policy from `dataset: duplicates`."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,9 @@ class DuplicatesParams:
     """Parameters of `duplicates`."""
 
     images: str = reads("images", "ingest", "stage that listed the data set")
-    hashes: str | None = reads("perceptual_hashes", None, "perceptual hashes of the images: near groups are found, too")
+    hashes: str | None = reads("perceptual_hashes", None, "perceptual hashes of the images, to find near groups, too")
     policy: DuplicatePolicy = option(
         "keep",
-        "what becomes of a group: keep; one_split: all in its most held-out split (test, val, dev, train); drop: its"
-        " first image there alone, and none of pictures under several classes",
+        "what becomes of a group: keep; one_split: move all to its most held-out split (test, val, dev, train); drop:"
+        " keep only the first image of that split, or none if classes differ",
     )

@@ -16,8 +16,8 @@ _LOG = logging.getLogger("weakbox.ingest")
 class Duplicates(Stage[DuplicatesParams]):
     """Finds equal pictures over all shards of a data set, in several splits or under several classes.
 
-    Every data set has this stage. It says what it found; whether that changes what other stages read is said by
-    `dataset: duplicates`, and done by stage `deduplicate`.
+    Every data set has this stage. It only reports the groups; where `dataset: duplicates` asks for it, stage
+    `deduplicate` then changes the images that other stages read.
     """
 
     kind = "duplicates"
@@ -37,7 +37,7 @@ class Duplicates(Stage[DuplicatesParams]):
         return DuplicatesWorker(self.params, context)
 
     def tell(self, store: Store, done: Mapping[str, Done]) -> None:
-        """Log how many groups there are, which of them are odd, and what becomes of them."""
+        """Log how many groups there are, which span splits or classes, and what becomes of them."""
         for found in done.values():
             for line in said_of_groups(store.table(found, "duplicates"), self.params.policy):
                 _LOG.info("%s: %s", self.params.images, line)

@@ -1,4 +1,4 @@
-"""Reads the content hashes of all shards of images, then the rows of those few that are not alone with theirs."""
+"""Reads the content hashes of all shards of images, then the rows of the few images that share theirs."""
 
 import hashlib
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _ROWS = 10_000
 
 
 class DuplicatesWorker:
-    """Finds the groups of one data set. It holds 64 bits of each hash of an image, and the rows of those in groups."""
+    """Finds the groups of one data set; holds 64 bits of each image's hashes, and the rows of images in groups."""
 
     def __init__(self, params: DuplicatesParams, context: Context) -> None:
         self._params, self._context = params, context
@@ -37,7 +37,7 @@ class DuplicatesWorker:
         return ShardResult({"duplicates": rows}, identity=_identity(rows))
 
     def _images(self, dones: Sequence[Done], alike: pa.Array) -> pa.Table:
-        """The images whose content may be that of another, and those named in `alike`."""
+        """The images whose first 64 bits of content hash occur twice, and those named in `alike`."""
         found = [prefixes(self._table(done, "content_hash")["content_hash"].to_pylist()) for done in dones]
         several = repeated(np.concatenate(found)) if found else np.array([], np.uint64)
         parts = [TABLES["images"].empty().select(list(IMAGE_COLUMNS))]
@@ -53,7 +53,7 @@ class DuplicatesWorker:
         return self._context.table(done, "images", columns)
 
     def _alike(self, dones: Sequence[Done]) -> tuple[pa.Array, np.ndarray]:
-        """The ids of images that look like another, and a number of each that those share which look alike."""
+        """The ids of images that look like another, and the number of the group of each, (N,) int64."""
         if not dones:
             return pa.array([], pa.string()), np.array([], np.int64)
         from stages.duplicates.alike import groups_of_alike  # SciPy's graphs are slow to import
@@ -70,12 +70,12 @@ class DuplicatesWorker:
         return pa.array([each for own in ids for each in own], pa.string()), groups[several]
 
     def _hashes(self, done: Done) -> pa.Table:
-        """Those images of a shard that have a hash."""
+        """The images of a shard that have a perceptual hash."""
         return self._context.table(done, "perceptual_hashes", filters=pc.is_valid(pc.field("perceptual_hash")))
 
 
 def _identity(rows: pa.Table) -> str:
-    """What was found, some rows at a time."""
+    """A hash of the rows, computed in blocks."""
     digest = hashlib.sha256()
     for start in range(0, rows.num_rows, _ROWS):
         for column in rows.slice(start, _ROWS).columns:

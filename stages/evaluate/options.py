@@ -21,6 +21,6 @@ class EvaluateParams:
     counts: tuple[str, ...] = reads("counts", (), "sweeps of score maps: MaxBoxAcc, PxAP, Peak-IoU")
     splits: tuple[Split, ...] = option(("val", "test"), "splits that are reported")
     oracle: bool | None = option(
-        None, "true: report splits that a threshold was chosen on, too; what hangs on it then says oracle, no result"
+        None, "true: also report splits on which a threshold was chosen; their rows say oracle, no result"
     )
     protocols: tuple[ProtocolName, ...] = option(("original",), "protocols under which boxes are scored")

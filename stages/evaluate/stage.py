@@ -24,7 +24,7 @@ class Evaluate(Stage[EvaluateParams]):
     light = True
 
     def check_inputs(self, inputs: Inputs) -> None:
-        """Refuse the ground truth of other images, and to report a split that a sweep does not count."""
+        """Refuse the ground truth of other images, and reporting a split that a sweep does not count."""
         check_truth(self.name, inputs)
         for source in inputs["counts"]:
             said = source.recipe.params.get("splits")
@@ -37,9 +37,9 @@ class Evaluate(Stage[EvaluateParams]):
                     )
 
     def check_data(self, inputs: Inputs) -> None:
-        """Refuse splits that no image is of, and those with ground truth that something scored has no row of.
+        """Refuse splits without images, and splits with ground truth for which a scored stage has no rows.
 
-        Also, unless it is asked for, a split on which a threshold was chosen that something scored hangs on.
+        Unless `oracle` is set, also refuse a split on which a threshold behind a scored stage was chosen.
         """
         (images,) = inputs["images"]
         check_any_split(self.name, self.params.splits, images)
@@ -77,7 +77,8 @@ class Evaluate(Stage[EvaluateParams]):
             for source in (*inputs["labels"], *inputs["predictions"])
         }
         scored = (*inputs["labels"], *inputs["predictions"], *inputs["counts"], *inputs["classes"])
-        behind = [each for source in scored for each in (source, *ancestors(source))]  # maps name rows of their counts
+        # The source of metrics from counts is the stage of their maps, an ancestor.
+        behind = [each for source in scored for each in (source, *ancestors(source))]
         drawn: list[Json] = list(dict.fromkeys(each.name for each in behind if of_drawn_boxes(each)))
         said: dict[str, Json] = {"run": recipe, "dataset": inputs["images"][0].title, "chosen_on": chosen}
         return [replace(shard, payload={**said, "of_drawn_boxes": drawn})]

@@ -48,7 +48,7 @@ __all__ = ["OF_PREDICTED", "EvaluateWorker"]
 _TOP = 5
 _CLASS_COLUMNS = ("image_id", "split", "method", "classes")
 OF_PREDICTED = ("top1_loc", *METRICS.values())
-"""What a box of the predicted class can be scored by: GT-known needs the box of the true class, Top-5 five boxes."""
+"""Metrics of a box of the predicted class: GT-known would need the box of the true class, Top-5 five boxes."""
 
 _IMAGE_COLUMNS = (*IMAGE_COLUMNS, "label_name")
 _BOX_COLUMNS = ("image_id", "split", "method", "seed", "boxes")
@@ -67,7 +67,7 @@ class _Found:
     def tables(
         self, split: str, said: Mapping[str, object], drawn: Container[object] = ()
     ) -> dict[str, list[Mapping[str, object]]]:
-        """The rows of each table; said: run and data set, which metrics name. drawn: sources with a person's boxes."""
+        """The rows of each table. said: columns run and dataset of metrics. drawn: sources that use drawn boxes."""
         return {
             "metrics": [
                 {**said, "split": split, **row, "supervision": "boxes" if row["source"] in drawn else None}
@@ -119,7 +119,7 @@ class EvaluateWorker:
     def _boxes(
         self, task: Task, images: pa.Table, truth: Truth, train: Truth, classes: IntArray | None, found: _Found
     ) -> None:
-        """Everything about one box an image: metrics, by class and by size, methods against each other."""
+        """All rows about one box per image: metrics, groups by class and by size, comparisons of methods."""
         names = dict(zip(images.column("label").to_pylist(), images.column("label_name").to_pylist(), strict=True))
         groups = {"class": by_class(truth.labels, names), "size": by_size(truth)}
         first_protocol = self._params.protocols[0]
@@ -162,7 +162,7 @@ class EvaluateWorker:
             found.curves += curve_rows(subject, largest)
 
     def _masks(self, task: Task, source: str, images: pa.Table) -> Iterator[MetricRow]:
-        """mask_iou of pseudo masks; no row where no image has a ground-truth mask, or there are boxes alone."""
+        """mask_iou of pseudo masks; no row if no image has a ground-truth mask, or there are no pseudo masks."""
         masked = masked_images(images)
         if not masked:
             return
@@ -199,7 +199,7 @@ class EvaluateWorker:
         return next(iter(table.column("method").to_pylist()), ""), by_image
 
     def _classifier(self, images: pa.Table, method: str, ranked: dict[str, IntArray]) -> Iterator[MetricRow]:
-        """An image that has no classes, because a stage quarantined it, counts as wrong, as it does for boxes."""
+        """Metrics of classes; an image without any, because it was quarantined, counts as wrong, as for boxes."""
         unknown = np.full(_TOP, -1)
         classes = np.stack([ranked.get(image_id, unknown) for image_id in images.column("image_id").to_pylist()])
         labels = images.column("label").to_numpy().astype(np.int64)
@@ -231,7 +231,7 @@ class EvaluateWorker:
 
 
 def _choice(task: Task, source: str, split: str, said: str | None) -> str | None:
-    """What a stage's rows say of their threshold; `oracle` where one they hang on was chosen on the reported split."""
+    """How a source's threshold was chosen: by its rows, but `oracle` if one behind it was chosen on this split."""
     chosen_on = task.shard.said.get("chosen_on")
     splits = chosen_on.get(source) if isinstance(chosen_on, Mapping) else None
     return "oracle" if isinstance(splits, list) and split in splits else said

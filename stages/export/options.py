@@ -13,5 +13,5 @@ class ExportParams(ExportChoice):
     """Parameters of `export`."""
 
     images: str = reads("images", "ingest", "stage that lists the images")
-    labels: str | None = reads("pseudo_labels", None, "stage whose pseudo labels are exported (or predictions)")
-    predictions: str | None = reads("predictions", None, "stage whose predictions are exported (or labels)")
+    labels: str | None = reads("pseudo_labels", None, "stage whose pseudo labels are exported; or set predictions")
+    predictions: str | None = reads("predictions", None, "stage whose predictions are exported; or set labels")

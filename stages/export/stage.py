@@ -9,7 +9,7 @@ from stages.export.options import ExportParams
 
 
 class Export(Stage[ExportParams]):
-    """What `weakbox export` writes when it is told no stage. In a run it makes no file: it has no place to put it."""
+    """What `weakbox export` writes when no stage is named; a run itself exports nothing, as it has no folder for it."""
 
     kind = "export"
     version = 3
@@ -36,7 +36,7 @@ class Export(Stage[ExportParams]):
         return whole(recipe, inputs)
 
     def worker(self, context: Context) -> Worker:
-        """Nothing is computed before there is a place for the files."""
+        """Computes nothing: only `weakbox export` writes files."""
         from stages.export.worker import Nothing
 
         return Nothing()

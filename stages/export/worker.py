@@ -6,7 +6,7 @@ __all__ = ["Nothing"]
 
 
 class Nothing:
-    """Says that its inputs are there."""
+    """An empty result, which records that the inputs are complete."""
 
     def __call__(self, task: Task) -> ShardResult:
         """No table and no file."""

@@ -1,8 +1,8 @@
-"""COCO: one JSON file a split, with boxes, masks and their true areas.
+"""COCO: one JSON file per split, with boxes, masks and their true areas.
 
 What a reader may rely on:
 
-- Ids are unique over all files of one export, so files can be concatenated: an image's id is its place among all
+- Ids are unique over all files of one export, so files can be concatenated: an image's id is its index among all
   `image_id`s in sorted order, from 1; annotations are numbered from 1 in the order of the run's shards.
 - Every image listed has at least one annotation. All images carry a class label, so an image without a box would tell
   a detector, wrongly, that nothing is there; such images are left out and counted in `info`.
@@ -29,7 +29,7 @@ class Coco:
         self._outlines, self._folder = outlines, folder
 
     def part(self, number: int, entries: Sequence[Entry], first: int, read: Read) -> Iterator[Made]:
-        """Two pieces a split: its images, and its annotations; and the pictures where they are exported."""
+        """Two pieces per split, its images and its annotations, and the pictures where they are exported."""
         images: dict[str, list[object]] = {}
         annotations: dict[str, list[object]] = {}
         for picture, own in groupby(entries, key=lambda entry: entry.picture):
@@ -46,7 +46,7 @@ class Coco:
             yield Piece(f"annotations_{split}", _list(annotations[split]))
 
     def closing(self, content: Content) -> Iterator[File | Joined]:
-        """A document a split."""
+        """One document per split."""
         categories = [
             {"id": number, "name": name, "supercategory": ""} for number, name in enumerate(content.classes, start=1)
         ]

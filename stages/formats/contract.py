@@ -1,4 +1,4 @@
-"""What a format is: a part of the images in, files and pieces of files out."""
+"""The interface of export formats: each turns parts of the images into files and pieces of files."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class File(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """What a part adds to a file, or a section of one, that is joined when all parts are there."""
+    """What a part adds to a section of a file that is joined when all parts are done."""
 
     section: str
     data: bytes
@@ -34,7 +34,7 @@ class Pieces(NamedTuple):
 
 
 class Joined(NamedTuple):
-    """A file that is put together of bytes and pieces; `tables`: of pieces that are Parquet files, as one of these."""
+    """A file joined from bytes and pieces. tables: the pieces are Parquet files, to be merged into one."""
 
     name: str
     content: Sequence[bytes | Pieces]
@@ -43,7 +43,10 @@ class Joined(NamedTuple):
 
 @dataclass
 class Counts:
-    """What was exported so far: images and boxes by split, flagged labels left out by split and flag."""
+    """Counts of the export so far, by split: images, boxes, and what is left out.
+
+    flagged: flagged labels left out, by split and flag. without: images left out because they have no box.
+    """
 
     images: dict[str, int] = field(default_factory=dict)
     boxes: dict[str, int] = field(default_factory=dict)
@@ -52,26 +55,25 @@ class Counts:
 
 
 class Content(NamedTuple):
-    """What the closing files are made of.
+    """The input of the closing files.
 
-    classes: names by category. description: where the boxes come from. parts: how many there are.
+    classes: names by category. description: where the boxes come from. lineage: the same as plain data.
     """
 
     counts: Counts
     classes: Sequence[str]
     description: str
     lineage: Mapping[str, object]
-    parts: int
 
 
 Made = File | Piece
 
 
 class Exporter(Protocol):
-    """A format."""
+    """An export format."""
 
     def part(self, number: int, entries: Sequence[Entry], first: int, read: Read) -> Iterator[Made]:
-        """The files and pieces of a part. first: boxes in the parts before. read: of pictures that are embedded."""
+        """The files and pieces of a part. first: number of boxes in earlier parts. read: gets the bytes to embed."""
 
     def closing(self, content: Content) -> Iterator[File | Joined]:
         """The files that need all parts."""

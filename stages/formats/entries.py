@@ -21,9 +21,9 @@ Box = tuple[float, float, float, float]
 class Picture(NamedTuple):
     """An image of the export.
 
-    number: its place among all image ids, from 1. category: place of its class among all, from 0. width, height: as
-    shown. name: what its files are called, unique without regard to case. uri: where it is. turn: the EXIF orientation
-    that viewers apply to its pixels; 1 where they are used as they are shown.
+    number: its index among all sorted image ids, from 1. category: index of its class, from 0. width, height: pixels of
+    the picture as shown. name: stem of its files' names, unique without regard to case. uri: where it is. turn: the
+    EXIF orientation that boxes and masks still need to fit the picture as shown; 1: none.
     """
 
     image_id: str
@@ -39,13 +39,13 @@ class Picture(NamedTuple):
 
     @property
     def suffix(self) -> str:
-        """The ending of its file, with the dot; .jpg where the id has none."""
+        """The extension of its file, with the dot; .jpg where the id has none."""
         stem, dot, ending = self.image_id.rsplit("/", 1)[-1].rpartition(".")
         return f".{ending.lower()}" if stem and dot and ending.isalnum() else ".jpg"
 
 
 class Entry(NamedTuple):
-    """A picture with its boxes, best first: half-open corners in its pixels. masks: one a box; None without."""
+    """A picture with its boxes, best first: half-open corners in its pixels. masks: one per box; None: no masks."""
 
     picture: Picture
     boxes: Sequence[Box]
@@ -58,19 +58,19 @@ class Entry(NamedTuple):
     flag: str | None
 
     def first(self, number: int) -> "Entry":
-        """With its best boxes alone."""
+        """The entry with only its best `number` boxes."""
         masks = None if self.masks is None else self.masks[:number]
         return self._replace(boxes=self.boxes[:number], scores=self.scores[:number], masks=masks)
 
 
 class Choice(NamedTuple):
-    """Which boxes are kept: at most so many an image, of at least this score."""
+    """Which boxes are kept: at most `most` per image, with a score of at least `min_score`."""
 
     most: int | None
     min_score: float | None
 
     def of_images(self, entries: Sequence[Entry]) -> list[Entry]:
-        """The entries with the best boxes of each image, which may have several entries; those left without one go."""
+        """The entries with the best boxes of each image, which may have several; entries without a box are dropped."""
         kept: list[Entry] = []
         for _, group in groupby(entries, key=lambda entry: entry.picture):
             own = sorted(group, key=lambda entry: -max(entry.scores, default=-np.inf))
@@ -88,12 +88,12 @@ def picture_of(row: Row, number: int, category: int, split: str, name: str) -> P
 
 
 def entry_of(picture: Picture, row: Row, choice: Choice, class_name: str, category: int) -> Entry:
-    """A row of pseudo_labels or predictions with the boxes that are chosen, in the frame that viewers show.
+    """A row of pseudo_labels or predictions with the chosen boxes, in pixels of the picture as viewers show it.
 
     category, class_name: of the row's label, which may be a predicted one.
     """
     found, rles = row["boxes"] or (), row.get("masks")
-    least = -np.inf if choice.min_score is None else np.float32(choice.min_score)  # scores are stored so
+    least = -np.inf if choice.min_score is None else np.float32(choice.min_score)  # as scores are stored
     kept = [place for place, box in enumerate(found) if box["score"] >= least]
     kept = kept[: choice.most]
     corners: Sequence[Box] = [tuple(found[place][name] for name in _CORNERS) for place in kept]

@@ -29,5 +29,5 @@ _MAKE: Mapping[Format, Make] = {
 
 
 def exporter(format: Format, pictures: Pictures, form: Outline | None, classes: int) -> Exporter:
-    """A format with pictures and masks of these forms, which it can hold (`capabilities`); form: None for no masks."""
+    """The exporter of a format that can hold these pictures and masks (`capabilities`). form: None for no masks."""
     return _MAKE[format](pictures in ("copy", "link"), pictures == "embed", form, classes)

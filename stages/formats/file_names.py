@@ -1,4 +1,4 @@
-"""What names of files say: which are no images for certain, and which are the same text in another Unicode form."""
+"""File names: which cannot be those of images, and which are equal except for their Unicode form."""
 
 import unicodedata
 from collections import Counter
@@ -11,7 +11,7 @@ _TEXT = "xml json jsonl csv tsv txt md rst html htm yaml yml ini cfg toml log py
 _DATA = "db sqlite pkl pickle npy npz mat h5 hdf5 parquet arrow feather lst idx rec tfrecord pth pt safetensors onnx"
 _OTHER = "zip tar gz tgz bz2 xz 7z rar md5 sha256 bak tmp part crdownload mp4 avi mov mkv webm wav mp3"
 _BESIDE = frozenset(f"{_TEXT} {_DATA} {_OTHER}".split())
-"""Endings of files that lie beside images and are none. Whatever else there is counts as an image: its content says."""
+"""Extensions of files that are no images. All other files count as images until they are opened."""
 _FOLDERS = frozenset({"@eaDir", "__MACOSX", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
 """Folders that operating systems and storage boxes leave behind."""
 
@@ -25,7 +25,7 @@ def may_be_image(path: str) -> bool:
 
 
 def left_out(paths: Iterable[str]) -> list[str]:
-    """In words: files that are no images, by their endings. Empty where there are none."""
+    """In words: files that are no images, by their extensions. Empty where there are none."""
     endings = Counter(f".{path.rsplit('.', 1)[-1].lower()}" if "." in path else path for path in paths)
     count = sum(endings.values())
     shown = ", ".join(f"{number} {ending}" for ending, number in endings.most_common(5))
@@ -38,7 +38,7 @@ def normalised(text: str) -> str:
 
 
 class ByName(Generic[V]):
-    """Values by a name that a data set gives; a name in another Unicode form (macOS writes NFD) finds them too."""
+    """Values by name; a name in another Unicode form (macOS writes NFD) finds them too."""
 
     def __init__(self, values: Mapping[str, V]) -> None:
         self._values = values
@@ -50,5 +50,5 @@ class ByName(Generic[V]):
         return None if found is None else self._values[found]
 
     def key(self, name: str) -> str | None:
-        """The name as it is written there."""
+        """The name as it is written in `values`; None where no such name is known."""
         return name if name in self._values else self._normalised.get(normalised(name))

@@ -1,8 +1,8 @@
-"""A folder that Hugging Face's `load_dataset` reads: Parquet files a split, and a card that says what is in them.
+"""A folder that Hugging Face's `load_dataset` reads: Parquet files per split, and a card that describes them.
 
 A row is an image: `image_id`, `label`, `width`, `height`, and `objects` as the Hub's detection data sets have them,
-`bbox` being x, y, width, height in pixels. Pictures are embedded (`image`, decoded on access), or `image_uri` says
-where they are.
+`bbox` being x, y, width, height in pixels. Pictures are embedded (`image`, decoded on access), or referred to by
+`image_uri`.
 """
 
 import io
@@ -38,7 +38,7 @@ class HuggingFace:
         self._embed, self._outlined = embed, outlined
 
     def part(self, number: int, entries: Sequence[Entry], first: int, read: Read) -> Iterator[Made]:
-        """A file a split."""
+        """One file per split."""
         rows: dict[str, list[dict[str, object]]] = {}
         for picture, own in groupby(entries, key=lambda entry: entry.picture):
             rows.setdefault(picture.split, []).append(self._row(picture, list(own), read))
@@ -48,7 +48,7 @@ class HuggingFace:
             yield File(f"data/{split}-{number:06d}.parquet", file.getvalue())
 
     def closing(self, content: Content) -> Iterator[File | Joined]:
-        """The card."""
+        """The dataset card."""
         splits = [split for split, images in content.counts.images.items() if images]
         yield File("README.md", self._card(content, splits).encode())
 
@@ -84,7 +84,7 @@ class HuggingFace:
         }
 
     def _card(self, content: Content, splits: Sequence[str]) -> str:
-        """YAML for the Hub's libraries, then words."""
+        """The card: YAML for the Hub's libraries, then text for people."""
         names = "".join(
             f"'{number}': {json.dumps(name, ensure_ascii=False)}\n" for number, name in enumerate(content.classes)
         )

@@ -1,7 +1,7 @@
-"""Label Studio: tasks with predictions, which a person accepts or corrects. One JSON file a split.
+"""Label Studio: tasks with predictions, which a person accepts or corrects. One JSON file per split.
 
-`data.image` is where the picture is; for pictures on the machine of Label Studio serve their folder there. Boxes are
-per cent of the picture as shown. Outlines are polygons, one a piece.
+`data.image` is the path or URI of the picture; Label Studio must serve the folder of local ones. Boxes are in percent
+of the picture as shown. Outlines are polygons, one per connected piece.
 """
 
 import json
@@ -20,13 +20,13 @@ __all__ = ["LabelStudio"]
 
 
 class LabelStudio:
-    """Import tasks. folder: whether pictures lie beside the file; outlined: polygons beside boxes."""
+    """Tasks to import. folder: whether pictures lie beside the file. outlined: whether boxes have polygons."""
 
     def __init__(self, folder: bool, outlined: bool) -> None:
         self._folder, self._outlined = folder, outlined
 
     def part(self, number: int, entries: Sequence[Entry], first: int, read: Read) -> Iterator[Made]:
-        """A task an image."""
+        """One task per image."""
         tasks: dict[str, list[dict[str, object]]] = {}
         for picture, own in groupby(entries, key=lambda entry: entry.picture):
             place = f"images/{picture.name}{picture.suffix}" if self._folder else picture.uri

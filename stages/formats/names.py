@@ -1,4 +1,4 @@
-"""File names of exported pictures: one folder, no two names that any file system takes for the same."""
+"""File names of exported pictures, unique within one folder on any file system."""
 
 import hashlib
 import unicodedata
@@ -10,7 +10,7 @@ LONGEST = 200
 
 
 def plain_name(image_id: str) -> str:
-    """A file name without ending: folders become `__`, and a dot, at which tools cut names, `_`."""
+    """A file name without extension: slashes become `__`, and dots, at which tools cut names, `_`."""
     folder, slash, file = image_id.rpartition("/")
     stem, dot, _ = file.rpartition(".")
     name = f"{folder}{slash}{stem if stem and dot else file}".replace("/", "__").replace(".", "_")
@@ -18,11 +18,11 @@ def plain_name(image_id: str) -> str:
 
 
 def folded(name: str) -> str:
-    """The same for names that differ in letter case or in the form of an accent alone, as on some file systems."""
+    """A key that is equal for names which differ only in letter case or Unicode form, as some file systems see them."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
 def unique_name(image_id: str) -> str:
-    """The name of an id whose plain one another id has too: with eight digits of the id's SHA-256."""
+    """The name of an id whose plain name another id has too: ends in eight digits of the id's SHA-256."""
     cut = plain_name(image_id).encode()[: LONGEST - 9].decode(errors="ignore")
     return f"{cut}_{hashlib.sha256(image_id.encode()).hexdigest()[:8]}"

@@ -1,4 +1,4 @@
-"""Parquet: one tidy table, labels.parquet, a row an object, best first within its image."""
+"""Parquet: one tidy table, labels.parquet, one row per object, best first within its image."""
 
 import io
 from collections import Counter
@@ -25,8 +25,8 @@ _OBJECT = [
     *((name, pa.string()) for name in ("source", "method", "flag")),
 ]
 SCHEMA = pa.schema([*_PICTURE, ("uri", pa.string()), *_OBJECT])
-"""Boxes are half-open, in pixels of the picture as shown; `mask` is a COCO run-length code of its size; `rank` counts
-the boxes of an image from 0; `area` is in pixels, of the mask where there is one."""
+"""Boxes are half-open, in pixels of the picture as shown; `mask` is a COCO run-length code with its size; `rank`
+counts the boxes of an image from 0; `area` is in pixels, that of the mask where there is one."""
 
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 

@@ -1,4 +1,4 @@
-"""The table of boxes that a person fills: `weakbox review` writes it, a data set's `reviewed` reads it."""
+"""The CSV of boxes that a person fills in: `weakbox review` writes it, a data set's option `reviewed` reads it."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ COLUMNS = ("image_id", "x0", "y0", "x1", "y1")
 
 
 def to_fill(image_ids: Iterable[str]) -> str:
-    """The CSV before anybody drew: a line an image, its corners empty."""
+    """The CSV to fill in: one line per image, with empty corners."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)

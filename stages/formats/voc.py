@@ -1,8 +1,8 @@
-"""PASCAL VOC: an XML file an image, whole pixels counted from 1, both corners included.
+"""PASCAL VOC: one XML file per image, whole pixels counted from 1, both corners included.
 
 Annotations/<name>.xml
-ImageSets/Main/train.txt        names, a line each
-JPEGImages/<name>.jpg           where pictures are copied or linked: no reader looks for another ending
+ImageSets/Main/train.txt        names, one per line
+JPEGImages/<name>.jpg           where pictures are copied or linked; readers look for .jpg only
 SegmentationObject/<name>.png   the number of the object at each pixel, where there are masks
 SegmentationClass/<name>.png    its class, from 1
 """
@@ -22,20 +22,20 @@ from stages.vision import masks
 __all__ = ["Voc"]
 
 _MOST = 254
-"""Objects and classes that a PNG of one byte a pixel tells apart; 255 is void."""
+"""The most objects or classes that a PNG of one byte per pixel can hold; 255 is void."""
 
 
 class Voc:
     """XML annotations. folder: whether pictures lie beside them. outlined: whether masks are written.
 
-    classes: how many there are; of more than 254, masks tell objects apart and no classes.
+    classes: their number; with more than 254 there are masks of objects alone, not of classes.
     """
 
     def __init__(self, folder: bool, outlined: bool, classes: int) -> None:
         self._folder, self._outlined, self._classes = folder, outlined, classes
 
     def part(self, number: int, entries: Sequence[Entry], first: int, read: Read) -> Iterator[Made]:
-        """A file an image, its masks, the pictures, and a list of names a split."""
+        """One file per image, its masks, the picture, and a list of names per split."""
         names: dict[str, list[str]] = {}
         masked: dict[str, list[str]] = {}
         for picture, group in groupby(entries, key=lambda entry: entry.picture):
@@ -87,7 +87,7 @@ def _annotation(picture: Picture, entries: Sequence[Entry], outlined: bool) -> b
 
 
 def _whole(box: Sequence[float], picture: Picture) -> list[int]:
-    """Corners in whole pixels from 1, both included; a box thinner than a pixel has one."""
+    """Corners in whole pixels from 1, both included; a box thinner than a pixel becomes one pixel."""
     x0, y0, x1, y1 = (round(corner) for corner in box)
     x0, y0 = min(x0, picture.width - 1), min(y0, picture.height - 1)
     return [x0 + 1, y0 + 1, max(x1, x0 + 1), max(y1, y0 + 1)]
@@ -98,12 +98,12 @@ def _add(parent: ET.Element, name: str, value: object) -> None:
 
 
 def _painted(picture: Picture, entries: Sequence[Entry]) -> tuple[np.ndarray, np.ndarray]:
-    """The number of the object at each pixel and its class, from 1; where several are, the best is."""
+    """Object number and class of each pixel, (height, width) uint8, from 1, 0: none; the best object is on top."""
     objects = np.zeros((picture.height, picture.width), np.uint8)
     classes = np.zeros(objects.shape, np.uint8)
     found = [((entry.category + 1) % 256, rle) for entry in entries for rle in entry.masks or ()]
     if len(found) > _MOST:
-        raise ValueError(f"{picture.image_id}: VOC's masks tell {_MOST} objects apart: outlines: none")
+        raise ValueError(f"{picture.image_id}: VOC's masks hold at most {_MOST} objects: set outlines to none")
     for number, (category, rle) in reversed(list(enumerate(found, start=1))):
         mask = masks.decode(rle)
         objects[mask], classes[mask] = number, category
@@ -119,5 +119,5 @@ def _png(values: np.ndarray) -> bytes:
 
 
 def _colour(number: int) -> list[int]:
-    """VOC's colour map: the bits of a number, three at a time, from the highest bit of red, green and blue down."""
+    """VOC's color map: the bits of a number, three at a time, from the highest bit of red, green and blue down."""
     return [sum((number >> (3 * bit + channel) & 1) << (7 - bit) for bit in range(3)) for channel in range(3)]

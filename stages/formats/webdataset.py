@@ -1,7 +1,7 @@
-"""WebDataset: tar files of samples, <name>.json beside <name>.jpg, a tar file a part and split; <split>.txt lists them.
+"""WebDataset: tar files of samples, <name>.json beside <name>.jpg, one per part and split, listed in <split>.txt.
 
 The JSON of a sample has image_id, class, width, height, objects (bbox x, y, width, height in pixels, category, class,
-score, mask) and, where pictures are not embedded, where they are (`uri`).
+score, mask) and, where pictures are not embedded, their `uri`.
 """
 
 import io
@@ -24,7 +24,7 @@ class WebDataset:
         self._embed, self._outlined = embed, outlined
 
     def part(self, number: int, entries: Sequence[Entry], first: int, read: Read) -> Iterator[Made]:
-        """A tar file a split. Its headers say no time and no owner, so that the same samples are the same bytes."""
+        """One tar file per split, without times and owners, so that the same samples give the same bytes."""
         tars: dict[str, tuple[io.BytesIO, tarfile.TarFile]] = {}
         for picture, own in groupby(entries, key=lambda entry: entry.picture):
             if picture.split not in tars:

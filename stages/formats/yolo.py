@@ -1,10 +1,10 @@
-"""YOLO: a text file an image, a line an object, and data.yaml. Detection, or segmentation where outlines are polygons.
+"""YOLO: a text file per image, a line per object, and data.yaml; detection, or segmentation with outlines: polygon.
 
     data.yaml                       path, train, val, test, names
     images/train/<name>.jpg         where pictures are copied or linked; else train.txt lists where they are
     labels/train/<name>.txt         class cx cy w h, or class x1 y1 x2 y2 ..., as fractions of the picture as shown
 
-An object of several pieces is one outline: they are joined by lines. Holes are filled. One without a mask is its box.
+The pieces of an object are joined by lines to one outline. Holes are filled. An object without a mask is its box.
 """
 
 import json
@@ -26,7 +26,7 @@ class Yolo:
         self._segmentation, self._folder = segmentation, folder
 
     def part(self, number: int, entries: Sequence[Entry], first: int, read: Read) -> Iterator[Made]:
-        """A file an image, and the pictures or a list of where they are."""
+        """One file per image, and the pictures or a list of their places."""
         places: dict[str, list[str]] = {}
         for picture, own in groupby(entries, key=lambda entry: entry.picture):
             lines = [line for entry in own for line in self._lines(entry)]
@@ -39,7 +39,7 @@ class Yolo:
             yield Piece(split, "".join(named).encode())
 
     def closing(self, content: Content) -> Iterator[File | Joined]:
-        """data.yaml, and a list of pictures a split."""
+        """data.yaml, and a list of pictures per split."""
         splits = [split for split, images in content.counts.images.items() if images]
         for split in splits:
             yield Joined(f"{split}.txt", [Pieces(split)])
@@ -68,7 +68,7 @@ class Yolo:
 
 
 def _keys(splits: Sequence[str]) -> list[tuple[str, str]]:
-    """The keys of data.yaml. Trainers insist on train and val: where a split is missing, the next best stands in."""
+    """The keys of data.yaml. Trainers require train and val: where a split is missing, the next best stands in."""
     stands_in = {"train": ("train", *splits), "val": ("val", "dev", "test", "train")}
     found = [(key, next(split for split in order if split in splits)) for key, order in stands_in.items()]
     return [*found, *((split, split) for split in splits if split not in stands_in)]

@@ -1,1 +1,1 @@
-"""Class activation maps from gradients (Grad-CAM and its kin), by way of the package pytorch-grad-cam."""
+"""Class activation maps from gradients (Grad-CAM and related methods), by the package pytorch-grad-cam."""

@@ -1,6 +1,6 @@
-"""Score maps of given classes by Grad-CAM and its kin: pytorch-grad-cam's formulas, at the layer's own resolution.
+"""Score maps of given classes by Grad-CAM and related methods: pytorch-grad-cam's formulas, at the layer's resolution.
 
-The package is an optional extra, slow to import, and imported where maps are made.
+The package is an optional extra and slow to import, so it is imported only where maps are made.
 """
 
 from collections.abc import Iterator
@@ -29,10 +29,10 @@ def gradient_maps(
     """The map of one class per image, after the ReLU that all these methods end with.
 
     Maps of linear methods are multiplied by h w, so that Grad-CAM of the last layer before global average pooling is
-    ReLU(CAM) itself and float16 holds the maps of large layers. EigenGrad-CAM's projection, whose sign is the linear
-    algebra library's choice, is turned to agree with the sum of gradients times activations over channels.
+    ReLU(CAM) itself and float16 holds the maps of large layers. The sign of EigenGrad-CAM's projection is arbitrary, so
+    it is chosen to agree with the sum over channels of gradients times activations.
 
-    The network is left as it was but in eval mode: no hooks, no gradients, `requires_grad` as before.
+    Afterwards the network is in eval mode and otherwise as before: no hooks, no gradients, same `requires_grad`.
 
     network: images -> logits ``(B, C)``, in float32. path: the layer's module path. images: ``(B, 3, S, S)``.
     classes: ``(B,)`` integers; None: the largest logit of each image.
@@ -61,7 +61,7 @@ def _layer(network: nn.Module, path: str) -> nn.Module:
 
 
 def _parts(method: str, images: int) -> list[slice]:
-    """What the package is given at once. Score-CAM holds every image under every mask: (B, K, 3, S, S)."""
+    """Parts of the batch for the package: all of it, but single images for Score-CAM, which holds (B, K, 3, S, S)."""
     return [slice(n, n + 1) for n in range(images)] if method == "scorecam" else [slice(0, images)]
 
 
@@ -76,14 +76,14 @@ def _image(explainer: "BaseCAM", layer: nn.Module, images: torch.Tensor, part: s
 
 
 def _agreeing(maps: np.ndarray, evidence: np.ndarray) -> np.ndarray:
-    """Turn maps of zero mean whose covariance with the evidence is negative."""
+    """Negate the maps (of zero mean) whose covariance with the evidence is negative."""
     against = (maps * evidence).sum(axis=(1, 2), keepdims=True) < 0
     return np.where(against, -maps, maps)
 
 
 @contextmanager
 def _no_progress_bars(module: ModuleType) -> Iterator[None]:
-    """Score-CAM draws one for each image, and offers no way to ask it not to."""
+    """Switch off the progress bar that Score-CAM draws for each image; the package has no option for it."""
     before: object = module.tqdm
     vars(module)["tqdm"] = SimpleNamespace(tqdm=lambda items: items)
     try:

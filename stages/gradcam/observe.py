@@ -1,4 +1,4 @@
-"""One layer's output and the gradient of the chosen logits towards it, with no trace left in the network."""
+"""A layer's output, and the gradient of the chosen logits by it; the network is left unchanged."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,15 +18,15 @@ _UNUSED = "the logits do not depend on it"
 
 
 class TapError(ValueError):
-    """The layer cannot be explained; the message says why."""
+    """No map can be made at the layer; the message says why."""
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What a forward pass, and a backward pass where one was asked for, showed of a layer.
+    """A layer's output in a forward pass and, for methods that need it, its gradient from a backward pass.
 
-    activations: ``(B, K, h, w)`` float32. gradients: the same of d(logit)/d(activations); None without a backward pass.
-    classes: ``(B,)`` int64, whose logits were taken.
+    activations: ``(B, K, h, w)`` float32. gradients: d(logit)/d(activations), the same shape; None without a backward
+    pass. classes: ``(B,)`` int64, whose logits were taken.
     """
 
     activations: np.ndarray
@@ -37,10 +37,10 @@ class Observation:
 def observe(explainer: "BaseCAM", layer: nn.Module, images: torch.Tensor, classes: torch.Tensor | None) -> Observation:
     """Run the network of an explainer once, over all images together.
 
-    The graph begins at the layer: nothing before it is differentiated, no parameter gets a gradient, and what works in
-    place behind the layer works on a copy. Gradients are on inside, whatever the caller set.
+    The autograd graph begins at the layer: nothing before it is differentiated, no parameter gets a gradient, and later
+    in-place operations work on a copy. Whether gradients are on depends on the explainer alone, not on the caller.
 
-    explainer: a `BaseCAM` of pytorch-grad-cam; its hooks, which it set when it was made, are gone afterwards.
+    explainer: a `BaseCAM` of pytorch-grad-cam; the hooks that it set at its construction are removed at the end.
     images: ``(B, 3, S, S)``. classes: ``(B,)`` integers; None: the largest logit of each image.
     Raises: TapError when the layer does not give one map ``(B, K, h, w)``, or the logits do not depend on it.
     """
@@ -73,7 +73,7 @@ def _frozen(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _leaf(layer: nn.Module) -> Iterator[None]:
-    """The layer's output starts the graph: other hooks see that leaf, the rest of the network a copy of it."""
+    """Make the layer's output a leaf of the graph: other hooks see the leaf, the rest of the network a copy."""
     handles = [
         layer.register_forward_hook(lambda _module, _inputs, output: _start(output), prepend=True),
         layer.register_forward_hook(lambda _module, _inputs, output: output.clone()),

@@ -15,10 +15,10 @@ MethodName = Literal["gradcam", "gradcam_plusplus", "layercam", "xgradcam", "hir
 
 @dataclass(frozen=True)
 class Method:
-    """One entry of the table.
+    """One entry of `METHODS`.
 
-    explainer: its class in pytorch-grad-cam. linear: its map is linear in the gradient (up to a sign), which global
-    average pooling divides by the number of positions; such maps are multiplied by it again.
+    explainer: name of its class in pytorch-grad-cam. linear: the map is linear in the gradient (up to a sign). Global
+    average pooling divides that gradient by the number of positions, so linear maps are multiplied by this number.
     """
 
     explainer: str
@@ -49,11 +49,11 @@ class GradcamParams:
     model: str = reads("model", "classify", "the network whose maps are taken")
     method: MethodName = option("gradcam", f"one of {', '.join(METHODS)}")
     tap: str | None = option(
-        None, "layer whose output is weighted; null: the network's default, before a class token norm1"
+        None, "layer whose output is weighted; null: the network's default (transformers with a class token: norm1)"
     )
     classes: Literal["label", "predicted"] = option(
         "label",
-        "label: the image's own class; predicted: the network's first (then `label` of the rows is that class)",
+        "label: the image's own class; predicted: the class of the largest logit, which column `label` then holds",
     )
     input_size: int | None = option(
         None, "side of the network input, pixels; null: as the network was trained", at_least=1

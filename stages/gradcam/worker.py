@@ -1,4 +1,4 @@
-"""A pass forth and back through the network for each batch."""
+"""One forward and backward pass through the network for each batch."""
 
 import numpy as np
 import torch
@@ -14,21 +14,21 @@ __all__ = ["GradcamWorker"]
 
 
 class GradcamWorker(ClassMapWorker[GradcamParams]):
-    """Maps by the method of the parameters, at their layer."""
+    """Makes maps by the chosen method at the chosen layer."""
 
     def check(self, model: Classifier) -> None:
-        """The network must have the layer."""
+        """Refuse a network without the layer. Raises ValueError."""
         model.network.tap_path(self._tap(model))
 
     def method_and_tap(self, model: Classifier) -> tuple[str, str]:
-        """The method of the parameters, at their layer."""
+        """The chosen method and layer."""
         return self.params.method, self._tap(model)
 
     def _tap(self, model: Classifier) -> str:
         return self.params.tap or model.network.tap_names.gradient_default
 
     def launch(self, images: list[ImageRow], pixels: np.ndarray) -> ClassMaps:
-        """A pass forth and back. Raises UsageError for a layer that cannot be explained."""
+        """One forward and backward pass. Raises UsageError for a layer at which no map can be made."""
         params, device, name = self.params, self.context.device, self.model.card.backbone
         own = None if params.classes == PREDICTED else torch.tensor([i["label"] for i in images], device=device)
         path = self.model.network.tap_path(self._tap(self.model))

@@ -19,8 +19,8 @@ class ClassCentres(nn.Module):
     the checkpoint and never in an optimizer.
 
     num_classes: Y. dimension: D. decay: alpha, finite and at least 0. distance: of the loss.
-    skip_unseen: leave a class without update out of the loss, instead of its distance to noise (the released code).
-    generator: of the standard normal start, on the processor.
+    skip_unseen: leave a class out of the loss until its centre's first update; False: its distance to the random centre
+    counts (the released code). generator: of the initial centres (standard normal), on the CPU.
     """
 
     centres: torch.Tensor
@@ -46,7 +46,7 @@ class ClassCentres(nn.Module):
         self._seen: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def forward(self, vectors: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """L_gc of a micro batch against the centres as they are; in training mode it is kept for `update`.
+        """L_gc of a micro batch against the present centres; in training mode its sums are kept for `update`.
 
         vectors: ``(B, K, D)`` seed vectors; labels: ``(B,)``. Returns: a scalar; no gradient reaches the centres.
         """
@@ -59,9 +59,9 @@ class ClassCentres(nn.Module):
         return loss
 
     def update(self) -> None:
-        """Move the centres of the classes that a step held, at its end: those of all micro batches and ranks.
+        """Update the centres at the end of a step, by the seed vectors of all its micro batches on all ranks.
 
-        All ranks call it alike, after as many micro batches each or none, and end with equal centres.
+        All ranks must call it, after the same number of micro batches (or none), and end with equal centres.
         """
         if self._seen is None:
             return
@@ -76,7 +76,7 @@ class ClassCentres(nn.Module):
 
 
 def _over_ranks(sums: torch.Tensor, counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Add up what all workers hold, where there are several."""
+    """Sums and counts added up over all ranks."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return sums, counts
     packed = torch.cat([sums, counts.unsqueeze(1)], dim=1)

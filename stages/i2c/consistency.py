@@ -40,7 +40,7 @@ def stochastic_consistency(vectors: torch.Tensor, distance: Distance = "euclidea
 def class_sums(vectors: torch.Tensor, labels: torch.Tensor, num_classes: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Sums of the seed vectors of each class and how many there are: ``a^y`` of eq. 2 is their quotient.
 
-    A product with a matrix of zeros and ones: scattered additions would come in another order each time on a GPU.
+    Computed as a product with a matrix of zeros and ones, because the order of scattered additions on a GPU varies.
 
     vectors: ``(B, K, D)``; labels: ``(B,)`` below `num_classes`, Y. Returns: ``(Y, D)`` and ``(Y,)``, float32.
     """

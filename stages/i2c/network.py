@@ -1,4 +1,4 @@
-"""A classifier whose images talk to each other while it trains (Zhang et al., ECCV 2020, section 3)."""
+"""A classifier that is trained for consistency between images of a class (Zhang et al., ECCV 2020, section 3)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ __all__ = ["I2cNetwork", "Seeding"]
 class Seeding:
     """How object seeds are chosen.
 
-    number: K, seeds of an image. threshold: delta, of the region that they come from. rule: as in `object_seeds`.
+    number: K, seeds of an image. threshold: delta, of the object region. rule: as in `object_seeds`.
     """
 
     number: int = 3
@@ -32,12 +32,12 @@ class Seeding:
 class I2cNetwork(nn.Module):
     """A classifier and the memory of class centres: logits and the two consistency losses of a batch of pairs.
 
-    The state dict is a checkpoint's: classifier, centres and counters.
+    The state dict, as in checkpoints, holds classifier, centres and counters.
 
     network: trained in place. distance: of the stochastic consistency. rate: of dropout before each convolution of the
-    head and before the classifier; the classifier by itself is unchanged. rand: draws the seeds, see `object_seeds`; a
-    source of its own leaves the network's random numbers (dropout, stochastic depth) those of a plain training.
-    communicates: without communication both losses are 0.
+    head and before the classifier; `network` alone has no dropout. rand: draws the seeds, see `object_seeds`; with its
+    own generator, dropout and stochastic depth draw the same numbers as in a plain training.
+    communicates: False sets both losses to 0.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class I2cNetwork(nn.Module):
         return logits, stochastic_consistency(vectors, self.distance), self.centres(vectors, labels)
 
     def _class_features(self, features: torch.Tensor) -> torch.Tensor:
-        """What the classifier pools."""
+        """The features that the classifier pools, ``(B, K, h, w)``, with dropout."""
         if self.network.head is None:
             return self._dropped(features)
         maps = features

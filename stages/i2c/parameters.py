@@ -1,4 +1,4 @@
-"""What I2C's losses and seeds are run with."""
+"""Settings of I2C's losses and seeds."""
 
 from typing import Literal, get_args
 

@@ -1,7 +1,7 @@
-"""Object seeds: the positions of an image by which I2C lets it talk to other images of its class.
+"""Object seeds: the positions of an image that I2C compares with those of other images of its class.
 
 Zhang et al., "Inter-Image Communication for Weakly Supervised Localization", ECCV 2020, section 3.1. Nothing here
-waits for the device: regions of any size are handled by one sort over the positions of each map.
+waits for the GPU: regions of any size are handled by one sort over the positions of each map.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ __all__ = ["object_region", "object_seeds", "seed_vectors"]
 def object_region(maps: torch.Tensor, threshold: float = 0.7) -> torch.Tensor:
     """Where the min-max normalised class map exceeds the threshold delta.
 
-    The position of the maximum always belongs to it, and is all of it where a map is constant or not finite.
+    The position of the maximum always belongs to it; for a constant or not finite map the region is one position.
 
     maps: ``(B, h, w)``, each image's map of its label, of any float type. Returns: ``(B, h, w)`` bool, no gradient.
     Raises: ValueError for a threshold outside [0, 1).
@@ -35,7 +35,7 @@ def object_seeds(
     rule: SeedRule = "random",
     rand: Callable[[int, int], torch.Tensor] = torch.rand,
 ) -> torch.Tensor:
-    """Choose K positions of each image's object region; a region with fewer is gone through again in the same order.
+    """Choose K positions of each image's object region; a region with fewer repeats its positions in the same order.
 
     random: each set of K positions is equally likely (the paper). raster: the first K row by row, which is what the
     released code does and how the published numbers came about.

@@ -14,7 +14,7 @@ class I2c(LocalizerStage[I2cParams]):
     Params = I2cParams
 
     def check(self) -> None:
-        """Refuse images without a partner, and numbers outside their range."""
+        """Refuse an odd set_size, and numbers outside their range."""
         super().check()
         params = self.params
         check_drops(self.name, params.drops)
@@ -28,7 +28,7 @@ class I2c(LocalizerStage[I2cParams]):
             raise UsageError(f"stage {self.name}: {wrong[0]}")
 
     def trainer(self) -> Trainer:
-        """Trains the classifier's own network, with the memory of class centres beside it."""
+        """A trainer of the classifier's own network, with the memory of class centres beside it."""
         from stages.i2c.trainer import I2cTrainer
 
         return I2cTrainer(self.name, self.kind, self.params)

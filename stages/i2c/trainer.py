@@ -24,10 +24,10 @@ __all__ = ["I2cTrainer"]
 
 
 class I2cTrainer(PlainLocalizerTrainer[I2cParams]):
-    """Images of a class talk to each other while they train."""
+    """Trains for consistency between the images of a class."""
 
     def training(self, network: LocalizerNetwork, rows: list[ImageRow], size: int, context: TrainContext) -> Training:
-        """Cross-entropy and both consistencies on class sets; centres and counters are in its checkpoint."""
+        """Cross-entropy and both consistencies on class sets; its checkpoint includes centres and counters."""
         params = self.params
         chosen = params.chosen(params.epochs)
         said = network.preprocessing

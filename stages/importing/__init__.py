@@ -1,1 +1,1 @@
-"""Score maps and boxes of other programs as those of a run."""
+"""Importing score maps and boxes of other programs into a run."""

@@ -15,10 +15,10 @@ __all__ = ["parse_coco"]
 def parse_coco(data: bytes) -> FoundBoxes:
     """The annotations of a COCO document by the `file_name` of their images, or results by a textual `image_id`.
 
-    Annotations with `iscrowd: 1` are groups and left out. Scores are 1 where there are none. Outlines are kept where
-    every annotation has one. Images without annotations are there, with no box.
+    Annotations with `iscrowd: 1` are groups and left out. A missing score is 1. Outlines are kept if every annotation
+    has one. Images without annotations are included, with no box.
 
-    Raises: ValueError for what is none of the two, naming the record.
+    Raises: ValueError for data that is neither of the two, naming the record.
     """
     try:
         said = json.loads(data)
@@ -93,7 +93,7 @@ def _score(record: Mapping[str, Any], where: str) -> float:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30  # which NaN is not
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30  # False for NaN
 
 
 def _of_image(own: list[tuple[list[float], float, Any]], outlined: bool, size: tuple[int, int] | None) -> ImageBoxes:

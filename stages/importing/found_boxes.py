@@ -11,9 +11,9 @@ __all__ = ["FoundBoxes", "ImageBoxes"]
 
 
 class ImageBoxes(NamedTuple):
-    """What was found in one image, best first. boxes (N, 4): half-open pixels. scores (N,).
+    """The boxes of one image, best first: ``(N, 4)`` float64 half-open pixels, with scores ``(N,)`` float64.
 
-    outlines: COCO segmentations, one a box; None without. size: width and height of the image as the file has them.
+    outlines: COCO segmentations, one per box, or None. size: width and height of the image in the file, or None.
     """
 
     boxes: np.ndarray
@@ -23,13 +23,13 @@ class ImageBoxes(NamedTuple):
 
 
 class FoundBoxes(NamedTuple):
-    """What was found in each image: image id -> its boxes."""
+    """The boxes of all images: image id -> its boxes."""
 
     images: Mapping[str, ImageBoxes]
 
     @classmethod
     def of_rows(cls, rows: BoxRows) -> "FoundBoxes":
-        """Of the rows of a table. Raises: ValueError where the boxes are no pixels."""
+        """The boxes in the rows of a table. Raises: ValueError where they are not in pixels."""
         if len(rows.corners) and rows.corners.max() <= 1:
             raise ValueError("no corner is beyond 1: corners are pixels of the image, not fractions of it")
         places: dict[str, list[int]] = {}

@@ -19,7 +19,7 @@ class ImportParams:
     maps: str | None = option(
         None,
         "score maps: a folder of <image id>.npy; or a Parquet file, or a folder of such, with columns image_id and map"
-        " (rows of numbers; or all numbers of a map, beside height and width). Each covers its whole image",
+        " (a list of rows; or one flat list, with columns height and width). Each map covers its whole image",
         by_content=True,
     )
     boxes: str | None = option(
@@ -30,8 +30,8 @@ class ImportParams:
     )
     frame: MapFrame = option(
         "as_is",
-        "as_is: a map of 224 x 224 is the standard evaluator's own, in [0, 1], and counted as it is; min_max: it is"
-        " stretched like any other",
+        "as_is: a map of 224 x 224 is the standard evaluator's own, in [0, 1], and is not rescaled; min_max: it is"
+        " min-max normalized like any other",
     )
-    method: str | None = option(None, "what made them, for tables; null: the name of the stage")
+    method: str | None = option(None, "name of the method in tables; null: the name of the stage")
     splits: tuple[Split, ...] | None = option(None, "splits that are imported; null: all")

@@ -11,22 +11,22 @@ from stages.vision.masks import Rle, decode
 __all__ = ["Outline", "outline_mask"]
 
 Outline = Sequence[Sequence[float]] | dict[str, Any]
-"""Polygons, each x, y, x, y, ...; or a size and counts, as a list or compressed."""
+"""Polygons, each x, y, x, y, ...; or a run-length code: size and counts, as a list or compressed."""
 
 _NUMBERS, _FAR = 6, 2
-"""Of a polygon with three corners; and in sides of its image how far one may be: pycocotools walks all of it."""
+"""Numbers in a polygon of three corners; and its largest coordinate, in image sides: pycocotools walks all of it."""
 
 
 def outline_mask(outline: Outline, height: int, width: int) -> Rle:
-    """The compressed mask of a segmentation, of an image of this size.
+    """The compressed mask of a segmentation in an image of ``height`` x ``width`` pixels.
 
-    Raises: ValueError for one that is none, and for a run-length code of another size.
+    Raises: ValueError for an invalid segmentation, and for a run-length code of another size.
     """
     try:
         encoded = _encoded(outline, height, width)
         rle = Rle(size=[height, width], counts=encoded["counts"].decode("ascii"))
         decode(rle)
-    except Exception as error:  # whatever pycocotools makes of someone else's file
+    except Exception as error:  # a bad file makes pycocotools raise anything
         raise ValueError(f"no COCO segmentation: {' '.join(str(error).split())}") from error
     return rle
 

@@ -1,4 +1,4 @@
-"""Score maps in Parquet files: which row group has an image, and its maps as arrays."""
+"""Score maps in Parquet files: finding the row groups of images, and reading their maps as arrays."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -29,12 +29,12 @@ class ParquetMaps:
     """
 
     def __init__(self, paths: Sequence[str], open_file: Callable[[str], IO[bytes]]) -> None:
-        """Raises: ValueError for a file that is none, or lacks a column."""
+        """Raises: ValueError for a file that is not Parquet, or lacks a column."""
         self._open = open_file
         self._groups = [group for path in paths for group in self._ids(path)]
 
     def read(self, image_ids: Sequence[str]) -> Iterator[tuple[str, np.ndarray | ValueError]]:
-        """Image id and map (h, w), or what is wrong with it, of those that are there. Raises: ValueError as above."""
+        """Image id and map (h, w), or an error about it, for the images that are found. Raises: ValueError as above."""
         wanted = pa.array(image_ids, pa.string())
         for group in self._groups:
             here = pc.is_in(group.ids, value_set=wanted)
@@ -60,12 +60,12 @@ class ParquetMaps:
                 shape = [int(rows.column(name)[row].as_py()) for name in columns if name in _SHAPE]
                 score_map: np.ndarray | ValueError = _array(rows.column(_MAP)[row], shape)
             except (ValueError, TypeError, OverflowError) as error:
-                score_map = ValueError(f"its map is none: {error}")
+                score_map = ValueError(f"its map is invalid: {error}")
             yield ids[row].as_py(), score_map
 
     @contextlib.contextmanager
     def _file(self, path: str) -> Iterator[pq.ParquetFile]:
-        """An open file; whatever pyarrow says of it is a ValueError that names it."""
+        """An open file; errors of pyarrow become a ValueError that names the file."""
         try:
             with self._open(path) as opened:
                 yield pq.ParquetFile(opened)
@@ -84,7 +84,7 @@ def _array(value: pa.Scalar, shape: Sequence[int]) -> np.ndarray:
     rows = value.values
     if not _is_list(rows.type):
         if len(shape) != len(_SHAPE) or None in shape or len(rows) != shape[0] * shape[1]:
-            raise ValueError("a flat map needs columns height and width, whose product it is long")
+            raise ValueError("a flat map needs columns height and width, and height x width numbers")
         return np.asarray(rows.to_numpy(zero_copy_only=False)).reshape(shape)
     width = len(rows[0]) if len(rows) else 0
     flat = rows.flatten()

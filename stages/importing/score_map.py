@@ -1,4 +1,4 @@
-"""One score map of another program: its bytes as numbers, and what is refused."""
+"""Parsing and checking one score map of another program."""
 
 import io
 import math
@@ -12,9 +12,11 @@ __all__ = ["checked_map", "parse_npy"]
 
 
 def parse_npy(data: bytes) -> np.ndarray:
-    """The array of a .npy file. Nothing is unpickled, and a header that says more than there is takes no memory.
+    """The array ``(height, width)`` of a .npy file, of the file's floating dtype.
 
-    Raises: ValueError for what is no array of floating numbers, ``(height, width)``.
+    Nothing is unpickled, and a header that promises more numbers than the file has takes no memory.
+
+    Raises: ValueError for another shape or dtype, or a damaged file.
     """
     file = io.BytesIO(data)
     version = np.lib.format.read_magic(file)
@@ -28,10 +30,10 @@ def parse_npy(data: bytes) -> np.ndarray:
 
 
 def checked_map(values: np.ndarray, frame: MapFrame) -> np.ndarray:
-    """A map ``(height, width)`` as it is kept: float32, row by row.
+    """A map ``(height, width)`` as it is kept: float32, C-contiguous.
 
-    Raises: ValueError for another number of axes, for NaN and infinity, and for a map of the standard evaluator's size
-    outside [0, 1] that is to be taken as it is.
+    Raises: ValueError for another number of axes, for NaN and infinity, and with frame `as_is` for values outside
+    [0, 1] in a map of the standard evaluator's size.
     """
     _check_kind(values.shape, values.dtype)
     with np.errstate(over="ignore"):

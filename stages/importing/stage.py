@@ -19,14 +19,15 @@ from stages.vision.image_rows import is_of_predicted
 _LOG = logging.getLogger("weakbox.import")
 
 _STAMPS = ("size", "ETag", "etag", "LastModified", "mtime")
-"""What file systems say of a single file that changes when it is written."""
+"""Fields of a file system's `info` that change when a file is written."""
 
 
 class Import(Stage[ImportParams]):
     """Score maps or boxes that another program made of the same images.
 
     Maps are kept as they are, in float32; refinements, `sweep` and `boxes` take them. Boxes are pseudo labels, which
-    `psol`, `evaluate` and `export` take. An image without a map is put in quarantine; one without a box has none.
+    `psol`, `evaluate` and `export` take. An image without a map is quarantined; one without a box has an empty
+    list of boxes.
     """
 
     kind = "import"
@@ -40,18 +41,18 @@ class Import(Stage[ImportParams]):
         self.outputs = ("score_maps",) if params.boxes is None else ("pseudo_labels",)
 
     def files(self) -> Mapping[str, str]:
-        """What is imported."""
+        """The files or folders that are imported."""
         named = {"maps": self.params.maps, "boxes": self.params.boxes}
         return {name: place for name, place in named.items() if place is not None}
 
     def check(self) -> None:
-        """Refuse both or neither of maps and boxes, a frame of boxes, and a method that has a meaning of its own."""
+        """Refuse both or neither of maps and boxes, a frame with boxes, and a reserved name as method."""
         super().check()
         params, said = self.params, f"stage {self.name}: "
         if len(self.files()) != 1:
             raise UsageError(f"{said}give either maps (a folder, or Parquet) or boxes (CSV, Parquet or COCO JSON)")
         if params.boxes is not None and params.frame != "as_is":
-            raise UsageError(f"{said}frame is of maps: leave it out")
+            raise UsageError(f"{said}frame applies to maps alone: leave it out")
         method = self.method
         if not method.isidentifier() or method in TRIVIAL or is_of_predicted(method):
             raise UsageError(
@@ -59,7 +60,7 @@ class Import(Stage[ImportParams]):
             )
 
     def rehearse(self, inputs: Inputs) -> None:
-        """Refuse a place where nothing is, and a file that cannot be read."""
+        """Refuse a path where nothing is, and a file that cannot be read."""
         from stages.importing.worker import open_boxes, open_maps
 
         (place,) = self.files().values()
@@ -71,12 +72,12 @@ class Import(Stage[ImportParams]):
             raise UsageError(f"stage {self.name}: {error}") from error
 
     def check_data(self, inputs: Inputs) -> None:
-        """Refuse images of which none would be looked up."""
+        """Refuse splits without images."""
         if self.params.splits is not None:
             check_any_split(self.name, self.params.splits, inputs["images"][0])
 
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
-        """One shard for each shard of images that holds one of the splits; read again when a file is written again."""
+        """One shard for each shard of images that holds one of the splits; computed again when a file changes."""
         (images,) = inputs["images"]
         wanted = self.params.splits or SPLITS
         return [
@@ -86,13 +87,13 @@ class Import(Stage[ImportParams]):
         ]
 
     def worker(self, context: Context) -> Worker:
-        """Opens what is imported."""
+        """Reads the imported files."""
         from stages.importing.worker import ImportWorker
 
         return ImportWorker(self.name, self.method, self.params, context)
 
     def tell(self, store: Store, done: Mapping[str, Done]) -> None:
-        """How many images have boxes. Raises UsageError for a file none of whose ids is an image's."""
+        """Log how many images have boxes. Raises UsageError if no id in the file is that of an image."""
         if self.params.boxes is None:
             return
         from stages.importing.worker import open_boxes
@@ -104,12 +105,12 @@ class Import(Stage[ImportParams]):
         if unknown := sorted(named - images):
             said += f"; {len(unknown)} ids in it are of none of these images, such as {unknown[0]!r}"
         if images and named and not named & images:
-            raise UsageError(f"stage {said}, and {min(images)!r} is one")
+            raise UsageError(f"stage {said}; an image is {min(images)!r}")
         _LOG.info(said)
 
     @property
     def method(self) -> str:
-        """What made the rows."""
+        """The method that is named in the rows."""
         return self.params.method or self.name
 
     def _shard(self, recipe: str, images: Upstream, number: int, labels: Mapping[str, Mapping[str, int]]) -> Shard:
@@ -119,9 +120,10 @@ class Import(Stage[ImportParams]):
 
     @cached_property
     def _stamp(self) -> str:
-        """What changes when a file is written, or another place is named: files of one size and time may differ.
+        """A fingerprint of the imported path and of the stamps of its files; empty where there are none.
 
-        Empty where there is nothing, as on a machine that only looks.
+        It includes the path because different files may have the same size and time. It is empty on a machine that
+        cannot see the files.
         """
         (place,) = self.files().values()
         filesystem, path = self.checked(lambda: open_filesystem(place))

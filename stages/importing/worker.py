@@ -38,14 +38,14 @@ Row = Mapping[str, Any]
 
 
 class MapSource(Protocol):
-    """Where maps are read."""
+    """A source of score maps."""
 
     def read(self, image_ids: Sequence[str]) -> Iterator[tuple[str, np.ndarray | ValueError]]:
-        """Image id and map (h, w), or what is wrong with it, of those that are there."""
+        """Image id and map (h, w), or an error about it, for the images that are found."""
 
 
 class ImportWorker:
-    """Opens the files at its first shard. stage: its name in the run; method: what its rows say made them."""
+    """Opens the files at its first shard. stage: its name in the run. method: the method named in its rows."""
 
     def __init__(self, stage: str, method: str, params: ImportParams, context: Context) -> None:
         self._stage, self._method, self._params, self._context = stage, method, params, context
@@ -53,7 +53,7 @@ class ImportWorker:
         self._boxes: FoundBoxes | None = None
 
     def __call__(self, task: Task) -> ShardResult:
-        """The rows of a shard of images. Raises UsageError for boxes that are none of their images'."""
+        """The rows of a shard of images. Raises UsageError for boxes that do not fit their images."""
         (done,) = task.inputs["images"]
         wanted = pc.field("split").isin(self._params.splits or SPLITS)
         images: list[ImageRow] = self._context.table(done, "images", IMAGE_COLUMNS, wanted).to_pylist()
@@ -126,7 +126,7 @@ class ImportWorker:
 
 
 def open_maps(place: str) -> MapSource:
-    """The maps at a place. Raises: ValueError and OSError for files that cannot be read."""
+    """The maps at a path or URI. Raises: ValueError and OSError for files that cannot be read."""
     parent, _, name = place.rstrip("/").rpartition("/")
     if name.lower().endswith(PARQUET):
         files = Files(parent or ("/" if place.startswith("/") else "."))
@@ -138,7 +138,7 @@ def open_maps(place: str) -> MapSource:
 
 
 def open_boxes(place: str) -> FoundBoxes:
-    """The boxes in a file. Raises: ValueError and OSError for one that cannot be read."""
+    """The boxes in a file. Raises: ValueError and OSError for a file that cannot be read."""
     parent, _, name = place.rpartition("/")
     data = Files(parent or ("/" if place.startswith("/") else ".")).get(name)
     try:
@@ -156,7 +156,7 @@ class _NpyFolder:
         self._files = files
 
     def read(self, image_ids: Sequence[str]) -> Iterator[tuple[str, np.ndarray | ValueError]]:
-        """Image id and map, or why the file is none."""
+        """Image id and map (h, w), or an error about its file."""
         for image_id in image_ids:
             try:
                 yield image_id, parse_npy(self._files.get(f"{image_id}.npy"))
@@ -172,7 +172,7 @@ def _check_size(found: ImageBoxes, width: int, height: int) -> None:
 
 
 def _covered(masks: Sequence[Rle], height: int, width: int) -> float:
-    """The share of an image that its masks cover."""
+    """The fraction of an image that its masks cover."""
     covered = np.zeros((height, width), bool)
     for mask in masks:
         covered |= decode(mask)

@@ -1,4 +1,4 @@
-"""Unpacking a data set's published archive; names in it cannot climb out, nothing is left of one that is damaged."""
+"""Unpacking a data set's published archive: no member leaves the target folder, a damaged archive leaves nothing."""
 
 import lzma
 import os
@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.base.errors import UsageError
 
 _FILTER: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-"""What keeps permissions and owners out, where Python has it (3.11.4)."""
+"""Drops permissions and owners, where Python has the filter (since 3.11.4)."""
 _DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError)
 
 
@@ -31,9 +31,9 @@ def unpack(archive: str, root: str) -> None:
 
 
 def unpack_into(archive: str, root: str) -> None:
-    """Unpack an archive so that what is on top of it lies in the new folder `root`; all or nothing.
+    """Unpack the top level of an archive into the new folder `root`; all or nothing.
 
-    Raises: UsageError as `unpack`, whatever the number of tops.
+    Raises: UsageError as `unpack` does, but any number of top folders is allowed.
     """
     with _unpacked(archive, root) as staged:
         _move(staged, root)
@@ -41,7 +41,7 @@ def unpack_into(archive: str, root: str) -> None:
 
 @contextmanager
 def _unpacked(archive: str, root: str) -> Iterator[str]:
-    """A folder on the disk of `root` that holds what is in the archive, and goes afterwards."""
+    """A temporary folder beside `root` with the unpacked archive, removed afterwards."""
     parent = os.path.dirname(os.path.abspath(root))
     os.makedirs(parent, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent, prefix=".unpack-") as private:
@@ -57,7 +57,7 @@ def _unpacked(archive: str, root: str) -> Iterator[str]:
 
 
 def _move(folder: str, root: str) -> None:
-    """Make a folder the root, unless another process was quicker."""
+    """Rename a folder to the root, unless another process has made the root meanwhile."""
     try:
         os.rename(folder, root)
     except OSError:
@@ -66,9 +66,9 @@ def _move(folder: str, root: str) -> None:
 
 
 def _refuse_odd_members(tar: tarfile.TarFile, room: int) -> None:
-    """Raise TarError for what is neither file nor folder, or lies outside the archive's own folder, or needs no `room`.
+    """Raise TarError for a member that is no file or folder or leaves the archive, or if all need more than `room`.
 
-    room: bytes that the disk has left.
+    room: free bytes on the disk.
     """
     needed = 0
     for member in tar:

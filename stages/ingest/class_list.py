@@ -1,4 +1,4 @@
-"""Classes that a data set has by its name, also those of which no image is there."""
+"""Predefined lists of classes, which include classes without an image in the data set."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ def class_list(name: ClassNames) -> Sequence[str]:
 
 
 def with_classes(scan: Scan, name: ClassNames | None) -> Scan:
-    """A scan whose labels are positions in a list. Raises UsageError for a class that is not in it."""
+    """A scan whose labels are indices into a list of classes. Raises UsageError for a class that is not in it."""
     if name is None:
         return scan
     classes = class_list(name)

@@ -1,7 +1,7 @@
-"""Files whose content is known beside their stamps: those that were replaced with size and time kept.
+"""Finding files whose content was replaced while their stamp (size and time, or tag) stayed the same.
 
-A stamp (size and time, or a tag) says whether to read a file again. Where it cannot be believed, files are read and
-compared; what is found is remembered with the listing as ``stamp~sha256``, and counts as long as the stamp is the same.
+A stamp says whether to read a file again. Where stamps cannot be trusted, files are hashed and compared; the hash of a
+replaced file is kept with the listing as ``stamp~sha256``, and is valid as long as the stamp is the same.
 """
 
 import hashlib
@@ -18,24 +18,24 @@ from stages.ingest.scan import Candidate, Mask
 Contents = Mapping[str, str]
 """Image id, or uri of a mask -> ``stamp~sha256``."""
 _TRUTH = "truth"
-"""The stage and the table that say what masks held when they were read."""
+"""Name of the stage and of the table that hold the hashes of masks."""
 Read = Callable[[ImagePlace], bytes]
 
 _READERS = 8
 
 
 def stamp_of(candidate: Candidate, contents: Contents) -> str:
-    """The stamp of an image's file, with its content where that was compared and differed."""
+    """The stamp of an image's file, with the hash of its content where the file was found replaced."""
     return _stamp(candidate.image.stamp, contents.get(candidate.image.image_id, ""))
 
 
 def mask_stamp(mask: Mask, contents: Contents) -> str:
-    """The same for a mask."""
+    """The stamp of a mask's file, with the hash of its content where the file was found replaced."""
     return _stamp(mask.stamp, contents.get(mask.uri, ""))
 
 
 def contents_of(rows: Iterable[Candidate], contents: Contents) -> dict[str, str]:
-    """What is remembered of these images and their masks, and still counts."""
+    """The entries of `contents` for these images and their masks that are still valid."""
     if not contents:
         return {}
     found = {row.image.image_id: stamp_of(row, contents) for row in rows}
@@ -44,7 +44,7 @@ def contents_of(rows: Iterable[Candidate], contents: Contents) -> dict[str, str]
 
 
 def replaced_images(store: Store, done: Done, rows: Sequence[Candidate], read: Read) -> dict[str, str]:
-    """Those images of a committed shard whose files no longer hold what it was made of. Raises UsageError."""
+    """Image id -> ``stamp~sha256``, for images of a committed shard whose files were replaced. Raises UsageError."""
     tables = [store.table(done, name, ("image_id", "content_hash")) for name in ("images", "quarantine")]
     known = {row["image_id"]: row["content_hash"] for table in tables for row in table.to_pylist()}
     rows = [row for row in rows if row.image.trouble is None]
@@ -57,7 +57,7 @@ def replaced_images(store: Store, done: Done, rows: Sequence[Candidate], read: R
 
 
 def replaced_masks(store: Store, stage: str, rows: Iterable[Candidate], read: Read) -> dict[str, str]:
-    """Those masks of the images that a stage lists whose files no longer hold what was read. Raises UsageError."""
+    """Mask uri -> ``stamp~sha256``, for the masks of a stage's images whose files were replaced. Raises UsageError."""
     known = _known_masks(store)
     masks = [mask for row in rows for mask in masks_of(row) if dataset_uri(stage, mask.uri) in known]
     hashes = _hashes([{"uri": mask.uri, "offset": None, "length": None, "row": None} for mask in masks], read)
@@ -78,7 +78,7 @@ def _stamp(stamp: str, known: str) -> str:
 
 
 def _known_masks(store: Store) -> dict[str, str]:
-    """URI -> hash of every mask that the newest truth was made of."""
+    """URI -> hash of every mask in the newest table truth."""
     complete = store.newest_set(_TRUTH)
     found: dict[str, str] = {}
     for done in complete.dones.values() if complete else ():
@@ -96,7 +96,7 @@ def _hashes(places: Sequence[ImagePlace], read: Read) -> list[str]:
             raise UsageError(f"dataset: {place['uri']} cannot be read: {error.strerror or error}") from error
         except UsageError:
             raise
-        except ValueError:  # a row of a table that has no bytes, or is damaged: `ingest` says so
+        except ValueError:  # a table row without bytes, or a damaged one: `ingest` reports it
             return ""
 
     with ThreadPoolExecutor(_READERS) as pool:

@@ -1,7 +1,7 @@
 """The demo data set: handwritten digits at random size and place on photographs, with exact boxes and masks.
 
-Everything comes with scikit-learn: the digits (UCI, 8x8 pixels, 17 grey levels) and the two sample photographs. Digits
-of the training and the test images are different digits. Boxes and masks are computed in integers, so they are the same
+Everything comes with scikit-learn: the digits (UCI, 8x8 pixels, 17 gray levels) and the two sample photographs.
+Training and test images use different samples of digits. Boxes and masks are computed in integers, so they are the same
 on every machine; the JPEG bytes may differ in the last bit between versions of the image libraries.
 """
 
@@ -69,7 +69,7 @@ class Sources:
 
 
 def load_sources(seed: int = 0) -> Sources:
-    """Read scikit-learn's digits and photographs, and part each class's digits into training and test ones."""
+    """Read scikit-learn's digits and photographs, and divide the digits of each class into train and test."""
     from sklearn.datasets import load_digits, load_sample_images  # slow to import, and only this data set needs it
 
     loaded = load_digits()
@@ -88,7 +88,7 @@ def draw(sources: Sources, split: Split, number: int, *, size: int = 64, seed: i
     """Compose image ``number`` of a split; its digit is ``number`` modulo 10.
 
     A crop of a photograph, darkened; one stroke of clutter; over them the digit, 35 to 70 % of the side high, bright
-    and wholly inside. The image depends on its own arguments alone, not on the images before it.
+    and wholly inside. The image depends only on the arguments, not on the images before it.
     """
     generator = np.random.default_rng([seed, SPLITS.index(split), number])
     ink, full = _draw_digit(sources.digits[split][number % CLASSES], size, generator)
@@ -109,10 +109,10 @@ def draw(sources: Sources, split: Split, number: int, *, size: int = 64, seed: i
 
 
 def compose(root: str | Path, *, train: int = 3700, test: int = 1000, size: int = 64, seed: int = 0) -> list[Labelled]:
-    """Write the data set as an ordinary folder data set and return its ground truth in the order of the numbers.
+    """Write the data set as an ordinary folder data set and return its ground truth in the order of image numbers.
 
-    ``<root>/<split>/<digit>/<number>.jpg``, their masks as ``<root>/masks/<the same path>.png`` (0 and 255), and,
-    last, ``<root>/boxes.csv`` (image_id, x0, y0, x1, y1; half-open pixels): where it is, the folder is complete.
+    Images are ``<root>/<split>/<digit>/<number>.jpg``, masks ``<root>/masks/<the same path>.png`` (0 and 255).
+    ``<root>/boxes.csv`` (image_id, x0, y0, x1, y1; half-open pixels) is written last: it marks the folder as complete.
     """
     root = Path(root)
     sources = load_sources(seed)
@@ -135,7 +135,7 @@ def _numbers(train: int, test: int) -> Iterator[tuple[Split, int]]:
 
 
 def _draw_digit(digits: np.ndarray, size: int, generator: np.random.Generator) -> tuple[np.ndarray, int]:
-    """Pick a digit and enlarge it; its ink ``(h, w)`` int64, cut to where it covers at least half, and full cover."""
+    """Pick and enlarge a digit: its ink ``(h, w)`` int64, cropped to where it is at least half full, and full ink."""
     digit = digits[generator.integers(len(digits))]
     height = round(size * generator.uniform(*DIGIT_SIDES))
     width = round(height * generator.uniform(*DIGIT_STRETCHES))
@@ -146,7 +146,7 @@ def _draw_digit(digits: np.ndarray, size: int, generator: np.random.Generator) -
 
 
 def _enlargement(side: int) -> np.ndarray:
-    """Bilinear weights ``(side, 8)`` with half-pixel centres, in exact integers: each row sums to ``2 side``."""
+    """Bilinear weights ``(side, 8)`` with half-pixel centers, in exact integers: each row sums to ``2 side``."""
     position = np.clip((2 * np.arange(side) + 1) * DIGIT_PIXELS - side, 0, 2 * side * (DIGIT_PIXELS - 1))
     lower, share = np.divmod(position, 2 * side)
     weights = np.zeros((side, DIGIT_PIXELS), dtype=np.int64)
@@ -156,7 +156,7 @@ def _enlargement(side: int) -> np.ndarray:
 
 
 def _background(photographs: list[np.ndarray], size: int, generator: np.random.Generator) -> np.ndarray:
-    """A random square of a photograph, squashed to ``(size, size, 3)`` float32 and darkened."""
+    """A random square of a photograph, resized to ``(size, size, 3)`` float32 and darkened."""
     photograph = photographs[generator.integers(len(photographs))]
     side = int(generator.integers(*CROP_SIDES, endpoint=True))
     top = int(generator.integers(0, photograph.shape[0] - side, endpoint=True))

@@ -1,7 +1,7 @@
-"""Listing the files below a data root, local or remote, with what tells one version of a file from the next.
+"""Listing the files below a data root, local or remote, each with a stamp that changes when the file does.
 
-Only regular files are ever opened. Whatever else lies there - a link to nothing, a pipe, a device, a folder that nobody
-may look into - is listed with what is wrong with it, so that it becomes a row and not the end of a run.
+Only regular files are opened. Anything else (a broken link, a pipe, a device, a folder without read permission) is
+listed with its trouble, so that it becomes a quarantined row and does not end the run.
 """
 
 import os
@@ -24,8 +24,8 @@ _ODD = {
 class ListedFile(NamedTuple):
     r"""One file: its path below the root (POSIX), where to read it, and its stamp (size and time or version).
 
-    trouble: why it cannot be read, in words; None of an ordinary file. The path of a name that is no UTF-8 shows its
-    odd bytes as ``\xe9``, and is the path of nothing.
+    trouble: why it cannot be read, in words; None for a regular file. A name that is not UTF-8 is shown with its odd
+    bytes as ``\xe9``; such a path opens no file.
     """
 
     path: str
@@ -35,9 +35,9 @@ class ListedFile(NamedTuple):
 
 
 def list_files(root: str) -> list[ListedFile]:
-    """All files below `root`, sorted by path; hidden files and folders are left out. A link counts as what it leads to.
+    """All files below `root`, sorted by path; hidden files and folders are left out, links are followed.
 
-    A root that is a file itself, an archive or a table, is the only one; its path is its name.
+    A root that is itself a file (an archive, a table) is listed alone; its path is its name.
 
     Raises:
         UsageError: the root does not exist.
@@ -46,9 +46,9 @@ def list_files(root: str) -> list[ListedFile]:
 
 
 def walk_files(root: str) -> Iterator[ListedFile]:
-    """The same files one after another, for who need not hold them all; none is opened.
+    """Yield the files of `list_files` one by one, so that the caller need not hold them all; none is opened.
 
-    They come sorted by path, but a folder that cannot be listed comes where its files would be.
+    They are sorted by path, except that a folder that cannot be listed comes where its files would be.
 
     Raises: UsageError as `list_files` does, at once.
     """
@@ -66,7 +66,7 @@ def walk_files(root: str) -> Iterator[ListedFile]:
 
 
 class _Named(NamedTuple):
-    """An entry of a folder. order: as which it sorts: a folder's files come where `folder/` does."""
+    """An entry of a folder. order: its sort key, which ends in a slash for a folder, as the paths of its files do."""
 
     order: str
     path: str
@@ -78,7 +78,7 @@ class _Named(NamedTuple):
 def _walk(
     entries: Iterable["os.DirEntry[str]"], below: str, above: tuple[tuple[int, int], ...]
 ) -> Iterator[ListedFile]:
-    """The files of a folder and of those in it. above: the folders that led here, which a link may lead back to."""
+    """The files of a folder and its subfolders. above: identities of the parent folders, to detect loops of links."""
     shown = [_named(entry, below) for entry in entries if not entry.name.startswith(".")]
     shown.sort(key=itemgetter(0))
     for _, path, trouble, is_folder, entry in shown:
@@ -132,7 +132,7 @@ def _identity(path: str) -> tuple[int, int]:
 
 
 def _readable(path: str) -> tuple[str, str | None]:
-    """A path as text that can be written down, and what is wrong with it."""
+    """A path as printable text, and what is wrong with it; None where nothing is."""
     if path.isascii() and path.isprintable() and "\\" not in path:
         return path, None
     try:
@@ -163,20 +163,20 @@ def _list_remote(root: str) -> list[ListedFile]:
 
 
 def remote_stamp(info: Mapping[str, object]) -> str:
-    """Size, and version or time, of a file on a remote storage, of what the storage says of it."""
+    """Size, and version or time, of a remote file. info: what fsspec's `info` says of it."""
     version = info.get("ETag") or info.get("etag") or info.get("LastModified") or info.get("mtime") or ""
     return f"{info['size']}-{version}"
 
 
 def read_bytes(file: ListedFile, most: int | None = None) -> bytes:
-    """The bytes of a listed file. Raises UsageError for one that cannot be read, or of more than `most` bytes."""
+    """The bytes of a listed file. Raises UsageError for one that cannot be read, or has more than `most` bytes."""
     where = f"dataset: {file.path}"
     if file.trouble is not None:
         raise UsageError(f"{where}: {file.trouble}")
     fs, path = open_filesystem(file.uri)
     try:
         if most is not None and fs.size(path) > most:
-            raise UsageError(f"{where}: larger than {most // 2**20} MiB, which no such file is")
+            raise UsageError(f"{where}: larger than {most // 2**20} MiB, the limit for this file")
         return bytes(retrying(lambda: fs.cat_file(path)))
     except FileNotFoundError as error:
         raise UsageError(f"{where}: there is no such file") from error
@@ -187,7 +187,7 @@ def read_bytes(file: ListedFile, most: int | None = None) -> bytes:
 def read_text(file: ListedFile, most: int | None = None) -> str:
     """The text of a listed file, UTF-8 with or without a byte order mark.
 
-    Raises: UsageError for a file that cannot be read, that is in another encoding, or of more than `most` bytes.
+    Raises: UsageError for a file that cannot be read, is in another encoding, or has more than `most` bytes.
     """
     try:
         return read_bytes(file, most).decode("utf-8-sig")

@@ -1,4 +1,4 @@
-"""The one class of an image whose objects are of several."""
+"""Choosing one class for an image whose objects have several classes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeVar
@@ -9,15 +9,15 @@ from stages.vision.boxes import xywh_to_xyxy
 __all__ = ["MultiLabel", "class_by_area", "half_open", "total_area"]
 
 MultiLabel = Literal["skip", "largest"]
-"""What becomes of images of several classes: left out, or of the class with the largest total box area."""
+"""What becomes of images of several classes: left out, or given the class with the largest total box area."""
 
 Class = TypeVar("Class", int, str)
 
 
 def class_by_area(areas: Mapping[Class, float], multi_label: MultiLabel) -> Class | None:
-    """The class of an image by the total box area of each class, in any unit; None where it has none.
+    """The class of an image by the total box area of each class, in any unit; None: it has none, or is left out.
 
-    Of several, `largest` takes the one with the largest area; of equals, the first in order.
+    `largest` takes the class with the largest area; ties go to the first class in sorted order.
     """
     if multi_label == "skip" and len(areas) > 1:
         return None
@@ -25,7 +25,7 @@ def class_by_area(areas: Mapping[Class, float], multi_label: MultiLabel) -> Clas
 
 
 def total_area(boxes: Sequence[Box]) -> float:
-    """The sum of the areas of boxes [x, y, width, height]; what overlaps counts twice."""
+    """The sum of the areas of boxes [x, y, width, height]; overlaps count twice."""
     return sum(width * height for _, _, width, height in boxes)
 
 

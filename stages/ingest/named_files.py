@@ -16,12 +16,12 @@ _ASKED_AT_ONCE = 16
 
 
 def path_of(name: str, root: str, where: str, folder: str = "") -> str:
-    """What a table calls a file, as a path below the root where it lies there; else an absolute path or a URI.
+    """A file name in a table as a path below the root where the file lies there, else as an absolute path or a URI.
 
-    root: of the data. folder: below the root, that the name starts from. where: what the error starts with. Backslashes
-    count as slashes in a relative name.
+    root: the data root. folder: the folder below the root that a relative name starts from. where: what the error
+    starts with. Backslashes count as slashes in a relative name.
 
-    Raises: UsageError for a name that climbs out of the root, or that no file has.
+    Raises: UsageError for a name that climbs out of the root, or is no valid file name.
     """
     if not name.strip() or any(ord(letter) < 32 or ord(letter) == 127 for letter in name):
         raise UsageError(f"{where}: {name!r:.100} is no name of a file")
@@ -40,12 +40,12 @@ def path_of(name: str, root: str, where: str, folder: str = "") -> str:
 
 
 def files_of(paths: Iterable[str], listed: Sequence[ListedFile]) -> dict[str, ListedFile]:
-    """The files at paths as `path_of` gives them; those elsewhere are looked at, several at once.
+    """Path -> file, for paths that `path_of` returned; files outside the root are checked in parallel.
 
-    listed: all files below the root. A name in another Unicode form finds its file. An absent one is in it, with that
-    as its trouble.
+    listed: all files below the root. A name in another Unicode form finds its file. An absent file is included, with
+    that as its trouble.
 
-    Raises: UsageError for a storage that does not answer, or that there is none of.
+    Raises: UsageError for a storage that does not answer, or of an unknown kind.
     """
     names = ByName({file.path: file for file in listed})
     wanted = list(dict.fromkeys(paths))
@@ -60,7 +60,7 @@ def _absent(path: str) -> ListedFile:
 
 
 def _look_at(path: str) -> ListedFile:
-    """Raises UsageError for what is no matter of one file: a storage that does not answer."""
+    """Check a file outside the root. Raises UsageError for an error of the storage, not of the one file."""
     try:
         return _remote(path) if "://" in path else _local(path)
     except (FileNotFoundError, NotADirectoryError):

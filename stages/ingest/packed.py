@@ -1,6 +1,6 @@
-"""A long sequence in little memory: its items are kept as text by the thousand, and made again when they are asked for.
+"""A long sequence in little memory: rows are kept as JSON in blocks of a thousand, items are rebuilt on access.
 
-A listing of a million files as tuples of texts takes 400 bytes a file; this takes as many as its texts are long.
+A listing of files as tuples of texts takes 400 bytes per file; here it takes only the length of the texts.
 """
 
 import json
@@ -13,20 +13,20 @@ S = TypeVar("S")
 
 _BLOCK = 1000
 Field = str | int | None
-"""What a row may hold."""
+"""Type of the fields of a row."""
 
 
 class Packed(Sequence[T], Generic[T]):
-    """Items made of rows. `make` gets the fields of a row; the same row gives an equal item each time."""
+    """Items made from rows. `make` takes the fields of a row and returns equal items for equal rows."""
 
     def __init__(self, blocks: Sequence[bytes], length: int, make: Callable[..., T]) -> None:
         self._blocks, self._length, self._make = blocks, length, make
         self._open: tuple[int, Sequence[Sequence[Field]]] = -1, ()
-        """Number and rows of the block that was asked for last."""
+        """Number and rows of the block that was read last."""
 
     @classmethod
     def of(cls, rows: Iterable[Sequence[Field]], make: Callable[..., T]) -> "Packed[T]":
-        """Pack rows, which are used up one after another."""
+        """Pack rows, which are consumed one by one."""
         blocks, length, left = [], 0, iter(rows)
         while block := list(islice(left, _BLOCK)):
             blocks.append(json.dumps(block, ensure_ascii=False, separators=(",", ":")).encode())
@@ -34,7 +34,7 @@ class Packed(Sequence[T], Generic[T]):
         return cls(blocks, length, make)
 
     def made_by(self, make: Callable[..., S]) -> "Packed[S]":
-        """Other items of the same rows."""
+        """A sequence of the same rows with another `make`."""
         return Packed(self._blocks, self._length, make)
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""Texts of a data set's annotations as values, or one line that names the record."""
+"""Parsing the texts of a data set's annotations; an error is one line that names the record."""
 
 import json
 import math
@@ -15,7 +15,7 @@ def parse_json(
 ) -> Json:
     """A JSON text as plain values. where: what the error starts with. object_hook: as of `json.loads`.
 
-    Raises: UsageError for what is no JSON, or is nested too deep.
+    Raises: UsageError for a text that is not JSON, or is nested too deep.
     """
     try:
         said: Json = json.loads(text, object_hook=object_hook)

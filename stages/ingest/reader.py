@@ -1,4 +1,4 @@
-"""What a reader is: how one layout of data sets becomes a listing of images."""
+"""The interface of readers: how one layout of data sets becomes a listing of images."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -16,30 +16,30 @@ __all__ = ["ClassNames", "Reader", "ReaderParams"]
 Rescan = bool | Literal["content"]
 
 ClassNames = Literal["imagenet"]
-"""A list of classes that a data set has by name; ImageNet's are numbered as published networks number them."""
+"""A predefined list of classes; the labels of ImageNet are those of published networks."""
 
 
 @dataclass(frozen=True)
 class ReaderParams:
     """`dataset:` of a run config, without `reader`."""
 
-    root: str = option("", "folder or URI of the data; it may move", by_content=True)
+    root: str = option("", "folder or URI of the data, which may be moved later", by_content=True)
     dev_fraction: float = option(0.1, "fraction of the training images held out as dev: never trained on")
-    shard_size: int = option(1000, "images a shard", resource=True, at_least=1)
+    shard_size: int = option(1000, "images per shard", resource=True, at_least=1)
     rescan: Rescan = option(
         True,
-        "look for new and changed files at each run; content: read all of them, some change with size and time kept;"
-        " false: trust the newest listing",
+        "true: look for new and changed files at each run; content: also read all files, to find those replaced with"
+        " size and time kept; false: trust the newest listing",
         resource=True,
     )
     orientation: Literal["apply", "stored"] | None = option(
         None,
-        "pixels turned as EXIF says (apply), or as they are stored; null: whichever the layout's boxes are in",
+        "apply: turn pixels by their EXIF orientation; stored: do not; null: as the boxes of the layout require",
     )
     duplicates: DuplicatePolicy = option(
         "keep",
-        "what becomes of equal pictures, which are always reported: keep; one_split: all in the most held-out split of"
-        " theirs (test, val, dev, train); drop: the first image there alone, none of a picture under several classes",
+        "what becomes of equal pictures, which are always reported: keep; one_split: move all to their most held-out"
+        " split (test, val, dev, train); drop: keep only the first image of that split, or none if classes differ",
         resource=True,
     )
     near_duplicates: bool = option(
@@ -47,15 +47,15 @@ class ReaderParams:
     )
     classes: ClassNames | None = option(
         None,
-        "imagenet: the 1,000 of ILSVRC by their wnids, also those without an image here; null: those of the images",
+        "imagenet: the 1,000 wnids of ILSVRC, also those without an image here; null: the classes of the images",
     )
     reviewed: str | None = option(
         None,
-        "CSV of boxes that a person drew (`weakbox review`): truth of these images, which belong to dev if they were of"
-        " train",
+        "CSV of boxes that a person drew (`weakbox review`): ground truth of its images; those of split train move to"
+        " dev",
         by_content=True,
     )
-    lenient: bool = option(False, "also take images whose file is damaged, as far as they can be decoded")
+    lenient: bool = option(False, "also use images whose file is damaged, as far as they can be decoded")
 
 
 R = TypeVar("R", bound=ReaderParams, covariant=True)
@@ -82,7 +82,7 @@ class Reader(ABC, Generic[R]):
 
     @property
     def displayed(self) -> bool:
-        """Whether boxes and masks are of images as viewers show them; those of a benchmark are of stored pixels."""
+        """Whether boxes and masks refer to images with their EXIF orientation applied, not to the stored pixels."""
         return False
 
     @classmethod
@@ -95,10 +95,10 @@ class Reader(ABC, Generic[R]):
         return None
 
     def among(self, readers: Sequence["type[Reader[ReaderParams]]"]) -> None:
-        """Tell it of all readers, the most particular layouts first, if it chooses among them or warns of them."""
+        """Receive all readers, most specific layouts first; for a reader that chooses among them or warns of them."""
 
     def is_absent(self) -> bool:
-        """Whether the data set is not there, and `provide` would make it."""
+        """Whether the data set is missing and `provide` would make it."""
         return False
 
     def provide(self) -> None:

@@ -1,4 +1,4 @@
-"""Recognising a layout by looking at few of its names: what a reader is shown, and what it answers."""
+"""Recognizing a layout by a few of its names: what a reader looks at (`Tree`) and what it answers (`Match`)."""
 
 import os
 from collections.abc import Mapping
@@ -13,15 +13,15 @@ from pipeline.base.json_types import Json
 from pipeline.store.files import open_filesystem, retrying
 
 _MOST = 64 * 2**10
-"""Bytes of a file that are looked at."""
+"""The most bytes that are read from the start of a file."""
 
 
 @dataclass(frozen=True)
 class Match:
-    """A root that a reader can take.
+    """A root that a reader can read.
 
-    why: the names that tell, in words. settings: parameters of the reader that the names give. missing: what is not
-    there, where it is this layout but for one thing.
+    why: the names that show it, in words. settings: parameters of the reader that follow from the names. missing: the
+    one thing that is absent, where all else fits the layout.
     """
 
     why: str
@@ -30,14 +30,14 @@ class Match:
 
 
 class Names(NamedTuple):
-    """What lies in one folder, both sorted, hidden ones left out; pipes, devices and links to nothing are neither."""
+    """The folders and files in one folder, each sorted; without hidden ones, pipes, devices and broken links."""
 
     folders: tuple[str, ...]
     files: tuple[str, ...]
 
 
 class Tree:
-    """The names below a root, each folder listed when it is asked for and once. Nothing is listed whole."""
+    """The names below a root; each folder is listed once, on first use, and never the whole tree."""
 
     def __init__(self, root: str) -> None:
         self.root = root if "://" in root else os.path.abspath(root)
@@ -54,7 +54,7 @@ class Tree:
         return bool(retrying(lambda: fs.isfile(base)))
 
     def names(self, path: str = "") -> Names:
-        """What lies in the folder `path` below the root; nothing where there is none."""
+        """The names in the folder `path` below the root; empty where there is no such folder."""
         if path not in self._known:
             self._known[path] = self._list(path)
         return self._known[path]
@@ -76,7 +76,7 @@ class Tree:
         """The first bytes of a file, at most 64 KiB; empty where there is none."""
         folder, _, name = path.rpartition("/")
         if path and name not in self.files(folder):
-            return b""  # also of a pipe, which nobody may ever write into
+            return b""  # also for a pipe, which would block the read
         fs, base = self._place
         full = f"{base}/{path}" if path else base
         try:
@@ -93,7 +93,7 @@ class Tree:
             return Names((), ())
         except OSError as error:
             if path and isinstance(error, PermissionError):
-                return Names((), ())  # who lists the images says so of this folder
+                return Names((), ())  # the listing of images reports this folder
             raise UsageError(f"dataset: root {self.root}: {error.strerror or error}") from error
         named = [(str(entry["name"]).rstrip("/").rsplit("/", 1)[-1], _kind(fs, entry)) for entry in entries]
         shown = sorted((name, kind) for name, kind in named if not name.startswith("."))
@@ -104,7 +104,7 @@ class Tree:
 
 
 def _kind(fs: fsspec.AbstractFileSystem, entry: Mapping[str, Any]) -> str:
-    """What an entry of a folder is: a link what it leads to; neither file nor directory what may not be opened."""
+    """The type of an entry of a folder, links followed; neither file nor directory if it must not be opened."""
     if entry["type"] in ("file", "directory"):
         return str(entry["type"])
     try:

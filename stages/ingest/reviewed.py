@@ -1,4 +1,4 @@
-"""Boxes that a person drew on images of a data set without any: `weakbox review` draws the images and takes them."""
+"""Boxes that a person drew on images without ground truth, in the CSV that `weakbox review` prepares."""
 
 import csv
 import io
@@ -17,14 +17,14 @@ __all__ = ["with_reviewed"]
 
 _CORNERS = COLUMNS[1:]
 _MOST = 2**26
-"""Bytes of such a file."""
+"""The largest such file, in bytes."""
 _TRAIN, _DEV = "train", "dev"
 
 
 def with_reviewed(scan: Scan, place: str | None) -> Scan:
-    """A scan whose images in a CSV of boxes have these as ground truth; those of train belong to dev from then on.
+    """A scan with the boxes of a CSV as ground truth of its images; those of split train move to dev.
 
-    place: a path or URI; None: nothing is changed. A line without corners is of an image that nobody came to yet.
+    place: a path or URI; None: nothing is changed. A line without corners is an image that is not annotated yet.
     Raises: UsageError for a file that cannot be read, an unknown image, or one that has a true box already.
     """
     if place is None:

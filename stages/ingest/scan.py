@@ -1,4 +1,4 @@
-"""What a reader finds in a data set before any image is opened, and the split that every data set gets."""
+"""What a reader finds in a data set before any image is opened, and how split dev is taken from train."""
 
 import hashlib
 from collections import Counter
@@ -41,7 +41,7 @@ Box = tuple[float, float, float, float]
 
 
 class Mask(NamedTuple):
-    """A file of a ground-truth mask. uri, stamp: as of an image."""
+    """A file of a ground-truth mask. uri, stamp: as in `Found`."""
 
     uri: str
     stamp: str
@@ -50,11 +50,11 @@ class Mask(NamedTuple):
 class Found(NamedTuple):
     """One image of a data set, as its reader lists it.
 
-    uri: path below the data set's root, or the URI of one that lies elsewhere. stamp: changes when the file does.
-    boxes: ground truth, half-open pixels; None: the data has none. masks, ignores: ground truth of pixels, and regions
-    that are not scored. offset, length: of one that is a part of a file, its bytes there; row: of one in a Parquet
-    file, its number there, counted from 0, and `uri` ends with ``#`` and the column, ``train.parquet#image.bytes``.
-    trouble: why it cannot be opened; it is quarantined with these words.
+    uri: path below the data set's root, or the URI of a file elsewhere. stamp: changes when the file does. boxes:
+    ground truth, half-open pixels; None: the data has none. masks, ignores: ground-truth masks, and masks of regions
+    that are not scored. offset, length: byte range of an image that is a part of a file. row: row number, from 0, of an
+    image in a Parquet file; then `uri` ends with ``#`` and the column, ``train.parquet#image.bytes``. trouble: why it
+    cannot be opened, which is the reason of its quarantine.
     """
 
     image_id: str
@@ -77,16 +77,16 @@ class Found(NamedTuple):
 
     @property
     def is_annotated(self) -> bool:
-        """Whether there is ground truth of it."""
+        """Whether it has ground truth."""
         return bool(self.boxes or self.masks or self.ignores)
 
 
 @dataclass(frozen=True)
 class Scan:
-    """All images of a data set and its class names, sorted; a label is a position in them.
+    """All images of a data set and its class names, sorted; a label is an index into them.
 
-    left_out: what lies there and is no image of this data set, with the reason, in words: "2 files that are no images
-    (.xml)". It is logged. has_dev: images of split dev are listed as such, so none is taken from train.
+    left_out: files that are not listed and why, in words, for the log: "2 files that are no images (.xml)". has_dev:
+    the data set has a split dev of its own, so no image of train is moved to dev.
     """
 
     images: Sequence[Found]
@@ -108,16 +108,16 @@ class Scan:
 def is_dev(image_id: str, fraction: float) -> bool:
     """Whether a training image belongs to `dev`: its hash is in the lowest `fraction` of all hashes.
 
-    A fixed cut in hash space, not a rank: so no image changes its split when others are added.
+    A fixed cut in hash space, not a rank, so that no image changes its split when others are added.
     """
     digest = hashlib.sha256(image_id.encode()).digest()
     return int.from_bytes(digest[: DEV_BITS // 8], "big") < fraction * 2**DEV_BITS
 
 
 class Candidate(NamedTuple):
-    """An image with its label, its final split, and the fingerprint of what is said of it: id, label and split.
+    """An image with its label, its final split, and the fingerprint of its id, label, class name and split.
 
-    What its file holds is known once it is read; its stamp tells whether that was done.
+    The fingerprint does not cover the content of its file; the stamp tells whether that was read.
     """
 
     image: Found
@@ -127,10 +127,10 @@ class Candidate(NamedTuple):
 
 
 class Candidates:
-    """The images of a scan in order, each made when it is asked for: a million of them are large.
+    """The images of a scan in order, each made on access, for a million of them are large.
 
-    order: the places of the images in the scan. held_out: for each of them, in this order, whether it goes from train
-    to dev. fingerprints: of all of them, in this order, (N,) uint64: their digits as numbers.
+    order: indices of the images in the scan. held_out: whether each image, in this order, moves from train to dev.
+    fingerprints: those of the images, in this order, as numbers, (N,) uint64.
     """
 
     def __init__(
@@ -152,16 +152,16 @@ class Candidates:
         return map(self.__getitem__, range(len(self)))
 
     def at(self, places: Iterable[int]) -> list[Candidate]:
-        """Those at some places."""
+        """The candidates at some indices."""
         return [self[place] for place in places]
 
 
 def candidates(scan: Scan, dev_fraction: float) -> Candidates:
-    """The images in the order of their ids, `dev` taken from `train`; those in tables in the order of their rows.
+    """The images in the order of their ids, or of table rows, with `dev` taken from `train`.
 
     A data set that has a `dev` of its own keeps it, and all of its `train`.
 
-    A worker that reads a shard then reads a table's pages in turn, and each of them once.
+    In row order, the worker of a shard reads the pages of a table in sequence, each of them once.
 
     Raises:
         UsageError: no images at all, or one image id twice.
@@ -187,7 +187,7 @@ def candidates(scan: Scan, dev_fraction: float) -> Candidates:
 
 
 def _order(ids: Sequence[str]) -> list[int]:
-    """The places of ids in their order. Raises UsageError for one that is there twice."""
+    """The indices that sort the ids. Raises UsageError for an id that is there twice."""
     order = sorted(range(len(ids)), key=ids.__getitem__)
     for before, after in pairwise(order):
         if ids[before] == ids[after]:
@@ -196,9 +196,9 @@ def _order(ids: Sequence[str]) -> list[int]:
 
 
 def as_table(found: Iterable[Candidate], stage: str) -> pa.Table:
-    """What a worker reads of candidates that a stage lists, schema `CANDIDATES`.
+    """The candidates that a stage lists as a table for its workers, schema `CANDIDATES`.
 
-    The first table made of Python objects loads pandas.
+    The first table that is made from Python objects imports pandas.
     """
     rows = [
         {
@@ -226,7 +226,7 @@ def _boxes(boxes: Sequence[Box] | None) -> list[dict[str, float]] | None:
 
 
 def annotations(found: Iterable[Candidate]) -> str:
-    """The fingerprint of all that is said of the ground truth of these images; empty where nothing is."""
+    """The fingerprint of the ground truth of these images; empty where there is none."""
     return _digest(
         (image.image_id, image.boxes, [mask.uri for mask in image.masks], [mask.uri for mask in image.ignores])
         for image, *_ in found
@@ -235,7 +235,7 @@ def annotations(found: Iterable[Candidate]) -> str:
 
 
 def boxed(found: Iterable[Candidate]) -> dict[str, int]:
-    """Split -> how many of these images have ground-truth boxes; splits without any are left out."""
+    """Split -> number of these images with ground-truth boxes; splits without any are left out."""
     return dict(sorted(Counter(row.split for row in found if row.image.boxes).items()))
 
 
@@ -245,6 +245,6 @@ def _digest(said: Iterable[object]) -> str:
 
 
 def _digest_of(image: Found, label: int, split: str) -> bytes:
-    """The bytes of the fingerprint of what is said of an image."""
+    """The fingerprint of an image's id, label, class name and split, as bytes."""
     said = (image.image_id, label, image.label_name, split)
     return hashlib.sha256(repr(said).encode()).digest()[: DIGITS // 2]

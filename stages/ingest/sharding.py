@@ -1,8 +1,8 @@
-"""Stable lists of a growing data set's rows: a row never moves to another list; new images form new lists.
+"""Dividing the rows of a growing data set into stable shards: planned rows stay together, new rows form new shards.
 
-The lists of rows that earlier runs planned are kept in the store, in the order in which they were planned. A list all
-of whose rows are still there, unchanged, is a shard as it stands. What remains of a list that lost rows is a shard of
-its own, and so is every `size` rows that no list knows.
+The row lists that earlier runs planned are kept in the store, in planning order. A list whose rows all still exist,
+unchanged, is a shard as it is. The remaining rows of a list that lost some form a new shard. Rows that are in no list
+form new shards of `size` rows.
 """
 
 from collections import Counter
@@ -22,14 +22,14 @@ from pipeline.store.store import DamagedError, Store
 from stages.ingest.scan import Candidate
 
 Numbers = npt.NDArray[np.uint64]
-"""Fingerprints as numbers."""
+"""Row fingerprints as numbers, (N,) uint64."""
 
 
 @dataclass(frozen=True)
 class RowList:
-    """The fingerprints of one shard's rows; `key` identifies the list, whatever the files of its images hold.
+    """The fingerprints of one shard's rows; `key` identifies the list and does not depend on the image files.
 
-    packed: the digits of all fingerprints, one after the other, as bytes.
+    packed: the fingerprints, concatenated, 8 bytes each (big-endian).
     """
 
     key: str
@@ -43,7 +43,7 @@ class RowList:
 
     @classmethod
     def parse(cls, key: str, texts: Iterable[str]) -> "RowList":
-        """The list of these fingerprints. Raises ValueError for what is none."""
+        """The list of these fingerprints. Raises ValueError for a text that is not a fingerprint."""
         digits = list(texts)
         packed = bytes.fromhex("".join(digits))
         if any(len(each) != DIGITS for each in digits) or 2 * len(packed) != DIGITS * len(digits):
@@ -52,12 +52,12 @@ class RowList:
 
     @property
     def fingerprints(self) -> list[str]:
-        """The fingerprints, in their order."""
+        """The fingerprints as texts, in the order of the list."""
         return _texts(self.packed)
 
     @property
     def numbers(self) -> Numbers:
-        """The fingerprints, in their order, as numbers."""
+        """The fingerprints as numbers, in the order of the list."""
         return np.frombuffer(self.packed, ">u8").astype(np.uint64)
 
 
@@ -67,16 +67,17 @@ def _texts(packed: bytes) -> list[str]:
 
 
 class Part(NamedTuple):
-    """A shard's rows: their list, and the place of each among the rows that exist now."""
+    """A shard's rows: their list, and the index of each in the current rows, (N,) int64."""
 
     rows: RowList
     places: npt.NDArray[np.int64]
 
 
 def assign(recipe: str, current: Numbers, known: Sequence[RowList], size: int) -> list[Part]:
-    """Divide the rows that exist now into shards.
+    """Divide the current rows into shards.
 
-    current: fingerprints of all rows, in the data's order, no two alike. known: earlier lists, in planning order.
+    current: fingerprints of all rows, in data order, unique. known: earlier lists, in planning order. size: rows of a
+    new shard.
     """
     free = _Free(current)
     kept: list[Part] = []
@@ -107,7 +108,7 @@ class _Free:
         self._free = np.ones(len(current), bool)
 
     def places(self, rows: RowList) -> npt.NDArray[np.int64]:
-        """The place of each row of a list; -1 for one that is gone or taken."""
+        """The index of each row of a list in the current rows; -1 for a row that is gone or taken."""
         numbers = rows.numbers
         if not len(self._free):
             return np.full(len(numbers), -1)
@@ -116,12 +117,12 @@ class _Free:
         return np.where((self._sorted[found] == numbers) & self._free[places], places, -1)
 
     def take(self, rows: RowList, places: npt.NDArray[np.int64]) -> Part:
-        """Give rows to a list."""
+        """Assign rows to a list."""
         self._free[places] = False
         return Part(rows, places)
 
     def left(self) -> npt.NDArray[np.int64]:
-        """The places of the rows that are left."""
+        """The indices of the rows that no list has taken."""
         return np.flatnonzero(self._free)
 
 
@@ -140,7 +141,7 @@ def _read_list(path: str, said: Mapping[str, Json]) -> RowList:
 
 
 def save_lists(store: Store, recipe: RecipeFolder, lists: Sequence[RowList]) -> None:
-    """Keep those lists that are not kept yet, after the others. Two runs that plan the same write the same names."""
+    """Save the lists that are not stored yet, numbered after the stored ones; equal plans write equal names."""
     kept = [row_list_key(name) for name in store.files.names(recipe.area(ROWS))]
     number, known = max((own for own, _ in kept), default=-1) + 1, {key for _, key in kept}
     for rows in lists:

@@ -37,8 +37,8 @@ _LOG = logging.getLogger("weakbox.ingest")
 
 KIND = "ingest"
 LIST, ANNOTATIONS, MASKS, CONTENTS = "rows", "annotations", "masks", "contents"
-"""Arguments of a shard: the key of its list of rows, the fingerprints of the ground truth of its images and of the
-stamps of their mask files, and the contents that are known beside stamps."""
+"""Arguments of a shard: the key of its row list, the fingerprints of its images' ground truth and of the stamps of
+their mask files, and the content hashes of files that were replaced with their stamp kept."""
 
 
 class _Listed(NamedTuple):
@@ -49,10 +49,10 @@ class _Listed(NamedTuple):
 
 
 class Ingest(SourceStage[ReaderParams]):
-    """Lists the data set, opens every image once: size, content hash; a bad one becomes a quarantined row.
+    """Lists the data set and opens every image once for its size and content hash; bad images are quarantined.
 
-    A shard is read again when the stamp of a file changes. What was found of it is told by ids and contents alone, and
-    so are the keys of what reads it: a data set that moved, or was copied, is the same.
+    A shard is read again when the stamp of a file changes. Its identity, and with it the keys of downstream shards,
+    depends on image ids, labels, splits and contents, not on paths: a data set that was moved or copied is the same.
     """
 
     version = 3
@@ -84,11 +84,11 @@ class Ingest(SourceStage[ReaderParams]):
             raise UsageError(f"dataset: dev_fraction must be in [0, 1), not {self.params.dev_fraction}")
 
     def relists(self, recipe: str, store: Store) -> bool:
-        """Whether the config wants to see new images, or names another place than the one that was listed."""
+        """Whether the config asks for new images, or names another root than the one that was listed."""
         return self.params.rescan is not False or store.listed_root(self.name, recipe) != self.root
 
     def is_absent(self) -> bool:
-        """Whether the reader would make the data set."""
+        """Whether the data set is missing and the reader would make it."""
         return self.reader.is_absent()
 
     def provide(self) -> None:
@@ -96,7 +96,7 @@ class Ingest(SourceStage[ReaderParams]):
         self.reader.provide()
 
     def list_shards(self, recipe: str, store: Store, payloads: bool) -> list[Shard]:
-        """Shards of at most `shard_size` images; rows that earlier runs planned stay where they are."""
+        """Shards of at most `shard_size` images; rows that earlier runs planned stay in their shards."""
         folder = RecipeFolder(self.name, recipe)
         scan = with_reviewed(with_classes(self.reader.scan(), self.params.classes), self.params.reviewed)
         found = candidates(scan, self.params.dev_fraction)
@@ -117,7 +117,7 @@ class Ingest(SourceStage[ReaderParams]):
         return store.listing(self.name, recipe)
 
     def keep_listing(self, recipe: str, shards: Sequence[Shard], store: Store) -> None:
-        """Keep the rows of each shard, so that later runs plan the same shards, and then the listing."""
+        """Save the row list of each shard, so that later runs plan the same shards, and then the listing."""
         folder = RecipeFolder(self.name, recipe)
         rows = [RowList.parse(str(s.args[LIST]), s.listed.column("fingerprint").to_pylist()) for s in shards]
         save_lists(store, folder, rows)
@@ -131,7 +131,7 @@ class Ingest(SourceStage[ReaderParams]):
 
     @property
     def _turned(self) -> bool:
-        """Whether images are turned as their EXIF orientation says."""
+        """Whether images are turned by their EXIF orientation."""
         return self.reader.displayed if self.params.orientation is None else self.params.orientation == "apply"
 
     def _shard(self, rows: RowList, part: Sequence[Candidate], contents: Contents, payload: bool) -> Shard:
@@ -146,10 +146,10 @@ class Ingest(SourceStage[ReaderParams]):
         )
 
     def _contents(self, store: Store, folder: RecipeFolder, listed: _Listed, was_listed: bool) -> Contents:
-        """What is known of files beside their stamps, read where stamps cannot be believed.
+        """Content hashes of replaced files; files are read only where their stamps cannot be trusted.
 
-        That is where the config says so, where the listing was lost, and where the data lie elsewhere than they did:
-        then three images of each shard are looked at, and all of them where one is another.
+        That is with `rescan: content`, where the listing was lost, and where the root has moved: then three images of
+        each shard are compared first, and all images only if one of these differs.
         """
         kept = store.listing(*folder)
         contents = {name: str(stamp) for shard in kept or () for name, stamp in _said(shard).items()}
@@ -163,7 +163,7 @@ class Ingest(SourceStage[ReaderParams]):
     def _replaced(
         self, store: Store, folder: RecipeFolder, listed: _Listed, contents: Contents, few: bool = False
     ) -> dict[str, str]:
-        """The images of committed shards whose files hold something else now; few: of three of each shard."""
+        """Image id -> ``stamp~sha256``, for replaced images of committed shards; few: compare only three per shard."""
         keys = [_key(rows, listed.found.at(places), contents) for rows, places in listed.parts]
         committed, replaced = store.done(*folder, keys), dict[str, str]()
         for key, (_, places) in zip(keys, listed.parts, strict=True):

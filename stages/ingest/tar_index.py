@@ -1,4 +1,4 @@
-"""What lies where in a tar: its headers are read, by ranges, and none of its bodies but a few small ones.
+"""The index of a tar file: headers are read by range; of the bodies only small ones that are asked for.
 
 Python's own `tarfile` is for archives that are trusted: it takes a damaged header for the end of the archive, reads
 names of any length, and needs six times as long.
@@ -18,13 +18,13 @@ _COMPRESSED = {
     b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip",
 }  # fmt: skip
 _MOST = 2**20
-"""Bytes of a name, of a body that is read, and of what follows the end mark."""
+"""The most bytes of a name, of a body that is read, and of the data after the end mark."""
 
 
 class TarMember(NamedTuple):
     """A file in a tar. offset, length: of its body in the tar. body: its bytes, where they were asked for.
 
-    A name that is no UTF-8 holds surrogates.
+    Bytes of a name that are not UTF-8 are surrogates in it.
     """
 
     name: str
@@ -44,11 +44,11 @@ class _BadTar(Exception):
 
 
 def tar_members(file: ListedFile, wanted: Callable[[str], bool]) -> Iterator[TarMember]:
-    """The files in a tar, in its order; folders and links are passed over. wanted: whether to read a body, by its name.
+    """The files in a tar, in its order, without folders. wanted: whether to read the body of a file, by its name.
 
     Raises:
-        UsageError: a tar that is compressed, cut off or damaged, a sparse member, a name or a wanted body of more than
-            1 MiB; the line names the tar.
+        UsageError: a tar that is compressed, cut off or damaged, a link, a sparse member, a name or a wanted body of
+            more than 1 MiB; the line names the tar.
     """
     if file.trouble is not None:
         raise UsageError(f"dataset: {file.path}: {file.trouble}")
@@ -97,7 +97,7 @@ def _is_file(header: _Header, said: dict[str, bytes], name: str) -> bool:
 
 
 def _header(source: RangedFile, offset: int) -> _Header | None:
-    """The header at a byte; None at the mark that ends a tar. Raises _BadTar."""
+    """The header at a byte offset; None at the end mark. Raises _BadTar."""
     block = source.at(offset, _BLOCK)
     if offset == 0:
         _refuse_other_files(block)
@@ -107,7 +107,7 @@ def _header(source: RangedFile, offset: int) -> _Header | None:
         if source.size - offset > _MOST:
             raise _BadTar(f"{source.size - offset} bytes follow its end mark: archives that were joined")
         return None
-    if _octal(block[148:156]) != sum(block) - sum(block[148:156]) + 8 * 0x20:  # the sum's own field counts as blanks
+    if _octal(block[148:156]) != sum(block) - sum(block[148:156]) + 8 * 0x20:  # its own field counts as blanks
         raise _BadTar(f"damaged: no header at byte {offset}")
     name, prefix = block[:100].split(b"\0", 1)[0], block[345:500].split(b"\0", 1)[0]
     if block[257:263] == b"ustar\0" and prefix:
@@ -120,7 +120,7 @@ def _header(source: RangedFile, offset: int) -> _Header | None:
 
 
 def _octal(field: bytes) -> int | None:
-    """A number; none is 0; None for what is no number."""
+    """An octal field as a number; 0 if it is empty, None if it is not a number."""
     digits = field.split(b"\0", 1)[0].strip(b" ")
     return int(digits or b"0", 8) if not digits.strip(b"01234567") else None
 
@@ -149,7 +149,7 @@ def _size(said: dict[str, bytes], header: _Header, offset: int) -> int:
 
 def _read(source: RangedFile, offset: int, size: int, what: str) -> bytes:
     if size > _MOST:
-        raise _BadTar(f"{what!r} has {size} bytes, which no such thing has")
+        raise _BadTar(f"{what!r} has {size} bytes, more than the limit of {_MOST}")
     data = source.at(offset, size)
     if len(data) < size:
         raise _BadTar(f"cut off within {what!r}")

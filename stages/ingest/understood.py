@@ -1,4 +1,4 @@
-"""What was understood of a data set, in a few lines for people: classes, splits, ground truth, what was left out."""
+"""A summary of a scanned data set in a few lines: classes, splits, ground truth, what was left out."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,7 +9,7 @@ _SHOWN = 5
 
 
 class Understood:
-    """Counts the images of a scan as they pass by, with their final splits."""
+    """Counts the images of a scan, which are added in parts, by their final splits."""
 
     def __init__(self, reader: str, scan: Scan) -> None:
         self._reader, self._classes, self._left_out = reader, scan.classes, scan.left_out
@@ -29,7 +29,7 @@ class Understood:
                 self._troubled.append(image.image_id)
 
     def lines(self) -> Iterator[str]:
-        """The lines, first the sums."""
+        """The lines, totals first."""
         images, splits = self._images.total(), Counter[str]()
         for (split, _), number in self._images.items():
             splits[split] += number

@@ -22,13 +22,13 @@ _CARRIED = ("image_id", "uri", "offset", "length", "row", "label", "label_name",
 """Columns of the listing that become columns of the images table."""
 _READ = ("image_id", "uri", "offset", "length", "row", "trouble")
 _IDENTITY = ("image_id", "content_hash", "label", "label_name", "split", "turned", "lenient")
-"""What an image is. Where it lies does not matter."""
+"""Columns that identify an image; its location is not among them."""
 _OF_ONE_FILE = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 """Errors that are about one file, not about the storage."""
 
 
 class _Seen(NamedTuple):
-    """What opening an image shows: columns of the images table."""
+    """What decoding an image shows: columns of the images table."""
 
     content_hash: str
     width: int
@@ -39,7 +39,7 @@ class _Seen(NamedTuple):
 
 
 class _Refused(Exception):
-    """An image that cannot be used, and why. content_hash: of its bytes as far as they could be read."""
+    """An image that cannot be used, and why. content_hash: hash of its bytes; None where they could not be read."""
 
     def __init__(self, reason: str, content_hash: str | None = None) -> None:
         super().__init__(reason)
@@ -47,7 +47,10 @@ class _Refused(Exception):
 
 
 class IngestWorker:
-    """Opens the images of one ingest stage's shards. stage: the stage's name in the run. turned: see table images."""
+    """Opens the images of one ingest stage's shards.
+
+    stage: the stage's name in the run. turned: whether images are turned by their EXIF orientation.
+    """
 
     def __init__(self, stage: str, params: ReaderParams, turned: bool, context: Context) -> None:
         self._stage, self._params, self._turned = stage, params, turned
@@ -72,7 +75,7 @@ class IngestWorker:
         return ShardResult({"images": images}, quarantine=bad, identity=identity)
 
     def _seen(self, row: Mapping[str, Any]) -> _Seen:
-        """What opening an image shows. Raises _Refused."""
+        """Read and decode an image. Raises _Refused."""
         data = self._bytes(row)
         content_hash = hashlib.sha256(data).hexdigest()
         orientation = exif_orientation(data)
@@ -84,7 +87,7 @@ class IngestWorker:
         return _Seen(content_hash, width, height, orientation, turned, lenient)
 
     def _size(self, data: bytes, turned: bool) -> tuple[tuple[int, int], bool]:
-        """(height, width), and whether that took leniency. Raises ImageError."""
+        """(height, width), and whether lenient decoding was needed. Raises ImageError."""
         try:
             return decode(data, turned=turned).shape[:2], False
         except ImageError:
@@ -108,14 +111,14 @@ class IngestWorker:
             raise _Refused(f"cannot be read: {error.strerror or error}") from error
 
     def _check_root(self) -> None:
-        """Whether the data set is there at all: a disk that was unmounted is not the fault of its images."""
+        """Raise StageFailed if the root itself is gone: an unmounted disk must not quarantine its images."""
         fs, path = open_filesystem(self._params.root)
         if not retrying(lambda: fs.exists(path)):
             raise StageFailed(f"dataset: root {self._params.root} is gone")
 
 
 def _images(listed: pa.Table, seen: Sequence[_Seen]) -> pa.Table:
-    """The images table of rows of a listing, and what was seen of each."""
+    """The images table: columns of the listing and what decoding showed of each image."""
     carried = {name: listed.column(name) for name in _CARRIED}
     found = {name: [getattr(each, name) for each in seen] for name in _Seen._fields}
     return TABLES["images"].from_columns({**carried, **found}, len(seen))

@@ -24,11 +24,11 @@ class Localize(ModelStage[LocalizeParams]):
     needs_classifier = False
 
     def ingredients(self) -> Mapping[str, Json]:
-        """How its network rounds."""
+        """Whether batch norms are folded: it changes the rounding of 16-bit networks."""
         return precision_ingredients(self.params.precision)
 
     def check_data(self, inputs: Inputs) -> None:
-        """Refuse images of which none would be predicted."""
+        """Refuse images of which none is of the chosen splits."""
         check_any_split(self.name, self.params.splits, inputs["images"][0])
 
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
@@ -43,7 +43,7 @@ class Localize(ModelStage[LocalizeParams]):
         ]
 
     def worker(self, context: Context) -> Worker:
-        """Loads the model at its first shard."""
+        """A worker that loads the model at its first shard."""
         from stages.localize.worker import LocalizeWorker
 
         return LocalizeWorker(self.name, self.params, context, self.loaders)

@@ -44,7 +44,7 @@ class _Loaded(NamedTuple):
 
 
 class LocalizeWorker(ImageWorker[LocalizeParams, Predicted]):
-    """Keeps the model that was asked for last."""
+    """Predicts images, and keeps the last model in memory."""
 
     table = "predictions"
 
@@ -92,7 +92,7 @@ class LocalizeWorker(ImageWorker[LocalizeParams, Predicted]):
             return self._predict(to_batch(np.ascontiguousarray(pixels), self._card.preprocessing, device))
 
     def rows(self, images: list[ImageRow], launched: Predicted) -> Iterator[PredictionRow]:
-        """What was predicted of each image."""
+        """One row of predictions an image."""
         card, origin = self._card, Provenance(self._card, None, self._card.input_size)
         boxes = self._boxes(launched, images)
         with self.context.timed("forward"):

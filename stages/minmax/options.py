@@ -15,8 +15,8 @@ class MinmaxParams(FineTuningParams):
 
     preset: Preset | None = option(
         None,
-        "the paper's backbone whose values stand for null below; null: of the classifier's family, mobilenet_v2 where "
-        "it is neither a VGG nor a ResNet",
+        "the paper's backbone whose values replace null below; null: that of the classifier's family, mobilenet_v2 if "
+        "it is neither VGG nor ResNet",
     )
     classes: int | None = option(
         None,
@@ -29,7 +29,7 @@ class MinmaxParams(FineTuningParams):
     scale: Scale = option("mean", "mean over channels (released code; the weights are meant for it) or sum (paper)")
     masking: Masking = option(
         "images",
-        "what a class map masks: images, or their features without a second pass (table 2: worse by 4 to 19 points)",
+        "what a class map multiplies: images, or features without a second pass (table 2: worse by 4 to 19 points)",
     )
     intensity: float = option(
         0.0, "largest relative change of an image's intensity in the step of cross-entropy (section 4.4)", at_least=0
@@ -43,7 +43,7 @@ class MinmaxParams(FineTuningParams):
     upside_down: bool = option(False, "turn half of the images upside down (released code)")
 
     def training(self, backbone: str) -> MinmaxTraining:
-        """The preset of a classifier's backbone, with what is given in its place."""
+        """The preset of a classifier's backbone, with given options in place of its values."""
         given = {name: getattr(self, name) for name in ("classes", "common_weight", "full_weight")}
         preset = TRAININGS[self.preset or preset_of(backbone)]
         return replace(preset, **{name: value for name, value in given.items() if value is not None})

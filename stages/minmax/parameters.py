@@ -1,4 +1,4 @@
-"""What MinMaxCAM is run with, and how it was trained, by backbone (Wang, Oramas and Tuytelaars 2021)."""
+"""Settings of MinMaxCAM and of its published trainings, by backbone (Wang, Oramas and Tuytelaars 2021)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ __all__ = ["SCALES", "TRAININGS", "Masking", "MinmaxTraining", "Preset", "Scale"
 Preset = Literal["mobilenet_v2", "vgg16", "resnet50"]
 
 Masking = Literal["images", "features"]
-"""What the class map of an image is multiplied with before its description."""
+"""What an image's class map is multiplied with before the masked descriptor is computed."""
 
 Scale = Literal["mean", "sum"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
@@ -37,6 +37,6 @@ The paper gives no others; MobileNetV2, it says, gains from more weight on the c
 
 def preset_of(backbone: str) -> Preset:
     """The preset of a backbone's family: of VGG and ResNet networks their own, of all others MobileNetV2's."""
-    if "vgg" in backbone:
+    if backbone.removeprefix("timm:").startswith("vgg"):  # a RepVGG is no VGG
         return "vgg16"
     return "resnet50" if "resnet" in backbone else "mobilenet_v2"

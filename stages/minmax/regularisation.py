@@ -1,8 +1,8 @@
 """Common and full region regularisation of MinMaxCAM (Wang, Oramas and Tuytelaars 2021).
 
-Stage II of a training step. The class map of an image masks that image, the frozen network describes what is left, and
-this description is to agree with those of the class's other images (common region: smaller maps) and with that of the
-whole image (full region: larger maps). Only the linear classifier learns, through the network's *input*.
+Stage II of a training step. Each image is masked by its class map, and the frozen network gives the descriptor of the
+masked image. It should agree with those of the class's other images (common region: smaller maps) and with that of the
+whole image (full region: larger maps). Only the linear classifier learns, by gradients through the network's *input*.
 """
 
 from collections.abc import Iterator
@@ -48,10 +48,10 @@ def stage_two(
 ) -> Regularisation:
     """``lambda1 CRR + lambda2 FRR`` of a batch of class sets (eq. 6); its gradient reaches `weight` alone.
 
-    The backbone is in eval mode for both of its passes, whatever it was in, and left as it was. The first pass, without
+    The backbone is in eval mode for both of its passes; its mode is restored afterwards. The first pass, without
     gradient, gives the features for the maps and the descriptors of whole images; only the second is differentiated.
 
-    backbone: images -> features ``(B, K, h, w)``, not wrapped for several workers: add up the weight's gradients there.
+    backbone: images -> features ``(B, K, h, w)``, not wrapped in DDP: add up the weight's gradients over workers.
     images: ``(N S, 3, H, W)`` normalised, the S = `set_size` images of a class side by side; labels: ``(N S,)``.
     weight: the linear classifier's ``(C, K)``. weights: lambda1 and lambda2. scale: see `full_region`. masking:
     ``features`` multiplies the first pass's features with the maps, in place of a second pass over masked images (the
@@ -74,7 +74,7 @@ def stage_two(
 def localization_maps(features: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """The min-max normalised class map of each image's label, differentiable in the weight (eq. 1 and 2).
 
-    Scaling a class's weights by a positive number leaves its maps alone: their gradient is orthogonal to the weights.
+    Scaling a class's weights by a positive number keeps its maps: their gradient is orthogonal to the weights.
 
     features: ``(B, K, h, w)``; weight: ``(C, K)``; labels: ``(B,)``. Returns: ``(B, h, w)`` float32 in [0, 1] at
     feature resolution; zeros without gradient where a map is constant or not finite.
@@ -98,7 +98,7 @@ def masked_descriptors(backbone: nn.Module, images: torch.Tensor, maps: torch.Te
 def common_region(descriptors: torch.Tensor, scale: Scale = "mean") -> torch.Tensor:
     """CRR: the mean squared distance between the masked descriptors of two different images of a class (eq. 3).
 
-    Taken as twice the unbiased variance over the S images, which is the same number without the pairs.
+    Computed as twice the unbiased variance over the S images, which equals the mean over pairs.
 
     descriptors: ``(N, S, K)``. scale: see `full_region`. Returns: a scalar, the mean over the N classes.
     Raises: ValueError for sets of fewer than two images.

@@ -18,7 +18,7 @@ class Minmax(LocalizerStage[MinmaxParams]):
         check_drops(self.name, self.params.drops)
 
     def trainer(self) -> Trainer:
-        """Trains the classifier's own network."""
+        """A trainer of the classifier's own network."""
         from stages.minmax.trainer import MinmaxTrainer
 
         return MinmaxTrainer(self.name, self.kind, self.params)

@@ -1,4 +1,4 @@
-"""Stage `model`: a trained model of another run, as it is."""
+"""Stage `model`: a trained model of another run, unchanged."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -14,7 +14,7 @@ from stages.model.options import ModelParams
 
 
 class Model(TrainStage[ModelParams]):
-    """The newest model that a stage of another run trained: used on this run's images as one that was trained here.
+    """The newest model that a stage of another run trained, used here like a model that this run trained.
 
     It is copied into this run.
     """
@@ -25,7 +25,7 @@ class Model(TrainStage[ModelParams]):
     outputs = ("training",)
 
     def check(self) -> None:
-        """Refuse a run or a stage that is not named."""
+        """Refuse a missing run or a missing stage name."""
         super().check()
         if not self.params.run or not self.params.of:
             raise UsageError(f"stage {self.name}: run (a run root) and of (the stage that trained there) are missing")
@@ -35,11 +35,11 @@ class Model(TrainStage[ModelParams]):
             raise UsageError(f"stage {self.name}: of: {error}") from error
 
     def files(self) -> Mapping[str, str]:
-        """The other run, which a cluster may see and this machine not."""
+        """The root of the other run, which a cluster may be able to read when this machine is not."""
         return {"run": self.params.run}
 
     def ingredients(self) -> Mapping[str, Json]:
-        """Which training it is; nothing where the other run cannot be seen."""
+        """Recipe and name of the training; empty where the other run cannot be read."""
         found = self._newest
         return {} if found is None else {"model": [found.recipe, found.name]}
 
@@ -48,7 +48,7 @@ class Model(TrainStage[ModelParams]):
         self._model()
 
     def fit(self, task: Task, context: TrainContext) -> ShardResult:
-        """The two files of the model, and the log of its training. Raises UsageError for what is no model."""
+        """The two files of the model, and the log of its training. Raises UsageError for an invalid model."""
         from stages.vision.model_card import CARD, WEIGHTS, read_card
 
         store, done = Store(self.params.run), self._model()
@@ -60,7 +60,7 @@ class Model(TrainStage[ModelParams]):
         return ShardResult({"training": store.table(done, "training")}, blobs)
 
     def _model(self) -> Done:
-        """The shard there that is the model. Raises UsageError where there is none."""
+        """The shard of the other run that holds the model. Raises UsageError where there is none."""
         where = f"stage {self.name}: {self.params.run}"
         if self._newest is None:
             raise UsageError(f"{where} has no stage {self.params.of!r} that was completed")

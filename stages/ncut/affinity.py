@@ -1,7 +1,7 @@
-"""How alike the tokens of an image are, and the graph that is cut: TokenCut's definitions.
+"""The similarity of an image's tokens, and the graph that is cut: TokenCut's definitions.
 
 Wang et al., "Self-Supervised Transformers for Unsupervised Object Discovery using Normalized Cut", CVPR 2022, section
-3.2. :mod:`stages.ncut.graph` multiplies with this graph without ever writing it down.
+3.2. :mod:`stages.ncut.graph` multiplies with this graph without storing its matrix.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ _NORM_EPSILON = 1e-12
 
 
 def cosines(tokens: np.ndarray) -> np.ndarray:
-    """Cosine similarity of all pairs of tokens, ``(n, n)`` float32 (float64 of float64); a zero token's are 0.
+    """Cosine similarity of all pairs of tokens, ``(n, n)`` float32 (float64 of float64); 0 for a token of zeros.
 
     tokens: ``(d, n)`` of any float type. Raises: ValueError when a token holds a NaN or an infinity.
     """
@@ -29,7 +29,7 @@ def cosines(tokens: np.ndarray) -> np.ndarray:
 def affinity(similarity: np.ndarray, parameters: CutParameters) -> np.ndarray:
     """Weights of the graph, ``(n, n)`` float64: 1, or the cosine, where tokens are joined, epsilon elsewhere.
 
-    The diagonal is 1. similarity: ``(n, n)``, see `cosines`; of it, the lower triangle is read.
+    The diagonal is 1. similarity: ``(n, n)``, see `cosines`; only its lower triangle is read.
     """
     lower = np.tril(similarity, -1)
     both = lower + lower.T

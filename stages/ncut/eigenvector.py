@@ -1,8 +1,8 @@
 """The second smallest eigenvector of the normalized cut, ``(D - A) y = lambda D y`` (Shi and Malik 2000).
 
-It is solved as ``B = D^-1/2 A D^-1/2``, whose second largest eigenvector z gives ``y = D^-1/2 z`` and
-``lambda = 1 - mu``. The largest one, the square roots of the degrees, is known and left out. Where epsilon alone holds
-a graph together, several eigenvalues are of its order: all of this is float64.
+It is solved by way of ``B = D^-1/2 A D^-1/2``: its second largest eigenvalue mu and eigenvector z give
+``lambda = 1 - mu`` and ``y = D^-1/2 z``. Its largest eigenvector, the square roots of the degrees, is known and left
+out. Where only epsilon connects parts of a graph, several eigenvalues are of the order of epsilon: hence float64.
 """
 
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ __all__ = ["SecondEigenvector", "dense_two_largest", "second_eigenvector"]
 _DENSE = 64
 """Up to this many tokens the dense solver is as fast."""
 _RESIDUAL_TO_GAP, _RESIDUAL = 1e-10, 1e-13
-"""What Lanczos' residual may be: of the gap to the third eigenvalue, or so small that it is rounding."""
+"""The largest residual of Lanczos that is accepted: relative to the gap to the third eigenvalue, or absolute."""
 _MAX_DENSE_RESIDUAL = 1e-10
 _SAME = 1e-8
-"""Eigenvalues that lie closer together are one: rounding then chooses the vector in their plane."""
+"""Eigenvalues closer than this count as equal: rounding then decides which vector of their plane is found."""
 
 
 @dataclass(frozen=True)
 class SecondEigenvector:
-    """What the graph says about its best cut.
+    """The eigenvector that gives a graph's best cut.
 
     vector: ``(n,)`` float64 with ``y^T D y = 1``; its sign is arbitrary. eigenvalues: the second and the third
-    smallest, ``(2,)`` float64 in [0, 2]; the third to a tenth of their gap. residual: ``|B z - mu z|``. dense: whether
-    the dense solver decided.
+    smallest, ``(2,)`` float64 in [0, 2]; the third is exact to a tenth of their gap. residual: ``|B z - mu z|``. dense:
+    whether the dense solver found it.
     """
 
     vector: np.ndarray
@@ -40,15 +40,15 @@ class SecondEigenvector:
 
     @property
     def degenerate(self) -> bool:
-        """Whether the vector is one of many: the second and the third eigenvalue are equal."""
+        """Whether the second and the third eigenvalue are equal, so that the vector is not unique."""
         return bool(self.eigenvalues[1] - self.eigenvalues[0] <= _SAME)
 
 
 def second_eigenvector(graph: Graph) -> SecondEigenvector:
     """Solve for the second smallest eigenvector of a graph of at least three tokens, whose degrees are positive.
 
-    Lanczos from a fixed start; the dense solver decides where that does not converge, fails its residual, or has few
-    tokens. Raises: ValueError for less than three tokens; ArithmeticError when the dense residual exceeds 1e-10.
+    Lanczos from a fixed start; the dense solver for few tokens, or where Lanczos does not converge or its residual is
+    too large. Raises: ValueError for less than three tokens; ArithmeticError when the dense residual exceeds 1e-10.
     """
     if len(graph.degrees) < 3:
         raise ValueError(f"a cut needs at least three tokens, got {len(graph.degrees)}")
@@ -70,7 +70,7 @@ def second_eigenvector(graph: Graph) -> SecondEigenvector:
 
 
 def dense_two_largest(matrix: np.ndarray, known: np.ndarray) -> Leading:
-    """What `two_largest` returns, of a matrix ``(n, n)`` with eigenvalues in (-1, 1], 1 being that of `known`."""
+    """What `two_largest` returns, of a matrix ``(n, n)`` with eigenvalues in (-1, 1]; known ``(n,)`` has 1."""
     moved = matrix - 2 * np.outer(known, known)  # the known eigenvalue becomes -1, below all others
     size = len(known)
     values, vectors = scipy.linalg.eigh(moved, subset_by_index=[size - 2, size - 1])

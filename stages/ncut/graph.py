@@ -1,7 +1,7 @@
-"""Graphs as the eigensolver sees them: degrees, and a product with a vector.
+"""Graphs as the eigensolver uses them: degrees, and a product with a vector.
 
-A binary graph is ``epsilon J + (1 - epsilon) E`` with J all ones and E of bits: a product with J is a sum, one with E
-takes its bits eight at a time and looks their partial sum up.
+A binary graph is ``epsilon J + (1 - epsilon) E`` with J all ones and E of bits: the product with J is a sum; the one
+with E takes eight bits at a time and looks up their partial sum in a table.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ __all__ = ["BinaryGraph", "Graph", "WeightedGraph", "graph_of"]
 class Graph(Protocol):
     """A symmetric graph of n tokens.
 
-    degrees: ``(n,)`` float64, row sums of the weights. neighbours: ``(n,)`` int64, tokens joined to each, itself left
-    out.
+    degrees: ``(n,)`` float64, row sums of the weights. neighbours: ``(n,)`` int64, number of tokens joined to
+    each, itself left out.
     """
 
     @property
@@ -42,7 +42,7 @@ class Graph(Protocol):
 class BinaryGraph:
     """Edges of weight 1, all other pairs of weight epsilon.
 
-    edges: ``(g, n)`` uint8, g even; bit k of ``edges[b, i]`` says whether token ``8 b + k`` is joined to token i, or i.
+    edges: ``(g, n)`` uint8, g even; bit k of ``edges[b, i]`` says whether token ``8 b + k`` is i or joined to i.
     """
 
     edges: np.ndarray
@@ -94,7 +94,7 @@ def graph_of(similarity: np.ndarray, parameters: CutParameters) -> Graph:
 
 @numba.njit(cache=True, nogil=True)
 def _pack(similarity: np.ndarray, tau: float, edges: np.ndarray) -> None:
-    """Fill ``edges`` from the lower triangle: its rows first, which compilers vectorise, then their transpose."""
+    """Fill ``edges`` from the lower triangle: its rows first, which the compiler vectorizes, then their transpose."""
     size = len(similarity)
     for token in range(size):
         row, bit = edges[token // 8], np.uint8(1 << token % 8)
@@ -114,7 +114,7 @@ def _pack(similarity: np.ndarray, tau: float, edges: np.ndarray) -> None:
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def _transposed(block: np.uint64) -> np.uint64:
-    """An 8x8 matrix of bits, one byte a column, with rows and columns exchanged: squares of 1, 2 and 4 bits in turn."""
+    """Transpose an 8x8 matrix of bits, one byte a column, by swapping squares of 1, 2 and 4 bits in turn."""
     swap = (block ^ (block >> np.uint64(7))) & np.uint64(0x00AA00AA00AA00AA)
     block = block ^ swap ^ (swap << np.uint64(7))
     swap = (block ^ (block >> np.uint64(14))) & np.uint64(0x0000CCCC0000CCCC)
@@ -140,7 +140,7 @@ def _edge_sums(edges: np.ndarray, vector: np.ndarray) -> np.ndarray:
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def _partial_sums(values: np.ndarray, table: np.ndarray) -> None:
-    """Sums of all 256 subsets of eight values, each at the number whose bits choose them."""
+    """Sums of all 256 subsets of eight values; the bits of an index select its subset."""
     table[0] = 0.0
     for bit in range(8):
         known = 1 << bit

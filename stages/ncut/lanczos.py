@@ -1,4 +1,4 @@
-"""The two largest eigenvalues beside a known one, and the eigenvector of the larger, by band Lanczos."""
+"""The two largest eigenvalues apart from a known one, and the eigenvector of the larger, by band Lanczos."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,7 +13,7 @@ _MAX_STEPS = 160
 _TINY = 1e-12
 _FIRST_TO_GAP, _FIRST = 1e-11, 1e-14
 _SECOND_TO_GAP, _SECOND = 0.1, 1e-9
-"""Residuals at which the iteration ends: of the gap between both values, but never smaller than what rounding leaves.
+"""Residuals at which the iteration ends: relative to the gap between both values, but not below the level of rounding.
 
 The error of the eigenvector is the first residual over the gap; the second value need only be known well enough to tell
 the gap from zero.
@@ -30,12 +30,12 @@ class Leading(NamedTuple):
 
 
 def two_largest(product: Product, known: np.ndarray) -> Leading | None:
-    """Solve for what is orthogonal to a known eigenvector, in float64 with full reorthogonalisation.
+    """The largest eigenpairs orthogonal to a known eigenvector, in float64 with full reorthogonalization.
 
-    The band, of two fixed starting vectors, sees an eigenvalue that is there twice, which one vector never would.
+    The band has two fixed starting vectors, so that a double eigenvalue is found, which one vector would miss.
 
     product: a symmetric matrix of norm about 1, times a vector. known: ``(n,)`` of unit length, n at least 8.
-    Returns: None where 160 steps, or n - 3, have not converged.
+    Returns: None without convergence in 160 steps, or n - 3.
     """
     size, source = len(known), np.random.default_rng(0)
     steps = min(_MAX_STEPS, size - 1 - _BAND)
@@ -46,7 +46,7 @@ def two_largest(product: Product, known: np.ndarray) -> Leading | None:
     for step in range(steps):
         place = step + 1 + _BAND
         vector, along, length = _orthogonal(product(basis[step + 1]), basis[:place])
-        if length <= _TINY:  # the band has found an invariant subspace and goes on outside
+        if length <= _TINY:  # an invariant subspace: go on with a random vector outside of it
             vector, length = _orthogonal(source.standard_normal(size), basis[:place])[0], 0.0
         basis[place] = vector
         projected[: step + _BAND, step], projected[step + _BAND, step] = along[1:], length
@@ -59,7 +59,7 @@ def two_largest(product: Product, known: np.ndarray) -> Leading | None:
 
 
 def _orthogonal(vector: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """The unit vector across the basis, the components along it, and the length across; twice, as digits cancel."""
+    """The unit vector orthogonal to the basis, the components along it, the length removed; twice, as digits cancel."""
     along = basis @ vector
     vector = vector - along @ basis
     length = float(np.linalg.norm(vector))
@@ -75,7 +75,7 @@ def _orthogonal(vector: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, np.n
 def _converged(projected: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """The two largest values, and the first vector's weights in the basis; None while a residual is too large.
 
-    projected: ``(m + 2, m)``, the matrix in the basis; its last two rows lead out of what was multiplied so far.
+    projected: ``(m + 2, m)``, the matrix in the basis; its last two rows belong to basis vectors not yet multiplied.
     """
     inside, outside = projected[:-_BAND], projected[-_BAND:]
     values, vectors = np.linalg.eigh(inside, UPLO="U")

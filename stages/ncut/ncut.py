@@ -1,8 +1,8 @@
 """TokenCut: an image's foreground as the best cut through the graph of its tokens, without labels or training.
 
 Wang et al., "Self-Supervised Transformers for Unsupervised Object Discovery using Normalized Cut", CVPR 2022. Two
-guards are added: tokens that are joined to none are left out of the graph, where they would be the best cut
-themselves; a graph with no best cut, such as one in which all tokens are joined, gives no foreground.
+guards are added: isolated tokens (joined to no other) are left out of the graph, as cutting them off would be the best
+cut; a graph without a best cut, such as one in which all tokens are joined, gives no foreground.
 """
 
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ class Cut:
 
     eigenvector: ``(h, w)`` float64, ``y^T D y = 1``, the seed on the side above the mean; isolated tokens hold the mean
     of the others; zeros when degenerate. foreground: ``(h, w)`` bool, above the mean. seed: flat index of the token
-    with the largest absolute value, None when degenerate. isolated: ``(h, w)`` bool, tokens joined to none. solved:
-    what the eigensolver found on all other tokens, None where fewer than three are left.
+    with the largest absolute value, None when degenerate. isolated: ``(h, w)`` bool, tokens joined to no other.
+    solved: what the eigensolver found on the rest, None where fewer than three are left.
     """
 
     eigenvector: np.ndarray
@@ -43,7 +43,7 @@ class Cut:
 
 
 def cuts(features: np.ndarray, parameters: CutParameters) -> list[Cut]:
-    """The cut of each image of a batch ``(B, d, h, w)``, to the bit what `cut` finds for it alone."""
+    """The cut of each image of a batch ``(B, d, h, w)``, equal to the bit to `cut` of the image alone."""
     return [cut(of_image, parameters) for of_image in features]
 
 
@@ -69,10 +69,10 @@ def cut(features: np.ndarray, parameters: CutParameters) -> Cut:
 
 
 def score_map(found: Cut, component: Component = "all") -> np.ndarray:
-    """The eigenvector less its mean, over its largest absolute value: ``(h, w)`` float32 in [-1, 1].
+    """The eigenvector minus its mean, divided by its largest absolute value: ``(h, w)`` float32 in [-1, 1].
 
     Positive is foreground, so 0 is TokenCut's threshold; isolated tokens are 0, and so is a degenerate cut's whole map.
-    component: ``seed`` cuts the foreground outside the seed's 4-connected component to 0; what is left above 0 is
+    component: ``seed`` sets the foreground outside the seed's 4-connected component to 0; what stays above 0 is
     TokenCut's mask.
     """
     if found.seed is None:
@@ -85,7 +85,7 @@ def score_map(found: Cut, component: Component = "all") -> np.ndarray:
 
 
 def _joined(similarity: np.ndarray, parameters: CutParameters) -> tuple[Graph | None, np.ndarray]:
-    """The graph of all tokens that are joined to another, None of fewer than three, and the indices of those tokens."""
+    """The graph of the tokens that are joined to another (None for fewer than three), and their indices."""
     graph = graph_of(similarity, parameters)
     kept = np.flatnonzero(graph.neighbours)
     if len(kept) < 3:

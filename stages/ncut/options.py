@@ -36,9 +36,9 @@ class NcutParams:
     decode_ahead: int = option(0, "threads that decode the next batch meanwhile", resource=True)
 
     def cut_parameters(self) -> CutParameters:
-        """What the graph is run with. Raises: ValueError, see `CutParameters`."""
+        """Settings of the graph. Raises: ValueError, see `CutParameters`."""
         return CutParameters(self.tau, self.epsilon, self.graph)
 
     def tap_of(self, names: TapNames) -> str:
-        """The layer that is cut of a network, which may not have it."""
+        """The name of the layer whose output is cut; the network may lack it."""
         return self.tap or (_KEYS if _KEYS in names.others else names.default)

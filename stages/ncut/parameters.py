@@ -1,4 +1,4 @@
-"""What TokenCut's graph and cut are run with."""
+"""Settings of TokenCut's graph and cut."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -29,5 +29,5 @@ class CutParameters:
         least = 0 if self.graph == "soft" else -1
         if not least <= self.tau < 1:
             raise ValueError(f"tau must be in [{least}, 1) for a {self.graph} graph, got {self.tau}")
-        if not 1e-7 <= self.epsilon < 1:  # eigenvalues are of its order, and equal below 1e-8
+        if not 1e-7 <= self.epsilon < 1:  # eigenvalues can be of its order, and count as equal within 1e-8
             raise ValueError(f"epsilon must be in [1e-7, 1), got {self.epsilon}")

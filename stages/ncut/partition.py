@@ -9,10 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from stages.vision.boxes import clip
-from stages.vision.components import mask_extent
-
-__all__ = ["Sides", "component_box", "seed_component", "sides"]
+__all__ = ["Sides", "seed_component", "sides"]
 
 _TIE = 1e-9
 
@@ -26,10 +23,10 @@ class Sides(NamedTuple):
 
 
 def sides(vector: np.ndarray) -> Sides:
-    """Divide at the mean and turn the sign so that the seed, the largest absolute value, is foreground.
+    """Divide at the mean and choose the sign so that the seed, the largest absolute value, is foreground.
 
-    Of values that differ by rounding alone, the first is the seed, and what differs from the mean by rounding alone is
-    background: in a graph that is complete but for a few pairs that is nearly every token.
+    Among values that are equal up to rounding, the first is the seed. Values equal to the mean up to rounding are
+    background: in a graph in which nearly all pairs are joined, nearly all tokens are.
     vector: ``(n,)`` float64, of either sign.
     """
     sizes = np.abs(vector)
@@ -44,11 +41,3 @@ def seed_component(foreground: np.ndarray, seed: int) -> np.ndarray:
     _, labels = cv2.connectedComponents(np.ascontiguousarray(foreground, dtype=np.uint8), connectivity=4)
     component: np.ndarray = labels == labels.ravel()[seed]
     return component
-
-
-def component_box(component: np.ndarray, patch: int, width: int, height: int) -> np.ndarray:
-    """TokenCut's box: the extent of a ``(h, w)`` bool mask in pixels, ``(4,)`` half-open x0, y0, x1, y1.
-
-    patch: side of a token in pixels. width, height: of the image, to which the box is clipped.
-    """
-    return clip(mask_extent(component) * patch, width, height)

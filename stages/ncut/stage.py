@@ -16,27 +16,27 @@ if TYPE_CHECKING:
 
 
 class Ncut(ModelMapStage[NcutParams]):
-    """TokenCut's cut, positive on the foreground; its box is that of component seed at absolute 0 on the grid."""
+    """TokenCut's maps, positive on the foreground; component seed, cut at absolute 0 on the grid, gives its boxes."""
 
     kind = "ncut"
     version = 2
     Params = NcutParams
 
     def check(self) -> None:
-        """Refuse a graph that cannot be cut."""
+        """Refuse settings of the graph outside their range."""
         super().check()
         self.checked(self.params.cut_parameters)
 
     def ingredients(self) -> Mapping[str, Json]:
-        """How its network rounds."""
+        """Whether batch norms are folded: it changes the rounding of 16-bit networks."""
         return precision_ingredients(self.params.precision)
 
     def check_network(self, network: "LocalizerNetwork", planned: PlannedNetwork) -> None:
-        """The network must have the layer."""
+        """Refuse a network without the layer."""
         network.tap_path(self.params.tap_of(network.tap_names))
 
     def worker(self, context: Context) -> Worker:
-        """Loads the network at its first shard."""
+        """A worker that loads the network at its first shard."""
         from stages.ncut.worker import NcutWorker
 
         return NcutWorker(self.name, self.params, context, self.loaders)

@@ -21,7 +21,7 @@ __all__ = ["NcutWorker"]
 
 
 class NcutWorker(ModelWorker[NcutParams, HostCopy]):
-    """Cuts what one layer puts out."""
+    """Cuts the graph of one layer's output, image by image."""
 
     table = "score_maps"
 
@@ -41,7 +41,7 @@ class NcutWorker(ModelWorker[NcutParams, HostCopy]):
         return self._size
 
     def launch(self, images: list[ImageRow], pixels: np.ndarray) -> HostCopy:
-        """What the layer puts out, (B, d, h, w) float32, on its way."""
+        """The layer's output ``(B, d, h, w)`` float32, on its way to the host."""
         device, model = self.context.device, self.model
         with torch.inference_mode(), autocast(device, self.params.precision):
             try:
@@ -51,14 +51,14 @@ class NcutWorker(ModelWorker[NcutParams, HostCopy]):
             return HostCopy(features.float().contiguous())
 
     def rows(self, images: list[ImageRow], launched: HostCopy) -> Iterator[ScoreMapRow]:
-        """A map an image; one whose graph cannot be cut is quarantined."""
+        """A map an image; an image whose features cannot be cut is quarantined."""
         with self.context.timed("forward"):
             features = launched.wait().numpy()
         origin = Provenance(self.model.card, self._tap, self._size)
         for image, of_image in zip(images, features, strict=True):
             try:
                 found = cut(of_image, self._settings)
-            except ValueError as error:
+            except (ArithmeticError, ValueError) as error:
                 self.refuse(image, str(error))
             else:
                 yield score_map_row(image, "ncut", score_map(found, self.params.component), origin, flag=found.flag)

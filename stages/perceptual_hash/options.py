@@ -1,4 +1,4 @@
-"""What a stage `perceptual_hash` may be told. The data set's own is there with `dataset: near_duplicates: true`."""
+"""Parameters of stage `perceptual_hash`, which a data set has with `dataset: near_duplicates: true`."""
 
 from dataclasses import dataclass
 

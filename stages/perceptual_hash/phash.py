@@ -7,10 +7,10 @@ from PIL import Image
 __all__ = ["SIDE", "phash"]
 
 SIDE = 32
-"""Side of the square to which a picture is squashed: four times that of the 8 x 8 low frequencies that are compared."""
+"""Side in pixels of the square to which a picture is resized: four times the 8 x 8 low frequencies of the hash."""
 
 _FEWEST = 16
-"""Of 64 frequencies half are above their median. Of a plain area nearly all are equal, and few above."""
+"""The fewest set bits of a useful hash: of 64 frequencies half are above their median, but few in a plain picture."""
 
 
 def phash(pixels: np.ndarray) -> str | None:

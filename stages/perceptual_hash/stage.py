@@ -1,4 +1,4 @@
-"""Stage `perceptual_hash`: images -> 64 bits each that pictures nearly share which look alike."""
+"""Stage `perceptual_hash`: images -> a 64-bit hash each, nearly equal for pictures that look alike."""
 
 from pipeline.base.extras import require
 from pipeline.contract.context import Context

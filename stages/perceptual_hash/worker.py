@@ -1,4 +1,4 @@
-"""Decodes images, squashes them to a few pixels, and hashes those."""
+"""Decodes images, resizes them to a small square, and hashes that."""
 
 from collections.abc import Iterable, Mapping
 
@@ -14,7 +14,7 @@ __all__ = ["PerceptualHashWorker"]
 
 
 class PerceptualHashWorker(ImageWorker[PerceptualHashParams, list[str | None]]):
-    """One row an image."""
+    """One row per image."""
 
     table = "perceptual_hashes"
 

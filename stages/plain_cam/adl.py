@@ -1,4 +1,4 @@
-"""The attention-based dropout layer: the most discriminative part of a feature map is dropped, or all is weighted.
+"""The attention-based dropout layer: the most discriminative part of a map is dropped, or the map is weighted.
 
 Choe and Shim, "Attention-based Dropout Layer for Weakly Supervised Object Localization", CVPR 2019, section 3.
 """
@@ -37,7 +37,7 @@ def importance_map(attention: torch.Tensor) -> torch.Tensor:
 def attention_dropout(features: torch.Tensor, drops: bool, threshold: float) -> torch.Tensor:
     """Features times the drop mask, or times the importance map.
 
-    drops: the mask, one choice for a batch. features: ``(B, K, h, w)``. Returns: the same shape and type.
+    drops: take the mask; one choice for a batch. features: ``(B, K, h, w)``. Returns: the same shape and type.
     """
     attention = self_attention(features)
     chosen = drop_mask(attention, threshold) if drops else importance_map(attention)
@@ -45,12 +45,12 @@ def attention_dropout(features: torch.Tensor, drops: bool, threshold: float) -> 
 
 
 class AttentionDropoutNetwork(nn.Module):
-    """A classifier with the layer behind some of its modules while it trains; in eval mode it is the classifier.
+    """A classifier with attention-based dropout behind some of its modules; in eval mode, the classifier as it is.
 
-    The layer has no parameters and stays in the network no longer than a forward pass.
+    The dropout layer has no parameters and is in the network during a forward pass only.
 
     network: trained in place. paths: module paths inside it, each of which gives one map ``(B, K, h, w)``.
-    rate: probability of the drop mask. draw: gives a uniform number, for one layer in one batch.
+    rate: probability of the drop mask. draw: returns a uniform number, called for each layer in each batch.
     """
 
     def __init__(

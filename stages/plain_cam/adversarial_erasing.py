@@ -1,4 +1,4 @@
-"""Adversarial complementary learning: a second branch classifies what the first one does not look at.
+"""Adversarial complementary learning: a second branch classifies features with the first one's region erased.
 
 Zhang et al., "Adversarial Complementary Learning for Weakly Supervised Object Localization", CVPR 2018, section 3.
 """
@@ -14,7 +14,7 @@ __all__ = ["ErasingNetwork", "two_branch_loss"]
 
 
 class ErasingNetwork(nn.Module):
-    """Both branches' logits of one pass, which a training needs; the two-branch network itself gives the first's.
+    """Logits of both branches in one pass, for training; `TwoBranchNetwork` itself returns only the first's.
 
     network: trained in place.
     """

@@ -1,4 +1,4 @@
-"""CutMix: a box of each training image comes from another one, and the label is shared out by area.
+"""CutMix: a box of each training image comes from another one, and the labels are weighted by area.
 
 Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features", ICCV 2019,
 section 3.1.
@@ -21,8 +21,8 @@ Box = tuple[slice, slice]
 class Mixed:
     """A batch with boxes of other images.
 
-    images: ``(B, 3, H, W)``. labels: of the images; others: of those in their boxes, both ``(B,)`` int64.
-    kept: lambda, the share of the area outside the box, and of the first label.
+    images: ``(B, 3, H, W)``. labels: of the images; others: of the images in their boxes, both ``(B,)`` int64.
+    kept: lambda, the share of the area outside the box, and weight of the first label.
     """
 
     images: torch.Tensor
@@ -35,7 +35,7 @@ def mix(images: torch.Tensor, labels: torch.Tensor, box: Box | None) -> Mixed:
     """Paste a box from each image's neighbour into the image: those at 2i and 2i + 1 exchange their boxes.
 
     Images come in a random order, so a neighbour is any other image; pairs never part, however a batch is divided over
-    workers and micro batches. The released code takes the images of the batch in another random order.
+    workers and micro batches. The released code pairs the batch with itself in another random order.
 
     images: ``(B, 3, H, W)``, B even; labels: ``(B,)`` int64. box: the same for all images of a step; None: no mixing.
     """
@@ -50,14 +50,14 @@ def mix(images: torch.Tensor, labels: torch.Tensor, box: Box | None) -> Mixed:
 
 
 def _neighbours(values: torch.Tensor) -> torch.Tensor:
-    """For each of ``(B, ...)`` the other one of its pair."""
+    """The values ``(B, ...)`` with the two of each pair exchanged."""
     return values.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
 
 
 def draw_box(size: int, beta: float, probability: float, generator: np.random.Generator) -> Box | None:
     """The box of one step, in images of `size` pixels a side.
 
-    beta: lambda is drawn from Beta(beta, beta); 1 is uniform. probability: of images being mixed at all; else None.
+    beta: lambda is drawn from Beta(beta, beta); 1 is uniform. probability: that images are mixed; else the box is None.
     """
     if generator.random() >= probability:
         return None

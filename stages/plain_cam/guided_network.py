@@ -1,4 +1,4 @@
-"""A classifier whose class maps teach its own layers (Zhang et al., ECCV 2018: SPG, section 3 and figure 2)."""
+"""A classifier whose class maps supervise its own layers (Zhang et al., ECCV 2018: SPG, section 3 and figure 2)."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ _WIDEST = 512
 
 
 class GuidedNetwork(nn.Module):
-    """Logits and the guidance loss of one pass. The classifier alone is what is kept and tested.
+    """Logits and the guidance loss of one pass. Only the classifier is kept and tested.
 
     B2 and B1 see a deeper and a shallower layer and share all but their first convolution; C sees the class features.
     Each ends in one logit per position. They are at most 512 channels wide, and no wider than the deeper layer.
@@ -63,7 +63,7 @@ class GuidedNetwork(nn.Module):
 
 
 def tap_channels(network: nn.Module, paths: Sequence[str], size: int) -> tuple[int, ...]:
-    """Channels of layers, by one pass over an empty image of `size` pixels; the network is in eval mode afterwards.
+    """Numbers of channels of layers, by a pass over a blank image of `size` pixels; leaves the network in eval mode.
 
     Raises: ValueError when the network has no such module.
     """

@@ -1,4 +1,4 @@
-"""Hide-and-Seek: patches of training images are hidden, so that more than the most telling part must be recognised.
+"""Hide-and-Seek: patches of training images are hidden, so that less discriminative parts are learned too.
 
 Singh and Lee, "Hide-and-Seek: Forcing a Network to be Meticulous for Weakly-Supervised Object and Action
 Localization", ICCV 2017, section 3.1.
@@ -33,4 +33,4 @@ def hide_patches(
     rows, columns = -(-height // side), -(-width // side)
     hidden = rand(len(images), 1, rows, columns).to(images.device) < rate
     pixels = hidden.repeat_interleave(side, dim=2).repeat_interleave(side, dim=3)
-    return images.clone().masked_fill_(pixels[:, :, :height, :width], 0)  # without a copy the memory order is lost
+    return images.clone().masked_fill_(pixels[:, :, :height, :width], 0)  # without a copy the memory format is lost

@@ -19,21 +19,21 @@ class PlainCamParams(FineTuningParams):
 
     technique: TechniqueName = option(
         "none",
-        "none, has (Hide-and-Seek), acol, spg, adl or cutmix; options that begin with a technique's name are for it"
-        " alone",
+        "none, has (Hide-and-Seek), acol, spg, adl or cutmix; an option that begins with a technique's name is only"
+        " for it",
     )
     has_grid: float = option(44.0, "side of a patch at inputs of 224 pixels, scaled with the input")
     has_rate: float = option(0.5, "probability of a patch being hidden", at_least=0)
     acol_threshold: float = option(
-        0.6, "delta: what the first branch's min-maxed map exceeds it by is erased for the second", at_least=0
+        0.6, "delta: where the first branch's min-maxed map exceeds it, features are erased for the second", at_least=0
     )
     spg_high: tuple[float, ...] = option(
-        (0.7, 0.5, 0.7), "object is above: in the class map (for B2), in B2's map (for B1), in the mean of both (for C)"
+        (0.7, 0.5, 0.7), "object is above it: in the class map (for B2), B2's map (for B1), the mean of both (for C)"
     )
-    spg_low: tuple[float, ...] = option((0.01, 0.05, 0.1), "background is below, in the same three maps")
+    spg_low: tuple[float, ...] = option((0.01, 0.05, 0.1), "background is below it, in the same three maps")
     adl_rate: float = option(0.75, "probability of the drop mask in place of the importance map", at_least=0)
     adl_threshold: float | None = option(
-        None, "dropped is above this fraction of the largest attention; null: 0.9 for ResNets and Inceptions, else 0.8"
+        None, "attention above this fraction of its maximum is dropped; null: 0.9 for ResNets and Inceptions, else 0.8"
     )
     cutmix_beta: float = option(1.0, "lambda is drawn from Beta(beta, beta)")
     cutmix_probability: float = option(1.0, "probability of a batch being mixed", at_least=0)
@@ -51,7 +51,7 @@ class PlainCamParams(FineTuningParams):
     )
 
     def guides(self) -> Guides:
-        """Where SPG's guides are sure. Raises: ValueError for a low threshold above its high one."""
+        """The thresholds of SPG's guides. Raises: ValueError for a low threshold above its high one."""
         attention, deep, fused = (Sureness(*pair) for pair in zip(self.spg_high, self.spg_low, strict=True))
         return Guides(attention, deep, fused)
 

@@ -1,4 +1,4 @@
-"""The techniques by name, and what they are run with."""
+"""The techniques by name, and the thresholds of SPG's guides."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
@@ -11,7 +11,7 @@ TECHNIQUES: tuple[TechniqueName, ...] = get_args(TechniqueName)
 
 @dataclass(frozen=True)
 class Sureness:
-    """Where a guide is sure: object above `high`, background below `low`. Raises ValueError for low above high."""
+    """Thresholds of a guide: object above `high`, background below `low`. Raises ValueError for low above high."""
 
     high: float
     low: float
@@ -22,7 +22,7 @@ class Sureness:
 
 
 class Guides(NamedTuple):
-    """Where each guide is sure: the class map for B2, B2 for B1, and the mean of both for C."""
+    """Thresholds of each guide: the class map for B2, B2 for B1, and the mean of both for C."""
 
     attention: Sureness
     deep: Sureness

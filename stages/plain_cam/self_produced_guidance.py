@@ -1,4 +1,4 @@
-"""Self-produced guidance: what a map is sure of, object or background, teaches another layer.
+"""Self-produced guidance: confident object and background positions of a map supervise another layer.
 
 Zhang et al., "Self-produced Guidance for Weakly-supervised Object Localization", ECCV 2018, section 3.
 """
@@ -19,8 +19,8 @@ _FEWEST, _OF_MAXIMUM = 30 / 224**2, 0.7
 def guidance_mask(guide: torch.Tensor, sureness: Sureness) -> torch.Tensor:
     """1 where the guide exceeds the high threshold, 0 where it is below the low one, elsewhere 255; no gradient.
 
-    Where too few positions do, fewer than 30 of 224 x 224, the high threshold is 0.7 of the image's maximum, as in the
-    published evaluator: a guide that is not sure yet still says where it is surest.
+    Where fewer than 30 of 224 x 224 positions exceed it, the high threshold is 0.7 of the image's maximum, as in the
+    published evaluator, so that a low guide still marks its highest positions as object.
 
     guide: ``(B, h, w)`` in [0, 1]. Returns: ``(B, h, w)`` uint8.
     """
@@ -35,7 +35,7 @@ def guidance_mask(guide: torch.Tensor, sureness: Sureness) -> torch.Tensor:
 def masked_cross_entropy(logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """The mean over images of the mean binary cross-entropy over an image's positions that are not ignored.
 
-    An image without any counts as 0. What an image weighs does not depend on those beside it, so a batch may be divided
+    An image without any counts as 0. The weight of an image does not depend on the others, so a batch may be divided
     over workers and micro batches.
 
     logits: ``(B, h, w)`` of any float type; mask: ``(B, h, w)`` of `guidance_mask`.

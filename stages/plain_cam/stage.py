@@ -21,7 +21,7 @@ class PlainCam(LocalizerStage[PlainCamParams]):
             raise UsageError(f"stage {self.name}: {said}")
 
     def trainer(self) -> Trainer:
-        """Trains the classifier's own network; for ACoL with a second branch, which is kept too."""
+        """A trainer of the classifier's own network; for ACoL with a second branch, which is kept too."""
         from stages.plain_cam.trainer import PlainCamTrainer
 
         return PlainCamTrainer(self.name, self.kind, self.params)

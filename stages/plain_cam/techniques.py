@@ -38,8 +38,8 @@ class Technique:
     """A training of a classifier by class labels alone.
 
     network: what trains, around the classifier. loss: (network, images (B, 3, S, S) normalised, labels (B,)) -> a
-    scalar. beside: named parameters that train with the classifier's head and are not kept. together: so many images
-    side by side stay in one micro batch.
+    scalar. beside: named parameters that train with the classifier's head and are not kept. together: number
+    of consecutive images that stay in one micro batch.
     """
 
     network: nn.Module
@@ -111,7 +111,7 @@ def self_produced_guidance(
 
 
 def deep_and_shallow(taps: Sequence[str]) -> tuple[str, str]:
-    """Of a backbone's taps, the deepest first: the layer below the top, and the lowest; the top where there are two.
+    """The second deepest and the shallowest of a backbone's taps, the deepest first; both where there are two.
 
     Raises: ValueError for a single tap.
     """
@@ -122,7 +122,8 @@ def deep_and_shallow(taps: Sequence[str]) -> tuple[str, str]:
 
 def adl_threshold(backbone: str) -> float:
     """The usual threshold of attention-based dropout: 0.9 for ResNets and Inceptions, 0.8 for all others."""
-    return 0.9 if backbone.startswith(("resnet", "seresnet", "inception")) else 0.8
+    own = backbone.removeprefix("timm:")
+    return 0.9 if "resnet" in own or own.startswith("inception") else 0.8
 
 
 def _entropy(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -30,7 +30,7 @@ __all__ = ["PlainCamTrainer"]
 
 
 class PlainCamTrainer(LocalizerTrainer[PlainCamParams, LocalizerNetwork]):
-    """Fine-tunes a classifier with one technique, whose name its models bear."""
+    """Fine-tunes a classifier with one technique, whose name becomes the method of its models."""
 
     @property
     def method(self) -> str:
@@ -42,7 +42,7 @@ class PlainCamTrainer(LocalizerTrainer[PlainCamParams, LocalizerNetwork]):
         return TwoBranchNetwork(start, self.params.acol_threshold) if self.params.technique == "acol" else start
 
     def parts(self, network: LocalizerNetwork) -> Mapping[str, Said]:
-        """Of ACoL what it takes to build both branches."""
+        """For ACoL, the threshold with which both branches are built."""
         return {THRESHOLD: network.threshold} if isinstance(network, TwoBranchNetwork) else {}
 
     def check(self, network: LocalizerNetwork, planned: PlannedNetwork) -> None:

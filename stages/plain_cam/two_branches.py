@@ -1,4 +1,4 @@
-"""A classifier with a second branch, which sees the features without what the first one looks at.
+"""A classifier with a second branch, which sees the features with the first one's region erased.
 
 Zhang et al., "Adversarial Complementary Learning for Weakly Supervised Object Localization" (ACoL), CVPR 2018.
 """
@@ -18,7 +18,7 @@ from stages.vision.tensor_normalisation import at_least_float32, min_max
 __all__ = ["THRESHOLD", "TwoBranchNetwork", "erase", "load"]
 
 THRESHOLD = "acol_threshold"
-"""The card's part that says what is erased for the second branch."""
+"""Key of the model card: the threshold above which features are erased for the second branch."""
 
 
 def erase(features: torch.Tensor, maps: torch.Tensor, threshold: float) -> torch.Tensor:
@@ -33,7 +33,7 @@ class TwoBranchNetwork(LocalizerNetwork):
     """Head and classifier twice over the same features. Classes are the first branch's, maps are those of both.
 
     The network that it is made of becomes the first branch, a copy of its head and classifier the second.
-    threshold: delta, of the first branch's min-maxed map; what exceeds it is erased for the second.
+    threshold: delta, of the first branch's min-maxed map; features above it are erased for the second.
     """
 
     maps_itself = True
@@ -51,7 +51,7 @@ class TwoBranchNetwork(LocalizerNetwork):
         self.second_classifier = deepcopy(classifier)
 
     def branch_features(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What GAP pools in each branch, ``(B, K, h, w)``; images: ``(B, 3, S, S)`` normalised; labels: ``(B,)``."""
+        """Features that each branch pools, ``(B, K, h, w)``; images: ``(B, 3, S, S)`` normalised; labels: ``(B,)``."""
         shared, first = self._first(images)
         return first, self._second(shared, first, labels)
 
@@ -72,7 +72,7 @@ class TwoBranchNetwork(LocalizerNetwork):
         return labels, torch.maximum(*maps)
 
     def _first(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The features, and what the first branch makes of them."""
+        """The shared features, and those of the first branch."""
         shared = self.features(images)
         return shared, shared if self.head is None else self.head(shared)
 

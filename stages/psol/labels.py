@@ -32,14 +32,14 @@ class PseudoLabels:
 
 
 def label_columns(quality: Quality, min_quality: float | None) -> tuple[str, ...]:
-    """What is read of pseudo labels: tables that older versions wrote have no quality."""
+    """The columns to read of pseudo labels; quality only if needed, as tables of older versions lack it."""
     return (*_COLUMNS, "quality") if quality == "quality" or min_quality is not None else _COLUMNS
 
 
 def chosen(
     rows: Iterable[Mapping[str, Any]], quality: Quality = "none", min_quality: float | None = None
 ) -> PseudoLabels:
-    """Sort rows of `label_columns`, one for each image. min_quality: None: any, also where none is known."""
+    """Sort rows of `label_columns`, one for each image. min_quality: None: any quality, also an unknown one."""
     labels = PseudoLabels()
     for row in rows:
         name, size = row["image_id"], (row["image_width"], row["image_height"])

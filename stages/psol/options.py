@@ -31,10 +31,10 @@ class PsolParams:
     labels: str = reads("pseudo_labels", "boxes", "the pseudo boxes to train on")
     model: str = reads("model", "classify", "the classifier to start from; sep: without its last layer, of any classes")
     variant: Variant = option("sep", "sep: boxes alone; joint: classes too, by the classifier's own layer")
-    preset: Preset = option("paper", "the training whose values stand for null below")
+    preset: Preset = option("paper", "the training whose values replace null below")
     quality: Quality = option(
         "none",
-        "what a pseudo box counts in proportion to: none, contrast, score, or the quality that a consensus gives",
+        "weight of a pseudo box in the loss: none (all equal), contrast, score, or quality, as a consensus gives it",
     )
     min_quality: float | None = option(
         None, "leave out pseudo boxes of a lower quality, or of none", at_least=0, at_most=1
@@ -52,15 +52,15 @@ class PsolParams:
     )
     head_rate: float | None = option(None, "factor on the learning rate of the branch; null: the preset's")
     weight_decay: float | None = option(None, "weight decay; null: the preset's", at_least=0)
-    loss_weight: float | None = option(None, "of the boxes' mean squared error; null: the preset's", at_least=0)
-    class_weight: float = option(1.0, "joint: of the cross-entropy", at_least=0)
+    loss_weight: float | None = option(None, "weight of the boxes' squared error; null: the preset's", at_least=0)
+    class_weight: float = option(1.0, "joint: weight of the cross-entropy", at_least=0)
     schedule: Schedule | None = option(
         None, f"one of {', '.join(SCHEDULES)}; null: constant (sep, for noisy labels) or steps (joint)"
     )
     drops: tuple[float, ...] | None = option(
         None, "steps: fractions of the training after which the rate falls to a tenth; null: each third"
     )
-    clip_norm: float | None = option(None, "largest norm of the gradients together; null: any", at_least=0)
+    clip_norm: float | None = option(None, "largest norm of all gradients together; null: no clipping", at_least=0)
     precision: Precision = option("float32", "float32 or bfloat16 (autocast)")
     seed: int = option(0, "seed of the branch's initial weights, order and augmentation")
     processes: int = option(0, "loading processes of a worker", resource=True)

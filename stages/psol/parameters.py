@@ -24,16 +24,16 @@ Variant = Literal["sep", "joint"]
 """A network for boxes alone, or one for classes and boxes."""
 
 Quality = Literal["none", "contrast", "score", "quality"]
-"""What a pseudo label is weighted by: nothing, the contrast of its map, or the score of its best box."""
+"""What weighs a pseudo label: nothing, the contrast of its map, the score of its best box, or its quality."""
 
 VARIANT, POOLING = "variant", "pooling"
-"""The card's parts: what it takes to build the regressor."""
+"""Keys of the model card: the settings that the regressor is built from."""
 
 VARIANT_SCHEDULES: Mapping[Variant, Schedule] = {"sep": "constant", "joint": "steps"}
-"""Noisy boxes alone keep their rate; with classes it falls."""
+"""The learning rate is constant for (noisy) boxes alone, and falls with classes."""
 
 DROPS = (1 / 3, 2 / 3)
-"""To a tenth after every second of 6 epochs, every tenth of 30."""
+"""The rate falls to a tenth after each third: every second of 6 epochs, every tenth of 30."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class PsolTraining:
     """A training of the box branch and the network below it.
 
     batch_size: images in one step, all workers together. learning_rate: of the network, for steps of `rate_images`
-    images, in proportion for others; None: for any step.
+    images and in proportion for others; for steps of any size if `rate_images` is None.
     head_rate: factor for the branch. loss_weight: of the mean squared error over x, y, width and height.
     """
 
@@ -65,5 +65,6 @@ TRAININGS: Mapping[Preset, PsolTraining] = {
 }
 """The paper's two data sets, and the released code, which is of -Sep on ImageNet.
 
-The paper has a weight of 1, and a "larger" rate of the branch. Both are the code's here: at its rate, 1 undertrains.
+The paper has a loss weight of 1, and a "larger" rate of the branch. Here both are the code's, at whose learning rate a
+weight of 1 undertrains.
 """

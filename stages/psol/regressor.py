@@ -5,24 +5,23 @@ import torch
 from torch import nn
 
 from stages.vision.backbones.networks import LocalizerNetwork
-from stages.vision.boxes import clip, denormalise, xywh_to_xyxy, xyxy_to_xywh
-from stages.vision.boxes import normalise as normalise_boxes
+from stages.vision.boxes import clip, denormalise, xywh_to_xyxy
 from stages.vision.tensor_normalisation import at_least_float32
 
-__all__ = ["BoxRegressor", "box_loss", "pixel_boxes", "regression_targets"]
+__all__ = ["BoxRegressor", "box_loss", "pixel_boxes"]
 
 HIDDEN = 512
 
 
 class BoxRegressor(nn.Module):
-    """A network with the branch Linear(D, 512), ReLU, Linear(512, 4), Sigmoid on what its classifier reads.
+    """A network with the branch Linear(D, 512), ReLU, Linear(512, 4), Sigmoid on the input of its classifier.
 
     network: taken over; without `joint` it loses its classifier, in whose place the branch stands (-Sep).
     pooling: side p of the grid to which features are averaged before the branch reads all ``D p p`` numbers. The
     paper's networks have p = 1; a larger p lets a small network tell where an activation is, which averaging hides.
     joint: the classifier stays beside the branch (-Joint).
 
-    Raises: ValueError for a grid of features that other layers follow (VGG16's fully connected ones).
+    Raises: ValueError for pooling above 1 where other layers follow the features (VGG16's fully connected ones).
     """
 
     def __init__(self, network: LocalizerNetwork, pooling: int = 1, joint: bool = False) -> None:
@@ -55,15 +54,10 @@ class BoxRegressor(nn.Module):
 def box_loss(predicted: torch.Tensor, target: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
     """Mean squared error over ``(B, 4)`` normalised ``x, y, width, height``, float32 at least; weights: ``(B,)``.
 
-    The sum of weights is not divided by: they have mean 1 over the training set, not over a batch.
+    The result is not divided by the sum of weights: they have mean 1 over the training set, not over a batch.
     """
     errors = (at_least_float32(predicted) - target).square().mean(dim=1)
     return (errors if weights is None else errors * weights).mean()
-
-
-def regression_targets(boxes: np.ndarray, width: float, height: float) -> np.ndarray:
-    """Turn pixel boxes ``(N, 4)`` ``x0, y0, x1, y1`` of one frame into targets ``x, y, width, height``, float32."""
-    return xyxy_to_xywh(normalise_boxes(boxes, width, height)).astype(np.float32)
 
 
 def pixel_boxes(predicted: np.ndarray, width: float, height: float) -> np.ndarray:

@@ -32,14 +32,14 @@ class Psol(TrainStage[PsolParams]):
             raise UsageError(f"stage {self.name}: drops belong to schedule steps, not {schedule}")
 
     def rehearse(self, inputs: Inputs) -> None:
-        """Refuse a network whose features cannot be pooled so, and an input size that it does not take."""
+        """Refuse a pooling or an input size that the network does not support."""
         planned = planned_network(inputs["model"][0])
         if planned is not None:
             planned = planned._replace(input_size=self.params.input_size or planned.input_size)
             try_network(self, planned, self._check_network)
 
     def check_data(self, inputs: Inputs) -> None:
-        """Refuse images or pseudo labels none of which is trained on."""
+        """Refuse images or pseudo labels of which none is of split train."""
         (images,), (labels,) = inputs["images"], inputs["labels"]
         check_trained(self.name, images)
         check_trained(self.name, labels)

@@ -82,7 +82,7 @@ class PsolTrainer:
         return ShardResult({"training": table}, to_blobs(regressor, card))
 
     def _rows(self, task: Task, context: TrainContext) -> tuple[list[BoxedImage], Mapping[str, Said]]:
-        """Training images with their pseudo box and its weight, and what the card says of those left out."""
+        """Training images with their pseudo box and its weight, and what the card says of the labels left out."""
         params = self.params
         of_train = pc.field("split") == "train"
         columns = label_columns(params.quality, params.min_quality)
@@ -129,7 +129,7 @@ class PsolTrainer:
         return start
 
     def training(self, regressor: BoxRegressor, rows: list[BoxedImage], size: int, context: TrainContext) -> Training:
-        """What trains the regressor in place. An image has six targets: x, y, width, height, weight, class.
+        """The training of the regressor in place. An image has six targets: x, y, width, height, weight, class.
 
         Raises: ValueError as `divide`.
         """

@@ -1,1 +1,1 @@
-"""What speaks for each pseudo box, and the chance that it is right."""
+"""Quality signals of each pseudo box, and the chance that it is right."""

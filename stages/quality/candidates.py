@@ -1,4 +1,4 @@
-"""The best boxes of several sources, image by image: one row for each image and label that any of them has."""
+"""The best boxes of several sources, aligned: one row for each image and label that any source has."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -25,16 +25,16 @@ COLUMNS = (
     "components",
     "flag",
 )
-"""What is read of each source's pseudo labels."""
+"""The columns that are read from each source's pseudo labels."""
 
 _KEY = ("image_id", "label")
 _CORNERS = ("x0", "y0", "x1", "y1")
 
 
 class Candidates(NamedTuple):
-    """N images with their label, and what each source found in them.
+    """N images with their label, and the best box of each source in them.
 
-    images: table of N rows: image_id, label, split, image_width, image_height. found: source -> its boxes, aligned.
+    images: table of N rows: image_id, label, split, image_width, image_height. found: source -> its N best boxes.
     flags: source -> ``(N,)`` texts or null. methods: source -> name of its method.
     """
 
@@ -57,8 +57,8 @@ class Candidates(NamedTuple):
 def candidates(sources: Mapping[str, pa.Table]) -> Candidates:
     """Join the pseudo labels of several sources. sources: stage -> table of `COLUMNS`, one row an image and label.
 
-    A fallback (a row with a flag) counts as found: that it is one is a flag. Raises: ValueError for an image that one
-    source has twice with a label.
+    A fallback box (a row with a flag) is kept, with its flag. Raises: ValueError for an image that a source has twice
+    with the same label.
     """
     parts = [table.select([*_KEY, "split", "image_width", "image_height"]) for table in sources.values()]
     images = (
@@ -78,7 +78,7 @@ def candidates(sources: Mapping[str, pa.Table]) -> Candidates:
 
 
 def _places(images: pa.Table, table: pa.Table, source: str) -> pa.Array:
-    """For each row of images the row of a source's table, null where it has none."""
+    """For each row of `images` the index of its row in a source's table, null where it has none."""
     numbered = table.select(list(_KEY)).append_column("place", pa.array(np.arange(table.num_rows)))
     if numbered.group_by(list(_KEY)).aggregate([]).num_rows < table.num_rows:
         raise ValueError(f"{source} has an image twice with the same label")

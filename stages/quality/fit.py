@@ -1,4 +1,4 @@
-"""The chance that a box is right, by a small model of its signals that is fitted to boxes of the same data set."""
+"""The chance that a box is right: logistic regression on its signals, fitted to boxes of the same data set."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -10,22 +10,21 @@ from stages.scoring.ragged import BoolArray, FloatArray, IntArray
 __all__ = ["Reliability", "cross_fitted", "design", "fit", "reliability"]
 
 _STRENGTH = 0.1
-"""Inverse of the weight of L2: thirty images suffice for all signals."""
+"""Inverse strength of the L2 penalty; strong enough to fit all signals on thirty images."""
 
 
 class Model(Protocol):
     """A fitted model of scikit-learn."""
 
     def predict_proba(self, signals: FloatArray) -> FloatArray:
-        """Chances ``(N, 2)`` of wrong and right of signals ``(N, K)``."""
+        """Probabilities ``(N, 2)`` of wrong and right, from signals ``(N, K)``."""
 
 
 class Reliability(NamedTuple):
     """How well qualities tell right boxes from wrong ones.
 
-    auc: chance that a right box has the higher quality of the two, with its standard error (Hanley and McNeil, 1982);
-    NaN where all are right or all wrong. better, worse: percent right of the half with the higher and of that with the
-    lower qualities.
+    right: percent of right boxes. auc: area under the ROC curve, with its standard error (Hanley and McNeil, 1982); NaN
+    where all are right or all wrong. better, worse: percent of right boxes in the halves of higher and lower quality.
     """
 
     images: int
@@ -37,9 +36,9 @@ class Reliability(NamedTuple):
 
 
 def design(signals: Sequence[Sequence[FloatArray]]) -> list[FloatArray]:
-    """What the model sees of the boxes of each of S sources, ``(N, K + S)``: K signals, and which source it is.
+    """Design matrix ``(N, K + S)`` of each of S sources: K signals, and the source as a one-hot code.
 
-    signals: of each source its K signals ``(N,)``. One model of all sources makes their chances comparable.
+    signals: for each source its K signals ``(N,)``. One model for all sources makes their qualities comparable.
     """
     which = np.eye(len(signals))
     return [
@@ -49,9 +48,9 @@ def design(signals: Sequence[Sequence[FloatArray]]) -> list[FloatArray]:
 
 
 def fit(signals: FloatArray, right: BoolArray) -> Model | None:
-    """A logistic regression on signals ``(N, K)``, NaN where one is not known; None where all or none are right.
+    """Fit a logistic regression to signals ``(N, K)``, NaN where unknown; None if all boxes are right, or none.
 
-    Each signal is standardised; a missing one counts as the mean of the others, and that it is missing is one more.
+    Signals are standardized; missing values are replaced by the mean, and an indicator of missing values is added.
     """
     if not len(right) or right.all() or not right.any():
         return None
@@ -70,7 +69,7 @@ def fit(signals: FloatArray, right: BoolArray) -> Model | None:
 
 
 def cross_fitted(signals: FloatArray, right: BoolArray, folds: IntArray) -> FloatArray:
-    """Chances ``(N,)`` of being right, each by a model that is fitted to the other folds ``(N,)``; NaN without one."""
+    """Probability ``(N,)`` of being right, by a model fitted to the other folds ``(N,)``; NaN without a model."""
     found = np.full(len(right), np.nan)
     for fold in np.unique(folds):
         own = folds == fold
@@ -81,7 +80,7 @@ def cross_fitted(signals: FloatArray, right: BoolArray, folds: IntArray) -> Floa
 
 
 def reliability(quality: FloatArray, right: BoolArray) -> Reliability:
-    """How well qualities ``(N,)`` tell which boxes are right ``(N,)``. Raises: ValueError without an image."""
+    """How well qualities ``(N,)`` predict which boxes are right, ``(N,)`` bool. Raises: ValueError without an image."""
     if not len(right):
         raise ValueError("no image to judge qualities by")
     order = np.argsort(-quality, kind="stable")

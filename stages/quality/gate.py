@@ -1,4 +1,4 @@
-"""The checks of one run: what each looks at, and what becomes of rows that carry no information."""
+"""The checks of one run: their inputs, and the flags of rows that carry no information."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,18 +21,18 @@ __all__ = ["NO_INFORMATION", "ONE_IMAGE", "UNTRAINED", "WHOLE_IMAGE", "Looks", "
 
 NO_INFORMATION, WHOLE_IMAGE = "no_information", "whole_image"
 ONE_IMAGE, UNTRAINED = "one_image_class", "untrained_class"
-"""Flags of rows: the source says nothing; its box is the whole image, as are most; its class cannot be learnt."""
+"""Flags of rows: no information in the source; whole image, like most boxes of the source; class cannot be learned."""
 
 _TRAIN = "train"
 
 
 class Looks(NamedTuple):
-    """What the checks look at besides the boxes.
+    """Inputs of the checks besides the boxes.
 
-    images: table with image_id, label_name, split and content_hash. by_classes: sources whose boxes come of telling
-    the classes of this data set apart. predicted: image id -> the class that the classifier names first.
-    constant: of a sample of pictures, whether each is of one colour ``(K,)``. truth: of the split that is fitted to.
-    least: with fewer images of it nothing is said by them.
+    images: table with image_id, label_name, split and content_hash. by_classes: sources whose boxes come from a network
+    that was trained on the classes of this data set. predicted: image id -> the classifier's top-1 class.
+    constant: ``(K,)``, whether each of a sample of K pictures is of one colour. truth: of the split that qualities are
+    fitted to. least: with fewer images in `truth`, boxes are not compared with trivial predictors.
     """
 
     images: pa.Table
@@ -64,9 +64,9 @@ def checks(found: Candidates, looks: Looks) -> Iterator[Verdict]:
 
 
 def flags(found: Candidates, source: str, verdicts: Sequence[Verdict], looks: Looks, *, has_truth: bool) -> pa.Array:
-    """Why a source's row carries no information ``(N,)``, null for an ordinary one; its own flag comes first.
+    """Flags ``(N,)`` of a source's rows that carry no information, null for others; a row's own flag is kept.
 
-    has_truth: whether qualities are known: what only speaks of two sources together then condemns neither.
+    has_truth: whether qualities are known; then low agreement of two sources flags neither of them.
     """
     bad = {(each.check, each.source) for each in verdicts if each.level == "bad"}
     rows = found.images.num_rows
@@ -91,7 +91,7 @@ def flags(found: Candidates, source: str, verdicts: Sequence[Verdict], looks: Lo
 
 
 def _of_classifier(found: Candidates, looks: Looks) -> Iterator[Verdict]:
-    """By images of held-out splits, or by all where those are none."""
+    """Check the classifier on held-out images, or on all where there are none."""
     split, labels = np.array(found.images.column("split").to_pylist()), found.labels
     ids = found.images.column("image_id").to_pylist()
     known = np.array([image_id in looks.predicted for image_id in ids], dtype=bool)
@@ -122,7 +122,7 @@ def _by_class(
 
 
 def _unlearnt(images: pa.Table) -> tuple[set[str], set[str]]:
-    """The classes that have images and none of train, where others have; and those with one of train."""
+    """Classes without a training image (none if no class has one), and classes with exactly one."""
     train, held_out = _by_class(images, _TRAIN, pc.equal), _by_class(images, _TRAIN, pc.not_equal)
     return set(held_out) - set(train) if train else set(), {name for name, count in train.items() if count == 1}
 
@@ -133,5 +133,5 @@ def _class_names(found: Candidates, images: pa.Table) -> np.ndarray:
 
 
 def _unit(boxes: FloatArray, sizes: FloatArray) -> FloatArray:
-    """Boxes ``(N, 4)`` in pixels of their images as shares of these, in [0, 1]."""
+    """Boxes ``(N, 4)`` in pixels as fractions of their image, in [0, 1]."""
     return boxes / np.concatenate([sizes, sizes], axis=1)

@@ -18,10 +18,10 @@ Key = tuple[str, int]
 
 
 def mask_pairs(images: pa.Table, sources: Sequence[Iterator[pa.Table]]) -> FloatArray:
-    """IoU ``(S, S, N)`` float64 of the union of an image's masks, of each two of S sources; NaN without.
+    """IoU ``(S, S, N)`` float64 of the unions of an image's masks, for every two of S sources; NaN without masks.
 
-    images: table of N rows with image_id and label. sources: the shards of each, as tables of `COLUMNS`. An image's
-    masks are held until every source has come to it, which is soon where the sources' shards are alike.
+    images: table of N rows with image_id and label. sources: the shards of each source, as tables of `COLUMNS`. Masks
+    of an image stay in memory until every source has delivered its own: briefly, if all sources are sharded alike.
     """
     keys = zip(images.column("image_id").to_pylist(), images.column("label").to_pylist(), strict=True)
     place = {key: row for row, key in enumerate(keys)}

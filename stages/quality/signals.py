@@ -1,4 +1,4 @@
-"""What can be said of a box without knowing where the object is, and how it stands among those of its class."""
+"""Signals of a box that need no ground truth, and its rank among the boxes of its class."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ SIGNALS = (
 
 @dataclass(frozen=True)
 class Found:
-    """The best box of each of N images by one source; NaN where it has none, or does not say.
+    """The best box of one source in each of N images; NaN where it has no box, or a value is unknown.
 
     boxes: ``(N, 4)`` half-open pixels. score, contrast, area_fraction, components: ``(N,)`` as table pseudo_labels has
     them.
@@ -46,16 +46,16 @@ class Found:
 
 
 def agreements(boxes: FloatArray) -> FloatArray:
-    """IoU ``(S, S, N)`` of the boxes ``(S, N, 4)`` of each two of S sources; NaN where one has none."""
+    """IoU ``(S, S, N)`` of the boxes ``(S, N, 4)`` of every two of S sources; NaN where one of them has no box."""
     pairs = aligned_iou(boxes[:, None], boxes[None])
     missing: BoolArray = np.asarray(np.isnan(boxes).any(axis=-1))
     return np.where(missing[:, None] | missing[None], np.nan, pairs)
 
 
 def ranks(values: FloatArray, labels: IntArray) -> FloatArray:
-    """Share of the other images of its class that have a smaller value, equal ones by half; in [0, 1].
+    """Rank ``(N,)`` in [0, 1]: share of the other images of the class with a smaller value, equal values counted half.
 
-    values: ``(N,)``, those that are NaN stay so and are not counted. labels: ``(N,)``. Alone in its class: 0.5.
+    values: ``(N,)``; NaN stays NaN and is not counted. labels: ``(N,)``. An image alone in its class has 0.5.
     """
     result = np.full(len(values), np.nan)
     known = np.flatnonzero(~np.isnan(values))
@@ -77,14 +77,14 @@ def signals_of(
     labels: IntArray,
     confidence: FloatArray,
 ) -> Mapping[str, FloatArray]:
-    """The `SIGNALS` ``(N,)`` of one source's boxes, NaN where one is not known.
+    """The `SIGNALS` ``(N,)`` of one source's boxes, NaN where unknown.
 
-    source: its place among the S sources. pairs, mask_pairs: ``(S, S, N)`` IoU of best boxes, and of masks. sizes:
+    source: its index among the S sources. pairs, mask_pairs: ``(S, S, N)`` IoU of best boxes, and of masks. sizes:
     ``(N, 2)`` width and height of the images. labels: ``(N,)`` classes. confidence: ``(N,)`` probability that the
     classifier gives to the label.
 
-    border: sides of the image that the box touches, of four. area: of the box, share of the image. aspect: log of width
-    by height. fill: share of the box that the mask has.
+    border: share of the image's four sides that the box touches. area: share of the image in the box. aspect: log(width
+    / height). fill: area of the mask by area of the box.
     """
     others = [place for place in range(len(pairs)) if place != source]
     agreement = _mean(pairs[source, others])
@@ -116,7 +116,7 @@ def signals_of(
 
 
 def _mean(values: FloatArray) -> FloatArray:
-    """Mean ``(N,)`` over the first axis of what is known; NaN where nothing is."""
+    """Mean ``(N,)`` over the first axis without NaN; NaN where all are."""
     known = ~np.isnan(values)
     counts = known.sum(axis=0)
     sums = np.where(known, values, 0.0).sum(axis=0)

@@ -1,4 +1,4 @@
-"""Stage `quality`: pseudo boxes of several stages -> what speaks for each, and the chance that it is right."""
+"""Stage `quality`: pseudo boxes of several stages -> signals of each box, and the chance that it is right."""
 
 import logging
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ from stages.quality.options import LEAST_OF_EACH, QualityParams
 
 _LOG = logging.getLogger("weakbox.quality")
 _WITHOUT_CLASSES = frozenset({"ddt", "ncut", "import"})
-"""Kinds whose boxes say where something is although nothing was told apart."""
+"""Kinds whose boxes are informative even without several classes."""
 
 
 class Quality(Stage[QualityParams]):
     """Signals of every box (agreement of sources, contrast, borders, the classifier's confidence), and its quality.
 
     Quality is the chance that the box is right, by a small model fitted to the boxed images of one held-out split of
-    this very data set: a fit does not carry over to another. Without such boxes it is null.
+    this data set; a fit is not valid for another data set. Without such boxes it is null.
     """
 
     kind = "quality"
@@ -33,7 +33,7 @@ class Quality(Stage[QualityParams]):
     light = True
 
     def check(self) -> None:
-        """Refuse to judge nothing."""
+        """Refuse an empty list of sources."""
         super().check()
         if not self.params.labels:
             raise UsageError(f"stage {self.name}: labels names no stage of pseudo boxes")
@@ -43,7 +43,7 @@ class Quality(Stage[QualityParams]):
         check_truth(self.name, inputs)
 
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
-        """One shard that reads everything: ranks are of whole classes, and one model is fitted."""
+        """One shard that reads everything: ranks need whole classes, and one model is fitted for all."""
         args = {"split": choice_split(self.params.split, inputs)}
         refs = all_refs(inputs)
         by_classes: list[Json] = [source.name for source in inputs["labels"] if _tells_classes_apart(source)]
@@ -51,13 +51,13 @@ class Quality(Stage[QualityParams]):
         return [Shard(key=shard_key(recipe, refs, args), inputs=refs, args=args, payload=said)]
 
     def worker(self, context: Context) -> Worker:
-        """Needs no set-up."""
+        """The worker; it needs no set-up."""
         from stages.quality.worker import QualityWorker
 
         return QualityWorker(self.name, self.params, context)
 
     def tell(self, store: Store, done: Mapping[str, Done]) -> None:
-        """How well quality tells right boxes from wrong ones, or what it would take; and the verdict."""
+        """Log how well quality tells right boxes from wrong ones, or what is missing for it; and the verdict."""
         from stages.scoring.verdict import Verdict, overall
 
         for shard in done.values():
@@ -92,7 +92,7 @@ class Quality(Stage[QualityParams]):
 
 
 def _tells_classes_apart(source: Upstream) -> bool:
-    """Whether boxes come of a network that was taught the classes of this very data set."""
+    """Whether boxes come from a network that was trained on the classes of this data set."""
     waiting, taught = [source], False
     while waiting:
         each = waiting.pop()

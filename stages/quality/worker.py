@@ -1,4 +1,4 @@
-"""Signals of every box, and the quality that a model fitted to the boxed images gives it."""
+"""Signals of every box, and its quality by a model fitted to images with ground-truth boxes."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -34,21 +34,21 @@ from stages.vision.image_rows import ImageRow
 __all__ = ["QualityWorker"]
 
 _CHANCE = 0.5
-"""AUC of qualities that say nothing; those of a model that is not a standard error above it are not given."""
+"""AUC at chance level; qualities whose AUC is not at least a standard error above it are left null."""
 _LOOKED_AT = 64
-"""Pictures that are opened to see whether they show something."""
+"""Pictures that are opened to check that they are not of one colour."""
 
 _CLASS_COLUMNS = ("image_id", "classes", "class_scores")
 
 
 class QualityWorker:
-    """Judges the boxes of all sources at once. stage: the stage's name in the run."""
+    """Computes qualities of all sources at once. stage: the stage's name in the run."""
 
     def __init__(self, stage: str, params: QualityParams, context: Context) -> None:
         self._stage, self._params, self._context = stage, params, context
 
     def __call__(self, task: Task) -> ShardResult:
-        """Qualities of all boxes, and how good they are. Raises UsageError for labels that do not fit each other."""
+        """Qualities of all boxes, their fits, and verdicts. Raises UsageError for an image that a source has twice."""
         found = self._candidates(task)
         split = str(task.shard.args["split"])
         truth = truth_of(scored_images(self._context, task, IMAGE_COLUMNS, pc.field("split") == split), split)
@@ -105,7 +105,7 @@ class QualityWorker:
         return mask_pairs(images, [shards(of(task, "labels", source)) for source in self._params.labels])
 
     def _confidence(self, task: Task, found: Candidates) -> FloatArray:
-        """Probability ``(N,)`` of the label by the classifier: 0 where it is not among those that it names."""
+        """The classifier's probability ``(N,)`` of the label; 0 where the label is not among its predicted classes."""
         table = joined(self._context, task.inputs["classes"], "predictions", _CLASS_COLUMNS)
         place = pc.index_in(found.images.column("image_id"), table.column("image_id"))
         classes, scores = (table.column(name).take(place).to_pylist() for name in _CLASS_COLUMNS[1:])
@@ -127,7 +127,7 @@ class QualityWorker:
         )
 
     def _constant(self, images: pa.Table) -> BoolArray:
-        """Whether each of a sample of pictures is of one colour; one that cannot be read is left out."""
+        """Whether each picture of a sample is of one colour, ``(K,)``; pictures that cannot be read are left out."""
         order = np.random.default_rng(0).permutation(images.num_rows)[:_LOOKED_AT]
         rows: list[ImageRow] = images.sort_by("image_id").take(pa.array(np.sort(order))).to_pylist()
         found = []
@@ -140,7 +140,7 @@ class QualityWorker:
     def _judged(
         self, found: Candidates, signals: Mapping[str, Mapping[str, FloatArray]], truth: Truth
     ) -> dict[str, "_Judged"]:
-        """The qualities of each source's boxes, by one model of them all; NaN where there is none."""
+        """The qualities of each source's boxes, by one model for all sources; NaN without a model."""
         boxed = {source: _boxed(found, own.boxes, truth) for source, own in found.found.items()}
         values = design([[own[name] for name in SIGNALS] for own in signals.values()])
         fitted = [values[source][rows] for source, (rows, _) in enumerate(boxed.values())]
@@ -156,7 +156,7 @@ class QualityWorker:
         folds = np.array([fold_of(image_id) for own in ids for image_id in own])
         crossed = cross_fitted(np.concatenate(fitted), right, folds)
         model = fit(np.concatenate(fitted), right)
-        if model is None or np.isnan(crossed).any():  # all others of a fold are right, or all are wrong
+        if model is None or np.isnan(crossed).any():  # some fold has only right, or only wrong, boxes to be fitted to
             return unknown
         together = reliability(crossed, right)
         given = together.auc - together.auc_error > _CHANCE
@@ -171,14 +171,14 @@ class QualityWorker:
 
 
 class _Judged(NamedTuple):
-    """Qualities ``(N,)`` of a source's boxes, and what table quality_fits says of them."""
+    """Qualities ``(N,)`` of a source's boxes, and the values of its row of quality_fits."""
 
     quality: FloatArray
     said: Mapping[str, float | None]
 
 
 def _of_source(images: int, right: BoolArray, quality: FloatArray | None = None) -> dict[str, float | None]:
-    """The numbers of a row of quality_fits. quality: by cross-validation; None: no model was fitted."""
+    """The numbers of a row of quality_fits. quality: cross-validated; None: no model was fitted."""
     if not images:
         return {"images": 0}
     if quality is None:
@@ -187,7 +187,7 @@ def _of_source(images: int, right: BoolArray, quality: FloatArray | None = None)
 
 
 def _boxed(found: Candidates, boxes: FloatArray, truth: Truth) -> tuple[IntArray, BoolArray]:
-    """The rows ``(B,)`` of candidates that have a box and a true one, and whether the box is right ``(B,)``."""
+    """Indices ``(B,)`` of candidates with both a box and a ground-truth box, and whether the box is right, ``(B,)``."""
     place = pc.index_in(found.images.column("image_id"), pa.array(truth.image_ids, pa.string()))
     place = pc.fill_null(place, -1).to_numpy()
     rows = np.flatnonzero((place >= 0) & ~np.isnan(boxes).any(axis=1))
@@ -218,7 +218,7 @@ def _table(
 
 
 def _metric_row(verdict: Verdict, split: str, said: Mapping[str, Json]) -> dict[str, Json]:
-    """A row of table metrics: a number that needs no truth."""
+    """A row of table metrics for one check."""
     return {
         "run": said["run"],
         "dataset": said["dataset"],

@@ -1,1 +1,1 @@
-"""The report: one HTML page that shows what a run found, and how far to trust it."""
+"""The report: one HTML page that shows the results of a run and how reliable they are."""

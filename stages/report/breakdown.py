@@ -28,7 +28,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Line:
-    """One method over all groups of a table; None where it has no number for a group."""
+    """One method over all groups of a table. parts: None for a group without a number."""
 
     name: str
     trivial: bool
@@ -37,7 +37,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Pair:
-    """The paired tests of the boxes of two stages: GT-known at IoU 0.5, then `gt_delta` at 0.7; None for one not made.
+    """The paired tests of the boxes of two stages: GT-known at IoU 0.5, then `gt_delta` at 0.7; None without a test.
 
     first, second: names of the stages. tests: rows of the table `comparisons`, differences in points.
     """
@@ -49,7 +49,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Breakdown:
-    """sizes, classes: names of the groups with their images, and a line a method. pairs: the paired tests."""
+    """sizes, classes: names of the groups and their numbers of images. by_size, by_class: one line a method."""
 
     sizes: tuple[tuple[str, int], ...]
     by_size: tuple[Line, ...]
@@ -59,7 +59,7 @@ class Breakdown:
 
 
 def breakdown(groups: Sequence[Row], comparisons: Iterable[Row], names: Names) -> Breakdown:
-    """From the rows of one split. Classes are the hardest `CLASSES` ones: of the lowest mean over the methods."""
+    """The breakdown of one split's rows; of the classes the `CLASSES` hardest, by the mean over methods, are kept."""
     known = [row for row in groups if row["metric"] == METRIC]
     sizes, by_size = _lines([row for row in known if row["by"] == "size"], names)
     of_class = [row for row in known if row["by"] == "class"]
@@ -69,7 +69,7 @@ def breakdown(groups: Sequence[Row], comparisons: Iterable[Row], names: Names) -
 
 
 def _pairs(comparisons: Iterable[Row]) -> Iterator[Pair]:
-    """In the order of the rows; None where a run has no such test."""
+    """Pairs in the order of the rows; None for a test that the run does not have."""
     found: dict[tuple[str, str], dict[str, Row]] = {}
     for row in comparisons:
         if row["metric"] in (METRIC, FITTING):
@@ -88,7 +88,7 @@ def _hardest(rows: Sequence[Row]) -> set[str]:
 
 
 def _lines(rows: Sequence[Row], names: Names) -> tuple[tuple[tuple[str, int], ...], tuple[Line, ...]]:
-    """The groups in the order of the rows, and the methods, trivial ones last."""
+    """The groups in the order of the rows, and a line a method, trivial predictors last."""
     groups = {row["group"]: row["n"] for row in rows}
     found: dict[tuple[str, str | None], dict[str, Part]] = {}
     for row in rows:

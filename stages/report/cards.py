@@ -19,16 +19,16 @@ from stages.vision.image_rows import IMAGE_COLUMNS, ImageRow
 __all__ = ["Cards"]
 
 MOST = 12_000_000
-"""Characters of all pictures together: the page stays below 15 MB, which a browser opens at once."""
+"""Limit of all pictures together, in characters: keeps the page below 15 MB, which a browser opens at once."""
 
 _MAP_COLUMNS = ("image_id", "label", "method", "height", "width", "map", "flag")
 
 
 @dataclass
 class Cards:
-    """Makes cards and thumbnails while there is room. left_out: how many images had none.
+    """Makes cards and thumbnails until the page is full. left_out: number of images that did not fit.
 
-    sources: what each gave on the images.
+    sources: results of each source on the images.
     """
 
     tables: Tables
@@ -42,7 +42,7 @@ class Cards:
     _bad: set[str] = field(default_factory=set)
 
     def cards(self, sets: Mapping[str, Sequence[str]]) -> tuple[Card, ...]:
-        """A card for each image of the named sets of ids that can be decoded, in the order of the sets."""
+        """Cards of the images in the named sets of ids, in the order of the sets; undecodable images have none."""
         wanted = list(dict.fromkeys(image_id for ids in sets.values() for image_id in ids))
         rows, found = self._rows(wanted), self._boxes(wanted)
         maps: dict[str, list[tuple[str, Row]]] = {}
@@ -95,7 +95,7 @@ class Cards:
         return pixels
 
     def _rows(self, image_ids: Sequence[str]) -> dict[str, Row]:
-        """Rows of the images table with their true boxes."""
+        """Image id -> row of the images table with `gt_boxes`, its true boxes."""
         rows = {row["image_id"]: row for _, row in self._read("images", "images", IMAGE_COLUMNS, image_ids)}
         known = {
             row["image_id"]: row["boxes"] for _, row in self._read("truth", "truth", ("image_id", "boxes"), image_ids)

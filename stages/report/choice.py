@@ -1,4 +1,4 @@
-"""Which images a page shows: some that nobody chose, the lowest and the highest of a source, and some of each class."""
+"""Which images a page shows: a sample by hash, the lowest and the highest of a source, and some of each class."""
 
 import hashlib
 import math
@@ -13,15 +13,15 @@ from stages.scoring.ragged import FloatArray
 __all__ = ["EXTREMES", "ClassRow", "by_hash", "class_rows", "extremes"]
 
 EXTREMES = 12
-"""Images with the lowest values of a source, and as many with the highest."""
+"""Number of images with the lowest values of a source, and with the highest."""
 
 CLASS_ROWS, OF_A_CLASS = 40, 4
-"""Classes with a row of their own, and images in it."""
+"""Number of classes with a row of their own, and of images in a row."""
 
 
 @dataclass(frozen=True)
 class ClassRow:
-    """A class on the split. right, quality, flagged: percent of its boxes, None where nothing is known."""
+    """A class on the split. right, quality, flagged: percent, over its boxes; None where unknown."""
 
     label: int
     images: int
@@ -32,14 +32,14 @@ class ClassRow:
 
 
 def by_hash(image_ids: Iterable[str], count: int) -> list[str]:
-    """The `count` ids with the lowest sha256: a choice that nobody made and that stays when images are added."""
+    """The `count` ids with the lowest sha256: a random sample that hardly changes when images are added."""
     return sorted(image_ids, key=lambda image_id: hashlib.sha256(image_id.encode()).digest())[:count]
 
 
 def extremes(images: Images, values: FloatArray, count: int) -> tuple[list[str], list[str]]:
     """The `count` ids with the lowest values, lowest first, and with the highest, highest first; ties by id.
 
-    values: ``(N,)``, NaN where none is known.
+    values: ``(N,)``, NaN where unknown.
     """
     known = [place for place in np.argsort(values, kind="stable") if np.isfinite(values[place])]
     lowest = sorted(known, key=lambda place: (values[place], images.ids[place]))[:count]
@@ -48,7 +48,7 @@ def extremes(images: Images, values: FloatArray, count: int) -> tuple[list[str],
 
 
 def class_rows(images: Images, source: Judged | None) -> tuple[ClassRow, ...]:
-    """A row a class, those with the least that is right, or of the lowest quality, first; at most `CLASS_ROWS`."""
+    """One row a class, by rising share of right boxes, then by rising quality; at most `CLASS_ROWS`."""
     rows = []
     for label in np.unique(images.labels):
         own = np.flatnonzero(images.labels == label).tolist()
@@ -64,7 +64,7 @@ def class_rows(images: Images, source: Judged | None) -> tuple[ClassRow, ...]:
 
 
 def _shares(source: Judged, places: Sequence[int]) -> tuple[float | None, float | None, float | None]:
-    """Percent right, of the quality, and flagged, of the boxes of some images."""
+    """Percent of right boxes, mean quality in percent, and percent of flagged boxes, over some images."""
     given = [place for place in places if source.given[place]]
     if not given:
         return None, None, None

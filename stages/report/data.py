@@ -1,4 +1,4 @@
-"""Gathers a run's tables into the plain data of one page. Reads few images, whatever the size of the data set."""
+"""Gathers a run's tables into the plain data of one page; opens few images, whatever the size of the data set."""
 
 import json
 import math
@@ -52,7 +52,7 @@ class StageInfo:
 
 @dataclass(frozen=True)
 class ClassGallery:
-    """A class, and some of its images, those that could be decoded."""
+    """A class, and those of its chosen images that could be decoded."""
 
     name: str
     row: ClassRow
@@ -63,8 +63,8 @@ class ClassGallery:
 class Page:
     """Everything on the page, ready to be laid out.
 
-    layers: the sources of boxes on the split. main: the one whose numbers images are ordered by. ranked_by: these
-    numbers; None where there are none. left_out: images for which the page had no room.
+    layers: the sources of boxes on the split. main: the source whose numbers order the images. ranked_by: name of these
+    numbers (IoU or quality); None without any. left_out: number of images that did not fit on the page.
     """
 
     title: str
@@ -104,7 +104,7 @@ class Page:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds of boxes that an image on the page has one of."""
+        """The kinds of boxes (right, too large, ...) that occur on the page."""
         found = {fact.kind for card in self.cards for fact in card.facts}
         return tuple(kind for kind in KINDS if kind in found)
 
@@ -127,8 +127,8 @@ class Page:
 def gather(tables: Tables, ingredients: Mapping[str, Mapping[str, Any]], *, samples: int, title: str | None) -> Page:
     """Read what the page shows.
 
-    ingredients: stage name -> what its recipe is made of (kind, version, params, inputs).
-    samples: number of images chosen by hash from the split on top. title: None names the data set.
+    ingredients: stage name -> ingredients of its recipe (kind, version, params, inputs).
+    samples: number of images chosen by hash from the reported split. title: None: the name of the data set.
     """
     metrics = _rows(tables, "metrics", "metrics")
     curves = _rows(tables, "metrics", "curves")
@@ -174,7 +174,7 @@ def gather(tables: Tables, ingredients: Mapping[str, Mapping[str, Any]], *, samp
 
 
 def _sets(cards: Cards, main: Judged | None, samples: int) -> tuple[dict[str, list[str]], str | None]:
-    """The sets of images that are shown, and what the worst and the best are told by."""
+    """The sets of images that are shown, and the name of the number that orders the worst and the best."""
     sample = choice.by_hash(cards.images.ids, samples)
     if main is None or not samples:
         return {SAMPLE: sample}, None
@@ -196,7 +196,7 @@ def _classes(cards: Cards, main: Source | None) -> tuple[ClassGallery, ...]:
 
 
 def _best_source(found: Sequence[Source], best: Headline | None) -> Source | None:
-    """Whose boxes are the headline's: the same stage, else the same method, else the last there are."""
+    """The source of the headline's boxes: of the same stage, else of the same method, else the last source."""
     if best is None:
         return next(reversed(found), None)
     order = sorted(found, key=lambda source: (source[2] == best.source, source[1] == best.method))
@@ -223,7 +223,7 @@ def _of_split(tables: Tables, table: str, split: str) -> list[Row]:
 
 
 def _labelled(tables: Tables) -> list[Row]:
-    """split, label, label_name and `images`: how many there are of each."""
+    """Rows of split, label, label_name, and `images`: the number of images of each."""
     columns = ("split", "label", "label_name")
     parts = [part for _, part in tables.parts("images", "images", columns)]
     table = pa.concat_tables([TABLES["images"].empty().select(list(columns)), *parts])

@@ -15,7 +15,7 @@ THUMBNAIL = 256
 """Longer side of an embedded photograph, pixels."""
 
 SMALL = 128
-"""Longer side of a photograph among those of a class, pixels."""
+"""Longer side of a photograph in the row of a class, pixels."""
 
 HEAT_SIDE = 160
 """Longer side of an embedded heat map, pixels."""
@@ -35,7 +35,7 @@ def thumbnail(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def photo_uri(image: np.ndarray, side: int = THUMBNAIL) -> str:
-    """A ``data:image/jpeg`` URI of an RGB image ``(H, W, 3)``, at most `side` pixels a side."""
+    """A ``data:image/jpeg`` URI of an RGB image ``(H, W, 3)`` uint8, at most `side` pixels a side."""
     return _jpeg_uri(thumbnail(image, side))
 
 
@@ -59,7 +59,7 @@ def heat_uri(image: np.ndarray, score_map: np.ndarray) -> str:
 
 @dataclass(frozen=True)
 class Line:
-    """One curve in SVG coordinates: `points` of a polyline, the position of its best point, and what that is."""
+    """One curve in SVG coordinates: `points` of a polyline, and position, threshold and value of its best point."""
 
     name: str
     colour: int

@@ -1,4 +1,4 @@
-"""What is drawn on an image of the report, and what is said of it."""
+"""Cards of the report: an image with its boxes, heat maps and facts."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ Source = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Layer:
-    """One kind of boxes that can be shown: what it is, its name, and its colour number."""
+    """The boxes of one source, which the reader can show or hide: kind, name and colour number."""
 
     key: str
     kind: str
@@ -47,7 +47,7 @@ class HeatMap:
 
 @dataclass(frozen=True)
 class Fact:
-    """What is known of a source's first box. kind: of error, in words; quality: the chance that it is right."""
+    """Facts about a source's first box. kind: right, or the kind of error; quality: the chance that it is right."""
 
     layer: Layer
     iou: float | None
@@ -58,7 +58,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Card:
-    """One image of the page. places: name of a set of images -> its place among these."""
+    """One image of the page. places: name of a set of images -> the image's position in it."""
 
     image_id: str
     label_name: str
@@ -84,7 +84,7 @@ class Card:
 
     @property
     def order(self) -> str:
-        """Its places as JSON, for the page's filters."""
+        """The card's places as JSON, for the page's filters."""
         return json.dumps(dict(self.places))
 
 
@@ -138,7 +138,7 @@ def card(
 
 
 def thumbnail(image: Row, found: tuple[Layer | None, Row] | None, photo: str) -> Thumbnail:
-    """An image with the boxes of one source, which may have no row of it."""
+    """An image with the boxes of one source, if that source has a row for it."""
     drawn = [] if found is None or found[0] is None else _drawn(found[0], found[1]["boxes"])
     return Thumbnail(image["image_id"], image["width"], image["height"], photo, tuple(drawn))
 

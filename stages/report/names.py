@@ -1,4 +1,4 @@
-"""What a method is called, and its colour, wherever it appears on the page."""
+"""Name and colour of each method, the same wherever it appears on the page."""
 
 from collections.abc import Iterable
 
@@ -13,10 +13,10 @@ NO_COLOUR = -1
 class Names:
     """Names and colour numbers of (method, stage) pairs.
 
-    A method is called by its own name where one stage gives its boxes and one its maps; otherwise the stage is named,
-    too. Every name has one colour; trivial predictors have none.
+    A method is shown by its own name if one stage gives its boxes and one its maps; otherwise the stage is named, too.
+    Every name has one colour; trivial predictors have none.
 
-    boxed, mapped: the pairs that give boxes, and those that give score maps or curves.
+    boxed, mapped: pairs that give boxes, and pairs that give score maps or curves.
     """
 
     def __init__(self, boxed: Iterable[tuple[str, str]], mapped: Iterable[tuple[str, str]]) -> None:
@@ -27,9 +27,9 @@ class Names:
         self._colours = {name: number % COLOURS for number, name in enumerate(names)}
 
     def __call__(self, method: str, stage: str) -> str:
-        """The name of what a stage gives."""
+        """The name of a method's results from a stage."""
         return f"{method} · {stage}" if method in self._ambiguous and stage != method else method
 
     def colour(self, method: str, stage: str) -> int:
-        """Its colour number, from 0; `NO_COLOUR` for a trivial predictor."""
+        """The colour number of that name, from 0; `NO_COLOUR` for a trivial predictor."""
         return self._colours.get(self(method, stage), NO_COLOUR)

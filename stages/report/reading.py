@@ -1,4 +1,4 @@
-"""From a run's tables to what the page knows of one split: its images, and what each source gave on them."""
+"""Reads a run's tables for one split of the page: its images, and the results of each source on them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -25,7 +25,7 @@ _SCORED = ("image_id", "width", "height", "label")
 
 
 class Tables(Protocol):
-    """How a page reads a run. Slots are those of the stage's parameters; one may hold several stages, or none."""
+    """Access of a page to a run. Slots are the inputs of stage `report`; a slot may hold several stages, or none."""
 
     def parts(
         self, slot: str, table: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None
@@ -33,7 +33,7 @@ class Tables(Protocol):
         """(stage name, a part of its table) for every stage in a slot; `where`: a pyarrow expression or None."""
 
     def image(self, row: ImageRow) -> np.ndarray | None:
-        """The pixels of an image, (H, W, 3) uint8 RGB; None where its content is bad: it is then refused."""
+        """The pixels of an image, (H, W, 3) uint8 RGB; None, and one more refused image, if it cannot be read."""
 
     def refused(self) -> list[Row]:
         """Quarantined images of all stages that are read, and those that `image` refused so far."""

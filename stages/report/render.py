@@ -1,4 +1,4 @@
-"""Lays a page out as one HTML file: everything inline, no requests, one script, which the page names by its hash."""
+"""Renders a page as one HTML file: everything inline, no requests, and one script, allowed by its hash."""
 
 import base64
 import hashlib

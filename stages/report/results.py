@@ -11,7 +11,7 @@ __all__ = ["Cell", "Headline", "MethodRow", "SplitTable", "headline", "report_sp
 Row = Mapping[str, Any]
 
 SPLITS = ("test", "val", "dev", "train")
-"""In the order in which a reader wants them: the first that was scored is the one reported on top."""
+"""In the order of the report: the first split that was scored is reported on top."""
 
 IOU = 0.5
 _COLUMNS = {
@@ -46,10 +46,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class MethodRow:
-    """One line of a table; `cells[i]` holds every value of column i, honestly chosen thresholds first.
+    """One line of a table; `cells[i]` holds all values of column i, those with validated thresholds first.
 
-    drawn: a person drew some of the boxes behind it. `sources`: the stages behind the values. Several share a line
-    where none has a value that another has too: a method's boxes and the score maps that they come from.
+    drawn: a person drew some of the boxes that it was trained on or made from. sources: the stages behind the values.
+    Stages share a line if their metrics do not overlap: a method's boxes and the score maps that they come from.
     """
 
     method: str
@@ -90,13 +90,13 @@ class Headline:
 
 
 def report_split(present: Iterable[str]) -> str | None:
-    """The split that stands on top: test before val, dev and train; None where there is none."""
+    """The split that is reported on top: test before val, dev and train; None without any."""
     found = set(present)
     return next((split for split in SPLITS if split in found), None)
 
 
 def split_tables(metrics: Sequence[Row]) -> list[SplitTable]:
-    """One table a split, test first; columns that no method has are left out. At IoU 0.5 where a metric has levels."""
+    """One table a split, test first, with values at IoU 0.5; columns that no method has are left out."""
     shown = [row for row in metrics if row["metric"] in _COLUMNS and row["iou"] in (None, IOU)]
     tables = []
     for split in SPLITS:
@@ -110,7 +110,7 @@ def split_tables(metrics: Sequence[Row]) -> list[SplitTable]:
 
 
 def headline(metrics: Sequence[Row]) -> Headline | None:
-    """The best GT-known value at IoU 0.5 of the split on top; an oracle threshold only where there is nothing else."""
+    """The best GT-known value at IoU 0.5 of the split on top; an oracle threshold only if there is no other."""
     known = [r for r in metrics if r["metric"] == "gt_known" and r["iou"] in (None, IOU) and r["value"] is not None]
     split = report_split(row["split"] for row in known if row["method"] not in TRIVIAL)
     here = [row for row in known if row["split"] == split]
@@ -135,7 +135,7 @@ def headline(metrics: Sequence[Row]) -> Headline | None:
 
 
 def _groups(rows: Sequence[Row]) -> list[list[Row]]:
-    """The rows of each line: one line a method and seed, or one for each of its sources where their values overlap."""
+    """The rows of each line: one line a method and seed, or one a source where the sources' metrics overlap."""
     methods: dict[tuple[str, int | None], dict[str, list[Row]]] = {}
     for row in rows:
         methods.setdefault((row["method"], row["seed"]), {}).setdefault(row["source"] or "", []).append(row)
@@ -166,7 +166,7 @@ def _line(own: Sequence[Row], rows: Sequence[Row], columns: Sequence[str]) -> Me
 
 
 def _cell(row: Row, column: Sequence[Row]) -> Cell:
-    """A value beside the comparable ones of its column: same protocol and, among methods, as honest a threshold."""
+    """A value compared with its column: same protocol, and among methods oracle with oracle thresholds only."""
     value = row["value"]
     trivial = row["method"] in TRIVIAL
     same = [r for r in column if r["protocol"] == row["protocol"] and r["value"] is not None]

@@ -1,4 +1,4 @@
-"""What each source of boxes gave on the split that is shown: the first box of every image, as arrays."""
+"""The results of each source of boxes on the shown split: the first box of every image, as arrays."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from stages.scoring.verdict import WHOLE
 __all__ = ["KINDS", "Images", "Judged", "Summary", "first_boxes", "judged", "summary"]
 
 KINDS = ("right", "several objects", "part of it", "too large", "elsewhere", "no box")
-"""What may be said of a box where the true ones are known; all but the last by SPA's analysis of errors."""
+"""Kinds of boxes where true boxes are known; all but the last by SPA's analysis of errors."""
 
 _OF_CATEGORY = {
     Category.CORRECT: 0,
@@ -32,7 +32,7 @@ _BINS = 20
 class Images:
     """The N images of a split.
 
-    sizes: ``(N, 2)`` width and height. labels: ``(N,)``. truth: no box where none is known.
+    sizes: ``(N, 2)`` width and height, pixels. labels: ``(N,)``. truth: true boxes, none where they are not known.
     """
 
     ids: Sequence[str]
@@ -47,10 +47,11 @@ class Images:
 
 @dataclass(frozen=True)
 class Judged:
-    """A source over the N images of a split, NaN where a number is not known.
+    """The results of a source on the N images of a split, NaN where unknown.
 
-    given: whether it has a row. area: of the first box, share of the image; 0 without one. iou: with the nearest true
-    box. kind: index into `KINDS`, -1 where no true box is known. quality: chance that it is right. flags: of its rows.
+    given: whether the source has a row. area: of the first box, share of the image; 0 without a box. iou: best IoU with
+    a true box. kind: index into `KINDS`, -1 without a true box. quality: chance that the box is right. flags: of the
+    rows, None for an ordinary box.
     """
 
     given: BoolArray
@@ -61,14 +62,14 @@ class Judged:
     flags: Sequence[str | None]
 
     def ranks(self) -> tuple[FloatArray, str]:
-        """What images are ordered by, ``(N,)``, and its name: the IoU where some is known, else the quality."""
+        """The values ``(N,)`` that order the images, and their name: IoU if any is known, else quality."""
         known = bool(np.isfinite(self.iou).any())
         return (self.iou, "IoU") if known else (self.quality, "quality")
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A source in one line. Percent; None where nothing is known. areas, qualities: heights of 20 bars, 0 to 100."""
+    """A source in one line: counts, percent (None where unknown), and histograms as heights of 20 bars, 0 to 100."""
 
     rows: int
     boxes: int
@@ -81,7 +82,7 @@ class Summary:
 
 
 def first_boxes(boxes: pa.Array) -> FloatArray:
-    """Corners of the first box of each row of a column of boxes, ``(R, 4)``; NaN where there is none."""
+    """Corners of the first box of each row of a column of boxes, ``(R, 4)`` float64; NaN for a row without boxes."""
     found = np.full((len(boxes), 4), np.nan)
     first = pc.list_slice(boxes, 0, 1)
     flat = pc.list_flatten(first)
@@ -91,12 +92,12 @@ def first_boxes(boxes: pa.Array) -> FloatArray:
 
 
 def judged(table: pa.Table, images: Images, qualities: Mapping[str, float]) -> Judged:
-    """A source's rows (image_id, boxes, flag, quality; the last two may be absent) on the images of a split.
+    """Judge a source's rows (image_id, boxes, and maybe flag and quality) on the images of a split.
 
-    qualities: by image id, where a stage `quality` judged the source.
+    qualities: image id -> quality of the source's box, from a stage `quality`.
     """
     number = len(images.ids)
-    table = table.take(pa.array(np.arange(len(table))[::-1]))  # of an image's rows the first one is written last
+    table = table.take(pa.array(np.arange(len(table))[::-1]))  # so that of several rows of an image the first one wins
     places = np.array([images.places.get(image_id, -1) for image_id in table.column("image_id").to_pylist()], np.int64)
     kept = np.flatnonzero(places >= 0)
     at = places[kept]
@@ -120,7 +121,7 @@ def judged(table: pa.Table, images: Images, qualities: Mapping[str, float]) -> J
 
 
 def summary(source: Judged) -> Summary:
-    """A source in one line."""
+    """Summarize a source in one line."""
     given = source.given
     rows, quality = int(given.sum()), source.quality[given]
     known = source.kind[given & (source.kind >= 0)]
@@ -144,7 +145,7 @@ def _kinds(boxes: FloatArray, has_box: BoolArray, known: BoolArray, truth: Ragge
 
 
 def _bars(values: FloatArray) -> tuple[float, ...]:
-    """Heights of the bars of values in [0, 1], the highest 100; empty without a value."""
+    """Heights of a histogram of values in [0, 1], the highest 100; empty without a value."""
     if not len(values):
         return ()
     counts, _ = np.histogram(np.clip(values, 0, 1), bins=_BINS, range=(0, 1))

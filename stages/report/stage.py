@@ -12,7 +12,7 @@ from stages.report.options import ReportParams
 
 
 class Report(Stage[ReportParams]):
-    """Writes `report.html`."""
+    """Writes `report.html`: metrics, curves, boxes and heat maps of a run on one page."""
 
     kind = "report"
     version = 4
@@ -31,7 +31,7 @@ class Report(Stage[ReportParams]):
         return [replace(shard, payload=_provenance(inputs))]
 
     def worker(self, context: Context) -> Worker:
-        """Writes the page."""
+        """The worker, which writes the page."""
         from stages.report.worker import ReportWorker
 
         return ReportWorker(self.name, self.params, context)

@@ -24,7 +24,7 @@ _DISTRIBUTIONS = (
 
 
 def library_versions() -> tuple[tuple[str, str], ...]:
-    """Python and every library of interest that is installed here: (name, version)."""
+    """(name, version) of Python and of the installed libraries that results may depend on."""
     found = [("python", platform.python_version())]
     for name in _DISTRIBUTIONS:
         try:

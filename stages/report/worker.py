@@ -24,7 +24,7 @@ _UNREAD = "could not be read for this page: {}"
 
 
 class ReportWorker:
-    """Makes the page of one report stage. stage: the stage's name in the run."""
+    """Writes the page of one report stage. stage: the stage's name in the run."""
 
     def __init__(self, stage: str, params: ReportParams, context: Context) -> None:
         self._stage = stage
@@ -48,7 +48,7 @@ class _TaskTables:
         self._context = context
         self.bad: list[QuarantineRow] = []
         self._unreachable: str | None = None
-        """Why no image can be read: the storage is not waited for again."""
+        """The storage error after which no further image is tried; None as long as reading works."""
 
     def parts(
         self, slot: str, table: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None

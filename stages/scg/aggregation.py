@@ -21,14 +21,14 @@ def on_grid(cams: torch.Tensor, height: int, width: int) -> torch.Tensor:
 def seeds(cams: torch.Tensor, parameters: ScgParameters) -> Seeds:
     """Object positions, where the CAM is at least delta_h, and background positions, where it is at most delta_l.
 
-    cams: ``(B, K, h, w)`` on the features' grid, compared as they are. A NaN is neither.
+    cams: ``(B, K, h, w)`` on the features' grid, not normalized here. A NaN is neither.
     """
     values = cams.flatten(2)
     return torch.stack([values >= parameters.delta_h, values <= parameters.delta_l], dim=1)
 
 
 def column_sums(correlation: torch.Tensor, chosen: Seeds) -> torch.Tensor:
-    """Sums of the chosen columns, each stretched from 0 to 1 before: one product for all maps of an image.
+    """Sums of the chosen columns, each min-maxed before: one matrix product for all maps of an image.
 
     correlation: ``(B, n, n)``. Returns: ``(B, 2, K, n)`` float64, because object and background often differ by little.
     """
@@ -37,7 +37,7 @@ def column_sums(correlation: torch.Tensor, chosen: Seeds) -> torch.Tensor:
 
 
 def unit_maps(sums: torch.Tensor) -> torch.Tensor:
-    """The maps M_obj and M_bg: sums ``(B, 2, K, n)`` from 0 to 1; zeros where no column was chosen."""
+    """The maps M_obj and M_bg: sums ``(B, 2, K, n)``, min-maxed; zeros where no column was chosen."""
     return stretched(sums, dim=-1)
 
 

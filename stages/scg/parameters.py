@@ -1,4 +1,4 @@
-"""What self-correlation map generating is run with."""
+"""Settings of self-correlation map generating."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ _INCEPTION = ScgParameters(theta1=0.0, theta2=0.0, omega=1.0, normalisation="pap
 
 
 def preset(name: Preset, backbone: str) -> ScgParameters:
-    """What SPA runs SCG with on a backbone, for a data set.
+    """SPA's settings of SCG for a data set and a backbone.
 
     Inception networks have the equations of the paper (8 to 10), on either data set: their scripts were not released,
     and no other values for them are known.

@@ -30,8 +30,8 @@ def unit_cams(cams: torch.Tensor) -> torch.Tensor:
 def refine(features: Sequence[torch.Tensor], cams: torch.Tensor, parameters: ScgParameters) -> torch.Tensor:
     """Refine the maps of K classes of each image; the correlation of an image is computed once for all of them.
 
-    The released code compares the thresholds with maps that were enlarged to the image; for its numbers give the
-    enlarged `unit_cams`.
+    The released code compares the thresholds with maps that were enlarged to the image; to get its numbers, pass
+    `unit_cams` of enlarged maps.
 
     features: one ``(B, d, h, w)`` of any float type a stage (SPA: two, summed), on the same grid. cams:
     ``(B, K, h', w')`` in [0, 1], see `unit_cams`; resampled to h x w where they differ.
@@ -50,7 +50,7 @@ def refine(features: Sequence[torch.Tensor], cams: torch.Tensor, parameters: Scg
 def refine_by_definition(
     features: Sequence[torch.Tensor], cams: torch.Tensor, parameters: ScgParameters
 ) -> torch.Tensor:
-    """What `refine` returns, ``(B, K, H, W)``, by plain tensor operations on any device; arguments as there."""
+    """What `refine` returns, ``(B, K, h, w)``, by plain tensor operations on any device; arguments as there."""
     return _refine(features, cams, parameters, _seed_sums)
 
 

@@ -1,7 +1,7 @@
-"""Self-correlation of features: how alike two positions are, directly and along paths over other positions.
+"""Self-correlation of features: similarity of two positions, directly and along paths over other positions.
 
 Pan et al., "Unveiling the Potential of Structure Preserving for Weakly Supervised Object Localization", CVPR 2021,
-section 3.3. This is the definition, on any device; :mod:`stages.scg.by_hand.self_correlation` is its faster equal.
+section 3.3. This is the definition, on any device; :mod:`stages.scg.by_hand.self_correlation` is a faster form.
 
 A correlation is ``(B, n, n)`` over the n = h w positions in raster order. Column j belongs to the seed j: it is the map
 of what is correlated with position j (the paper writes it as row j).
@@ -25,7 +25,7 @@ FLAT = 1e-6
 
 
 class Orders(NamedTuple):
-    """First-order and high-order correlation, each ``(B, n, n)``; an order of 1 has no high one."""
+    """First-order and high-order correlation, each ``(B, n, n)``; high is None for an order of 1."""
 
     first: torch.Tensor
     high: torch.Tensor | None
@@ -60,7 +60,7 @@ def orders(alike: torch.Tensor, parameters: ScgParameters) -> Orders:
 
 
 def combined(found: Orders, parameters: ScgParameters) -> torch.Tensor:
-    """Maximum ``(..., N, N)`` of the first order and omega times the high one; with ``vgg``, columns again sum to 1."""
+    """Maximum ``(B, n, n)`` of the first order and omega times the high one; with ``vgg``, columns again sum to 1."""
     if found.high is None:
         return found.first
     largest = torch.maximum(found.first, parameters.omega * found.high)

@@ -30,17 +30,17 @@ class Scg(RefinementStage[ScgStageParams], ModelStage[ScgStageParams]):
         self.checked(lambda: self.params.settings(""))
 
     def ingredients(self) -> Mapping[str, Json]:
-        """How its network rounds."""
+        """Whether batch norms are folded: it changes the rounding of 16-bit networks."""
         return precision_ingredients(self.params.precision)
 
     def check_network(self, network: "LocalizerNetwork", planned: PlannedNetwork) -> None:
-        """The network must have the layers, of one grid."""
+        """Refuse a network without the layers, or whose layers differ in their grids."""
         from stages.scg.taps import check_grids
 
         check_grids(network, self.params.taps, planned.input_size or input_size(planned.backbone))
 
     def worker(self, context: Context) -> Worker:
-        """Loads the network at its first shard."""
+        """A worker that loads the network at its first shard."""
         from stages.scg.worker import ScgWorker
 
         return ScgWorker(self.name, self.params, context, self.loaders)

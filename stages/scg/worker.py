@@ -1,4 +1,4 @@
-"""One forward pass a batch gives the features that correlate."""
+"""Refinement of maps by features of one forward pass a batch."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ __all__ = ["ScgWorker"]
 
 
 class ScgWorker(ModelWorker[ScgStageParams, np.ndarray]):
-    """What is launched are the refined maps (B, h, w) float16 of a batch."""
+    """`launch` returns the refined maps ``(B, h, w)`` float16 of a batch."""
 
     table = "score_maps"
 
@@ -54,7 +54,7 @@ class ScgWorker(ModelWorker[ScgStageParams, np.ndarray]):
             raise self.mistake(error) from error
 
     def rows(self, images: list[ImageRow], launched: np.ndarray) -> Iterator[ScoreMapRow]:
-        """The refined maps; their network is the one that correlates, the seed that of the maps."""
+        """Rows of the refined maps, with the network of this stage and the seed of the input maps."""
         origin = Provenance(self.model.card, "+".join(self._taps), self._size).columns()
         for image, refined in zip(images, launched, strict=True):
             row = self._maps[image["image_id"]]

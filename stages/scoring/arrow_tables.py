@@ -16,7 +16,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Truth:
-    """The images of one split that have a ground-truth box: N ids, sizes (N, 2) width height, labels (N,), boxes."""
+    """The N images of a split that have a ground-truth box: ids, sizes (N, 2) as width, height, labels (N,), boxes."""
 
     image_ids: tuple[str, ...]
     sizes: FloatArray
@@ -24,19 +24,19 @@ class Truth:
     boxes: RaggedBoxes
 
     def take(self, rows: Mapping[str, Value], missing: Value) -> list[Value]:
-        """The values of a mapping by image id, in this order; `missing` for an image that a stage quarantined."""
+        """The values of a mapping by image id, in the order of `image_ids`; `missing` for an image without a row."""
         return [rows.get(image_id, missing) for image_id in self.image_ids]
 
 
 IMAGE_COLUMNS = ("image_id", "width", "height", "label", "split")
-"""What scoring needs of table images."""
+"""The columns of table images that scoring reads."""
 
 TRUTH_COLUMNS = ("image_id", "boxes", "mask_uris", "mask_hashes", "ignore_uris", "ignore_hashes")
-"""What it needs of table truth."""
+"""The columns of table truth that scoring reads."""
 
 
 def with_truth(images: pa.Table, truth: pa.Table) -> pa.Table:
-    """Rows of table images in the order of their ids, with the other columns of `truth`; null where there is none."""
+    """Rows of table images in the order of their ids, joined with the columns of `truth`; null without ground truth."""
     images = images.take(pc.sort_indices(images, [("image_id", "ascending")]))
     place = pc.index_in(images.column("image_id"), truth.column("image_id"))
     for name in truth.column_names[1:]:

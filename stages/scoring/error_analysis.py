@@ -19,7 +19,7 @@ IOG_MORE = 0.7
 
 
 class Category(IntEnum):
-    """What became of an image, in the order of the decision: the first that applies."""
+    """Outcome of an image: the first of CLS, CORRECT, MULTI, PART and MORE that applies, else OTHER."""
 
     CORRECT = 0
     CLS = 1

@@ -8,14 +8,14 @@ from stages.scoring.protocols import WSOL_SIDE
 from stages.scoring.ragged import FloatArray
 
 FRAME = (WSOL_SIDE, WSOL_SIDE)
-"""Size of a score map as wsolevaluation takes it."""
+"""Height and width of a score map in wsolevaluation."""
 
 
 def evaluator_score_map(activation: npt.ArrayLike, side: int = WSOL_SIDE) -> FloatArray:
     """Score map (side, side) float64 in [0, 1] of a class activation map (h, w), as wsolevaluation makes it.
 
     Bicubic enlargement by OpenCV in float64, then min-max; a constant map, or one with a NaN or an infinity, becomes
-    zeros. Quantise it with :func:`stages.scoring.cuts.contours_opencv.quantize`.
+    zeros. Quantise it with :func:`stages.scoring.cuts.quantized.quantize`.
     """
     values = np.asarray(activation, dtype=np.float64)
     if values.shape != (side, side):
@@ -27,5 +27,5 @@ def evaluator_score_map(activation: npt.ArrayLike, side: int = WSOL_SIDE) -> Flo
 
 
 def in_evaluator_frame(score_map: npt.NDArray[np.generic], as_is: bool = True) -> npt.NDArray[np.generic]:
-    """The evaluator's score map of a map (h, w); of the evaluator's size, and as_is, itself, in its own precision."""
+    """The evaluator's score map (224, 224) of a map (h, w); with `as_is` a map of that size is returned unchanged."""
     return score_map if as_is and score_map.shape == FRAME else evaluator_score_map(score_map)

@@ -1,4 +1,4 @@
-"""Accuracy by class and by object size, and the paired test of two methods: what one mean over all images hides."""
+"""Accuracy by class and by object size, and the paired test of two methods."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
@@ -51,12 +51,12 @@ class ComparisonRow(TypedDict):
 
 
 def by_class(labels: IntArray, names: Mapping[int, str]) -> Groups:
-    """Images (N,) of each class, by its name, in the order of labels."""
+    """Members (N,) bool of each class, by class name, in the order of labels."""
     return {names[int(label)]: labels == label for label in np.unique(labels)}
 
 
 def by_size(truth: Truth) -> Groups:
-    """Images (N,) by the share of the image that their largest ground-truth box covers; empty ranges are left out."""
+    """Members (N,) bool of each size range (share of the image in the largest true box); empty ranges are left out."""
     shares = np.zeros(truth.boxes.images)
     np.maximum.at(shares, truth.boxes.owner, area(truth.boxes.boxes))
     places = np.digitize(shares / truth.sizes.prod(axis=1), SIZE_EDGES)

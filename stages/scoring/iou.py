@@ -26,7 +26,7 @@ def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
 def aligned_iou(a: FloatArray, b: FloatArray) -> FloatArray:
     """IoU (...,) of aligned (broadcast) half-open boxes (..., 4); 0 where both are empty.
 
-    Inclusive corners become half-open by adding 1 to x1 and y1, after which this is the inclusive IoU.
+    For the IoU of inclusive corners, add 1 to x1 and y1 first.
     """
     shared = intersection(a, b)
     return ratio(shared, area(a) + area(b) - shared)

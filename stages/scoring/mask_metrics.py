@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from stages.scoring.cuts.contours_opencv import Uint8Array
+from stages.scoring.cuts.quantized import Uint8Array
 from stages.scoring.ragged import BoolArray, FloatArray, IntArray
 
 GREY = 128
-"""A pixel of a mask is foreground where its grey value is above; for PxAP where it is not black (wsolevaluation)."""
+"""Mask pixels above this grey value are foreground; for PxAP all that are not black (wsolevaluation)."""
 
 MASK_SIDE = 224
 INTERVAL = 0.001
@@ -20,7 +20,7 @@ INTERVAL = 0.001
 def evaluation_masks(
     instances: Iterable[npt.ArrayLike], ignored: Iterable[npt.ArrayLike] = (), side: int = MASK_SIDE
 ) -> tuple[BoolArray, BoolArray]:
-    """Foreground and ignore mask (side, side) of one image, as wsolevaluation builds them.
+    """Foreground and ignore mask (side, side) bool of one image, as wsolevaluation builds them.
 
     ``instances``: masks (H, W), non-zero inside, at least one; each is resized to side x side with OpenCV's nearest
     rule and their union is the foreground. ``ignored`` likewise, minus the foreground.
@@ -47,7 +47,7 @@ class MaskTruth:
     ignored: Sequence[Uint8Array] = ()
 
     def whole(self, height: int, width: int) -> BoolArray:
-        """All instances together, ``(height, width)``."""
+        """The union of all instances, ``(height, width)`` bool."""
         resized = [
             cv2.resize((grey > GREY).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
             for grey in self.instances
@@ -79,7 +79,7 @@ class PixelHistogram:
         return PixelHistogram(self.interval, self.positive + other.positive, self.negative + other.negative)
 
     def precision_recall(self) -> tuple[FloatArray, FloatArray]:
-        """Precision (NaN where nothing is predicted) and recall (bins,) from the highest bin down.
+        """Precision (NaN where nothing is predicted) and recall, (bins,) float64, from the highest bin down.
 
         Raises ValueError when no pixel is foreground.
         """
@@ -123,7 +123,7 @@ def pixel_histogram(
 
 
 def mask_iou(predicted: BoolArray, truth: BoolArray, ignore: BoolArray | None = None) -> float:
-    """IoU of two masks (H, W) outside the ignored pixels; 0 when both are empty."""
+    """IoU of two masks (H, W) bool outside the ignored pixels; 0 when both are empty."""
     if ignore is not None:
         predicted, truth = predicted & ~ignore, truth & ~ignore
     union = int((predicted | truth).sum())

@@ -60,7 +60,7 @@ def parse_image_ids(lines: Iterable[str]) -> tuple[str, ...]:
 
 
 def parse_class_labels(lines: Iterable[str], image_ids: Sequence[str]) -> IntArray:
-    """Class index (N,) of each image, from lines ``id,label``."""
+    """Class index (N,) int64 of each image, from lines ``id,label``."""
     labels = {image_id: values[0] for image_id, values in _once(_rows(lines, 1), "class label")}
     for image_id, label in labels.items():
         if label != int(label):
@@ -124,13 +124,13 @@ def parse_mask_files(image_ids: Sequence[str], lines: Iterable[str]) -> tuple[Ma
 
 
 def names_masks(localization: Sequence[str]) -> bool:
-    """Whether lines of localization.txt list two file names, the second one maybe empty, as those of OpenImages do."""
+    """Whether localization.txt lists mask files instead of boxes, as that of OpenImages does."""
     first, ignore = localization[0].strip().rsplit(",", 2)[-2:] if localization[0].count(",") > 1 else ("", "")
     return first.endswith(".png") and (not ignore or ignore.endswith(".png"))
 
 
 def baselines(metadata: BoxMetadata) -> list[Baseline]:
-    """What looking at no image scores, one row a predictor and IoU level, each under its protocol's own comparison.
+    """Accuracy of the trivial predictors, one row a predictor and IoU level, each under its protocol's own comparison.
 
     ``first_box`` is left out where no image has a second box: it would repeat ``original``.
     """

@@ -1,4 +1,4 @@
-"""Metrics rows: every number with its protocol, threshold, how that was chosen, and its bootstrap interval."""
+"""Metrics rows: every number with its protocol, its threshold and how it was chosen, and its bootstrap interval."""
 
 import math
 from collections.abc import Collection, Iterator
@@ -52,7 +52,7 @@ class CurveRow(TypedDict):
 
 @dataclass(frozen=True)
 class Subject:
-    """What a row is about: the method, the stage behind it, and the threshold its boxes were made with."""
+    """The subject of a row: the method, its stage, and the threshold that its boxes were made with."""
 
     method: str
     source: str | None
@@ -61,7 +61,7 @@ class Subject:
     seed: int | None = None
 
     def at(self, threshold: float | None, choice: str | None) -> "Subject":
-        """The same with another threshold."""
+        """The same subject with another threshold."""
         return replace(self, threshold=threshold, threshold_choice=choice)
 
     def row(
@@ -74,7 +74,7 @@ class Subject:
         protocol: str | None = None,
         interval: Interval | None = None,
     ) -> MetricRow:
-        """One row: percent, images counted, and what else the number depends on."""
+        """One row. value: percent. n: number of images. iou, protocol: of the metric, if it has any."""
         return {
             "method": self.method,
             "source": self.source,
@@ -116,7 +116,7 @@ def box_rows(
 def frame_rows(
     subject: Subject, truth: Truth, frame_boxes: FloatArray, ranked: IntArray | None, protocol: str
 ) -> Iterator[MetricRow]:
-    """The same of boxes (N, 4) that are already in the frame of the protocol."""
+    """The rows of `box_rows` for boxes (N, 4) that are already in the frame of the protocol."""
     adapter = PROTOCOLS[protocol]
     frame_truth = adapter.ground_truth(truth.boxes, truth.sizes)
     best = best_iou(frame_boxes, frame_truth)
@@ -129,9 +129,9 @@ def frame_rows(
 
 
 def located(truth: Truth, boxes: FloatArray, ranked: IntArray | None, protocol: str) -> PerImage:
-    """Image by image, whether the object is found and whether the box (N, 4) fits it: vectors (N,).
+    """Whether the box (N, 4) of each image finds the object, and whether it fits the object: vectors (N,) bool.
 
-    That is gt_known of one box an image at IoU 0.5, with ranked classes top1_loc and top5_loc too, and gt_delta at 0.7.
+    Finds: gt_known at IoU 0.5, and with ranked classes top1_loc and top5_loc. Fits: gt_delta at 0.7.
     """
     adapter = PROTOCOLS[protocol]
     best = adapter.best_iou(boxes, truth.boxes, truth.sizes)
@@ -144,7 +144,7 @@ def _located(best: FloatArray, truth: Truth, ranked: IntArray | None, strict: bo
 
 
 def classifier_rows(subject: Subject, labels: IntArray, ranked: IntArray) -> Iterator[MetricRow]:
-    """cls_top1 and cls_top5 of ranked classes (N, 5), -1 where there are fewer."""
+    """cls_top1 and cls_top5 of ranked classes (N, 5), padded with -1."""
     per_image = {MetricKey(f"cls_top{k}", None): top_k(labels, ranked, k) for k in (1, 5)}
     yield from per_image_rows(subject, per_image, None)
 
@@ -156,10 +156,9 @@ def mask_row(subject: Subject, ious: FloatArray) -> MetricRow:
 
 
 def swept_rows(subject: Subject, merged: Merged, images: int) -> Iterator[MetricRow]:
-    """MaxBoxAcc, MaxBoxAccV2, PxAP and Peak-IoU of merged counts of score maps; images: those with ground truth.
+    """MaxBoxAcc, MaxBoxAccV2, PxAP and Peak-IoU of merged counts of score maps; images: how many have ground truth.
 
-    Their thresholds are the best on the very split that is reported: `oracle`. The intervals hold for the chosen
-    threshold.
+    Their thresholds are the best on the reported split itself (`oracle`). The intervals hold for the chosen threshold.
     """
     largest, every = cut_counts(merged, "largest", images), cut_counts(merged, "all", images)
     if largest is not None:
@@ -170,14 +169,14 @@ def swept_rows(subject: Subject, merged: Merged, images: int) -> Iterator[Metric
         yield subject.row("pxap", pixels.pxap() if pixels.positive.any() else None, masked, protocol="wsolevaluation")
     for comparison in COMPARISONS:
         counts = peaks(merged, comparison)
-        if counts is not None and counts.images == masked:  # some image has regions that Peak-IoU does not know
+        if counts is not None and counts.images == masked:  # else some image has ignore regions
             yield from peak_rows(subject, counts, comparison)
 
 
 def max_box_acc_rows(
     subject: Subject, largest: CutCounts, every: CutCounts | None, thresholds: FloatArray, protocol: str
 ) -> Iterator[MetricRow]:
-    """MaxBoxAcc at IoU 0.5 of the counts (levels, S) of one box an image, and MaxBoxAccV2 of those of every contour."""
+    """MaxBoxAcc at IoU 0.5 from the counts (levels, S) of one box an image, MaxBoxAccV2 from those of every contour."""
     best = best_threshold(largest)
     hits = int(largest.hits[largest.levels.index(GT_KNOWN_IOU), best])
     interval = proportion_interval(hits, largest.images, seed=0)
@@ -190,12 +189,12 @@ def max_box_acc_rows(
 
 
 def best_threshold(largest: CutCounts) -> int:
-    """Position of the first threshold that is best at IoU 0.5."""
+    """Index of the first threshold with the highest accuracy at IoU 0.5."""
     return int(np.argmax(largest.curve(GT_KNOWN_IOU)))
 
 
 def peak_rows(subject: Subject, counts: PeakCounts, comparison: str) -> Iterator[MetricRow]:
-    """Peak-IoU and Peak-T, of pooled pixels and of the mean IoU; the protocol names pooling and comparison."""
+    """Peak-IoU and Peak-T of pooled pixels, and of the mean of per-image IoUs; column protocol names the variant."""
     for pooling in POOLINGS:
         peak = counts.peak(pooling)
         at_peak, protocol = subject.at(peak.threshold / 255, "oracle"), f"{pooling}_{comparison}"
@@ -218,10 +217,10 @@ def curve_rows(subject: Subject, largest: CutCounts) -> Iterator[CurveRow]:
 
 
 def trivial_rows(truth: Truth, train: Truth | None, protocols: Collection[str]) -> Iterator[MetricRow]:
-    """What the trivial predictors reach on the same images: gt_known at IoU .3, .5 and .7, MaxBoxAcc and MaxBoxAccV2.
+    """Metrics of the trivial predictors on the same images: gt_known at IoU .3, .5 and .7, MaxBoxAcc and MaxBoxAccV2.
 
-    A free number (side of the square, cut of the Gaussian) is the best on this very split. train: the images whose
-    boxes give the median box; None for no such row.
+    A free parameter (side of the square, cut of the Gaussian) is the best on this split itself. train: the images whose
+    boxes give the median box; None leaves that predictor out.
     """
     for protocol in dict.fromkeys([*protocols, "wsolevaluation"]):
         for name, best in best_trivial(truth, train, protocol):
@@ -235,7 +234,7 @@ def trivial_rows(truth: Truth, train: Truth | None, protocols: Collection[str]) 
 
 
 def best_trivial(truth: Truth, train: Truth | None, protocol: str) -> Iterator[tuple[str, dict[float, BestTrivial]]]:
-    """Every trivial predictor under a protocol, at its best free number for each IoU level."""
+    """Every trivial predictor under a protocol, with its best free parameter at each IoU level."""
     adapter = PROTOCOLS[protocol]
     frames = adapter.frame(truth.sizes)
     frame_truth = adapter.ground_truth(truth.boxes, truth.sizes)

@@ -12,7 +12,7 @@ GT_DELTA_IOUS = (0.3, 0.5, 0.7, 0.8, 0.9)
 
 
 class MetricKey(NamedTuple):
-    """What a number measures: the metric and its IoU level; None for a metric without boxes."""
+    """A metric and its IoU level; None for a metric without boxes."""
 
     metric: str
     iou: float | None
@@ -22,7 +22,7 @@ PerImage = Mapping[MetricKey, BoolArray]
 
 
 def top_k(labels: IntArray, ranked: IntArray, k: int) -> BoolArray:
-    """Whether the true label (N,) is among the first k of the predicted classes (N, K), best first."""
+    """Whether the true label (N,) is among the first k of the predicted classes (N, K), best first: (N,) bool."""
     return (ranked[:, :k] == labels[:, None]).any(axis=1)
 
 
@@ -35,8 +35,8 @@ def localisation(
 ) -> PerImage:
     """Per-image correctness of one box an image, at every IoU level.
 
-    gt_known: best IoU passes; top1_loc and top5_loc: and the true label is ranked first, or among the first five (one
-    box an image suffices: only the box made for the true label can count); cls_top1, cls_top5: classification alone.
+    gt_known: best IoU passes; top1_loc and top5_loc: also the true label is ranked first, or among the first five (one
+    box an image suffices: only the box of the true label can be correct); cls_top1, cls_top5: classification alone.
     The last four need ``labels`` (N,) and ``ranked`` (N, >= 5) class indices, best first. ``best_iou`` (N,).
     ``strict``: IoU > level.
     """
@@ -54,5 +54,5 @@ def localisation(
 
 
 def gt_delta(best_iou: FloatArray, levels: Sequence[float] = GT_DELTA_IOUS, strict: bool = False) -> PerImage:
-    """GT(delta) of LCAR: correctness (N,) of the one box of each image at each IoU level, of the best IoUs (N,)."""
+    """GT(delta) of LCAR: correctness (N,) of one box an image at each IoU level, from the best IoUs (N,)."""
     return {MetricKey("gt_delta", level): correct(best_iou, level, strict) for level in levels}

@@ -31,7 +31,7 @@ class Peak(NamedTuple):
 
 
 def localization_map(score_map: npt.ArrayLike, height: int, width: int) -> Uint8Array:
-    """Localization map (height, width) uint8 of a score map (h, w): min-max, truncate 255 s, then bilinear enlargement.
+    """Localization map (height, width) uint8 of a score map (h, w): floor(255 * min-maxed map), enlarged bilinearly.
 
     A constant map, or one with a NaN, becomes zeros.
     """

@@ -1,4 +1,4 @@
-"""Evaluation protocols as explicit adapters: each maps boxes into its own frame of half-open boxes.
+"""Evaluation protocols: each converts boxes into half-open boxes of its own frame.
 
 The same predictions differ by up to 16 points between protocols, so a number without its protocol means nothing.
 Ground truth and predictions enter as half-open boxes in pixels of the original image. Files with inclusive corners
@@ -28,7 +28,7 @@ BoxAdapter = Callable[[FloatArray, FloatArray], FloatArray]
 
 @dataclass(frozen=True)
 class EvaluationProtocol:
-    """How a protocol reads ground truth, predictions and the whole frame, and how it compares.
+    """How a protocol converts ground truth and predictions into its frame, and how it compares IoUs.
 
     ``truth`` and ``predicted`` map half-open original pixels (M, 4) and the image size of each box (M, 2) as
     width, height to half-open frame boxes (M, 4); ``frame`` maps image sizes (N, 2) to the box of the whole frame.
@@ -43,14 +43,14 @@ class EvaluationProtocol:
     strict: bool = False
 
     def ground_truth(self, truth: RaggedBoxes, sizes: npt.ArrayLike) -> RaggedBoxes:
-        """Ground truth in the frame; ``sizes`` (N, 2) width and height of the original images."""
+        """Convert ground truth into the frame; ``sizes`` (N, 2): width and height of the original images."""
         if self.first_box_only:
             truth = first_boxes(truth)
         per_box = np.asarray(sizes, dtype=np.float64)[truth.owner]
         return RaggedBoxes(self.truth(truth.boxes, per_box), truth.offsets)
 
     def predictions(self, boxes: npt.ArrayLike, sizes: npt.ArrayLike) -> FloatArray:
-        """One predicted box an image (N, 4), half-open original pixels, in the frame."""
+        """Convert one predicted box an image (N, 4), half-open original pixels, into the frame: (N, 4) float64."""
         array = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
         return self.predicted(array, np.asarray(sizes, dtype=np.float64))
 
@@ -59,7 +59,7 @@ class EvaluationProtocol:
         return best_iou(self.predictions(boxes, sizes), self.ground_truth(truth, sizes))
 
     def correct(self, iou: FloatArray, delta: float) -> BoolArray:
-        """Whether each best IoU counts as localised under this protocol's own comparison."""
+        """Whether a best IoU (N,) counts as localised under this protocol's own comparison: (N,) bool."""
         return correct(iou, delta, self.strict)
 
 
@@ -71,7 +71,7 @@ def first_boxes(truth: RaggedBoxes) -> RaggedBoxes:
 
 
 def correct(iou: FloatArray, delta: float, strict: bool = False) -> BoolArray:
-    """Whether a best IoU (N,) counts as localised: IoU >= delta, or IoU > delta when strict."""
+    """Whether a best IoU (N,) counts as localised, (N,) bool: IoU >= delta, or IoU > delta when strict."""
     return iou > delta if strict else iou >= delta
 
 

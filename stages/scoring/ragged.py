@@ -1,4 +1,4 @@
-"""Ground-truth boxes of many images, a varying number an image, in one array."""
+"""Ground-truth boxes of many images, any number for each image, in one array."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Score maps as integer counts, which MaxBoxAcc, thresholds, PxAP and Peak-IoU are computed from.
+"""Integer counts of score maps, from which MaxBoxAcc, thresholds, PxAP and Peak-IoU are computed.
 
 Tallies of disjoint images add up: any number of workers, and any order of merging, gives the same integers.
 """
@@ -8,9 +8,9 @@ from typing import NamedTuple, get_args
 
 import numpy as np
 
-from stages.scoring.cuts.contours_opencv import Rule, cuts_of_thresholds, quantize
 from stages.scoring.cuts.cut_counts import MAX_BOX_ACC_V2_IOUS, WSOL_THRESHOLDS, CutCounts, count_cuts
 from stages.scoring.cuts.fixed_rule import iou_per_threshold
+from stages.scoring.cuts.quantized import Rule, cuts_of_thresholds, quantize
 from stages.scoring.cuts.sweep import sweep
 from stages.scoring.evaluator_maps import in_evaluator_frame
 from stages.scoring.mask_metrics import INTERVAL, MaskTruth, PixelHistogram, evaluation_masks, pixel_histogram
@@ -40,9 +40,9 @@ Merged = Mapping[tuple[str, float], Tally]
 
 
 def fixed_tallies(maps: Sequence[np.ndarray], truth: RaggedBoxes, sizes: FloatArray, rule: BoxRule) -> Iterator[Tally]:
-    """Correct images at thresholds k / 255 of the pipeline's own rule (:mod:`stages.scoring.cuts.fixed_rule`).
+    """Count correct images at thresholds k / 255 of the pipeline's own rule (:mod:`stages.scoring.cuts.fixed_rule`).
 
-    An image is correct where one of its boxes is; rule ``all`` has several.
+    An image is correct if one of its boxes is; rule ``all`` gives several.
     maps: N score maps (h, w) of any float type; truth: N images of boxes, original pixels; sizes (N, 2): width, height.
     """
     best = [
@@ -56,12 +56,13 @@ def fixed_tallies(maps: Sequence[np.ndarray], truth: RaggedBoxes, sizes: FloatAr
 def contour_tallies(
     maps: Sequence[np.ndarray], truth: RaggedBoxes, sizes: FloatArray, as_is: bool = False
 ) -> Iterator[Tally]:
-    """Correct images at the cuts 0..254 of wsolevaluation's rules, in its frame of 224 x 224.
+    """Count correct images at the cuts 0..254 of wsolevaluation's rules, in its frame of 224 x 224.
 
-    maps: N of ``(h, w)``. truth: boxes of N images. sizes: ``(N, 2)``, their width and height.
+    maps: N score maps ``(h, w)`` of any float type. truth: boxes of N images, original pixels. sizes: ``(N, 2)``, width
+    and height of the images.
 
-    as_is: maps of that size are the evaluator's own, neither enlarged nor stretched. Their maxima differ, so they are
-    counted at its thousand thresholds, which are fractions of them.
+    as_is: maps of 224 x 224 are taken unchanged, without min-max. Their maxima differ, so they are counted at
+    wsolevaluation's thousand thresholds, which are fractions of each map's maximum.
     """
     frame_truth = PROTOCOLS["wsolevaluation"].ground_truth(truth, sizes)
     for start in range(0, len(maps), _CHUNK):
@@ -76,9 +77,9 @@ def contour_tallies(
 
 
 def mask_tallies(maps: Iterable[np.ndarray], masks: Iterable[MaskTruth], as_is: bool = False) -> Iterator[Tally]:
-    """Pixels of score maps (h, w) by score and ground truth, for PxAP and Peak-IoU, which knows no ignored regions.
+    """Count pixels of score maps (h, w) by score and ground truth: for PxAP, and without ignored regions for Peak-IoU.
 
-    as_is: as above.
+    as_is: maps of 224 x 224 are taken unchanged, without min-max.
     """
     for score_map, truth in zip(maps, masks, strict=True):
         foreground, ignored = evaluation_masks(truth.instances, truth.ignored)
@@ -89,7 +90,7 @@ def mask_tallies(maps: Iterable[np.ndarray], masks: Iterable[MaskTruth], as_is: 
 
 
 def histogram_tallies(pixels: PixelHistogram) -> Iterator[Tally]:
-    """The histogram of one image."""
+    """The tallies of the pixel histogram of one image."""
     yield Tally("pxap_positive", 0.0, 1, pixels.positive)
     yield Tally("pxap_negative", 0.0, 1, pixels.negative)
 
@@ -120,7 +121,7 @@ def merge(tallies: Iterable[Tally]) -> Merged:
 def cut_counts(merged: Merged, rule: str, images: int) -> CutCounts | None:
     """The counts of a rule; None where it was not counted.
 
-    images: how many there were to count; those without a map, because a stage refused them, are wrong at every cut.
+    images: number of images with ground truth; those without a map (quarantined) count as wrong at every cut.
     """
     levels = sorted(iou for name, iou in merged if name == rule)
     if not levels:

@@ -1,8 +1,8 @@
-"""Trivial predictors: boxes that look at no image. A method that does not beat them has learnt nothing about place.
+"""Trivial predictors: boxes that look at no image. A method that does not beat them has not learned to localize.
 
 They work in the frame of a protocol: ``frames`` (N, 4) is the box of the whole frame of each image
-(:mod:`stages.scoring.protocols`), and each returns one half-open box an image (N, 4). They may use any boxes for
-their one free number: they are yardsticks, not methods.
+(:mod:`stages.scoring.protocols`), and each returns one half-open box an image (N, 4). They may choose their one free
+parameter on the evaluated boxes: they are yardsticks, not methods.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,7 +23,7 @@ Predictor = Callable[[FloatArray], FloatArray]
 
 
 class BestTrivial(NamedTuple):
-    """Accuracy in percent at one IoU level, the free number (share, cut) it was reached with, and where (N,)."""
+    """Best accuracy in percent at one IoU level, its free parameter (share, cut), and which images are correct (N,)."""
 
     value: float
     parameter: float
@@ -66,7 +66,7 @@ def median_box(boxes: FloatArray, sizes: FloatArray, frames: FloatArray) -> Floa
 def best_over(
     candidates: Iterable[tuple[float, FloatArray]], truth: RaggedBoxes, levels: Iterable[float], strict: bool = False
 ) -> dict[float, BestTrivial]:
-    """Best accuracy at each IoU level over candidates (free number, boxes (N, 4)); the first of equals wins.
+    """Best accuracy at each IoU level over candidates (free parameter, boxes (N, 4)); the first of equals wins.
 
     ``truth`` is the ground truth in the same frame.
     """
@@ -94,7 +94,7 @@ def predictors(protocol: EvaluationProtocol, frames: FloatArray) -> dict[str, It
 
 @cache
 def distinct_cuts() -> tuple[int, ...]:
-    """Cuts 0..254 at which the box of the Gaussian map changes, the lowest of each run."""
+    """The cuts 0..254 with distinct boxes of the Gaussian map: the lowest cut of each box."""
     extents = _gaussian_extents()
     return tuple(cut for cut in range(255) if cut == 0 or extents[cut] != extents[cut - 1])
 

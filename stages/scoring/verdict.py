@@ -1,7 +1,7 @@
-"""Whether boxes carry information at all, told without knowing where the objects are: checks, each a number and a line.
+"""Checks whether boxes carry any information, most of them without ground truth: each gives a number and a sentence.
 
-What a check calls bad is no matter of taste: a classifier no better than its majority class, sources that agree no more
-than boxes of different images do, boxes that are the same in every image, or the whole image in most.
+Bad are: a classifier no better than the majority class, sources that agree no more than boxes of different images do,
+boxes that are the same in every image, and boxes that are the whole image in most images.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,23 +30,23 @@ __all__ = [
 
 Level = Literal["good", "look", "bad"]
 LEVELS: tuple[Level, ...] = ("good", "look", "bad")
-"""From the best to the worst."""
+"""From best to worst."""
 
 WHOLE = 0.98
-"""Share of the image from which on a box is the whole image."""
+"""A box that covers at least this share of the image counts as the whole image."""
 
 _MANY, _SOME = 0.5, 0.2
 _SAME = 0.9
 _FEW = 10
 _TRIVIAL = "over_trivial"
 _NO_GAIN = 0.05
-"""Of mean IoU over chance: sources that surely gain less do not agree."""
+"""Gain of mean IoU over chance: sources that gain less with certainty do not agree."""
 _DEVIATIONS = 2.0
-"""Standard errors by which a number must be above chance."""
+"""Standard errors by which a number must exceed chance."""
 
 
 class Verdict(NamedTuple):
-    """One check. source: whose boxes it is about; None: the data. value: percent, of n images or classes."""
+    """The result of one check. source: stage of the boxes; None: the data. value: percent, of n images or classes."""
 
     check: str
     source: str | None
@@ -57,17 +57,17 @@ class Verdict(NamedTuple):
 
 
 class Overall(NamedTuple):
-    """All checks together."""
+    """The verdict of all checks together."""
 
     level: Level
     said: str
 
 
 def overall(verdicts: Sequence[Verdict]) -> Overall:
-    """The verdict: not usable where the data or all sources are bad; else by the worst of its checks.
+    """The overall verdict: bad (not usable) if the data or all sources are bad, else good or look.
 
-    A source that true boxes show to be no better than a trivial one is only named where they show that another is:
-    qualities, which those boxes give, leave it out.
+    A source that is no better than a trivial predictor does not count against the whole if another source is better:
+    the qualities, which are fitted to true boxes, avoid it.
     """
     beaten = [each for each in verdicts if each.check == _TRIVIAL and each.level != "good"]
     if not any(each.check == _TRIVIAL and each.level == "good" for each in verdicts):
@@ -87,20 +87,20 @@ def overall(verdicts: Sequence[Verdict]) -> Overall:
 
 
 def _joined(verdicts: Sequence[Verdict]) -> str:
-    """What they say, each sentence once: two sources that agree say the same."""
+    """Their sentences, each once: the check of agreement gives two sources the same sentence."""
     return "; ".join(dict.fromkeys(each.said for each in verdicts))
 
 
 def of_classes(train: Mapping[str, int], held_out: Mapping[str, int], by_classes: Sequence[str]) -> Iterator[Verdict]:
-    """Classes that cannot be learnt. train, held_out: class -> its images.
+    """Check for classes that cannot be learned. train, held_out: class -> number of images.
 
-    by_classes: sources whose boxes come of telling the classes of this data set apart.
+    by_classes: sources whose boxes come from a network that was trained on the classes of this data set.
     """
     names = sorted({*train, *held_out})
     if len(names) == 1:
-        yield Verdict("classes", None, "good", 100.0, 1, "one class only: sources that tell classes apart say nothing")
+        yield Verdict("classes", None, "good", 100.0, 1, "one class only: no source can tell classes apart")
         for source in by_classes:
-            said = f"{source} tells classes apart, and there is one: take DDT or NCut on published features"
+            said = f"{source} needs several classes, and there is only one: use DDT or NCut on published features"
             yield Verdict("classes", source, "bad", 100.0, 1, said)
     single = [name for name in names if train.get(name) == 1]
     if single:
@@ -113,7 +113,7 @@ def of_classes(train: Mapping[str, int], held_out: Mapping[str, int], by_classes
 
 
 def of_classifier(right: BoolArray, majority: float) -> Iterator[Verdict]:
-    """Whether a classifier knows more than which class is the largest. right: ``(N,)``. majority: share of that one."""
+    """Check that a classifier beats the majority class. right: ``(N,)`` bool. majority: share of the largest class."""
     images = len(right)
     if images < _FEW or majority == 1:
         return
@@ -129,12 +129,12 @@ def of_classifier(right: BoolArray, majority: float) -> Iterator[Verdict]:
         "bad" if bad else "good",
         100 * share,
         images,
-        f"the classifier knows no more than the largest class: {said}" if bad else said,
+        f"the classifier is no better than always naming the largest class: {said}" if bad else said,
     )
 
 
 def of_whole_images(source: str, area: FloatArray, flagged: BoolArray) -> Iterator[Verdict]:
-    """How many boxes are the whole image, or a fallback. area: ``(N,)`` share of the image. flagged: ``(N,)``."""
+    """Share of boxes that are the whole image or a fallback. area: ``(N,)``, share of the image. flagged: ``(N,)``."""
     if not len(area):
         return
     whole = (area >= WHOLE) | flagged
@@ -144,7 +144,7 @@ def of_whole_images(source: str, area: FloatArray, flagged: BoolArray) -> Iterat
 
 
 def of_dependence(source: str, boxes: FloatArray) -> Iterator[Verdict]:
-    """Whether boxes depend on the image: the mean IoU of those of different images. boxes: ``(N, 4)`` in [0, 1]."""
+    """Check that boxes depend on the image: mean IoU of boxes of different images. boxes: ``(N, 4)`` in [0, 1]."""
     if len(boxes) < _FEW:
         return
     same = float(aligned_iou(boxes, _of_others(boxes)).mean())
@@ -161,11 +161,11 @@ def of_dependence(source: str, boxes: FloatArray) -> Iterator[Verdict]:
 
 
 def of_agreement(source: str, own: FloatArray, others: Mapping[str, FloatArray]) -> Iterator[Verdict]:
-    """Whether a source agrees with any other more than by chance, which is how boxes of different images agree.
+    """Check that a source agrees with another one better than chance, which is measured on boxes of different images.
 
-    It is bad where it surely gains next to nothing over chance, and to be looked at where a gain is not sure.
+    Bad if the gain over chance is certainly below 0.05 of mean IoU; look if a gain is not certain.
 
-    own: ``(N, 4)`` in [0, 1], NaN where it has none. others: of each other source, the same images.
+    own: ``(N, 4)`` in [0, 1], NaN for an image without a box. others: the same of each other source.
     """
     best: _Agreement | None = None
     for name, boxes in others.items():
@@ -180,13 +180,13 @@ def of_agreement(source: str, own: FloatArray, others: Mapping[str, FloatArray])
     words = {
         "good": said,
         "look": f"{said}, perhaps no more than with boxes of other images",
-        "bad": f"{said}, no more than with boxes of other images: one of them says nothing",
+        "bad": f"{said}, no more than with boxes of other images: one of them carries no information",
     }
     yield Verdict("agreement", source, level, 100 * best.mean, best.images, words[level])
 
 
 class _Agreement(NamedTuple):
-    """How a source agrees with another. gain: of mean IoU over chance; least, most: its bounds."""
+    """How a source agrees with another. gain: of mean IoU over chance; least, most: bounds of the gain."""
 
     name: str
     mean: float
@@ -205,9 +205,9 @@ def _agreement(name: str, own: FloatArray, other: FloatArray) -> _Agreement:
 
 
 def of_trivial(source: str, right: BoolArray, name: str, trivial: BoolArray, least: int) -> Iterator[Verdict]:
-    """Whether boxes are better than the best box that looks at no image. right, trivial: ``(N,)`` at IoU 0.5.
+    """Check that boxes beat the best trivial predictor. right, trivial: ``(N,)`` bool, correct at IoU 0.5.
 
-    least: with fewer images nothing is said.
+    least: with fewer images there is no check.
     """
     if len(right) < least:
         return
@@ -222,9 +222,9 @@ def of_trivial(source: str, right: BoolArray, name: str, trivial: BoolArray, lea
 
 
 def of_pictures(images: int, equal: int, looked_at: int, constant: int) -> Iterator[Verdict]:
-    """Pictures that cannot be told apart. equal: images whose picture is that of another; constant: of one colour.
+    """Check for pictures without information. equal: number of images whose picture repeats another one.
 
-    constant: among those that were looked at, a sample.
+    looked_at: number of pictures that were opened, a sample. constant: number of these that are of one colour.
     """
     if images and equal:
         said = f"{equal} of {images} pictures are equal to another"
@@ -244,7 +244,7 @@ def _share(some: Sequence[str], of: Sequence[str]) -> tuple[float, int]:
 
 
 def _of_others(boxes: FloatArray) -> FloatArray:
-    """For each image the box of another, the same each time."""
+    """For each image the box of another image, by a fixed permutation."""
     order = np.random.default_rng(0).permutation(len(boxes))
     others = np.empty_like(boxes)
     others[order] = boxes[np.roll(order, 1)]

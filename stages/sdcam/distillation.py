@@ -1,4 +1,4 @@
-"""What SD-CAM minimises (Pan et al., AAAI 2023, equations 4 and 6)."""
+"""The losses of SD-CAM (Pan et al., AAAI 2023, equations 4 and 6)."""
 
 import torch
 from torch import nn
@@ -21,7 +21,7 @@ def distillation(student: torch.Tensor, teacher: torch.Tensor, temperature: floa
 def student_loss(
     student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor, alpha: float, temperature: float
 ) -> torch.Tensor:
-    """``alpha`` of the cross-entropy and ``1 - alpha`` of the distillation (eq. 6).
+    """``alpha`` times the cross-entropy plus ``1 - alpha`` times the distillation (eq. 6).
 
     student, teacher: logits ``(B, C)``; labels: ``(B,)`` integers. At alpha 1 it is the cross-entropy to the bit.
     """
@@ -34,7 +34,7 @@ def student_loss(
 def sdcam_loss(
     student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor, alpha: float, temperature: float
 ) -> torch.Tensor:
-    """The teacher's cross-entropy (eq. 4) and the student's loss (eq. 6), of which each trains its own head alone.
+    """The teacher's cross-entropy (eq. 4) plus the student's loss (eq. 6); each trains only its own head.
 
     student, teacher: logits ``(B, C)``; labels: ``(B,)`` integers.
     """

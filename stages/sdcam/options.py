@@ -13,17 +13,17 @@ __all__ = ["SdcamParams"]
 class SdcamParams(LocalizerParams):
     """Parameters of `sdcam`."""
 
-    preset: Preset = option("cub", "the paper's data set whose values stand for null below")
+    preset: Preset = option("cub", "the paper's data set whose values replace null below")
     teacher: Teacher | None = option(
         None, "mlp: a hidden layer with GELU and a linear one; linear: that alone; null: the preset's"
     )
-    hidden: int | None = option(None, "mlp: width of the hidden layer; null: that of what it reads", at_least=1)
-    alpha: float = option(0.3, "weight of the student's cross-entropy; its distillation has the rest", at_least=0)
+    hidden: int | None = option(None, "mlp: width of the hidden layer; null: that of its input", at_least=1)
+    alpha: float = option(0.3, "weight of the student's cross-entropy; 1 - alpha: of its distillation", at_least=0)
     temperature: float = option(3.0, "T, of both heads in the distillation")
     epochs: int | None = option(None, "passes over the training images; null: the preset's", at_least=1)
     batch_size: int = option(256, "images in one step, all workers together", at_least=1)
     learning_rate: float | None = option(
-        None, "peak rate at 256 images in a step, and in proportion to them; null: the preset's"
+        None, "peak rate at 256 images in a step, scaled with batch_size; null: the preset's"
     )
     weight_decay: float | None = option(None, "weight decay, of biases too; null: the preset's", at_least=0)
     warm_up: float | None = option(

@@ -1,6 +1,6 @@
 """How SD-CAM's heads are trained, by data set of the paper (Pan et al., AAAI 2023).
 
-Of these the paper says the teacher's form alone. Rates, decay and epochs are those of TokenCut's classifier for CUB and
+Of these the paper gives only the teacher's form. Rates, decay and epochs are those of TokenCut's classifier for CUB and
 of DINO's linear evaluation for ILSVRC, which train a linear layer on the same frozen network.
 """
 

@@ -13,7 +13,7 @@ class Sdcam(LocalizerStage[SdcamParams]):
     Params = SdcamParams
 
     def check(self) -> None:
-        """Refuse weights of more than the whole loss, no temperature, and a rate that never falls."""
+        """Refuse alpha above 1, a temperature of 0, a warm-up of the whole training, hidden without an mlp."""
         super().check()
         params, chosen = self.params, self.params.filled()
         demands = {
@@ -27,7 +27,7 @@ class Sdcam(LocalizerStage[SdcamParams]):
                 raise UsageError(f"stage {self.name}: {demand}")
 
     def trainer(self) -> Trainer:
-        """Trains two heads over a transformer that stays as it is."""
+        """A trainer of two heads over a frozen transformer."""
         from stages.sdcam.trainer import SdcamTrainer
 
         return SdcamTrainer(self.name, self.kind, self.params)

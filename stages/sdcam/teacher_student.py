@@ -16,14 +16,14 @@ from stages.vision.models import ready
 __all__ = ["HIDDEN", "TeacherStudentNetwork", "load", "teacher_head"]
 
 HIDDEN = "teacher_hidden"
-"""The card's part that says how wide the teacher's hidden layer is."""
+"""Key of the model card: the width of the teacher's hidden layer."""
 
 
 class TeacherStudentNetwork(LocalizerNetwork):
     """Classes are the teacher's, maps are the student's.
 
-    student: the network that it is made of: under GAP and a linear layer, its maps stay what they are; under a class
-    token's classifier, the student begins with a fresh layer.
+    student: the network to start from. If it ends in GAP and a linear layer, that layer is the student's, so its maps
+    stay the same; if it classifies by the class token, the student gets a new layer.
     hidden: width of the teacher's hidden layer; 0: it is linear. seed: of the heads' initial weights.
     Raises: ValueError for a network without a class token.
     """
@@ -66,7 +66,7 @@ class TeacherStudentNetwork(LocalizerNetwork):
         return labels, label_maps(patches, self.classifier.weight, labels)
 
     def _read(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Summary and patch tokens in place, ``(B, D, h, w)``."""
+        """Summary ``(B, 2 D)``, and patch tokens on their grid ``(B, D, h, w)``."""
         tokens = self.features.raw(images)
         patches = self.features.in_place(tokens, images)
         return torch.cat([tokens[:, 0], patches.mean(dim=(2, 3))], dim=1), patches

@@ -1,4 +1,4 @@
-"""Both heads together, over a transformer that stays as it is."""
+"""Training of both heads together, over a frozen transformer."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -28,11 +28,11 @@ from stages.vision.training.views import View, random_view
 __all__ = ["SdcamTrainer"]
 
 _BATCH = 256
-"""Images in a step that learning rates are given for."""
+"""Images in a step for which learning rates are given."""
 
 
 class SdcamTrainer(LocalizerTrainer[SdcamParams, TeacherStudentNetwork]):
-    """A transformer with a class token is needed, with or without CAM."""
+    """Trains the heads of a transformer with a class token, with or without CAM."""
 
     needs_cam = False
 

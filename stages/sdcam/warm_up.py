@@ -6,7 +6,7 @@ __all__ = ["warm_up_cosine"]
 
 
 def warm_up_cosine(step: int, steps: int, warm_up: float) -> float:
-    """Factor on the learning rate at a step from 0.
+    """Factor on the learning rate at a step, counted from 0.
 
     steps: of the whole training. warm_up: fraction of them over which the factor rises to 1; from there it falls to 0.
     """

@@ -3,10 +3,10 @@
 Pan et al., AAAI 2023, section "Self-Guided Re-prediction Module", which leaves the layers open; these are the ones of
 its ancestor (Kanezaki, "Unsupervised image segmentation by backpropagation", ICASSP 2018): convolution, ReLU, batch
 normalisation, twice, then a 1x1 convolution and batch normalisation. Statistics are those of the image itself. The last
-convolution has no bias, because its normalisation takes it away.
+convolution has no bias, because its normalization would remove it.
 
 B networks run as one, by grouped convolutions. This is the definition, on any device;
-:mod:`stages.sgrm.by_hand.aggregation_net` is its faster equal for one image.
+:mod:`stages.sgrm.by_hand.aggregation_net` is a faster form for one image.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ EPSILON = 1e-5
 
 
 class Weights(NamedTuple):
-    """The weights of B networks with C hidden channels, float32, the image first; also their gradients and speeds.
+    """The weights of B networks with C hidden channels, float32, image axis first; also their gradients, or momenta.
 
     first: ``(B, C, 3, 3, 3)``; second: ``(B, C, C, 3, 3)``; last: ``(B, 2, C, 1, 1)``, background before object. The
     other names: bias, and the gain and shift of the normalisation.
@@ -45,9 +45,9 @@ class Weights(NamedTuple):
 
 
 def initial_weights(seeds: Sequence[int], channels: int) -> Weights:
-    """Random weights, each image's by its own seed, whatever other images are beside it and on every device alike.
+    """Random weights; those of an image depend on its seed alone, not on other images or on the device.
 
-    Kernels and biases are uniform within the inverse root of a kernel's size, as is usual; gains 1, shifts 0.
+    Kernels and biases are uniform in [-1, 1] / sqrt(fan-in), as usual; gains 1, shifts 0.
     """
     made = [_initial(torch.Generator().manual_seed(seed), channels) for seed in seeds]
     return Weights(*(torch.stack(parts) for parts in zip(*made, strict=True)))
@@ -86,7 +86,7 @@ class AggregationNets:
         return found - background
 
     def step(self, gradient: torch.Tensor) -> None:
-        """One step of SGD down a loss whose derivative by the last `margins` is ``(B, H W)``."""
+        """One step of SGD; gradient: of the loss by the last `margins`, ``(B, H W)``."""
         assert self._outputs is not None, "margins come first"
         to_outputs = torch.stack([-gradient, gradient], dim=1).view_as(self._outputs)
         with _exact():
@@ -98,7 +98,7 @@ class AggregationNets:
                 weight -= rate * speed.mul_(momentum).add_(slope)
 
     def keep(self, images: torch.Tensor) -> None:
-        """Go on with some of the images, ``(B,)`` bool; the others' networks are dropped."""
+        """Keep the networks of some images, ``(B,)`` bool, and drop the others."""
         self._images = self._images[images]
         self._weights = Weights(*(part.detach()[images] for part in self._weights))
         self._speeds = Weights(*(part[images] for part in self._speeds))
@@ -106,7 +106,7 @@ class AggregationNets:
 
 
 def outputs(images: torch.Tensor, weights: Weights) -> torch.Tensor:
-    """What B networks put out for their images: ``(B, 2, H, W)``, background before object."""
+    """Outputs ``(B, 2, H, W)`` of B networks for their images ``(B, 3, H, W)``, background before object."""
     number, _, height, width = images.shape
     values = images.reshape(1, -1, height, width)
     values = conv2d(values, weights.first.flatten(0, 1), weights.first_bias.flatten(), padding=1, groups=number)
@@ -123,5 +123,5 @@ def _normalised(values: torch.Tensor, gain: torch.Tensor, shift: torch.Tensor) -
 
 
 def _exact() -> AbstractContextManager[None]:
-    """Full float32, and the same result each time, of cuDNN: what is rounded more, the iterations magnify."""
+    """Full float32 and deterministic results of cuDNN: the iterations magnify every rounding error."""
     return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)

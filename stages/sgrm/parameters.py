@@ -1,4 +1,4 @@
-"""What self-guided re-prediction is run with."""
+"""Settings of self-guided re-prediction."""
 
 import math
 from collections.abc import Mapping
@@ -17,8 +17,8 @@ class SgrmParameters:
     low1, high1: pixels below and above are reliable background and object (equation 12). low2, high2: the same for
     means over superpixels. positive_weight, negative_weight: w1 and w2 of equation 15. superpixel_weight: w3 of
     equation 16.
-    learning_rate, momentum: of SGD. iterations: the most there are. min_iterations: the fewest; 1 is the paper's.
-    error: it stops below this share of wrong reliable pixels. balanced: that share is the mean of those of object and
+    learning_rate, momentum: of SGD. iterations: the most. min_iterations: the fewest; 1 is the paper's.
+    error: it ends below this share of wrong reliable pixels. balanced: that share is the mean of those of object and
     background; false: of all reliable pixels together, as in the paper, where a small object that is missed altogether
     can be below it. channels: of the network's two hidden layers, which the paper leaves open.
 

@@ -1,7 +1,7 @@
-"""What of a map SGRM trusts, the loss that follows from it, and when the network agrees with it.
+"""The reliable pixels of a map, SGRM's loss on them, and the share of them that a prediction gets wrong.
 
 Pan et al., "Coarse2Fine: Local Consistency Aware Re-prediction for Weakly Supervised Object Localization", AAAI 2023,
-equations 12 to 16. Pixels are flat: N = H W. The network's two outputs enter by their difference alone, the margin
+equations 12 to 16. Pixels are flat: N = H W. Of the network's two outputs only their difference counts, the margin
 (object minus background).
 """
 
@@ -16,10 +16,10 @@ __all__ = ["Reliable", "joint_loss", "loss_gradient", "reliable", "wrong_share"]
 
 
 class Reliable(NamedTuple):
-    """Labels of B images, ``(B, N)`` each but for `counts`.
+    """Labels of B images, ``(B, N)`` each but for `counts`, bool but for `ids` and `counts`.
 
-    is_object, is_background: y_cls is 1, is 0. known: y_s* is 0 or 1. known_object: it is 1. ids: superpixels, int64.
-    counts: ``(B, S)`` float32, their pixels.
+    is_object, is_background: whether y_cls is 1, is 0. known: whether y_s* is 0 or 1. known_object: whether y_s* is 1.
+    ids: the superpixel of each pixel, int64. counts: ``(B, S)`` float32, the number of pixels of each superpixel.
     """
 
     is_object: torch.Tensor
@@ -76,7 +76,7 @@ def wrong_share(chosen: torch.Tensor, labels: Reliable, balanced: bool) -> torch
 
 
 def _weights(margins: torch.Tensor, labels: Reliable, parameters: SgrmParameters) -> tuple[torch.Tensor, torch.Tensor]:
-    """How much each pixel's cross-entropy towards object, and towards background, counts: ``(B, N)`` each."""
+    """Weights of each pixel's cross-entropy towards object, and towards background, ``(B, N)`` each."""
     voted = majority(margins.detach() > 0, labels.ids, labels.counts)
     consistent = torch.where(labels.known, labels.known_object, voted)
     smooth = parameters.superpixel_weight / margins.shape[1]

@@ -1,7 +1,7 @@
 """Self-guided re-prediction (SGRM): a mask from a map, by a network trained on that one image.
 
 Pan et al., "Coarse2Fine: Local Consistency Aware Re-prediction for Weakly Supervised Object Localization", AAAI 2023.
-The network learns what the map says where it is sure, and that superpixels are of one kind; its prediction is the mask.
+The network learns the map's reliable pixels, and that a superpixel has one label; its prediction is the mask.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,11 +20,11 @@ __all__ = ["Predicted", "predict", "predict_by_definition"]
 
 
 class Predicted(NamedTuple):
-    """What SGRM makes of B images, on the device that computed it.
+    """The results of SGRM for B images, on the device that computed them.
 
     masks: ``(B, H, W)`` bool. probabilities: ``(B, H, W)`` float32, of object. iterations: ``(B,)`` int64, forward
-    passes; 0 for a map without contrast. fallback: ``(B,)`` bool, the prediction was empty, the mask is where the map
-    is above its mean, and the probability there is 1.
+    passes; 0 for a map without contrast. fallback: ``(B,)`` bool, whether the prediction was empty; then the mask is
+    where the map is above its mean, and the probability there is 1.
     """
 
     masks: torch.Tensor
@@ -57,11 +57,11 @@ def predict(
 ) -> Predicted:
     """Masks of B images from their maps.
 
-    On a GPU all images run at once; on a CPU one image a thread, by the net written out (`by_hand`). An image's result
+    On a GPU all images run at once; on a CPU one image a thread, by the network of `by_hand`. An image's result
     does not depend on which others are beside it, but for rounding on a GPU.
 
     images: ``(B, H, W, 3)`` uint8. maps: ``(B, H, W)`` of any float type, high on the object; min-maxed here; their
-    device computes. superpixels: ``(B, H, W)`` int64, from 0 in each image. seeds: of the B networks' first weights.
+    device is used. superpixels: ``(B, H, W)`` int64, from 0 in each image. seeds: of the B networks' first weights.
     workers: threads on a CPU, which then belong to this call (torch and BLAS get one each).
     Raises: ValueError when shapes do not fit.
     """
@@ -127,7 +127,7 @@ def _predict(
 
 
 def _trained(net: _Nets, labels: Reliable, parameters: SgrmParameters) -> tuple[torch.Tensor, torch.Tensor]:
-    """Train each network until it agrees with its reliable pixels; margins ``(B, N)`` and iterations ``(B,)`` of then.
+    """Train each network until it agrees with its reliable pixels; margins ``(B, N)``, iterations ``(B,)`` then.
 
     Networks that have stopped are dropped as soon as they are half of those that are computed.
     """

@@ -21,12 +21,12 @@ class Sgrm(AlignedStage[SgrmStageParams]):
         self.checked(self.params.superpixel_settings)
 
     def worker(self, context: Context) -> Worker:
-        """Needs no set-up. Raises UsageError on a node without the package of its superpixels."""
+        """A worker without set-up. Raises UsageError on a node without scikit-image."""
         self.check_packages()
         from stages.sgrm.worker import SgrmWorker
 
         return SgrmWorker(self.name, self.params, context)
 
     def check_packages(self) -> None:
-        """Its workers need an extra. Raises UsageError."""
+        """Refuse to compute without the extra that workers need. Raises UsageError."""
         require("skimage", "scikit-image", "lcar", f"stage {self.name}")

@@ -13,7 +13,7 @@ def superpixels(image: np.ndarray, parameters: SuperpixelParameters) -> np.ndarr
 
     image: ``(H, W, 3)`` uint8. Returns: ``(H, W)`` int64, the superpixels' ids 0 .. n - 1.
     """
-    from skimage.segmentation import felzenszwalb  # a second that only this function needs
+    from skimage.segmentation import felzenszwalb  # takes a second, and only this function needs it
 
     found = felzenszwalb(image, scale=parameters.scale, sigma=parameters.sigma, min_size=parameters.min_size)
     return found.astype(np.int64)
@@ -30,10 +30,10 @@ def means(values: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
 
 
 def majority(chosen: torch.Tensor, ids: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """At each pixel whether most of its superpixel is chosen; not, where it is exactly half (LCAR, the vote).
+    """At each pixel whether more than half of its superpixel is chosen (the vote of LCAR).
 
-    chosen: ``(B, N)`` bool. ids: ``(B, N)`` int64. counts: ``(B, S)``, pixels of each superpixel; S may exceed what an
-    image has. Returns: ``(B, N)`` bool.
+    chosen: ``(B, N)`` bool. ids: ``(B, N)`` int64. counts: ``(B, S)``, pixels of each superpixel; S may exceed
+    the superpixels of an image. Returns: ``(B, N)`` bool.
     """
     votes = torch.zeros_like(counts).scatter_add_(1, ids, chosen.to(counts.dtype))
     return (2 * votes > counts).gather(1, ids)

@@ -15,7 +15,7 @@ __all__ = ["SgrmWorker"]
 
 
 class SgrmWorker(AlignedWorker[SgrmStageParams]):
-    """On a CPU one image a thread."""
+    """Predicts masks from maps; on a CPU one image a thread."""
 
     kind = "sgrm"
 

@@ -11,7 +11,7 @@ __all__ = ["RestrictedNetwork"]
 class RestrictedNetwork(nn.Module):
     """Logits and class maps of one pass. Its state dict is the classifier's under ``network.``.
 
-    network: trained in place. gives_maps: false spares the maps, in epochs that do not use them.
+    network: trained in place. gives_maps: False skips the maps, for epochs that do not use them.
     """
 
     def __init__(self, network: LocalizerNetwork) -> None:
@@ -20,7 +20,7 @@ class RestrictedNetwork(nn.Module):
         self.gives_maps = True
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Logits ``(B, C)`` and the maps A ``(B, C, h, w)`` whose means they are.
+        """Logits ``(B, C)`` and the class maps A ``(B, C, h, w)`` (or None), of which they are the means.
 
         images: ``(B, 3, S, S)`` normalised.
         """

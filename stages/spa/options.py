@@ -13,14 +13,18 @@ __all__ = ["SpaParams"]
 class SpaParams(FineTuningParams):
     """Parameters of `spa`."""
 
-    preset: Preset = option("cub", "the released script whose values stand for null below")
-    weight: float | None = option(None, "alpha, of the restricted activation loss; null: the preset's", at_least=0)
+    preset: Preset = option("cub", "the released script whose values replace null below")
+    weight: float | None = option(
+        None, "alpha: weight of the restricted activation loss; null: the preset's", at_least=0
+    )
     threshold: float | None = option(
         None, "tau: background is where the min-maxed variance is below it; null: the preset's", at_least=0
     )
-    gap: float | None = option(None, "sigma: objects are where it exceeds tau + sigma; null: the preset's", at_least=0)
+    gap: float | None = option(
+        None, "sigma: objects are where that variance exceeds tau + sigma; null: the preset's", at_least=0
+    )
     first_epoch: int | None = option(
-        None, "e0: the first epoch with that loss, from 0; null: the preset's share of the epochs", at_least=0
+        None, "e0: first epoch with this loss, counted from 0; null: the preset's share of the epochs", at_least=0
     )
     epochs: int | None = option(None, "passes over the training images; null: the preset's", at_least=1)
     batch_size: int | None = option(None, "images in one step, all workers together; null: the preset's", at_least=1)

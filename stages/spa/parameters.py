@@ -1,4 +1,4 @@
-"""What SPA's first stage is run with, and how it was trained: the released scripts (Pan et al., CVPR 2021)."""
+"""Settings of SPA's first stage and of its trainings, from the released scripts (Pan et al., CVPR 2021)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Preset = Literal["cub", "ilsvrc"]
 
 @dataclass(frozen=True)
 class RamSettings:
-    """Constants of the module.
+    """Constants of the restricted activation module.
 
     weight: alpha, of the loss beside cross entropy. threshold: tau, of the normalised variance. gap: sigma, width of
     the band above tau that belongs to neither mask. first_epoch: e0, counted from 0, the first one with the loss.

@@ -23,7 +23,7 @@ class Spa(LocalizerStage[SpaParams]):
             raise UsageError(f"stage {self.name}: first_epoch must be at most {most}, not {chosen.ram.first_epoch}")
 
     def trainer(self) -> Trainer:
-        """Trains the classifier's own network."""
+        """A trainer of the classifier's own network."""
         from stages.spa.trainer import SpaTrainer
 
         return SpaTrainer(self.name, self.kind, self.params)

@@ -22,7 +22,7 @@ __all__ = ["SpaTrainer"]
 
 
 class SpaTrainer(PlainLocalizerTrainer[SpaParams]):
-    """Class maps are restricted while the network trains."""
+    """Trains with the restricted activation loss on class maps."""
 
     def training(self, network: LocalizerNetwork, rows: list[ImageRow], size: int, context: TrainContext) -> Training:
         """Cross-entropy, and from the first epoch of RAM on the restricted activation loss."""

@@ -15,7 +15,7 @@ from stages.sweep.options import SweepParams
 
 
 class Sweep(Stage[SweepParams]):
-    """Counts, over all thresholds, how many images of held-out splits a score map localises, and their pixels."""
+    """Counts, at every threshold, the images of held-out splits that score maps localize, and their pixels."""
 
     kind = "sweep"
     version = 5
@@ -33,7 +33,7 @@ class Sweep(Stage[SweepParams]):
         check_truth(self.name, inputs)
 
     def check_data(self, inputs: Inputs) -> None:
-        """Refuse maps of which none would be counted."""
+        """Refuse score maps without an image of the splits."""
         check_any_split(self.name, self.params.splits, inputs["maps"][0])
 
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
@@ -54,7 +54,7 @@ class Sweep(Stage[SweepParams]):
 
 
 def _shard(recipe: str, maps: Shard, ref: ShardRef, images: Upstream, truth: MadeOf, splits: Sequence[str]) -> Shard:
-    """It reads the images that the maps were made from, where that is known, and what is annotated of them."""
+    """A shard that reads maps, the images that these were made from, where that is known, and their ground truth."""
     behind = images_behind(maps, images) or images.refs()
     refs = {"maps": (ref,), "images": behind, "truth": truth.of(behind)}
     counted = {split: maps.labels[split] for split in splits if split in maps.labels}

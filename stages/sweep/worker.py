@@ -22,7 +22,7 @@ from stages.vision.score_map_rows import map_arrays
 __all__ = ["SweepWorker"]
 
 NO_MAP = np.zeros((1, 1), np.float16)
-"""Stands, where pixels are counted, for the map of an image that a stage refused."""
+"""Used, where pixels are counted, as the map of an image that a stage quarantined."""
 
 _IMAGE_COLUMNS = (*IMAGE_COLUMNS, "label_name")
 _MAP_COLUMNS = ("image_id", "split", "method", "seed", "height", "width", "map")
@@ -43,18 +43,18 @@ class CountRow(TypedDict):
 
 
 class _Maps(NamedTuple):
-    """The maps of a shard. as_is: those of the evaluator's own size are counted as they are."""
+    """The maps of a shard. as_is: maps of the evaluator's own size are counted without rescaling."""
 
     by_id: Mapping[str, np.ndarray]
     as_is: bool
 
     def of(self, truth: Truth) -> list[np.ndarray]:
-        """In the order of the images of a ground truth."""
+        """The maps in the order of a ground truth's images."""
         return [self.by_id[image_id] for image_id in truth.image_ids]
 
 
 class SweepWorker:
-    """Counts the box rule, by halves of each split, and the evaluator's rules."""
+    """Counts for the box rule, by halves of each split, and for the evaluator's rules."""
 
     def __init__(self, params: SweepParams, context: Context) -> None:
         self._params, self._context = params, context

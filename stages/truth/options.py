@@ -1,4 +1,4 @@
-"""What a config may say of stage `truth`: nothing, every data set has one."""
+"""Parameters of stage `truth`, which every data set has without being asked for."""
 
 from dataclasses import dataclass
 

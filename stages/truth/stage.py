@@ -1,4 +1,4 @@
-"""Stage `truth`: the annotations that a data set's reader found -> table truth. Only what scores or shows reads it."""
+"""Stage `truth`: the annotations that a data set's reader found -> table truth. Only scoring and reports read it."""
 
 from pipeline.contract.context import Context
 from pipeline.contract.stage import Stage, Worker
@@ -6,16 +6,16 @@ from pipeline.store.records import Inputs, Shard, ShardRef, shard_key
 from stages.truth.options import TruthParams
 
 _SAID = ("annotations", "masks")
-"""Arguments that shards of images have of their ground truth."""
+"""Arguments of image shards that identify their ground truth."""
 
 
 class Truth(Stage[TruthParams]):
-    """Boxes, masks and ignored regions of the annotated images, hashed by themselves: adding them trains nothing again.
+    """Boxes, masks and ignored regions of the annotated images, hashed on their own: adding them trains nothing again.
 
-    Boxes that stick out of their image are cut to it; one of which less than half lies inside is refused.
+    Boxes that stick out of their image are clipped to it; a box of which less than half lies inside is refused.
 
-    A shard is that of the images beside it, left out where none is annotated. Masks are known by their content, which
-    is read, boxes by the listing.
+    There is one shard for each shard of images with annotated ones. It is identified by the content of its mask files,
+    which are read, and by its boxes, which are in the listing.
     """
 
     kind = "truth"
@@ -26,7 +26,7 @@ class Truth(Stage[TruthParams]):
     reads_listing = True
 
     def plan(self, recipe: str, inputs: Inputs) -> list[Shard]:
-        """One shard for each shard of images of which some are annotated."""
+        """One shard for each shard of images that has annotated ones."""
         (images,) = inputs["images"]
         pairs = zip(images.shards, images.refs(), strict=True)
         return [_shard(recipe, shard, ref) for shard, ref in pairs if _said(shard)]

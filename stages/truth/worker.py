@@ -1,4 +1,4 @@
-"""Annotations of a shard of the listing as rows, held against their images, each mask with the hash of its file."""
+"""Rows of table truth for a shard of the listing: boxes clipped to their images, masks with file hashes."""
 
 import hashlib
 import logging
@@ -30,7 +30,7 @@ class TruthWorker:
         self._context = context
 
     def __call__(self, task: Task) -> ShardResult:
-        """The rows of a shard. Raises UsageError for a box that lies elsewhere than its image."""
+        """The rows of a shard. Raises UsageError for a box that lies mostly outside its image."""
         listed = task.shard.listed.select(_COLUMNS).to_pylist()
         sizes = self._sizes(task)
         rows = [self._row(row, sizes) for row in listed if row["boxes"] or row["mask_uris"] or row["ignore_uris"]]
@@ -56,7 +56,7 @@ class TruthWorker:
 
 
 def _held(listed: Mapping[str, Any], sizes: Sizes) -> dict[str, Any]:
-    """The boxes inside of their image; those of an image in quarantine, whose size nobody knows, stay as they are."""
+    """The boxes clipped to their image; boxes of a quarantined image, whose size is unknown, stay as they are."""
     given: Sequence[Mapping[str, float]] = listed["boxes"] or ()
     size = sizes.get(listed["image_id"])
     if not given or size is None:

@@ -1,1 +1,1 @@
-"""The ground that all rooms stand on: images, boxes, masks, score maps, backbones. No Ray, no pipeline."""
+"""Shared mathematics of all rooms: images, boxes, masks, score maps, backbones. No Ray, no pipeline."""

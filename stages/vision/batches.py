@@ -15,7 +15,7 @@ __all__ = ["to_batch"]
 def to_batch(
     images: Sequence[np.ndarray] | np.ndarray, preprocessing: Preprocessing, device: torch.device | str = "cpu"
 ) -> torch.Tensor:
-    """Stack equally sized images and normalise them by the mean and deviation that a network's weights ask for.
+    """Stack equally sized images and normalize them by the mean and deviation of a network's preprocessing.
 
     The images travel to the device as bytes and become floats there, as rows of 3 S numbers: broadcasting over an
     innermost axis of three channels is several times slower.

@@ -1,4 +1,4 @@
-"""The rule by which a score map becomes boxes, its fields known once: counted by `sweep`, applied by `boxes`."""
+"""The rule by which a score map becomes boxes: `sweep` scores it at every threshold, `boxes` applies it at one."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Frame = Literal["image", "grid"]
 
 @dataclass(frozen=True)
 class BoxRule:
-    """What happens to a score map at whichever threshold.
+    """How a score map becomes boxes, at any threshold.
 
     components: ``largest`` makes one box of the largest 8-connected component of the foreground, ``all`` a box of each,
     ``union`` one box around them all. min_area: components below this fraction of the frame are ignored; where none is
@@ -31,5 +31,5 @@ class BoxRule:
     frame: Frame = "image"
 
     def min_pixels(self, pixels: int) -> int:
-        """The fewest pixels that a component of a frame of so many may have."""
+        """The least size of a component, in a frame of `pixels` pixels."""
         return max(1, math.ceil(self.min_area * pixels))

@@ -12,7 +12,6 @@ __all__ = [
     "area",
     "clip",
     "denormalise",
-    "half_open_to_inclusive",
     "inclusive_to_half_open",
     "iou",
     "normalise",
@@ -41,13 +40,6 @@ def inclusive_to_half_open(boxes: ArrayLike) -> np.ndarray:
     """Move the far corner of boxes ``(..., 4)`` from the last pixel inside to one past it (``x0, y0, x1, y1``)."""
     result = _array(boxes)
     result[..., 2:] += 1.0
-    return result
-
-
-def half_open_to_inclusive(boxes: ArrayLike) -> np.ndarray:
-    """Move the far corner of boxes ``(..., 4)`` from one past the last pixel onto it (``x0, y0, x1, y1``)."""
-    result = _array(boxes)
-    result[..., 2:] -= 1.0
     return result
 
 

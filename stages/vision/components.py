@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-__all__ = ["Components", "components", "largest_component", "mask_extent"]
+__all__ = ["Components", "components", "mask_extent"]
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Components:
 def components(mask: np.ndarray, min_area: int = 1) -> Components:
     """Find the 8-connected components of a ``(H, W)`` bool mask that have at least ``min_area`` pixels.
 
-    Only labels come from OpenCV: its statistics take several times as long as the labelling, for centroids nobody asks
-    for. Its labels follow blocks of 2x2 pixels, so their order is not the raster order.
+    Only labels come from OpenCV: its statistics include unused centroids and take several times as long as the labels.
+    Its labels follow blocks of 2x2 pixels, so their order is not the raster order.
     """
     count, labels = cv2.connectedComponents(np.ascontiguousarray(mask, dtype=np.uint8), connectivity=8)
     flat = labels.ravel().astype(np.int32, copy=False)
@@ -49,12 +49,6 @@ def components(mask: np.ndarray, min_area: int = 1) -> Components:
         np.minimum.at(starts, flat[pixels], pixels)
         ids = ids[np.lexsort((starts[ids], -areas[ids]))]
     return Components(labels=labels, ids=ids, areas=areas[ids])
-
-
-def largest_component(mask: np.ndarray) -> np.ndarray:
-    """Keep only the largest 8-connected component of a ``(H, W)`` bool mask, by pixel count; empty stays empty."""
-    found = components(mask)
-    return found.mask(0) if len(found) else np.zeros(mask.shape, dtype=bool)
 
 
 def mask_extent(mask: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Who reads what in a forward pass."""
+"""Counts how often the tensors of a forward pass are read by its operations."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 __all__ = ["Convolved", "Reads", "convolved"]
 
 _ORIGIN = "weakbox_origin"
-"""The attribute by which the output of a convolution is known: ids are given again once a tensor is gone."""
+"""The attribute that marks the output of a convolution; an id would be reused once the tensor is freed."""
 
 
 @dataclass
@@ -22,14 +22,14 @@ class Convolved:
 
 
 class Reads(TorchDispatchMode):
-    """Counts how often the outputs of convolutions, and tensors that outlive it, are read in a `with` block."""
+    """Counts how often outputs of convolutions, and tensors that outlive the `with` block, are read inside of it."""
 
     def __init__(self) -> None:
         super().__init__()
         self._times: Counter[int] = Counter()
 
     def times(self, lasting: torch.Tensor) -> int:
-        """How often a tensor was read that was there before and after the block, such as a parameter."""
+        """How often a tensor that outlives the block, such as a parameter, was read."""
         return self._times[id(lasting)]
 
     def note(self, values: object) -> None:
@@ -42,7 +42,7 @@ class Reads(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """No: to keep its compiler out of here, torch would import it at the first operation, which takes seconds."""
+        """Return False: otherwise torch imports its compiler at the first operation, which takes seconds."""
         return False
 
     def __torch_dispatch__(
@@ -63,7 +63,7 @@ class Reads(TorchDispatchMode):
 
 
 def convolved(tensor: torch.Tensor) -> Convolved | None:
-    """The convolution whose output a tensor of any shape is; None for any other."""
+    """The convolution that computed a tensor of any shape; None for other tensors."""
     origin: Convolved | None = vars(tensor).get(_ORIGIN)
     return origin
 

@@ -11,7 +11,7 @@ __all__ = ["displayed_boxes", "displayed_mask", "displayed_size"]
 
 
 def displayed_size(width: int, height: int, orientation: int) -> tuple[int, int]:
-    """Width and height as shown, of an image stored with these."""
+    """Width and height, as shown, of an image stored as width x height."""
     return (height, width) if orientation >= 5 else (width, height)
 
 

@@ -12,7 +12,7 @@ __all__ = ["read_taps"]
 
 
 def read_taps(network: LocalizerNetwork, taps: Sequence[str], images: torch.Tensor) -> list[torch.Tensor]:
-    """What the named layers put out in one pass over the features, each ``(B, d, h, w)``.
+    """Outputs of the named layers in one forward pass of the features, each ``(B, d, h, w)``.
 
     images: ``(B, 3, S, S)`` normalised. Raises: ValueError for a tap that the network does not have.
     """

@@ -24,14 +24,14 @@ _Calls = Mapping[str, list[Convolved | None]]
 
 
 def folded(network: Network, size: int, taps: Iterable[str] = ()) -> Network:
-    """Fold each batch normalisation that can be shown to be all that reads the output of a convolution.
+    """Fold each batch normalization that is the only reader of a convolution's output.
 
-    The network is changed and returned. Module paths stay: where a normalisation was, its activation remains (timm's
-    have one), or an Identity. Who reads what is seen in one forward pass; a network that does not take it stays as it
-    is. Feature maps and logits move by less than 1e-4 of their range.
+    The network is changed and returned. Module paths stay: a normalization is replaced by its activation (timm's have
+    one), or by an Identity. Readers are found in one forward pass; a network that fails in it stays as it is. Feature
+    maps and logits change by less than 1e-4 of their range.
 
     network: in eval mode, float32. size: side of the image ``(1, 3, S, S)`` of that pass. taps: paths of modules whose
-    outputs others read: these stay what they were.
+    outputs are read elsewhere; these outputs stay unchanged.
     """
     if any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
         with torch.inference_mode(False), torch.no_grad():
@@ -71,12 +71,12 @@ def _seen(network: nn.Module, size: int, taps: Iterable[str]) -> tuple[_Calls, R
             with reads:
                 reads.note(network(image))
         except (AssertionError, RuntimeError, ValueError):
-            return {}, reads  # a size that this network refuses: who uses another one will see
+            return {}, reads  # the network refuses this size: fold nothing
     return calls, reads
 
 
 def _normalisations(network: nn.Module) -> Iterator[tuple[str, nn.BatchNorm2d]]:
-    """Batch normalisations that have one path."""
+    """Batch normalizations that are registered under a single path."""
     named = list(network.named_modules(remove_duplicate=False))
     paths = Counter(id(module) for _, module in named)
     for path, module in named:
@@ -85,7 +85,7 @@ def _normalisations(network: nn.Module) -> Iterator[tuple[str, nn.BatchNorm2d]]:
 
 
 def _to_call(calls: list[Convolved | None]) -> Callable[[nn.Module, tuple[torch.Tensor, ...], object], None]:
-    """A hook that keeps whose output a module was given."""
+    """A hook that notes which convolution's output a module was given."""
     return lambda _module, given, _output: calls.extend(map(convolved, given))
 
 
@@ -95,7 +95,7 @@ def _to_output(reads: Reads) -> Callable[[nn.Module, object, object], None]:
 
 
 def _fold(network: nn.Module, convolution: str, normalisation: str) -> None:
-    """Fold one pair, if its modules do what their classes say."""
+    """Fold one pair, if its modules behave as their base classes."""
     conv, norm = network.get_submodule(convolution), network.get_submodule(normalisation)
     if not (isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)):
         return
@@ -121,7 +121,7 @@ def _double(tensor: torch.Tensor | None) -> torch.Tensor | None:
 
 
 def _adds_its_bias(conv: nn.Conv2d) -> bool:
-    """Whether a convolution adds a bias that it is given; torch's own does."""
+    """Whether a convolution adds a bias that is set on it; torch's own class does."""
     if type(conv) is nn.Conv2d:
         return True
     tried = deepcopy(conv).cpu()
@@ -133,7 +133,7 @@ def _adds_its_bias(conv: nn.Conv2d) -> bool:
 
 
 def _only_normalises(norm: nn.BatchNorm2d) -> bool:
-    """Whether a batch normalisation does nothing but normalise before its activation; torch's own does."""
+    """Whether a batch normalization does nothing but normalize before its activation; torch's own class does."""
     if type(norm) is nn.BatchNorm2d:
         return True
     tried = deepcopy(norm).cpu()
@@ -142,6 +142,6 @@ def _only_normalises(norm: nn.BatchNorm2d) -> bool:
 
 
 def _activation(norm: nn.Module) -> nn.Module:
-    """What a batch normalisation does behind its affine map."""
+    """The activation inside of a batch normalization (timm's have one), or an Identity."""
     activation = getattr(norm, "act", None)
     return activation if isinstance(activation, nn.Module) else nn.Identity()

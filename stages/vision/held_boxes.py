@@ -1,4 +1,4 @@
-"""Boxes of others held against their image: what sticks out a little is cut off, what lies elsewhere is refused."""
+"""Checks imported boxes against their image: boxes that stick out a little are clipped, others are refused."""
 
 from collections.abc import Sequence
 
@@ -7,12 +7,12 @@ from stages.vision.boxes import area, clip
 __all__ = ["held"]
 
 _INSIDE = 0.5
-"""Least share of a box that lies inside of its image. Boxes that stick out by a few pixels are drawn so in most data
-sets; one that lies outside by half was drawn on another image, in another size, or on one that was turned."""
+"""Least share of a box that must lie inside of its image. In most data sets some boxes stick out by a few pixels; a box
+that is half outside was drawn on another image, at another size, or before a rotation."""
 
 
 def held(boxes: Sequence[Sequence[float]], width: int, height: int) -> tuple[list[list[float]], int]:
-    """The parts of boxes inside of an image, and how many of them were cut.
+    """Boxes clipped to their image, and how many of them were changed by it.
 
     boxes: half-open x0, y0, x1, y1 in pixels, as are the returned ones; width, height: pixels of the image.
 

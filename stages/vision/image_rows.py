@@ -1,4 +1,4 @@
-"""Rows of the images table as workers use them, and the columns that follow an image from table to table."""
+"""Rows of the images table as workers use them, and the columns that every per-image table repeats."""
 
 from collections.abc import Iterable
 from typing import TypedDict, TypeVar
@@ -17,7 +17,7 @@ __all__ = [
 
 
 class ImageRow(TypedDict):
-    """What a worker needs of an image; ground truth is not among it. Described column by column in schemas."""
+    """The columns of an image that workers need, without ground truth; described column by column in schemas."""
 
     image_id: str
     uri: str
@@ -37,7 +37,7 @@ class ImageRow(TypedDict):
 IMAGE_COLUMNS = tuple(ImageRow.__annotations__)
 
 PREDICTED = "predicted"
-"""Ends the method's name where maps and boxes are of the class that the network predicts, not of the image's own."""
+"""Suffix of a method's name whose maps and boxes are of the predicted class, not of the image's own."""
 
 Image = TypeVar("Image", bound=ImageRow)
 
@@ -53,7 +53,7 @@ class Carried(TypedDict):
 
 
 def carried(row: ImageRow) -> Carried:
-    """What every per-image table repeats of an image."""
+    """The columns of an image that every per-image table repeats."""
     return {
         "image_id": row["image_id"],
         "label": row["label"],
@@ -64,7 +64,7 @@ def carried(row: ImageRow) -> Carried:
 
 
 def map_method(method: str, classes: str) -> str:
-    """The method's name in tables; maps of the predicted class (`classes` is predicted) say so."""
+    """The method's name in tables, with a suffix for maps of the predicted class (`classes` is predicted)."""
     return f"{method}_{PREDICTED}" if classes == PREDICTED else method
 
 
@@ -74,11 +74,11 @@ def is_of_predicted(method: str) -> bool:
 
 
 def refined_method(method: str, kind: str, name: str | None = None) -> str:
-    """What maps of `method` are called once refined: `name` or `<method>_<kind>`, and still of the predicted class."""
+    """The method's name of refined maps: `name` or `<method>_<kind>`, with the suffix for the predicted class kept."""
     refined = name or f"{method.removesuffix(f'_{PREDICTED}')}_{kind}"
     return map_method(refined, PREDICTED if is_of_predicted(method) else "")
 
 
 def by_id(rows: Iterable[Image]) -> list[Image]:
-    """Rows in the order of their image ids, which does not depend on how they were sharded."""
+    """Rows in the order of their image ids, so that the order does not depend on the sharding."""
     return sorted(rows, key=lambda row: row["image_id"])

@@ -1,4 +1,4 @@
-"""Image bytes to arrays: the only place where pixels enter. `stages.vision.decoding` has a module for each format."""
+"""Decodes image files to arrays, the only place to do so; `stages.vision.decoding` has a module for each format."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -30,20 +30,18 @@ _DECODERS: Mapping[Format, Callable[[bytes, bool], np.ndarray]] = {
 def decode(data: bytes, *, turned: bool = False, lenient: bool = False) -> np.ndarray:
     """Decode a whole image file to RGB: of an animation the first frame, of a TIFF file the first page.
 
-    - Alpha is dropped, a palette's too: the colours beneath it count, also where nothing is to be seen of them.
-    - Grey, 1-bit and palette images become the colours that they stand for. YCbCr and CMYK are converted as Pillow
+    - Alpha is dropped, a palette's too: transparent pixels keep their stored colors.
+    - Gray, 1-bit and palette images become the colors that they stand for. YCbCr and CMYK are converted as Pillow
       does: R = (255 - C)(255 - K) / 255. CMYK and YCCK of JPEG files are inverted first, as Adobe writes them. Colour
       profiles are not applied.
-    - 16-bit channels keep their upper byte; those of 9 to 15 bits in TIFF and JPEG 2000 likewise, scaled to 16 before.
-      Numbers of PNM files are scaled by the maximum that the file names.
-    - 32-bit integers in 0 to 255 count as 8-bit, in 0 to 65535 as 16-bit: what programs put into them. Floats in [0, 1]
-      are multiplied by 255. Other integers and floats, signed ones of 8 and 16 bits, and Lab colours have no scale that
-      is known: they are refused.
+    - 16-bit channels keep their upper byte; those of 9 to 15 bits in TIFF and JPEG 2000 are scaled to 16 bits first.
+      Numbers of PNM files are scaled by the maximum in the file.
+    - 32-bit integers in 0 to 255 are taken as 8-bit, in 0 to 65535 as 16-bit. Floats in [0, 1] are multiplied by 255.
+      Other integers and floats, signed ones of 8 and 16 bits, and Lab colors have no known scale and are refused.
 
-    turned: as its EXIF orientation (irot and imir of HEIC and AVIF) says, once, whatever the decoder does by itself;
-    otherwise as stored.
-    lenient: a damaged or truncated file counts as far as it can be decoded, and the rest of it is grey or black. By
-    default what the codec notices is an error; every pixel is decoded, so that it notices what it can.
+    turned: apply the EXIF orientation (irot and imir of HEIC and AVIF) exactly once; False: pixels as stored.
+    lenient: keep what can be decoded of a damaged or truncated file; the rest of it is gray or black. By default all
+    pixels are decoded, and any damage that the codec notices is an error.
 
     Returns: ``(height, width, 3)`` uint8, contiguous.
     Raises: ImageError with the reason ("empty file", "not an image", "truncated: ...", "damaged: ...",
@@ -60,7 +58,7 @@ def decode(data: bytes, *, turned: bool = False, lenient: bool = False) -> np.nd
 
 
 def exif_orientation(data: bytes) -> int:
-    """The orientation that a file names, 1 to 8; 1 where it names none. Never raises, and decodes nothing."""
+    """The orientation that a file declares, 1 to 8; 1 if it declares none. Never raises, and decodes nothing."""
     try:
         return orientation(recognised(data), data)
     except ImageError:
@@ -84,7 +82,7 @@ def resize(image: np.ndarray, size: int, interpolation: Interpolation = "bilinea
 
 
 def _leniently(form: Format, data: bytes, damage: DamagedError) -> np.ndarray:
-    """What can be decoded of a damaged file. Raises what strict decoding raised where that is nothing: one colour."""
+    """Decode a damaged file leniently. Raises the error of strict decoding if nothing, or only one color, comes out."""
     try:
         pixels = _DECODERS[form](data, True)
     except DamagedError:

@@ -51,7 +51,7 @@ class ClassifierCache:
 
 
 def autocast(device: str, precision: InferencePrecision) -> AbstractContextManager[None]:
-    """Mixed precision for a 16-bit one, nothing for `float32`. Raises ValueError for another precision."""
+    """Autocast for a 16-bit precision, a no-op for `float32`. Raises ValueError for an unknown precision."""
     known = get_args(InferencePrecision)
     if precision not in known:
         raise ValueError(f"precision must be one of {', '.join(known)}, got {precision!r}")

@@ -1,4 +1,4 @@
-"""A network that only predicts, as fast as its numbers allow."""
+"""Speeds up a network that only predicts, with nearly the same outputs."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ __all__ = ["for_inference"]
 def for_inference(network: Network, size: int, taps: Iterable[str] = ()) -> Network:
     """Fold batch normalisations into convolutions, then move uneven padding from images to kernels.
 
-    The network is changed and returned; see `folded` for its arguments. Feature maps and logits move by less than 1e-4
-    of their range.
+    The network is changed and returned; see `folded` for its arguments. Feature maps and logits change by less than
+    1e-4 of their range.
     """
     return pad_kernels(folded(network, size, taps))

@@ -1,6 +1,6 @@
-"""What a trained network is shown of an image, and where in the image that was.
+"""Views of an image for inference, and boxes of a view carried back to the image.
 
-A map always covers the whole image; classes and boxes may be read from its centre, as they were published.
+A map always covers the whole image; classes and boxes may be read from its center crop, as published.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from stages.vision.preprocessing import Interpolation, Views
 __all__ = ["InferenceViews"]
 
 _LONGEST = 32
-"""An image that is more times as long as wide is squeezed to this: a strip of 10,000 pixels would fill the memory."""
+"""Largest aspect ratio; a longer image is squeezed to it, because a strip of 10,000 pixels would fill the memory."""
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
@@ -25,9 +25,9 @@ class InferenceViews:
     """How views are taken.
 
     size: side of a view, pixels. crop: side of a view as a fraction of the side to which images are resized before.
-    keep_aspect: that is the shorter side, as networks for classes were published (He et al. 2016; torchvision's and
-    timm's transforms); else both sides are (PSOL, SPA). interpolation: of resizing.
-    Views but `squash` are resized by Pillow, with its antialiased filters, as those transforms do.
+    keep_aspect: only the shorter side is resized to that side, as for published classifiers (He et al. 2016;
+    torchvision's and timm's transforms); else both sides are (PSOL, SPA). interpolation: of resizing.
+    All views but `squash` are resized by Pillow with its antialiased filters, as in those transforms.
     """
 
     views: Views
@@ -38,12 +38,12 @@ class InferenceViews:
 
     @property
     def number(self) -> int:
-        """How many views an image has."""
+        """Number of views of an image."""
         return 10 if self.views == "ten_crop" else 1
 
     @property
     def of_boxes(self) -> int:
-        """Which of an image's views its boxes are read from: all of it, or its centre."""
+        """Index of the view that boxes are read from: the whole image, or its center crop."""
         return 4 if self.views == "ten_crop" else 0
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
@@ -59,7 +59,7 @@ class InferenceViews:
         return np.stack([self._cut(frame, *corner) for frame in frames for corner in corners])
 
     def in_image(self, boxes: np.ndarray, sizes: Sequence[tuple[int, int]]) -> np.ndarray:
-        """Boxes read from the view `of_boxes`, in pixels of their images.
+        """Carry boxes from the view `of_boxes` to pixels of their images.
 
         boxes: ``(B, 4)`` x0 y0 x1 y1 as fractions of the view. sizes: (width, height) of the images.
         Returns: ``(B, 4)`` float32, half-open; inside the view where the boxes are in [0, 1].

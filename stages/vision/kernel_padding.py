@@ -2,8 +2,8 @@
 
 TensorFlow's "same" padding, which networks that were converted from it keep, puts one row more behind an image than
 before it where a stride is 2. torch pads evenly, so the image is copied into a larger one first, which takes
-longer than a depthwise convolution of it. A kernel with as many rows of zeros before its own sees the same under even
-padding.
+longer than a depthwise convolution of it. A kernel with as many rows of zeros before its own gives the same result
+under even padding.
 """
 
 from copy import deepcopy
@@ -19,7 +19,7 @@ __all__ = ["SameConv2d", "pad_kernels"]
 class SameConv2d(nn.Module):
     """A convolution under TensorFlow's "same" padding: ceil(side / stride) outputs, the odd row of padding last.
 
-    It takes over the parameters of another one without dilation, whatever that one's `padding` says.
+    It takes the parameters of a convolution without dilation and ignores that one's `padding`.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
@@ -39,10 +39,10 @@ class SameConv2d(nn.Module):
 
 
 def pad_kernels(network: Network) -> Network:
-    """Put a `SameConv2d` in the place of each depthwise convolution that gives the same numbers.
+    """Replace each depthwise convolution by a `SameConv2d`, if that gives the same outputs.
 
-    In others the larger kernel costs more than the copy did. The network is changed and returned; module paths and
-    parameters stay. network: in eval mode.
+    For other convolutions the larger kernel costs more than the copy. The network is changed and returned; module paths
+    and parameters stay. network: in eval mode.
     """
     with torch.inference_mode(False), torch.no_grad():
         for path, module in list(network.named_modules()):
@@ -53,7 +53,7 @@ def pad_kernels(network: Network) -> Network:
 
 
 def _pads_the_same(conv: nn.Conv2d) -> bool:
-    """Whether a convolution of its own kind does what `SameConv2d` does, for even and for odd sides."""
+    """Whether a convolution gives the same outputs as `SameConv2d`, for even and for odd sides."""
     depthwise = conv.groups == conv.in_channels > 1
     if not depthwise or conv.stride == (1, 1) or conv.dilation != (1, 1):
         return False

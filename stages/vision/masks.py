@@ -9,8 +9,9 @@ from pycocotools import mask as coco
 __all__ = ["Rle", "area", "decode", "encode", "iou_of_unions"]
 
 _OFFSET, _DIGIT, _MORE, _SIGN, _BITS, _DIGITS = 48, 0x1F, 0x20, 0x10, 5, 6
-"""COCO's run lengths are texts: five bits a letter, low ones first, a bit that says whether more follow; of the last
-letter the highest bit is the sign. From the fourth on a run is written as its difference to the run before the last."""
+"""Encoding of COCO's run lengths as text: each letter holds five bits of a number, low bits first, and a bit that says
+whether more letters follow; the top bit of the last letter is the sign. From the fourth run on, the number is the
+difference to the run before the last."""
 
 
 class Rle(TypedDict):
@@ -31,11 +32,12 @@ def encode(mask: np.ndarray) -> Rle:
 def decode(rle: Rle) -> np.ndarray:
     """Decode to a ``(height, width)`` bool mask.
 
-    Raises: ValueError for runs that are none or do not fill the mask: pycocotools would show what was in memory before.
+    Raises: ValueError for invalid runs, or runs that do not fill the mask: pycocotools would return uninitialized
+    memory.
     """
     height, width = rle["size"]
     if min(height, width) < 0 or _pixels(rle["counts"]) != height * width:
-        raise ValueError(f"no mask of {width} x {height} pixels: its runs have another sum")
+        raise ValueError(f"no mask of {width} x {height} pixels: its run lengths do not add up to that")
     return coco.decode(_for_coco(rle)).astype(bool)
 
 

@@ -1,4 +1,4 @@
-"""The card of a model: what it is, and what it takes to build its network again."""
+"""The card of a model: its description, with all that is needed to build its network again."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ _KINDS = {
 """Field -> the type that JSON has for it, and its name."""
 
 Said: TypeAlias = "bool | int | float | str | Sequence[Said] | Mapping[str, Said] | None"
-"""What a card can say: JSON."""
+"""Values on a card: JSON."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class ModelCard:
     """A trained model.
 
     method: which stage or technique trained it. backbone: name in the table of backbones. classes: names by label;
-    empty for a model that predicts none. input_size: side of the network's input, pixels. parts: what a network with
-    more parts than backbone and classifier needs besides to be built; empty for an ordinary classifier. about: how it
-    was trained, for people. weights_hash: SHA-256 of its weights. preprocessing: of the images that it is
-    shown. version: of this record.
+    empty for a model that predicts none. input_size: side of the network's input, pixels. parts: settings of the parts
+    besides backbone and classifier, needed to build the network; empty for an ordinary classifier. about: how it was
+    trained, for people. weights_hash: SHA-256 of its weights. preprocessing: of its input images. version: of this
+    record.
     """
 
     method: str
@@ -52,7 +52,7 @@ class ModelCard:
 
     @property
     def num_classes(self) -> int:
-        """How many classes it tells apart; a network is built with one where it predicts none."""
+        """Number of classes; a network that predicts none is built with one."""
         return max(1, len(self.classes))
 
     @property
@@ -61,14 +61,14 @@ class ModelCard:
         return bool(self.classes) and not self.parts
 
     def number(self, name: str) -> float:
-        """A part that is a number. Raises ValueError where the card has none of this name."""
+        """A numeric value of `parts`. Raises ValueError if the card has none of this name."""
         value = self.parts.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"the card of a {self.method} model has no number {name!r}")
         return value
 
     def check_labels(self, rows: Sequence[Mapping[str, object]]) -> None:
-        """Refuse images whose label is another class here, or none; raises ValueError with the first one."""
+        """Refuse images whose label and class name differ from the card's; raises ValueError for the first one."""
         if not self.classes:
             return
         for row in rows:
@@ -85,9 +85,9 @@ class ModelCard:
 
 
 def read_card(data: bytes) -> ModelCard:
-    """The card from its bytes, which may be someone else's. Raises ValueError for another version, or no card.
+    """Parse a card, which may come from anywhere. Raises ValueError for another version, or an invalid card.
 
-    Cards of version 1 said nothing of preprocessing: their networks were all shown `IMAGENET`.
+    Cards of version 1 have no preprocessing: all their networks used `IMAGENET`.
     """
     try:
         said = json.loads(data)
@@ -109,6 +109,6 @@ def read_card(data: bytes) -> ModelCard:
     try:
         preprocessing = read_preprocessing(said["preprocessing"])
     except ValueError as error:
-        raise ValueError(f"a model card whose preprocessing is none: {error}") from error
+        raise ValueError(f"a model card whose preprocessing is invalid: {error}") from error
     of_records = {"classes": tuple(said["classes"]), "preprocessing": preprocessing}
     return ModelCard(**{**{name: said[name] for name in known}, **of_records})

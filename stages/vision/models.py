@@ -1,4 +1,4 @@
-"""Model artifacts: a network as safetensors bytes and a card, and networks made of them again."""
+"""Model artifacts: a network saved as safetensors bytes and a card, and loaded from them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -40,14 +40,14 @@ def load_network(networks: Mapping[str, str], card: ModelCard, weights: bytes, d
 
 
 def plain_network(card: ModelCard, weights: bytes, device: str = "cpu") -> LocalizerNetwork:
-    """The network of an ordinary classifier, in eval mode, channels last; whoever trains starts from it."""
+    """The network of an ordinary classifier, in eval mode, channels last; trainings start from it."""
     network = build(card.backbone, card.num_classes)
     network.preprocessing = card.preprocessing
     return ready(network, weights, device)
 
 
 def ready(network: Network, weights: bytes, device: str) -> Network:
-    """Fill a network with safetensors bytes and make it ready to predict. Raises ValueError for weights of another."""
+    """Fill a network with safetensors bytes and make it ready to predict. Raises ValueError for unfit weights."""
     try:
         network.load_state_dict(read_weights(weights))
     except RuntimeError as error:

@@ -18,10 +18,10 @@ def seed_regions(class_maps: torch.Tensor, height: int, width: int, beta: float)
 
 
 def oriented(maps: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor:
-    """Turn a map over (1 - E) where seeds cover more of its low side than of its high side (LCAR, equations 10, 11).
+    """Invert a map (1 - E) if seeds cover more of its low side than of its high side (LCAR, equations 10, 11).
 
-    The high side is what is above the map's mean. A map stays as it is where both shares are equal, without seeds for
-    one, or where a side is empty, for a constant map.
+    The high side is the pixels above the map's mean. A map stays as it is if both shares are equal (as without seeds),
+    or if a side is empty (a constant map).
 
     maps: ``(B, H, W)`` in [0, 1]. seeds: ``(B, H, W)`` bool. Returns: ``(B, H, W)`` float32 (float64 of float64).
     """

@@ -1,4 +1,4 @@
-"""What numbers networks compute in, by name."""
+"""Numeric precisions of networks, by name."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -6,16 +6,16 @@ from typing import Literal
 __all__ = ["InferencePrecision", "Precision", "precision_ingredients"]
 
 Precision = Literal["float32", "bfloat16"]
-"""What networks are trained in."""
+"""Precisions of training."""
 
 InferencePrecision = Literal["float32", "bfloat16", "float16"]
-"""What maps and predictions are made in."""
+"""Precisions of maps and predictions."""
 
 
 def precision_ingredients(precision: InferencePrecision) -> Mapping[str, str]:
-    """What else the results of a stage of this precision depend on, for its recipe.
+    """Ingredients that a precision adds to the recipe of a stage.
 
-    Folding batch normalisations (`stages.vision.folding`) moves results of float32 by nothing that counts, but changes
-    what 16-bit ones are rounded from.
+    Folding batch normalizations (`stages.vision.folding`) changes results in float32 negligibly, but in 16 bits it
+    changes the values that are rounded.
     """
     return {} if precision == "float32" else {"batch_norm": "folded"}

@@ -17,7 +17,7 @@ __all__ = ["ClassPredictor", "LoadPredictor", "Predicted", "Predictor"]
 class Predicted:
     """Predictions for a batch of B images; what a method does not predict is None.
 
-    boxes: (B, 4) float32 x0 y0 x1 y1 as fractions of what was shown. box_scores: (B,) float32.
+    boxes: (B, 4) float32 x0 y0 x1 y1 as fractions of the input image. box_scores: (B,) float32.
     logits: (B, C) of any float type, on any device.
     """
 

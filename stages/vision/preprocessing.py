@@ -1,4 +1,4 @@
-"""How images are prepared for a network: what its weights were trained on, and what it has to be shown again."""
+"""How images are prepared for a network: as those that its weights were trained on."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Literal
 __all__ = ["IMAGENET", "LARGEST_INPUT", "Colours", "Interpolation", "Preprocessing", "Views", "read_preprocessing"]
 
 LARGEST_INPUT = 2**14
-"""Side of a network's input, pixels: no network here takes more, and a card that says so would fill any memory."""
+"""Largest side of a network's input, pixels: no network takes more, and a larger one on a card would fill memory."""
 
 _SMALLEST_CROP, _LARGEST_CROP = 0.1, 2.0
 
@@ -15,7 +15,7 @@ Interpolation = Literal["bilinear", "bicubic"]
 """How images are resized."""
 
 Views = Literal["squash", "centre", "ten_crop"]
-"""What is shown of an image: all of it as a square; its centre; corners and centre, and the same five mirrored."""
+"""Views of an image: all of it as a square; its center crop; corners and center, and the same five mirrored."""
 
 Colours = tuple[float, float, float]
 """One number for each of red, green and blue."""
@@ -23,9 +23,9 @@ Colours = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What the source of some weights says of its images.
+    """The preprocessing of the images that some weights were trained on.
 
-    mean, deviation: of pixels in [0, 1]; a network is shown (pixel - mean) / deviation.
+    mean, deviation: of pixels in [0, 1]; the network's input is (pixel - mean) / deviation.
     interpolation: of resizing.
     crop: side of the central crop that classes were read from, fraction of the side to which images were resized
     before (224 of 256: 0.875); 1: none. A few of timm's are above 1: they count as 1.
@@ -37,7 +37,7 @@ class Preprocessing:
     crop: float = 0.875
 
     def said(self) -> dict[str, list[float] | str | float]:
-        """As cards and recipes have it: JSON."""
+        """The record as JSON, for cards and recipes."""
         return {
             "mean": list(self.mean),
             "deviation": list(self.deviation),
@@ -51,7 +51,7 @@ IMAGENET = Preprocessing()
 
 
 def read_preprocessing(said: object) -> Preprocessing:
-    """The record from what a card says, which may be someone else's. Raises ValueError that names what is wrong."""
+    """Parse the record on a card, which may come from anywhere. Raises ValueError that names the invalid field."""
     if not isinstance(said, Mapping) or said.keys() != IMAGENET.said().keys():
         raise ValueError(f"a preprocessing must say {', '.join(IMAGENET.said())}")
     mean, deviation = (_colours(name, said[name]) for name in ("mean", "deviation"))

@@ -24,7 +24,7 @@ class ProvenanceColumns(TypedDict):
 
 
 class ScoreMapRow(Carried, ProvenanceColumns):
-    """A row of score_maps; described column by column in schemas. map: flat when it is written."""
+    """A row of score_maps; described column by column in schemas. map: flat float16 when it is written."""
 
     method: str
     height: int
@@ -42,7 +42,7 @@ class Provenance:
     input_size: int
 
     def columns(self) -> ProvenanceColumns:
-        """As every per-image table has them."""
+        """The provenance as columns of per-image tables."""
         card = self.card
         return {
             "backbone": card.backbone,
@@ -62,7 +62,7 @@ def score_map_row(
     label: int | None = None,
     flag: str | None = None,
 ) -> ScoreMapRow:
-    """The row of an image's map ``(h, w)``, stored as float16. label: of another class than its own."""
+    """The row of an image's map ``(h, w)``, stored as float16. label: class of the map, if not the image's own."""
     height, width = score_map.shape
     row: ScoreMapRow = {
         **carried(image),
@@ -79,7 +79,7 @@ def score_map_row(
 
 
 def with_map(row: ScoreMapRow, method: str, score_map: np.ndarray, flag: str | None) -> ScoreMapRow:
-    """The row with another map ``(h, w)`` under another method; its network stays its origin."""
+    """The row with another map ``(h, w)``, method and flag; its provenance stays the same."""
     height, width = score_map.shape
     return {
         **row,

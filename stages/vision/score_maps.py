@@ -26,7 +26,7 @@ def min_max(maps: np.ndarray) -> np.ndarray:
 
 
 def to_half(maps: np.ndarray) -> np.ndarray:
-    """Maps of any shape as float16; what is beyond becomes its largest number: an infinity would blank a whole map."""
+    """Maps of any shape as float16, clipped to its finite range: an infinity would turn a whole map to zeros."""
     most = np.finfo(np.float16).max
     return np.clip(maps, -most, most).astype(np.float16)
 

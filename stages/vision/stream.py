@@ -30,9 +30,9 @@ class _Part(NamedTuple):
 class ImageStream:
     """Turns rows of the images table into batches.
 
-    read: its storage errors pass through. shown: makes arrays of one shape of the images, ``(H, W, 3)`` uint8. ahead:
-    number of threads that decode the next batch meanwhile; 0 decodes in the calling thread. timed: the worker's clock;
-    what this thread decodes, or waits for decoders, is phase `decode`. `bad` collects (row, reason).
+    read: reads an image; its storage errors pass through. shown: turns images ``(H, W, 3)`` uint8 into arrays of one
+    shape. ahead: number of threads that decode the next batch meanwhile; 0 decodes in the calling thread. timed: the
+    worker's clock; decoding, or waiting for it, is phase `decode`. bad: collects (row, reason).
     """
 
     read: Read
@@ -43,7 +43,7 @@ class ImageStream:
     bad: list[tuple[ImageRow, str]] = field(default_factory=list)
 
     def batches(self, rows: Sequence[ImageRow]) -> Iterator[tuple[list[ImageRow], np.ndarray]]:
-        """Batches (rows, what is shown (B, ...) uint8 RGB) in the order of `rows`, without the bad ones."""
+        """Batches (rows, arrays of `shown` (B, ...) uint8 RGB) in the order of `rows`, without the bad ones."""
         chunks = [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
         decoded = self._decoded(chunks)
         while True:
@@ -60,8 +60,8 @@ class ImageStream:
     def _decoded(self, chunks: Sequence[Sequence[ImageRow]]) -> Iterator[list[_Part]]:
         """The parts of each chunk, one a thread, so that the computing thread waits for them once a part, not an image.
 
-        Whenever it lets go of Python's lock, be it to copy an image, all decoding threads come before it: with 15 of
-        them that took a millisecond an image, more than the forward pass of any network on a large GPU.
+        Whenever the computing thread releases the GIL, even to copy an image, all decoding threads run before it: with
+        15 threads that took a millisecond an image, more than the forward pass of any network on a large GPU.
         """
         if self.ahead < 1:
             for chunk in chunks:

@@ -21,7 +21,7 @@ def min_max(maps: torch.Tensor) -> torch.Tensor:
     values = at_least_float32(maps)
     extent = _maximum(values.detach()) + _maximum(-values.detach())
     usable = torch.isfinite(extent) & (extent > 0)
-    kept = torch.where(usable, values, 0)  # not the result: the gradient of a maximum over NaN is NaN, times 0 as well
+    kept = torch.where(usable, values, 0)  # masked first: the gradient of a maximum over NaN is NaN, even times 0
     shifted = kept + _maximum(-kept)
     return shifted / torch.where(usable, _maximum(shifted), 1)
 

@@ -1,4 +1,4 @@
-"""Moving batches to a GPU and results back while it computes; on the CPU nothing is copied and nothing waits."""
+"""Moves batches to a GPU and results back while it computes; a no-op on the CPU."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
@@ -46,9 +46,9 @@ class HostCopy:
 
 
 def one_behind(items: Iterable[Item], launch: Callable[[Item], Launched]) -> Iterator[Launched]:
-    """What `launch` returns for each item, each handed out after the next one was launched.
+    """Yield the result of `launch` for each item, after the next item was launched.
 
-    A GPU so has its next batch to compute while the results of this one are waited for and turned into rows.
+    So a GPU computes the next batch while the results of this one are awaited and turned into rows.
     """
     waiting: list[Launched] = []
     for item in items:

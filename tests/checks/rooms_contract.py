@@ -1,4 +1,4 @@
-"""A contract for import-linter: the rooms of a house are known to the packages that may know them, and to no other."""
+"""A contract for import-linter: only named modules may import the rooms (subpackages) of a package."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from importlinter import Contract, ContractCheck, fields, output
 
 
 class RoomsContract(Contract):
-    """Every child of `house` is a room, but for `ground`; also a room that does not exist yet.
+    """Every child of `house` except `ground` is a room, also children that are added later.
 
     house: a package. ground: its children that all rooms may import. allowed_importers: modules (not packages) that may
-    import rooms. A room is imported by itself and by these alone.
+    import rooms. Only a room itself and these may import a room.
     """
 
     type_name = "rooms"
@@ -20,7 +20,7 @@ class RoomsContract(Contract):
     allowed_importers = fields.ListField(subfield=fields.StringField())
 
     def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:
-        """The imports of rooms from elsewhere."""
+        """Find the imports of rooms by other modules."""
         ground, allowed = set(self.ground), set(self.allowed_importers)  # type: ignore[call-overload]
         if unknown := (ground | allowed) - graph.modules:
             raise ValueError(f"contract {self.name}: there is no {', '.join(sorted(unknown))}")

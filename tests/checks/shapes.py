@@ -18,7 +18,7 @@ _SHAPE = re.compile(r"\((?:\.\.\.|[\w+* /-]+),[^()]*\)|\(\.\.\.\)|scalar|any sha
 
 
 def without_shape(source: str) -> Iterator[tuple[int, str]]:
-    """(line, name) of each public function of a module that takes or gives arrays and says no shape."""
+    """(line, name) of each public function of a module over arrays whose docstring says no shape."""
     functions = (node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef))
     for function in functions:
         said = _SHAPE.search(ast.get_docstring(function) or "")
@@ -34,7 +34,7 @@ def _has_arrays(function: ast.FunctionDef) -> bool:
 
 
 def main() -> int:
-    """Name them; 1 where there is one."""
+    """Print the functions without a shape; returns 1 if there are any."""
     found = 0
     for package in PRODUCT:
         for path in sorted((ROOT / package).rglob("*.py")):

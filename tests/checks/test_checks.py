@@ -1,8 +1,9 @@
-"""The checks of `make check` that are our own: each must see what it is there for."""
+"""Our own checks in `make check`: each must find what it looks for."""
 
 import grimp
 import pytest
 
+from tests.checks.dead_code import unused
 from tests.checks.rooms_contract import RoomsContract
 from tests.checks.shapes import without_shape
 from tests.checks.typed_seams import found
@@ -53,7 +54,7 @@ class Two:
 
 
 def test_every_open_end_is_counted_once():
-    """Breaks when a starred parameter, a method or a comment is not counted, or a text is."""
+    """Breaks when a starred parameter, a method or a comment is not counted, or a string is."""
     assert sorted(found(SOURCE)) == [
         ("parameters Any", 2),
         ("parameters Any", 2),
@@ -65,7 +66,7 @@ def test_every_open_end_is_counted_once():
 
 
 def test_a_function_over_arrays_without_a_shape_is_named():
-    """Breaks when the check looks away: at a result, at a type of ours, or because some brackets stand there."""
+    """Breaks when a result, an array type of ours, or brackets without a shape escape the check."""
     source = '''
 def known(boxes: np.ndarray) -> None:
     """Boxes ``(..., 4)`` of anything."""
@@ -78,3 +79,12 @@ def weights(named: Mapping[str, torch.Tensor]) -> None:
 def _private(boxes: np.ndarray) -> None: ...
 '''
     assert list(without_shape(source)) == [(4, "unknown"), (6, "result")]
+
+
+def test_dead_code_is_what_nothing_calls_even_where_it_is_exported(tmp_path):
+    """Breaks when a function that stands only in its module's `__all__`, or only in tests, counts as used."""
+    (tmp_path / "one.py").write_text(
+        '__all__ = ["dead", "live"]\n\n\ndef dead():\n    pass\n\n\ndef live():\n    pass\n'
+    )
+    (tmp_path / "other.py").write_text("from one import live\n\nlive()\n")
+    assert [name for _, _, name in unused([tmp_path])] == ["dead"]

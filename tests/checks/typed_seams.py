@@ -1,4 +1,4 @@
-"""How much of the product's code its types leave open; `make check` fails where it is more than the bars below.
+"""Counts what the types of the product's code leave open; `make check` fails above the bars below.
 
 A parameter annotated `Any`, and a result annotated `Any` or `dict[str, Any]`, tell a caller nothing; a `type: ignore`
 tells the checker to look away.
@@ -18,7 +18,7 @@ BARS = {"type: ignore": 8, "parameters Any": 15, "results Any or dict[str, Any]"
 
 
 def found(source: str) -> Iterator[tuple[str, int]]:
-    """What of `BARS` stands in a module, with its line."""
+    """(kind, line) of everything in a module that `BARS` counts."""
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT and "type: ignore" in token.string:
             yield "type: ignore", token.start[0]
@@ -37,7 +37,7 @@ def _open_ends(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str
 
 
 def main() -> int:
-    """Print the counts, and the places of those above their bar."""
+    """Print the counts, and the places of each kind above its bar; returns 1 if there is one."""
     places = [
         (kind, f"{path.relative_to(ROOT)}:{line}")
         for top in PRODUCT

@@ -218,8 +218,17 @@ def test_retries_are_counted(job: dict[str, Any]) -> None:
 
 def test_the_cluster_of_a_job_goes_away(job: dict[str, Any]) -> None:
     """Breaks when GPUs stay behind, and are paid for, after a run."""
-    assert job["shutdownAfterJobFinishes"] is True
-    assert 0 < job["ttlSecondsAfterFinished"] <= 3600
+    rules = job["deletionStrategy"]["deletionRules"]
+    assert {rule["policy"] for rule in rules} == {"DeleteCluster"}
+    ends = [{name: end for name, end in rule["condition"].items() if name != "ttlSeconds"} for rule in rules]
+    assert ends == [{"jobStatus": "SUCCEEDED"}, {"jobStatus": "FAILED"}, {"jobDeploymentStatus": "Failed"}]
+    assert all(0 < rule["condition"]["ttlSeconds"] <= 3600 for rule in rules)
+    assert not {"shutdownAfterJobFinishes", "ttlSecondsAfterFinished"} & set(job)  # KubeRay refuses them beside rules
+
+
+def test_a_job_that_hangs_is_ended(job: dict[str, Any]) -> None:
+    """Breaks when a run that waits for ever keeps its GPUs for ever."""
+    assert 24 * 3600 <= job["activeDeadlineSeconds"] <= 7 * 24 * 3600
 
 
 def test_graces_fit_into_each_other(pods: dict[str, dict[str, Any]], services: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages.scoring.cuts.contours_opencv import quantize
+from stages.scoring.cuts.quantized import quantize
 from stages.scoring.foreign.map_folder import MapFolder
 
 IDS = ("a/one.jpg", "a/two.jpg", "b/three.jpg")

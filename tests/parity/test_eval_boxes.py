@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from stages.scoring.cuts.contours_opencv import Rule, contour_boxes, cuts_of_thresholds, quantize
 from stages.scoring.cuts.cut_counts import count_cuts, max_box_acc, max_box_acc_v2
+from stages.scoring.cuts.quantized import Rule, cuts_of_thresholds, quantize
 from stages.scoring.cuts.sweep import largest_contour_boxes, sweep
 from stages.scoring.protocols import PROTOCOLS
 from stages.scoring.ragged import RaggedBoxes, from_counts
+from tests.stages.scoring.cuts.contours import contour_boxes
 
 INCLUSIVE = np.array([0, 0, 1, 1])
 SWEPT: dict[str, dict[Rule, np.ndarray]] = {}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.scoring.cuts.contours_opencv import cuts_of_thresholds, quantize
+from stages.scoring.cuts.quantized import cuts_of_thresholds, quantize
 from stages.scoring.cuts.sweep import largest_contour_boxes
 from stages.scoring.evaluator_maps import evaluator_score_map
 

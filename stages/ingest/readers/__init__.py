@@ -1,1 +1,1 @@
-"""One module a layout: how a data set as it lies becomes a listing of images."""
+"""Readers, one per layout of data sets: each lists the images of its layout."""

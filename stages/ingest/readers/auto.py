@@ -1,4 +1,4 @@
-"""Reader `auto`: looks at a root, says which layout it is, and lists it by that layout's reader."""
+"""Reader `auto`: recognizes the layout of a root, logs it, and lists the root by that layout's reader."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ AnyReader = Reader[ReaderParams]
 
 
 class AutoReader(Reader[ReaderParams]):
-    """Recognises the layout of a root and takes its reader."""
+    """Recognizes the layout of a root and uses its reader."""
 
     name = "auto"
     Params = ReaderParams
@@ -34,11 +34,11 @@ class AutoReader(Reader[ReaderParams]):
 
     @property
     def displayed(self) -> bool:
-        """As the chosen reader has it."""
+        """That of the chosen reader."""
         return self._chosen.displayed
 
     def scan(self) -> Scan:
-        """List the data set. Raises UsageError for a root that cannot be told, with the two nearest layouts."""
+        """List the data set. Raises UsageError for an unknown layout, with the two nearest ones."""
         return self._chosen.scan()
 
     @cached_property
@@ -63,4 +63,4 @@ class AutoReader(Reader[ReaderParams]):
 
 def _nearest(matches: Mapping[type[AnyReader], Match]) -> str:
     near = [f"{reader.name} lacks {match.missing}" for reader, match in matches.items()]
-    return f"; nearest: {', '.join(near[:2])}" if near else "; docs/datasets.md has those that are"
+    return f"; nearest: {', '.join(near[:2])}" if near else "; docs/datasets.md lists the known ones"

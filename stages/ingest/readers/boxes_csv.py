@@ -1,4 +1,4 @@
-"""A CSV of ground-truth boxes: header image_id,x0,y0,x1,y1, half-open pixels, a line a box."""
+"""A CSV of ground-truth boxes: header image_id,x0,y0,x1,y1, half-open pixels, one line per box."""
 
 import csv
 import io
@@ -13,11 +13,11 @@ from stages.ingest.scan import Box
 
 _CORNERS = ("x0", "y0", "x1", "y1")
 _MOST = 2 * 2**30
-"""Bytes of such a file."""
+"""The largest such file, in bytes."""
 
 
 def read_boxes(file: ListedFile, known: Mapping[str, object]) -> dict[str, list[Box]]:
-    """Read a CSV of boxes: image id -> boxes. known: has all image ids.
+    """Read a CSV of boxes: image id -> boxes. known: its keys are all image ids.
 
     Raises:
         UsageError: names the line: an unknown image, no numbers, x1 <= x0 or y1 <= y0, a box in fractions of the image.
@@ -38,7 +38,7 @@ def read_boxes(file: ListedFile, known: Mapping[str, object]) -> dict[str, list[
 
 
 def parse_box(corners: list[str | None], image_id: str, where: str) -> Box:
-    """Four texts as a box. where: what the error starts with. Raises UsageError."""
+    """Parse four texts as a box. where: what the error starts with. Raises UsageError."""
     try:
         x0, y0, x1, y1 = (float(corner or "") for corner in corners)
     except ValueError as error:

@@ -1,12 +1,12 @@
-"""Reader `coco`: instances JSON of the COCO format, one annotation file a split, one class label an image.
+"""Reader `coco`: instances JSON of the COCO format, one annotation file per split, one class label per image.
 
     root/annotations/instances_train2017.json     train: annotations/instances_train2017.json
     root/train2017/000000000009.jpg               train_images: train2017
 
-An image id is the path below the root, with its extension; the numbers in the JSON link its records and go no further.
-An image has the category of its annotations. Images without annotations are left out; those of several categories are
-left out or get the largest one (`multi_label`). Its boxes are those of that category. Annotations with `iscrowd: 1`
-neither choose the class nor become boxes. `segmentation` is not read: there are no masks.
+An image id is the path below the root, with its extension; the ids in the JSON are used only to link its records. The
+class of an image is the category of its annotations, and its boxes are those of that category. Images without
+annotations are left out; images of several categories are left out or get the largest one (`multi_label`). Annotations
+with `iscrowd: 1` neither choose the class nor become boxes. `segmentation` is not read: there are no masks.
 """
 
 import logging
@@ -30,7 +30,7 @@ __all__ = ["CocoParams", "CocoReader"]
 
 _BESIDE = "_annotations.coco.json"
 _FOLDERS = {"train": "train", "valid": "val", "val": "val", "test": "test"}
-"""Folder of a split -> the split, in what annotation tools export."""
+"""Folder in the exports of annotation tools -> split."""
 
 _LOG = logging.getLogger("weakbox.ingest")
 
@@ -44,12 +44,12 @@ class CocoParams(ReaderParams):
     )
     val: str | None = option(None, "annotation file of split val", by_content=True)
     test: str | None = option(None, "annotation file of split test", by_content=True)
-    train_images: str = option("", "folder below the root that the file names of split train are in", by_content=True)
+    train_images: str = option("", "folder below the root that holds the images of split train", by_content=True)
     val_images: str = option("", "the same for split val", by_content=True)
     test_images: str = option("", "the same for split test", by_content=True)
     multi_label: MultiLabel = option(
         "skip",
-        "images of several categories: left out, or of the category with the largest total box area",
+        "images of several categories: left out, or given the category with the largest total box area",
         by_content=True,
     )
     empty_boxes: Literal["refuse", "skip"] = option(

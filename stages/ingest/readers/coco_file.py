@@ -12,15 +12,15 @@ from stages.ingest.scan import Box
 T = TypeVar("T", int, str)
 
 _HUGE = 1e30
-"""No coordinate is larger; the comparison also turns away NaN, infinities and integers that no float can hold."""
+"""Limit of coordinates; the comparison also rejects NaN, infinities and integers beyond the range of floats."""
 
 
 @dataclass(frozen=True)
 class CocoFile:
-    """What the reader needs of an annotation file.
+    """The parts of an annotation file that the reader needs.
 
-    categories: id -> name. images: id -> file name. boxes: image id -> category id -> boxes [x, y, width, height]; an
-    image without boxes is not in it.
+    categories: id -> name. images: id -> file name. boxes: image id -> category id -> boxes [x, y, width, height] in
+    pixels; images without boxes are absent.
     """
 
     categories: Mapping[int, str]
@@ -35,7 +35,7 @@ def parse_coco(text: str, where: str, *, skip_empty: bool) -> CocoFile:
 
     Raises:
         UsageError: no JSON, a missing key, a value of another type, an id or a name twice, an annotation of an unknown
-            image or category, a box that is no box.
+            image or category, an invalid box.
     """
     document = parse_json(text, where, _without_outline)
     if not isinstance(document, dict):
@@ -81,14 +81,14 @@ class _Record(NamedTuple):
         return value
 
     def is_crowd(self) -> bool:
-        """Whether a group is outlined. Raises UsageError for an `iscrowd` that is neither 0 nor 1."""
+        """Whether it outlines a group of objects. Raises UsageError for an `iscrowd` that is neither 0 nor 1."""
         value = self.values.get("iscrowd", 0)
         if value not in (0, 1):
             raise self.mistake(f"iscrowd must be 0 or 1, not {value!r:.40}")
         return bool(value)
 
     def box(self, skip_empty: bool) -> Box | None:
-        """The box; None for one without area that is to be skipped. Raises UsageError for any other that is no box."""
+        """The box; None if it has no area and is to be skipped. Raises UsageError for any other invalid box."""
         given = self.values.get("bbox")
         numbers = [n for n in given if isinstance(n, int | float)] if isinstance(given, list) else []
         if not isinstance(given, list) or not len(numbers) == len(given) == 4:
@@ -114,7 +114,7 @@ def _records(document: Mapping[str, Json], key: str, where: str) -> Iterator[_Re
 
 
 def _names(records: Iterator[_Record], key: str) -> dict[int, str]:
-    """Id -> text under `key`. Raises UsageError for an id or a text that two records have."""
+    """Id -> text under `key`. Raises UsageError for an id or a text that occurs twice."""
     found: dict[int, str] = {}
     names = set()
     for record in records:

@@ -1,13 +1,13 @@
-"""Reader `csv`: a table of images, one line an image, or one line a box.
+"""Reader `csv`: a table of images, one line per image or per box.
 
     root/images.csv
         path,label,split,x0,y0,x1,y1
         photos/1.jpg,dog,train,10,20,110,120
         s3://bucket/2.jpg,cat,val,,,,
 
-Columns are found by the names in the first line, in any order and case; others are passed over. An image is a path
-below the root, an absolute path or a URI, and that is its id; below the root it is always the path. Boxes are half-open
-pixels of the image as viewers show it. A file that is not there becomes a row in the quarantine.
+Columns are found by the names in the first line, in any order and case; others are ignored. An image is a path below
+the root, an absolute path or a URI, which is also its id; for a file below the root the id is always the path. Boxes
+are half-open pixels of the image as viewers show it (EXIF orientation applied). A missing file is quarantined.
 """
 
 import csv
@@ -41,7 +41,7 @@ class CsvParams(ReaderParams):
 
     file: str = option(
         _TABLE, "table of the images: a path below the root, an absolute path or a URI; columns path (uri, file_name,"
-        " filename, image), label (class), and if you like split and x0, y0, x1, y1; with commas, semicolons or tabs",
+        " filename, image), label (class), optionally split and x0, y0, x1, y1; with commas, semicolons or tabs",
         by_content=True,
     )  # fmt: skip
 
@@ -54,7 +54,7 @@ class CsvReader(Reader[CsvParams]):
 
     @property
     def displayed(self) -> bool:
-        """Boxes of photographs are drawn on what a viewer shows."""
+        """True: people draw boxes on the image that a viewer shows."""
         return True
 
     def scan(self) -> Scan:
@@ -62,8 +62,8 @@ class CsvReader(Reader[CsvParams]):
 
         Raises:
             UsageError: a missing root or table, a header without path and label, a line with too few or too many
-                values, a path that climbs out of the root, no class, an unknown split, a bad box, lines of an image
-                that disagree; the line is named.
+                values, a path that climbs out of the root, no class, an unknown split, a bad box, contradictory lines
+                of one image; the line is named.
         """
         files = list_files(self.params.root)
         name = self.params.file
@@ -90,7 +90,7 @@ class CsvReader(Reader[CsvParams]):
 
 
 class _Image(NamedTuple):
-    """What the table says of an image. boxes: None where it has no columns of boxes."""
+    """The annotation of an image. boxes: None where the table has no columns of boxes."""
 
     label: str
     split: str
@@ -98,7 +98,7 @@ class _Image(NamedTuple):
 
 
 class _Columns(NamedTuple):
-    """The places of the columns in a line. corners: four, or none."""
+    """The indices of the columns in a line. corners: four or none."""
 
     path: int
     label: int
@@ -107,7 +107,7 @@ class _Columns(NamedTuple):
 
 
 def _images(text: str, name: str, root: str) -> dict[str, _Image]:
-    """Path -> what is said of the image. Raises UsageError."""
+    """Path -> annotation of the image. Raises UsageError."""
     images: dict[str, _Image] = {}
     for where, columns, values in _lines(text, f"dataset: {name}"):
         shown = values[columns.path]
@@ -131,7 +131,7 @@ def _images(text: str, name: str, root: str) -> dict[str, _Image]:
 
 
 def _lines(text: str, where: str) -> Iterator[tuple[str, _Columns, list[str]]]:
-    """Where each line is, the columns, and its values. Raises UsageError."""
+    """For each line: its place for errors, the columns, and its values. Raises UsageError."""
     first = text.split("\n", 1)[0]
     header = _header(first)
     columns = _columns(header, where)
@@ -149,7 +149,7 @@ def _lines(text: str, where: str) -> Iterator[tuple[str, _Columns, list[str]]]:
 
 
 def _columns(header: Sequence[str], where: str) -> _Columns:
-    """Raises UsageError for a header without images or classes, with a name twice, or with some corners alone."""
+    """Find the columns. Raises UsageError for no column of images or classes, a name twice, or missing corners."""
     path = next((header.index(name) for name in _PATH if name in header), None)
     label = next((header.index(name) for name in _LABEL if name in header), None)
     corners = [header.index(name) for name in _CORNERS if name in header]
@@ -163,12 +163,12 @@ def _columns(header: Sequence[str], where: str) -> _Columns:
 
 
 def _delimiter(first: str) -> str:
-    """The one of comma, semicolon and tab that the first line has most of."""
+    """The most frequent of comma, semicolon and tab in the first line."""
     return max(",;\t", key=first.count)
 
 
 def _header(first: str) -> list[str]:
-    """The names of the columns, in small letters."""
+    """The names of the columns, in lower case."""
     row = next(csv.reader([first], delimiter=_delimiter(first)), [])
     return [name.strip().lower() for name in row]
 

@@ -45,13 +45,13 @@ class CubParams(ReaderParams):
 
 
 class CubReader(Reader[CubParams]):
-    """CUB-200-2011 as it is published: boxes, its train and test split, segmentations where they are there."""
+    """CUB-200-2011 as it is published: boxes, its train and test split, segmentations if they are present."""
 
     name = "cub"
     Params = CubParams
 
     def scan(self) -> Scan:
-        """List the images that images.txt names; one whose file is absent is listed with that trouble.
+        """List the images that images.txt names; an absent file is listed as the trouble of its image.
 
         Raises:
             UsageError: a missing root or text file, a bad line, no image there at all.
@@ -76,7 +76,7 @@ class CubReader(Reader[CubParams]):
         """The text files and the folder of images, in the root or in CUB_200_2011."""
         if tree.is_file:
             name = tree.root.rsplit("/", 1)[-1]
-            wanted = f"a folder to be unpacked to as root, with archive: {name}"
+            wanted = f"a folder as root to unpack it to, and archive: {name}"
             return Match(name, missing=wanted) if name.startswith(_FOLDER) else None
         for top in _TOPS:
             names = {*tree.files(top.rstrip("/")), *tree.folders(top.rstrip("/"))}
@@ -88,7 +88,7 @@ class CubReader(Reader[CubParams]):
         return None
 
     def is_absent(self) -> bool:
-        """Whether there is an archive that was never unpacked."""
+        """Whether an archive is given that is not unpacked yet."""
         return self._root_is_absent or self._masks_are_absent
 
     def provide(self) -> None:
@@ -109,7 +109,7 @@ class CubReader(Reader[CubParams]):
         return bool(self.params.segmentations) and not any(os.path.isdir(os.path.join(at, _MASKS)) for at in places)
 
     def _masks(self, top: str, listed: Files) -> dict[str, Mask]:
-        """The segmentations by class and name, without extension: in the folder of the text files, or beside it."""
+        """Segmentations by class/name, without extension: from the folder of the text files, or the one beside it."""
         for folder in (f"{top}{_MASKS}/", f"{_MASKS}/"):
             inside = {path.removeprefix(folder): file for path, file in listed.items() if path.startswith(folder)}
             if inside:

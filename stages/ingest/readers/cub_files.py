@@ -1,4 +1,4 @@
-"""The text files of CUB-200-2011, parsed: each line is a number and what the file says of it."""
+"""The text files of CUB-200-2011, parsed: each line is a number and its value."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ IMAGES, LABELS, SPLIT = "images.txt", "image_class_labels.txt", "train_test_spli
 BOXES, CLASSES = "bounding_boxes.txt", "classes.txt"
 TABLES = (IMAGES, LABELS, SPLIT, BOXES, CLASSES)
 _MOST = 256 * 2**20
-"""Bytes of such a file."""
+"""The largest such file, in bytes."""
 _SPLITS = {"1": "train", "0": "test"}
 
 
@@ -28,10 +28,10 @@ class CubImage(NamedTuple):
 
 
 def read_images(files: Mapping[str, ListedFile]) -> list[CubImage]:
-    """The images in file order. files: those of `TABLES` by name.
+    """The images in file order. files: the files of `TABLES`, by name.
 
-    Raises: UsageError for a line that is none, a number twice, an image of which a file says nothing, a path that
-    climbs out, a class without a name, a box without area; it names file and number.
+    Raises: UsageError that names file and number, for a malformed line, a number twice, an image that a file lacks, a
+    path that climbs out, a class without a name, a box without area.
     """
     tables = {name: _Table(files[name]) for name in TABLES}
     return [_image(number, tables) for number in tables[IMAGES].rows]
@@ -53,13 +53,13 @@ class _Table:
                 self.rows[number] = rest.strip()
 
     def value(self, number: str) -> str:
-        """What it says of a number. Raises UsageError where it says nothing."""
+        """The value of a number. Raises UsageError where the file lacks it."""
         if number not in self.rows:
             raise UsageError(f"dataset: {self.path}: {number} is missing")
         return self.rows[number]
 
     def mistake(self, number: str, words: str) -> UsageError:
-        """The error that names a line."""
+        """The error about the line of a number."""
         return UsageError(f"dataset: {self.path}: {number}: {words}, not {self.rows[number][:80]!r}")
 
 
@@ -76,10 +76,10 @@ def _image(number: str, tables: Mapping[str, _Table]) -> CubImage:
 
 
 def _box(number: str, table: _Table) -> Box:
-    """x, y, width, height as half-open corners: x + width is the last pixel inside.
+    """Turn x, y, width, height into half-open corners; in the file, x + width is the last pixel inside.
 
-    So the standard evaluator reads these files: its boxes are these, clipped to the image, for every image. The numbers
-    bear it out: boxes begin at 0, and most of those that touch the far border end on the last pixel.
+    The standard evaluator reads these files the same way: for every image its boxes are these, clipped to the image.
+    The numbers confirm it: boxes begin at 0, and most boxes that touch the far border end on the last pixel.
     """
     try:
         x, y, width, height = (float(value) for value in table.value(number).split())

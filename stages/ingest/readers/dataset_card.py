@@ -1,4 +1,4 @@
-"""The head of a Hugging Face dataset card, README.md: its configs with the files of their splits, and class names."""
+"""The YAML header of a Hugging Face dataset card, README.md: configs, the files of their splits, and class names."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,14 +17,14 @@ _DEEPEST = 16
 
 
 class Config(NamedTuple):
-    """One config of a data set. patterns: (split, glob below the root). features: column -> what is said of it."""
+    """One config of a data set. patterns: (split, glob below the root). features: column -> its description."""
 
     name: str
     patterns: Sequence[tuple[str, str]]
     features: Mapping[str, Json]
 
     def splits(self, paths: Sequence[str]) -> dict[str, str]:
-        """Path -> split, in the card's words, of the files that its patterns take."""
+        """Path -> split, as the card names it, of the files that match its patterns."""
         found: dict[str, str] = {}
         for split, pattern in self.patterns:
             matches = re.compile(glob_translate(pattern)).match
@@ -39,9 +39,9 @@ def has_data(text: str) -> bool:
 
 
 def read_card(text: str, asked: str | None) -> Config:
-    """The config that is asked for, or the default one, or the only one; an empty one where the card has none.
+    """The config `asked`, else the default one or the only one; an empty config where the card has none.
 
-    Raises: UsageError for a head that is no YAML, a config that is not there, or several without a default.
+    Raises: UsageError for a header that is not YAML, an absent config, or several without a default.
     """
     head = _HEAD.match(text)
     try:
@@ -64,11 +64,11 @@ def _chosen(configs: Mapping[str, Mapping[str, Json]], infos: Mapping[str, objec
     default = [name for name, said in configs.items() if said.get("default") is True]
     if default or len(names) <= 1 or _DEFAULT in names:
         return default[0] if default else _DEFAULT if _DEFAULT in names or not names else names[0]
-    raise UsageError(f"dataset: {CARD}: configs {', '.join(names[:8])}: `config` names one")
+    raise UsageError(f"dataset: {CARD}: configs {', '.join(names[:8])}: set `config` to one")
 
 
 def _patterns(config: Mapping[str, Json], name: str) -> Iterator[tuple[str, str]]:
-    """(split, glob) of `data_files`: a glob, a list of them, or a list of split and path."""
+    """(split, glob) pairs of `data_files`: a glob, a list of globs, or a list of split and path."""
     files, folder = config.get("data_files"), config.get("data_dir")
     below = f"{folder.strip('./')}/" if isinstance(folder, str) and folder.strip("./") else ""
     if files is None and below:
@@ -82,7 +82,7 @@ def _patterns(config: Mapping[str, Json], name: str) -> Iterator[tuple[str, str]
 
 
 def _features(said: Json) -> Mapping[str, Json]:
-    """A card's features in the form of `datasets`; of images and classes alone."""
+    """A card's features in the form of `datasets`, reduced to images and classes."""
     found = _kind(said)
     return found if isinstance(found, Mapping) else {}
 
@@ -103,7 +103,7 @@ def _kind(said: Json, depth: int = 0) -> Json:
 
 
 def _mappings(said: Json) -> list[Mapping[str, Json]]:
-    """A list of objects, or one object alone."""
+    """The objects of a list, or a single object as a list."""
     each = said if isinstance(said, list) else [said]
     return [one for one in each if isinstance(one, Mapping)]
 

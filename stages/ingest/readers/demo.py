@@ -37,8 +37,8 @@ class DemoReader(Reader[DemoParams]):
         return not _is_composed(self.params)
 
     def provide(self) -> None:
-        """Compose it, all or nothing, also when two runs do so at once."""
-        from stages.ingest.demo import compose  # brings OpenCV and scikit-learn along
+        """Compose it, all or nothing, even if two runs do so at once."""
+        from stages.ingest.demo import compose  # imports OpenCV and scikit-learn
 
         params = self.params
         parent = os.path.dirname(os.path.abspath(params.root))

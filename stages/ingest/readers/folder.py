@@ -1,12 +1,12 @@
-"""Reader `folder`: one sub-folder a class, optionally below a folder for each split; optional CSV of boxes, masks.
+"""Reader `folder`: one folder per class, optionally below a folder per split; optional CSV of boxes, and masks.
 
     root/<class>/...              all images are of split train
-    root/<image>                  with one_class: a class that is called like the root
+    root/<image>                  with one_class: all of one class, named like the root
     root/<split>/<class>/...      split is train, dev, val or test
-    root/boxes.csv                image_id,x0,y0,x1,y1 (half-open pixels; several lines an image are several boxes)
+    root/boxes.csv                image_id,x0,y0,x1,y1 (half-open pixels; one line per box)
     root/masks/<image_id>.png     exact masks, for scoring only
 
-An image id is the path below the root, with its extension. Boxes and masks are those of the image as viewers show it.
+An image id is the path below the root, with its extension. Boxes and masks refer to the image as viewers show it.
 """
 
 import os
@@ -34,7 +34,7 @@ Row = tuple[str, str, str | None]
 
 _SPLITS = ("train", "dev", "val", "test")
 _ALSO = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
-"""Other names of splits, in small letters."""
+"""Other names of splits, in lower case."""
 BOXES, _MASKS = "boxes.csv", "masks"
 
 
@@ -48,18 +48,18 @@ class FolderParams(ReaderParams):
     )  # fmt: skip
     splits: Literal["exact", "any", "none"] = option(
         "exact",
-        "top folders that are splits: exactly train, dev, val, test; any: also Train, training, valid, validation,"
+        "top folders that are splits: exact: train, dev, val, test; any: also Train, training, valid, validation,"
         " testing; none: all are classes",
         by_content=True,
     )
     one_class: bool = option(
-        False, "where no folder holds images, those in the root itself are one class", by_content=True
+        False, "if no folder holds images, those in the root itself are one class", by_content=True
     )
     recognise: bool = option(True, "refuse a root that is laid out for another reader", resource=True)
 
 
 class FolderReader(Reader[FolderParams]):
-    """Class sub-folders."""
+    """One folder per class."""
 
     name = "folder"
     Params = FolderParams
@@ -70,11 +70,11 @@ class FolderReader(Reader[FolderParams]):
 
     @property
     def displayed(self) -> bool:
-        """Boxes of photographs are drawn on what a viewer shows."""
+        """True: people draw boxes on the image that a viewer shows."""
         return True
 
     def among(self, readers: Sequence[type[Reader[ReaderParams]]]) -> None:
-        """Remember the readers of more particular layouts."""
+        """Remember the readers of more specific layouts."""
         self._others = [reader for reader in readers if not issubclass(reader, FolderReader)]
 
     @classmethod
@@ -131,9 +131,9 @@ def scan_folder(params: FolderParams) -> Scan:
 
 
 class _Lying:
-    """What lies below a root, told apart by names as it passes by: images, masks, the CSV of boxes, and other files.
+    """The files below a root, sorted by their names: images, masks, the CSV of boxes, and other files.
 
-    folders: those with images in them, each with its first image.
+    folders: folder with images in it -> path of its first image. beside: paths of the other files.
     """
 
     def __init__(self, boxes: str) -> None:
@@ -145,7 +145,7 @@ class _Lying:
         self._loose: list[ListedFile] = []
 
     def images(self, files: Iterable[ListedFile]) -> Iterator[Row]:
-        """The images among some files; the others are kept here."""
+        """Yield the images among some files, and keep the other files."""
         for file in files:
             if file.path == self._boxes:
                 self.boxes = file
@@ -155,7 +155,7 @@ class _Lying:
                 yield file.path, file.stamp, file.trouble
 
     def loose(self) -> Iterator[Row]:
-        """The images that lie in no folder, as a class of their own; they are no longer beside it."""
+        """The images in the root itself, as one class; they are removed from `beside`."""
         if self._loose:
             self.folders[""] = self._loose[0].path
             loose = {file.path for file in self._loose}
@@ -163,7 +163,7 @@ class _Lying:
         return ((file.path, file.stamp, file.trouble) for file in self._loose)
 
     def class_of_masks(self) -> Iterator[Row]:
-        """The files of the folder of masks as images of a class of that name."""
+        """The files of the folder `masks`, as images of a class of that name."""
         masks, self.masks = self.masks, {}
         return ((file.path, file.stamp, file.trouble) for file in masks.values() if self._is_image(file))
 
@@ -181,7 +181,7 @@ class _Lying:
 
 
 class _Images:
-    """Makes images of rows. root: its name. splits: how the top folders are splits; None: they are classes."""
+    """Makes images of rows. root: its name. splits: the option if top folders are splits; None: they are classes."""
 
     def __init__(self, root: str, splits: str | None, boxes: Mapping[str, list[Box]] | None, masks: Files) -> None:
         self._root, self._splits, self._boxes, self._masks = root, splits, boxes, masks
@@ -217,13 +217,13 @@ def _row(path: str, stamp: str, trouble: str | None) -> Row:
 
 
 def _mirrored(lying: _Lying, rows: Iterable[Row]) -> bool:
-    """Whether the files of the folder of masks are masks of images; else it is a class of that name."""
+    """Whether the files of the folder `masks` are masks of images; else it is a class of that name."""
     of_images = {path.removeprefix(f"{_MASKS}/").removesuffix(".png") for path in lying.masks}
     return any(path in of_images for path in chain((path for path, *_ in rows), lying.beside, lying.masks))
 
 
 def _split(name: str, splits: str) -> str | None:
-    """The split that a folder's name says; None for the name of a class."""
+    """The split that a folder's name stands for; None for the name of a class."""
     if splits == "exact":
         return name if name in _SPLITS else None
     small = name.lower()
@@ -233,7 +233,7 @@ def _split(name: str, splits: str) -> str | None:
 def _has_splits(params: FolderParams, paths: Sequence[str]) -> bool:
     """Whether the top folders are splits, by one image of each folder.
 
-    Raises UsageError where they look like it and are not named so.
+    Raises UsageError where they look like splits, but the option `splits` does not take them as such.
     """
     root, splits = f"dataset: root {params.root}", params.splits
     if splits == "none":

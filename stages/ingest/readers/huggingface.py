@@ -1,4 +1,4 @@
-"""Reader `huggingface`: a local folder as `datasets` and the Hub have it. Nothing is downloaded, no script is run.
+"""Reader `huggingface`: a local folder in a layout of `datasets` and the Hub; no download, no script is run.
 
     root/README.md                            the dataset card: configs with the files of splits, names of classes
     root/data/train-00000-of-00001.parquet    tables with images (reader `parquet` says how they are read)
@@ -6,11 +6,11 @@
     root/train/metadata.csv                   imagefolder: or .jsonl, .parquet: file_name, label, or objects
     root/train/0001.png
 
-    root/dataset_dict.json                    what save_to_disk writes, read on this machine's disk alone
+    root/dataset_dict.json                    written by save_to_disk; read only from a local disk
     root/train/dataset_info.json, state.json, data-00000-of-00001.arrow
 
-Splits are those of the card, of a column `split`, or of names: validation is val. Boxes of `objects` are [x, y, width,
-height]. An image id is the path of the image's file, where it has one that no other image has; else table and row.
+Splits are those of the card, of a column `split`, or of file and folder names; validation is val. Boxes of `objects`
+are [x, y, width, height]. An image id is the path of the image's file if no other image has it, else table and row.
 """
 
 import posixpath
@@ -38,10 +38,10 @@ __all__ = ["HuggingfaceParams", "HuggingfaceReader"]
 
 _LOOKED_AT = 8
 _MOST = 2**20
-"""Bytes of a README.md."""
+"""The most bytes of a README.md."""
 _KEPT = ("LICENSE", ".gitattributes")
 _FOLDER = ""
-"""The column of the names of class folders, where no other has classes: no column of a table is called so."""
+"""Made-up column of class folder names, for tables without a column of classes; no real column has this name."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,15 @@ class HuggingfaceReader(Reader[HuggingfaceParams]):
 
     @property
     def displayed(self) -> bool:
-        """`datasets` turns images as EXIF says, and boxes are of these."""
+        """True: `datasets` applies the EXIF orientation, and boxes refer to the result."""
         return True
 
     def scan(self) -> Scan:
         """List the images that have a class.
 
         Raises:
-            UsageError: a missing root, nothing that this reader knows, a damaged file, columns that are absent or may
-                be several, a bad class, split or box, no image with a class; the line names the file and the row.
+            UsageError: a missing root, an unknown layout, a damaged file, absent or ambiguous columns, a bad class,
+                split or box, no image with a class; the line names the file and the row.
         """
         files = list_files(self.params.root)
         listed = {file.path: file for file in files}
@@ -106,7 +106,7 @@ class HuggingfaceReader(Reader[HuggingfaceParams]):
         return read_card(text, self.params.config)
 
     def _scan_tables(self, files: Sequence[ListedFile], tables: Sequence[ListedFile], config: Config) -> Scan:
-        """Tables, and of these the ones that a card names as train, validation or test."""
+        """List the tables; if a card names files, only those of its train, validation or test."""
         if not config.patterns:
             return scan_tables(self.params, files, tables, None, config.features)
         named = config.splits([file.path for file in tables])
@@ -120,7 +120,7 @@ class HuggingfaceReader(Reader[HuggingfaceParams]):
         return replace(scan, left_out=[*scan.left_out, said]) if others else scan
 
     def _scan_folder(self, files: Sequence[ListedFile], metadata: Sequence[ListedFile], config: Config) -> Scan:
-        """Images beside which files of metadata say what they are."""
+        """List the images that the metadata files beside them annotate."""
         images, said_at = TableImages(self.params), dict[str | None, str]()
         for file in metadata:
             folder, rows = posixpath.dirname(file.path), read_metadata(file)
@@ -144,7 +144,7 @@ class HuggingfaceReader(Reader[HuggingfaceParams]):
         return self._scan_of(images, files, metadata)
 
     def _scan_saved(self, files: Sequence[ListedFile], listed: Mapping[str, ListedFile]) -> Scan:
-        """What save_to_disk wrote: one folder, or one for each split."""
+        """List what save_to_disk wrote: one folder, or one for each split."""
         images, tables = TableImages(self.params), list[ListedFile]()
         for split, folder in _saved_splits(listed):
             for file in arrow_files(folder, listed):
@@ -187,13 +187,13 @@ def _saved_splits(listed: Mapping[str, ListedFile]) -> list[tuple[str, str]]:
 
 
 def _class_of(folder: str) -> str | None:
-    """The class that a folder's name says; None for the root and for that of a split."""
+    """The class that a folder's name gives; None for the root and for the folder of a split."""
     name = folder.rpartition("/")[2]
     return None if not name or split_of_folders(name) else name
 
 
 def _metadata(tree: Tree) -> str | None:
-    """The path of a file of metadata at the root, or in one of its folders, that names files."""
+    """The path of a metadata file, in the root or one of its folders, that has a column of file names."""
     for folder in ("", *tree.folders()[:_LOOKED_AT]):
         for name in METADATA:
             path = f"{folder}/{name}".lstrip("/")

@@ -4,10 +4,10 @@
     val/ILSVRC2012_val_00000001.JPEG          or val/<wnid>/*.JPEG
     LOC_val_solution.csv                      classes and boxes of val: this table,
     Annotations/val/ILSVRC2012_val_*.xml      or these files wherever they lie,
-    ILSVRC2012_devkit_t12/data/*              or the devkit, which has classes alone
+    ILSVRC2012_devkit_t12/data/*              or the devkit, which has no boxes
 
-Image ids are paths below the root. A class is a wnid, its label the position among the sorted ones. Corners in the
-files are inclusive pixels from 0. Test images have no classes: they are left out.
+Image ids are paths below the root. A class is a wnid, its label the index among the sorted wnids. Corners in the files
+are inclusive pixels from 0. Test images have no classes and are left out.
 """
 
 from collections.abc import Iterable, Sequence
@@ -51,8 +51,8 @@ class IlsvrcParams(ReaderParams):
     )
     train_boxes: Literal["dev", "all", "none"] = option(
         "dev",
-        "training images whose boxes are read, at each plan: those of dev, which may choose thresholds; all (half a"
-        " million files, where there is no LOC_train_solution.csv); none",
+        "training images whose boxes are read at each plan: dev: those of split dev, to choose thresholds; all (half a"
+        " million files, unless there is LOC_train_solution.csv); none",
         by_content=True,
     )
 
@@ -67,7 +67,7 @@ class IlsvrcReader(Reader[IlsvrcParams]):
         """List an ILSVRC.
 
         Raises:
-            UsageError: a missing root, no images, nothing that says the classes of val, a bad table or annotation.
+            UsageError: a missing root, no images, no source for the classes of val, a bad table or annotation.
         """
         params, files, tally = self.params, IlsvrcFiles(), Tally()
         images = Packed.of(files.images(walk_files(params.root)), Image)
@@ -84,7 +84,7 @@ class IlsvrcReader(Reader[IlsvrcParams]):
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
-        """Kaggle's folders, a flat val in ILSVRC's names, or class folders with annotations in these names."""
+        """Kaggle's folders, a flat val with ILSVRC's names, or class folders with annotations of such names."""
         below = images_below(tree)
         if below is None:
             return None
@@ -102,7 +102,7 @@ class IlsvrcReader(Reader[IlsvrcParams]):
         return Match(f"class folders named as synsets, and {why}") if why else None
 
     def _wanted(self, images: Iterable[Image]) -> dict[str, bool]:
-        """The names of images whose annotations are read, all of val and some of train: whether a class is needed."""
+        """Image name -> whether a class is needed, for images whose annotations are read: all of val, some of train."""
         train_boxes, fraction = self.params.train_boxes, self.params.dev_fraction
         wanted = {}
         for image in images:
@@ -114,7 +114,7 @@ class IlsvrcReader(Reader[IlsvrcParams]):
         return wanted
 
     def _refuse_empty_classes(self, files: IlsvrcFiles) -> None:
-        """An archive that was unpacked in part would shift all labels."""
+        """Refuse an empty class folder: an archive that was unpacked in part would shift all labels."""
         tree = Tree(self.params.root)
         base, names = images_below(tree) or ("", [])
         for name in names:

@@ -1,4 +1,4 @@
-"""Which files below a root are what in ILSVRC: images by split and class, annotations, tables."""
+"""Sorting the files of ILSVRC by their paths: images by split and class, annotations, tables."""
 
 import re
 from collections.abc import Container, Iterable, Iterator
@@ -14,7 +14,7 @@ __all__ = ["VAL", "WNID", "IlsvrcFiles", "Image", "annotation_of", "images_below
 
 WNID = re.compile(r"n\d{8}")
 VAL = "ILSVRC2012_val_"
-"""What the names of all validation images begin with."""
+"""Prefix of the names of all validation images."""
 _KAGGLE = ("ILSVRC/Data/CLS-LOC", "Data/CLS-LOC")
 _IMAGE = re.compile(r"(?:(?:ILSVRC/)?Data/CLS-LOC/)?(?:ILSVRC2012_img_)?(train|val|test)/(?:(n\d{8})/)?[^/]+")
 _XML = re.compile(r"(?:.*/)?(?:ILSVRC2012_val|n\d{8})_\d+\.xml")
@@ -22,13 +22,13 @@ _GROUND_TRUTH = re.compile(r"ILSVRC\d*_(?:clsloc_)?validation_ground_truth\.txt"
 _CLASSES = frozenset({"map_clsloc.txt", "meta.mat", "meta_clsloc.mat"})
 _SOLUTIONS = {"LOC_val_solution.csv": "val", "LOC_train_solution.csv": "train"}
 _PUBLISHED = "ILSVRC2012_img_"
-"""What the names of the published archives of images begin with."""
+"""Prefix of the names of the published archives of images."""
 _LISTINGS, _DEPTH = 32, 4
-"""Folders that are looked into for annotations, at most, and how far down."""
+"""The most folders that are searched for annotations, and how deep."""
 
 
 class Image(NamedTuple):
-    """An image as it lies. wnid: of the class folder that it is in, "" without."""
+    """An image file. wnid: that of its class folder, "" if it is in none."""
 
     path: str
     stamp: str
@@ -38,16 +38,16 @@ class Image(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name that annotations give it: that of its file without the ending."""
+        """The name that annotations use: that of its file without the extension."""
         return name_of(self.path)
 
 
 @dataclass
 class IlsvrcFiles:
-    """What lies beside the images, told apart by names as the files pass by.
+    """The files beside the images, sorted by their names.
 
     folders: split and wnid of the class folders with images in them. xml: annotations. solutions: Kaggle's tables by
-    split. ground_truth: the devkit's; classes: the files that say its numbers. others: paths of the rest.
+    split. ground_truth: the devkit's; classes: the files that map its numbers to wnids. others: paths of the rest.
     """
 
     folders: set[tuple[str, str]] = field(default_factory=set)
@@ -58,7 +58,7 @@ class IlsvrcFiles:
     others: list[str] = field(default_factory=list)
 
     def images(self, files: Iterable[ListedFile]) -> Iterator[Image]:
-        """The images among some files; the others are kept here."""
+        """Yield the images among some files, and keep the other files."""
         for file in files:
             path = file.path
             match = _IMAGE.fullmatch(path)
@@ -70,9 +70,9 @@ class IlsvrcFiles:
                 self.others.append(path)
 
     def annotates(self, file: ListedFile) -> bool:
-        """Keep a file if it is an annotation or a table; whether it is.
+        """Keep a file if it is an annotation or a table, and return whether it is.
 
-        Annotations of the collection DET bear the same names as these, and are of other images.
+        Annotations of ILSVRC's detection task (DET) have the same names but are of other images.
         """
         name = file.path.rsplit("/", 1)[-1]
         if _XML.fullmatch(file.path) and "/DET/" not in file.path:
@@ -89,17 +89,17 @@ class IlsvrcFiles:
 
 
 def name_of(path: str) -> str:
-    """The last part of a path without its ending."""
+    """The last part of a path without its extension."""
     return path.rsplit("/", 1)[-1].rsplit(".", 1)[0]
 
 
 def split_of(folder: str) -> str:
-    """The split that the name of a folder of images says."""
+    """The split in the name of a folder of images."""
     return folder.removeprefix(_PUBLISHED)
 
 
 def images_below(tree: Tree) -> tuple[str, list[str]] | None:
-    """The folder that holds train and val, and the names of these two that it holds; None where there is neither."""
+    """The folder that holds train or val or both, and their names in it; None where there is neither."""
     for base in (*_KAGGLE, ""):
         names = [name for name in tree.folders(base) if split_of(name) in ("train", "val")]
         if names:
@@ -108,7 +108,7 @@ def images_below(tree: Tree) -> tuple[str, list[str]] | None:
 
 
 def annotation_of(tree: Tree, base: str, val: bool) -> str:
-    """A file of annotations or classes, sought in some folders, not in those of images; "" where none was found.
+    """The path of a file of annotations or classes, searched outside the folders of images; "" if none was found.
 
     base: the folder that holds the folders of images. val: it must be of validation images.
     """
@@ -128,7 +128,7 @@ def join(folder: str, name: str) -> str:
 
 
 def _folders(tree: Tree, path: str, passed: Container[str], depth: int) -> Iterator[str]:
-    """A folder and those below it, of folders of classes the first alone."""
+    """A folder and its subfolders; of class folders only the first."""
     yield path
     names = tree.folders(path) if depth else ()
     classes = [name for name in names if WNID.fullmatch(name)]

@@ -18,7 +18,7 @@ def parse_solution(text: str, where: str, wanted: Set[str]) -> dict[str, Annotat
     """Parse LOC_val_solution.csv or LOC_train_solution.csv: image name -> what its row says.
 
     The header is ``ImageId,PredictionString``; a prediction string repeats ``wnid x0 y0 x1 y1``. wanted: the image
-    names (without ending) whose rows are kept. Corners stay as written: pixels from 0, both inside.
+    names (without extension) whose rows are kept. Corners stay as written: pixels from 0, both inside.
 
     Raises: UsageError for another header, or a wanted row that is no list of boxes.
     """
@@ -49,7 +49,7 @@ def _objects(columns: list[str], where: str) -> Iterator[Object]:
 def parse_ground_truth(text: str, where: str, classes: Mapping[int, str]) -> dict[str, str]:
     """Image name -> wnid by the devkit's ground truth: line N has the class number of ILSVRC2012_val_N, from 1.
 
-    classes: number -> wnid. Raises UsageError for a line that is no number of theirs.
+    classes: number -> wnid. Raises UsageError for a line that is not one of its numbers.
     """
     found = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -73,13 +73,13 @@ def parse_classes(text: str, where: str) -> dict[int, str]:
 
 def parse_mat_classes(data: bytes, where: str) -> dict[int, str]:
     """Number -> wnid by the devkit's meta.mat: its `synsets` have ILSVRC2012_ID and WNID. Raises UsageError."""
-    from scipy.io import loadmat  # slow to import; of MATLAB's classes it makes arrays of numbers and texts alone
+    from scipy.io import loadmat  # slow to import; safe, as it builds only arrays of numbers and texts
 
     try:
         synsets = loadmat(io.BytesIO(data), squeeze_me=True, variable_names=["synsets"])["synsets"]
         key = next(name for name in synsets.dtype.names if name.endswith("_ID"))
         return {int(number): str(wnid) for number, wnid in _pairs(synsets[key], synsets["WNID"])}
-    except Exception as error:  # whatever a damaged file makes of the parser
+    except Exception as error:  # a damaged file can raise anything
         raise UsageError(f"{where}: no meta.mat of an ILSVRC devkit: {error}") from error
 
 

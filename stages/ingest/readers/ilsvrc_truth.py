@@ -1,4 +1,4 @@
-"""What ILSVRC's annotations, tables and devkit say of images: classes, and boxes."""
+"""Classes and boxes of images from ILSVRC's annotations, tables and devkit."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,20 +15,20 @@ from stages.ingest.tally import Tally
 __all__ = ["Labelling", "Truth", "read_truth"]
 
 _MOST_TABLE, _MOST_MAT = 2**28, 2**20
-"""Bytes of a table and of meta.mat, at most; LOC_train_solution.csv has some 30 MB, meta.mat some 50 kB."""
+"""The most bytes of a table and of meta.mat; LOC_train_solution.csv has some 30 MB, meta.mat some 50 kB."""
 
 
 class Truth(NamedTuple):
-    """What is known by the name of an image. annotations: classes and boxes. classes: wnids by the devkit."""
+    """Ground truth by image name. annotations: classes and boxes. classes: wnids from the devkit."""
 
     annotations: Mapping[str, Annotation]
     classes: Mapping[str, str]
 
 
 def read_truth(files: IlsvrcFiles, wanted: Mapping[str, bool], tally: Tally) -> Truth:
-    """What is said of some images: by Kaggle's tables where they are, else by XML; and by the devkit where needed.
+    """Ground truth of some images: from Kaggle's tables if present, else from XML, and from the devkit where needed.
 
-    wanted: names of images, and whether nothing else says their class. Raises UsageError for a bad table or annotation.
+    wanted: image name -> whether its class is still unknown. Raises UsageError for a bad table or annotation.
     """
     found: dict[str, Annotation] = {}
     for kind in {_kind(name) for name in wanted} & files.solutions.keys():
@@ -47,12 +47,12 @@ def read_truth(files: IlsvrcFiles, wanted: Mapping[str, bool], tally: Tally) -> 
 
 
 def _kind(name: str) -> str:
-    """Which of Kaggle's tables has an image of this name."""
+    """The table of Kaggle, val or train, that has an image of this name."""
     return "val" if name.startswith(VAL) else "train"
 
 
 def _devkit_classes(files: IlsvrcFiles) -> Mapping[str, str]:
-    """Image name -> wnid by the devkit; nothing where there is none. Raises UsageError for half a devkit."""
+    """Image name -> wnid by the devkit; empty without a devkit. Raises UsageError for an incomplete devkit."""
     truth = files.ground_truth
     if truth is None:
         return {}
@@ -69,7 +69,7 @@ def _devkit_classes(files: IlsvrcFiles) -> Mapping[str, str]:
 
 
 class Labelling:
-    """Gives images their classes and boxes, and counts what it cannot take. classes, splits: those of its images."""
+    """Gives images their classes and boxes, and counts what is left out. classes, splits: those given so far."""
 
     def __init__(self, truth: Truth, tally: Tally) -> None:
         self.classes: set[str] = set()
@@ -78,7 +78,7 @@ class Labelling:
         self._boxes: dict[str, list[Box]] = {}
 
     def rows(self, images: Iterable[Image]) -> Iterator[tuple[str, str, str | None, str, str]]:
-        """What `found` takes, of the images that have a class."""
+        """The arguments of `found` for each image that has a class."""
         for image in images:
             said = self._truth.annotations.get(image.name)
             label = image.wnid or _only_class(said) or self._truth.classes.get(image.name)
@@ -93,11 +93,11 @@ class Labelling:
             yield image.path, image.stamp, image.trouble, image.split, label
 
     def found(self, path: str, stamp: str, trouble: str | None, split: str, label: str) -> Found:
-        """An image of those that `rows` gave."""
+        """The image of one row of `rows`."""
         return Found(path, path, stamp, label, split, self._boxes.get(path), trouble=trouble)
 
     def _own(self, said: Annotation, label: str, split: str) -> Iterator[Box]:
-        """The boxes of an image's class. Some of train's are of no use as they are published: these are counted."""
+        """The boxes of an image's class; published boxes of train that cannot be used are left out and counted."""
         size = said.size if said.size and split == "train" else (math.inf, math.inf)
         for each in said.objects:
             box = half_open(each.corners, "zero_based")
@@ -125,7 +125,7 @@ def _without_class(split: str, said: Annotation | None) -> str:
 
 
 def _is_held(box: Box, size: tuple[float, float]) -> bool:
-    """Whether half of a box or more lies in its image."""
+    """Whether at least half of a box lies inside its image."""
     x0, y0, x1, y1 = box
     width, height = size
     inside = max(0.0, min(x1, width) - max(x0, 0.0)) * max(0.0, min(y1, height) - max(y0, 0.0))

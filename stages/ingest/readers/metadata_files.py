@@ -1,4 +1,4 @@
-"""Hugging Face's `imagefolder`: a metadata.csv, .jsonl or .parquet beside images says what they are."""
+"""Metadata files of Hugging Face's `imagefolder`: a metadata.csv, .jsonl or .parquet beside its images."""
 
 import csv
 import io
@@ -24,12 +24,12 @@ class MetadataRow(NamedTuple):
 
 
 def is_metadata(path: str) -> bool:
-    """Whether a file is one of metadata, by its name."""
+    """Whether a file is a metadata file, by its name."""
     return path.rpartition("/")[2] in METADATA
 
 
 def read_metadata(file: ListedFile) -> list[MetadataRow]:
-    """The rows of a file of metadata. Raises UsageError for a bad line, an unreadable file."""
+    """The rows of a metadata file. Raises UsageError for a bad line or an unreadable file."""
     if file.path.endswith(".parquet"):
         return [MetadataRow(f"dataset: {file.path}: row {i}", row) for i, row in enumerate(read_rows(file))]
     text = read_text(file, _MOST)
@@ -38,13 +38,13 @@ def read_metadata(file: ListedFile) -> list[MetadataRow]:
 
 
 def name_column(columns: Sequence[str], asked: str | None, where: str) -> str:
-    """The column of file names: the one that is asked for, file_name, or the one that ends so. Raises UsageError."""
+    """The column of file names: `asked`, else file_name, else the only one ending in _file_name. Raises UsageError."""
     able = [asked or FILE_NAME] if (asked or FILE_NAME) in columns else []
     if asked is None and not able:
         able = [name for name in columns if name.endswith(f"_{FILE_NAME}")]
     if len(able) != 1:
         what = (
-            f"{', '.join(able[:5])} name files: `image` names one"
+            f"{', '.join(able[:5])} name files: set `image` to one"
             if able
             else f"there is no column {asked or FILE_NAME}"
         )

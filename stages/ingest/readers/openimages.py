@@ -5,7 +5,8 @@
     root/dataset/OpenImages/test/01226z/7af766bd43da900b_m01226z_6554d965.png     one instance
     root/dataset/OpenImages/test/01226z/7af766bd43da900b_ignore.png               not scored
 
-Or OpenImages/... below the root, or train/..., val/..., test/... themselves. Training images have no masks.
+The images may also be in OpenImages/... below the root, or in train/..., val/..., test/... themselves. Training images
+have no masks.
 """
 
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ class OpenimagesParams(MetadataParams):
 
     masks: str | None = option(
         None,
-        "folder that names of masks are paths below: a path below the root, an absolute path or a URI; null: that of"
+        "folder that names of masks are relative to: a path below the root, an absolute path or a URI; null: that of"
         " the images",
         by_content=True,
     )
@@ -42,12 +43,12 @@ class OpenimagesReader(Reader[OpenimagesParams]):
     Params = OpenimagesParams
 
     def scan(self) -> Scan:
-        """List the images that the metadata names; one whose file or mask is absent is listed with that trouble.
+        """List the images that the metadata names; an absent file or mask is listed as the trouble of its image.
 
-        Masks are left out where none of a split is there.
+        Masks of a split are left out if none of them exists.
 
-        Raises: UsageError for a missing root or metadata, a bad line, where no image is there at all, and where no mask
-        is in the folder that `masks` names.
+        Raises: UsageError for a missing root or metadata, a bad line, no image at all, or no mask in the folder that
+        `masks` names.
         """
         folders = Folders(self.params.root)
         located = locate(self.params, "masks", folders)
@@ -67,7 +68,7 @@ class OpenimagesReader(Reader[OpenimagesParams]):
         return recognise(tree, "masks")
 
     def _without_masks(self, part: SplitImages) -> str:
-        """In words: no mask of a split is there. Raises UsageError where they were to be in a folder that is named."""
+        """In words: a split has no mask file. Raises UsageError if the config names the folder of masks."""
         count = sum(len(image.masks.instances) for image in part.images)
         words = f"masks of split {part.split}: none of {count} is there"
         if self.params.masks is not None:
@@ -97,7 +98,7 @@ def _masks(files: Sequence[ListedFile]) -> tuple[Mask, ...]:
 
 
 def _trouble(masks: Sequence[ListedFile]) -> str | None:
-    """What is wrong with the first mask that cannot be read; then none of the image's masks are listed."""
+    """What is wrong with the first mask that cannot be read; then none of the image's masks is listed."""
     return next((f"mask {mask.path}: {mask.trouble}" for mask in masks if mask.trouble), None)
 
 

@@ -3,12 +3,12 @@
     root/train-00000.parquet      or root/train/0.parquet, or the root is one such file
         image                     a struct of bytes and path, as Hugging Face has it, or bytes
         label                     a text; or an integer, with names in `names` or in Hugging Face's metadata
-        split, boxes, objects     if they are there
+        split, boxes, objects     optional
 
-Splits are those of column `split`, else those that the names of files or folders say, else all images are train. An
-image id is the path in the struct where no other image has that path, else the file's path and the row,
-``train-00000.parquet#17``: rows that are added behind others change no id. A struct without bytes names a file below
-the root, or a URI.
+Splits are those of column `split`, else those in the names of files or folders, else all images are train. An image id
+is the path in the struct if no other image has that path, else the file's path and the row,
+``train-00000.parquet#17``, so that appended rows change no id. A struct without bytes names a file below the root, or a
+URI.
 """
 
 import logging
@@ -36,7 +36,7 @@ _LOG = logging.getLogger("weakbox.ingest")
 _READ_AT_ONCE = 8
 _LOOKED_AT = 8
 _HEAVY = 64 * 2**20
-"""Bytes of a row group that has to be decoded as a whole."""
+"""Bytes of a row group above which it is reported as slow, if it must be decoded as a whole."""
 
 
 @dataclass(frozen=True)
@@ -52,22 +52,22 @@ class ParquetReader(Reader[ParquetParams]):
 
     @property
     def displayed(self) -> bool:
-        """Boxes are of images as viewers show them: so does `datasets` decode them."""
+        """True: `datasets` applies the EXIF orientation, and boxes refer to the result."""
         return True
 
     def scan(self) -> Scan:
         """List the images that have a class.
 
         Raises:
-            UsageError: a missing root, no Parquet file, one that is damaged, columns that are absent or may be several,
-                a bad class, split or box, no image with a class; the line names the file and the row.
+            UsageError: a missing root, no Parquet file, a damaged one, absent or ambiguous columns, a bad class, split
+                or box, no image with a class; the line names the file and the row.
         """
         files = list_files(self.params.root)
         return scan_tables(self.params, files, [file for file in files if file.path.endswith(".parquet")])
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
-        """A Parquet file with a column of images: the root, or one in a folder that is none of Hugging Face."""
+        """A Parquet file with a column of images: the root, or one in a folder without metadata of Hugging Face."""
         file = first_table(tree)
         if file is None:
             return None
@@ -82,7 +82,7 @@ class ParquetReader(Reader[ParquetParams]):
 
 
 def first_table(tree: Tree) -> ListedFile | None:
-    """A Parquet file at the root, or in one of its folders, or in one of theirs; the root itself if it is one."""
+    """A Parquet file in the root or at most two folders below it; the root itself if it is one."""
     if tree.is_file:
         path = tree.root.rpartition("/")[2]
         return ListedFile(path, tree.root, "") if path.endswith(".parquet") else None
@@ -105,7 +105,7 @@ def scan_tables(
 ) -> Scan:
     """List the images of Parquet tables. files: all below the root, the tables among them.
 
-    splits: of the tables, by path; None: as their names say. features: of a dataset card, for tables without their own.
+    splits: table path -> split; None: by their names. features: those of a dataset card, for tables without their own.
 
     Raises: UsageError as `ParquetReader.scan` does.
     """
@@ -128,7 +128,7 @@ def scan_tables(
 
 
 def _add(images: TableImages, file: ListedFile, uri: str, table: ImageTable, split: str) -> None:
-    """Add all rows of a table. uri: of the file, below the root. Raises UsageError."""
+    """Add all rows of a table. uri: path of its file below the root. Raises UsageError."""
     uri = f"{uri}#{table.image.data or table.image.column}"
     used = table.columns.used
     for number, (name, stored, *values) in enumerate(

@@ -1,4 +1,4 @@
-"""One Parquet file of images: what its columns say of each row. No image is read."""
+"""One Parquet file of images: the annotations of each row. No image is read."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,10 +28,10 @@ _POINTER = b"version https://git-lfs"
 
 
 class ImageTable(NamedTuple):
-    """What the rows of a file say.
+    """The annotations in the rows of a file.
 
-    values: column -> values. paths: of the images, None where none is given. stored: whether the image's bytes are
-    there. decoded: bytes of the largest row group that is decoded whole, where images are no ranges of the file.
+    values: column -> values. paths: paths of the images, None where absent. stored: whether a row has the image's
+    bytes. decoded: bytes of the largest row group that must be decoded whole, as its images are no ranges of the file.
     """
 
     image: ImageColumn
@@ -56,9 +56,9 @@ def read_rows(file: ListedFile) -> list[dict[str, Json]]:
 
 
 def read_table(file: ListedFile, features: Features, params: TableParams) -> ImageTable:
-    """Read what a file says of its images. features: of a dataset card, for a file that has none of its own.
+    """Read the annotations of a file's images. features: those of a dataset card, for a file without its own.
 
-    Raises: UsageError for a file that is no Parquet or is damaged, for columns that are absent or may be several.
+    Raises: UsageError for a file that is no Parquet or is damaged, and for absent or ambiguous columns.
     """
     where = f"dataset: {file.path}"
     with _opened(file) as parquet:
@@ -68,7 +68,7 @@ def read_table(file: ListedFile, features: Features, params: TableParams) -> Ima
         columns = columns_of(schema.names, features, params, where)
         if columns.label is None and columns.objects is None:
             names = ", ".join(schema.names[:8])
-            raise UsageError(f"{where}: there is no column of classes among {names}: `label` names it")
+            raise UsageError(f"{where}: there is no column of classes among {names}: set `label`")
         table = parquet.read([leaf for leaf in _leaves(parquet) if _is_read(leaf, image, columns)], use_threads=False)
         values = {name: table.column(name).to_pylist() for name in columns.used}
         paths = _paths(table, image)
@@ -77,7 +77,7 @@ def read_table(file: ListedFile, features: Features, params: TableParams) -> Ima
 
 @contextmanager
 def _opened(file: ListedFile) -> "Iterator[pq.ParquetFile]":
-    """An open file. Raises UsageError for what goes wrong with it within."""
+    """An open file; errors inside the block are raised as UsageError."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -103,7 +103,7 @@ def _leaves(parquet: "pq.ParquetFile") -> list[str]:
 
 
 def _is_read(leaf: str, image: ImageColumn, columns: Columns) -> bool:
-    """Whether a column, or a field of one, is needed: neither images nor the outlines of objects are."""
+    """Whether a column, or a field of one, is needed; images and the outlines of objects are not."""
     top, *fields = leaf.split(".")
     if top == columns.objects:
         return not OBJECT_KEYS.isdisjoint(fields)
@@ -120,7 +120,7 @@ def _paths(table: "pa.Table", image: ImageColumn) -> list[str | None]:
 
 
 def _stored(parquet: "pq.ParquetFile", image: ImageColumn) -> list[bool]:
-    """Whether there are bytes in each row, as row groups count them; read where a group has some and lacks some."""
+    """Whether each row has bytes, by the null counts of row groups; a group with some nulls is read."""
     metadata = parquet.metadata
     if image.data is None:
         return [False] * metadata.num_rows

@@ -1,4 +1,4 @@
-"""What a row of a table, or a JSON object, says of an image: its class and its boxes, checked."""
+"""The class and the boxes of an image in a table row or a JSON object, parsed and checked."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,21 +11,21 @@ from stages.ingest.multi_label import MultiLabel, class_by_area, half_open, tota
 from stages.ingest.scan import Box
 
 LABELS = ("label", "class", "cls")
-"""What a column, or a key, of classes is called where nothing else is said."""
+"""Default names of a column or key of classes."""
 _CORNERS = ("x0", "y0", "x1", "y1")
 _BBOX, _CATEGORY = ("bbox", "bboxes", "boxes"), ("category", "categories", "label", "labels", "category_id")
 OBJECT_KEYS = frozenset((*_BBOX, *_CATEGORY))
-"""What is read of objects."""
+"""Keys of objects that are read."""
 _HUGE = 1e30
 _DIGITS = 9
-"""Of the number of a class that has a name."""
+"""The most characters of a text that may be the number of a named class."""
 
 
 class Rules(NamedTuple):
-    """What a reader's options say of annotations.
+    """A reader's options for annotations.
 
-    names: of classes that are numbers, in their order; empty: the number itself is the name. multi_label: what becomes
-    of images with objects of several categories. skip_empty: leave out boxes without area, and do not refuse them.
+    names: class names by number; empty: the number itself is the name. multi_label: what becomes of images with objects
+    of several categories. skip_empty: leave out boxes without area instead of refusing them.
     """
 
     names: Sequence[str] = ()
@@ -34,9 +34,9 @@ class Rules(NamedTuple):
 
 
 def label_text(value: Json, names: Sequence[str], where: str) -> str | None:
-    """The class as text; None where there is none: null, NaN, an empty text, and -1 of numbers that have names.
+    """The class as text; None for null, NaN, an empty text, and for -1 where numbers have names.
 
-    Where there are names, a text that is none of them but a number counts as a number.
+    Where there are names, a text that is not one of them but a number counts as that number.
 
     Raises: UsageError for a value that is no text and no integer, or a number without a name.
     """
@@ -59,7 +59,7 @@ def label_text(value: Json, names: Sequence[str], where: str) -> str | None:
 
 
 def corner_boxes(value: Json, where: str) -> list[Box]:
-    """Boxes given as lists x0, y0, x1, y1, or as objects of these: half-open pixels. Raises UsageError."""
+    """Boxes given as lists x0, y0, x1, y1, or as objects with these keys: half-open pixels. Raises UsageError."""
     boxes = []
     for given in _list(value, "boxes", where):
         corners = [given.get(name) for name in _CORNERS] if isinstance(given, Mapping) else given
@@ -73,7 +73,7 @@ def corner_boxes(value: Json, where: str) -> list[Box]:
 
 
 def object_boxes(objects: Json, rules: Rules, where: str) -> list[tuple[Json, Box]]:
-    """The category, None where none is given, and the box [x, y, width, height] of each object.
+    """The category, None where none is given, and the box [x, y, width, height] in pixels of each object.
 
     objects: an object of lists ``{bbox: [...], category: [...]}``, or a list of objects, as Hugging Face writes them.
     Raises: UsageError.
@@ -89,16 +89,16 @@ def object_boxes(objects: Json, rules: Rules, where: str) -> list[tuple[Json, Bo
 
 
 def boxes_of_objects(objects: Sequence[tuple[Json, Box]]) -> list[Box]:
-    """The boxes of all objects, half-open."""
+    """The boxes of all objects as half-open x0, y0, x1, y1."""
     return [half_open(box) for _, box in objects]
 
 
 def class_of_objects(
     objects: Sequence[tuple[Json, Box]], rules: Rules, where: str
 ) -> tuple[str, list[Box]] | Literal["none", "several"]:
-    """The one class of an image by the categories of its objects, with the boxes of that class.
+    """The class of an image by the categories of its objects, with the half-open boxes of that class.
 
-    "none": there are no objects; "several": of several categories, that are skipped. Raises: UsageError.
+    "none": no object has a category; "several": there are several categories, to be skipped. Raises: UsageError.
     """
     by_name: dict[str, list[Box]] = {}
     for category, box in objects:

@@ -1,4 +1,4 @@
-"""Folders that `Dataset.save_to_disk` writes: Arrow files whose images are ranges of the file, which is only mapped."""
+"""Folders that `Dataset.save_to_disk` writes: memory-mapped Arrow files, whose images are byte ranges of the file."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -67,7 +67,7 @@ def _rows(whole: "pa.Buffer", stream: "pa.RecordBatchReader", params: TableParam
     image = image_column(stream.schema, features, params.image, where)
     columns = columns_of(stream.schema.names, features, params, where)
     if columns.label is None and columns.objects is None:
-        raise UsageError(f"{where}: there is no column of classes: `label` names it")
+        raise UsageError(f"{where}: there is no column of classes: set `label`")
     for batch in stream:
         values = batch.column(image.column)
         paths = pc.struct_field(values, "path").to_pylist() if image.path else [None] * len(values)

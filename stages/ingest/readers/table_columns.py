@@ -1,4 +1,4 @@
-"""Which columns of a table say what of its images: those that options name, or that Hugging Face's features tell."""
+"""Choosing the columns of images, classes, splits and boxes in a table, by options or by Hugging Face's features."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Features = Mapping[str, Json]
-"""Column -> what Hugging Face's `datasets` says of it."""
+"""Column -> its feature as Hugging Face's `datasets` describes it."""
 
 
 @dataclass(frozen=True)
 class TableParams(ReaderParams):
-    """Parameters of readers whose images, or what is said of them, lie in tables."""
+    """Parameters of readers whose images or annotations are in tables."""
 
-    image: str | None = option(None, "column of the images; null: the one that is there", by_content=True)
+    image: str | None = option(None, "column of the images; null: the only such column", by_content=True)
     label: str | None = option(
         None, "column of classes: texts or integers; null: the one of type ClassLabel, else label, class or cls",
         by_content=True,
@@ -47,10 +47,10 @@ class TableParams(ReaderParams):
         None, "column of objects with bbox [x, y, width, height] and category; null: `objects` if it is there",
         by_content=True,
     )  # fmt: skip
-    names: tuple[str, ...] = option((), "names of classes that are integers, in their order", by_content=True)
+    names: tuple[str, ...] = option((), "class names by index, where classes are integers", by_content=True)
     multi_label: MultiLabel = option(
         "skip",
-        "images without a class of their own whose objects are of several categories: left out, or of the category"
+        "images without a class of their own whose objects have several categories: left out, or given the category"
         " with the largest total box area",
         by_content=True,
     )
@@ -60,9 +60,9 @@ class TableParams(ReaderParams):
 
 
 class Columns(NamedTuple):
-    """The columns of what is said of images; None for those that are not there.
+    """The columns of annotations; None for those that are absent.
 
-    names: of integers in `label`; categories: of integers in the categories of `objects`.
+    names: class names for integers in `label`. categories: class names for integers in the categories of `objects`.
     """
 
     label: str | None
@@ -74,12 +74,12 @@ class Columns(NamedTuple):
 
     @property
     def used(self) -> list[str]:
-        """Those that are there."""
+        """The columns that are present."""
         return [name for name in (self.label, self.split, self.boxes, self.objects) if name is not None]
 
 
 class ImageColumn(NamedTuple):
-    """The column of images. data, path: itself or a field of it, with dots: of bytes, of paths; None: there is none."""
+    """The column of images. data, path: dotted name of the column or field with bytes, with paths; None: absent."""
 
     column: str
     data: str | None
@@ -87,13 +87,13 @@ class ImageColumn(NamedTuple):
 
 
 Annotated = tuple[str, list[Box] | None] | Literal["none", "several"]
-"""Class and boxes of an image; or that it has no class, or objects of several."""
+"""Class and boxes of an image; or "none": it has no class, "several": its objects have several."""
 
 
 def columns_of(present: Sequence[str], features: Features, params: TableParams, where: str) -> Columns:
     """Choose the columns among those that are present. where: what the error starts with.
 
-    Raises: UsageError for one that an option names and that is not there, and where several may be meant.
+    Raises: UsageError for an absent column that an option names, and for an ambiguous choice.
     """
     label = _label(present, features, params, where)
     split = _named(params.split, "split", present, where)
@@ -105,7 +105,7 @@ def columns_of(present: Sequence[str], features: Features, params: TableParams, 
 
 
 def annotated(row: Mapping[str, Json], columns: Columns, params: TableParams, where: str) -> Annotated:
-    """What a row says of its image. row: values by column. Raises UsageError."""
+    """The annotation in a row. row: values by column. Raises UsageError."""
     rules = Rules(columns.categories, params.multi_label, params.empty_boxes == "skip")
     objects = object_boxes(row.get(columns.objects), rules, where) if columns.objects else []
     if columns.label is None:
@@ -119,7 +119,7 @@ def annotated(row: Mapping[str, Json], columns: Columns, params: TableParams, wh
 
 
 def features_of(schema: "pa.Schema") -> Features:
-    """What `datasets` wrote into a file's metadata of its columns; empty where it did not, or where it is no JSON."""
+    """The features that `datasets` wrote into a file's metadata; empty where there are none, or no valid JSON."""
     said = (schema.metadata or {}).get(b"huggingface")
     try:
         info: Json = json.loads(said) if said else {}
@@ -133,7 +133,7 @@ def features_of(schema: "pa.Schema") -> Features:
 def image_column(schema: "pa.Schema", features: Features, asked: str | None, where: str) -> ImageColumn:
     """The column of images: a struct of bytes and path, or bytes.
 
-    Raises: UsageError where there is none, or several may be meant, and for one of another type.
+    Raises: UsageError for no such column, an ambiguous choice, or a column of another type.
     """
     images = [name for name, kind in features.items() if _type(kind) == "Image" and name in schema.names]
     able = images or [field.name for field in schema if _image(field) is not None]
@@ -142,7 +142,7 @@ def image_column(schema: "pa.Schema", features: Features, asked: str | None, whe
     if len(able) > 1 and "image" in able:
         able = ["image"]
     if len(able) != 1:
-        what = f"columns {', '.join(able[:5])} may hold images: `image` names one" if able else _none(schema, asked)
+        what = f"columns {', '.join(able[:5])} may hold images: set `image` to one" if able else _none(schema, asked)
         raise UsageError(f"{where}: {what}")
     found = _image(schema.field(able[0]))
     if found is None or "#" in able[0] or "." in able[0]:
@@ -184,7 +184,7 @@ def _label(present: Sequence[str], features: Features, params: TableParams, wher
         return _named(params.label, "", present, where)
     classes = [name for name, kind in features.items() if _type(kind) == "ClassLabel" and name in present]
     if len(classes) > 1 and "label" not in classes:
-        raise UsageError(f"{where}: columns {', '.join(classes[:5])} hold classes: `label` names one")
+        raise UsageError(f"{where}: columns {', '.join(classes[:5])} hold classes: set `label` to one")
     if len(classes) == 1:
         return classes[0]
     return next((name for name in LABELS if name in present), None)

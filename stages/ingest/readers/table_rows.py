@@ -1,4 +1,4 @@
-"""The images of tables: ids, places, classes, boxes and splits of rows, and what is left out of them and why."""
+"""The images in tables: ids, storage locations, classes, boxes and splits of rows, and why rows are left out."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ _NO_IMAGE = "there is no image in this row"
 
 
 class Stored(NamedTuple):
-    """Where a table has the bytes of an image, see `Found`. row_id: the table's path and the row's number."""
+    """Where a table has the bytes of an image; fields as in `Found`. row_id: the table's path and the row's number."""
 
     row_id: str
     uri: str
@@ -36,10 +36,10 @@ class _Said(NamedTuple):
 class TableImages:
     """Collects the images of tables.
 
-    Those that lie in a table have as id the name that it gives their file, where no other row has that name and a file
-    could be called so; else the table's path and the row's number. Those that are files have their path.
+    The id of an image whose bytes are in a table is the file name in its row, if that is a valid path and no other row
+    has it, else the table's path and the row's number. The id of an image file is its path.
 
-    files: the paths of all files that tables name, once `images` was used up.
+    files: the paths of all files that tables name, complete once the iterator of `images` is exhausted.
     """
 
     def __init__(self, params: TableParams) -> None:
@@ -53,7 +53,7 @@ class TableImages:
     def add_stored(
         self, name: str | None, stored: Stored, split: str, row: Mapping[str, Json], columns: Columns, where: str
     ) -> None:
-        """Add an image that lies in a table. name: of its file, as the table has it. Raises UsageError."""
+        """Add an image whose bytes are in a table. name: its file name in the table. Raises UsageError."""
         said = self._said(row, columns, split, where)
         if said is not None:
             row_id, uri, stamp, offset, length, number = stored
@@ -63,14 +63,14 @@ class TableImages:
     def add_file(
         self, name: str, folder: str, split: str, row: Mapping[str, Json], columns: Columns, where: str
     ) -> None:
-        """Add an image that is a file. name: below `folder`, an absolute path or a URI. Raises UsageError."""
+        """Add an image file. name: a path below `folder`, an absolute path or a URI. Raises UsageError."""
         path = path_of(name, self._params.root, where, folder)
         if path in self._named:
             raise UsageError(f"{where}: {name!r:.200} is named twice")
         self._named[path] = self._said(row, columns, split, where)
 
     def add_nothing(self, stored: Stored, split: str, row: Mapping[str, Json], columns: Columns, where: str) -> None:
-        """Add a row without an image, which becomes a row of the quarantine. Raises UsageError."""
+        """Add a row without an image, which will be quarantined. Raises UsageError."""
         said = self._said(row, columns, split, where)
         if said is not None:
             self._found.append(Found(stored.row_id, stored.uri, stored.stamp, *said, row=stored.row, trouble=_NO_IMAGE))
@@ -88,12 +88,12 @@ class TableImages:
                 yield Found(file.path, file.path, file.stamp, *said, trouble=file.trouble)
 
     def left_out(self) -> list[str]:
-        """In words: rows that are no images of the data set."""
+        """In words: rows that are left out."""
         words = {"none": "images without a class", "several": "images with objects of several categories (multi_label)"}
         return [f"{self._left_out[why]} {what}" for why, what in words.items() if self._left_out[why]]
 
     def _said(self, row: Mapping[str, Json], columns: Columns, split: str, where: str) -> _Said | None:
-        """What is said of an image; None for one that is left out, which is counted."""
+        """The annotation of an image; None for an image that is left out, which is counted."""
         said = annotated(row, columns, self._params, where)
         if isinstance(said, str):
             self._left_out[said] += 1
@@ -105,6 +105,6 @@ class TableImages:
 
 
 def _is_proper(name: str) -> bool:
-    """Whether a path below a root may be called so."""
+    """Whether a name is a valid path below a root."""
     odd = any(ord(letter) < 32 or ord(letter) == 127 for letter in name)
     return not odd and "\\" not in name and "://" not in name and not {"", ".", ".."} & set(name.split("/"))

@@ -55,7 +55,7 @@ class TinyImagenetReader(Reader[TinyImagenetParams]):
         return Match(f"train/{first}/images beside {first}_boxes.txt") if boxed else None
 
     def is_absent(self) -> bool:
-        """Whether there is an archive that was never unpacked."""
+        """Whether an archive is given that is not unpacked yet."""
         return bool(self.params.archive) and not os.path.exists(self.params.root)
 
     def provide(self) -> None:

@@ -1,11 +1,11 @@
-"""Reader `voc`: images with annotations in the XML of PASCAL VOC, as published or loose, one class label an image.
+"""Reader `voc`: images with annotations in the XML of PASCAL VOC, as published or loose, one class label per image.
 
     VOCdevkit/VOC2012/JPEGImages/2007_000027.jpg      images/cat-1.png      train/cat-1.jpg
     VOCdevkit/VOC2012/Annotations/2007_000027.xml     annotations/cat-1.xml train/cat-1.xml
     VOCdevkit/VOC2012/ImageSets/Main/{train,val,trainval,test}.txt
 
-An image id is the path below the root. An annotation goes with the image of its own name, in the folder beside its own
-or else anywhere; where there is none, with the one that its `filename` names. Splits are those of ImageSets/Main, else
+An image id is the path below the root. An annotation belongs to the image of the same name, in the folder beside its
+own or else anywhere; if there is none, to the image that its `filename` names. Splits are those of ImageSets/Main, else
 of folders named train, val (valid) and test; without either all images are train. Masks (SegmentationClass) are not
 read.
 """
@@ -45,7 +45,7 @@ _LOG = logging.getLogger("weakbox.ingest")
 
 _NUMBER = re.compile(r"[\s_.-]*\d*$")
 _LOOKED_AT = 8
-"""Folders that are looked into at each step, at most."""
+"""The most folders that are looked into at each step."""
 
 
 @dataclass(frozen=True)
@@ -54,22 +54,22 @@ class VocParams(ReaderParams):
 
     label_by: Literal["objects", "file_name", "folder"] = option(
         "objects",
-        "what an image's class is: that of its objects; its file's name without the number at its end (cat_12.jpg); or"
-        " the folder that it lies in. With the last two every object is a box, whatever it is called",
+        "source of an image's class: its objects; its file's name without the number at the end (cat_12.jpg); or its"
+        " folder. With the last two the boxes of all objects count, whatever their names",
         by_content=True,
     )
     multi_label: MultiLabel = option(
         "skip",
-        "images of several classes: left out, or of the class with the largest total box area",
+        "images of several classes: left out, or given the class with the largest total box area",
         by_content=True,
     )
     difficult: Literal["keep", "skip"] = option(
-        "keep", "objects marked as difficult: like others, or neither class nor box", by_content=True
+        "keep", "objects marked as difficult: used like others, or ignored", by_content=True
     )
     corners: Corners = option(
         "one_based",
-        "what corners count: pixels from 1, both inside (VOC, labelImg); zero_based: pixels from 0, both inside;"
-        " half_open: edges from 0",
+        "convention of corners: one_based: pixels from 1, both inside (VOC, labelImg); zero_based: pixels from 0, both"
+        " inside; half_open: pixel edges from 0",
         by_content=True,
     )
 
@@ -103,7 +103,7 @@ class VocReader(Reader[VocParams]):
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
-        """JPEGImages beside Annotations, or a file with VOC's root element in a usual place; ILSVRC's are its own."""
+        """JPEGImages beside Annotations, or a file with VOC's root element in a usual place, but none of ILSVRC."""
         for base in _published(tree):
             if "JPEGImages" in tree.folders(base):
                 path = f"{base}/Annotations".lstrip("/")
@@ -116,7 +116,7 @@ class VocReader(Reader[VocParams]):
         return None
 
     def _found(self, file: ListedFile, given: Given | None, split: str | None, tally: Tally) -> Found | None:
-        """An image with its class and boxes; None for one without a class or a split, which is counted."""
+        """An image with its class and boxes; None for an image without a class or a split, which is counted."""
         boxes = None if given is None else self._boxes(given, tally)
         label, reason = self._class_of(file, boxes)
         if split is None:
@@ -131,7 +131,7 @@ class VocReader(Reader[VocParams]):
         return Found(file.path, file.path, file.stamp, label, split, own, trouble=file.trouble)
 
     def _class_of(self, file: ListedFile, boxes: Mapping[str, Sequence[Box]] | None) -> tuple[str, str]:
-        """The class of an image, and why it has none, one of them empty."""
+        """The class of an image, and the reason why it has none; one of the two is empty."""
         if self.params.label_by != "objects":
             label = _by_folder(file) if self.params.label_by == "folder" else _by_file_name(file)
             return label, "" if label else f"images whose {self.params.label_by} tells no class"
@@ -165,7 +165,7 @@ class VocReader(Reader[VocParams]):
 
 
 def _by_folder(file: ListedFile) -> str:
-    """The folder that an image lies in, if it may be that of a class."""
+    """The name of an image's folder; "" if that is a usual name for images or splits."""
     folder = file.path.rpartition("/")[0].rpartition("/")[2]
     return "" if folder.lower() in IMAGES | SPLITS.keys() else normalised(folder)
 
@@ -199,7 +199,7 @@ def _published(tree: Tree) -> Iterator[str]:
 
 
 def _candidates(tree: Tree) -> Iterator[str]:
-    """A file of each folder where annotations usually lie: of their own, or beside images."""
+    """One file of each folder where annotations usually are: folders of annotations, or of images."""
     tops = [name for name in tree.folders() if name.lower() in ANNOTATIONS | IMAGES | SPLITS.keys()]
     below = [
         f"{top}/{name}"

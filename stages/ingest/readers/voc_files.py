@@ -1,4 +1,4 @@
-"""Which files below a root are what in a VOC data set, and which split an image is in."""
+"""Sorting the files of a VOC data set into images, annotations and lists, and finding the split of each image."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +13,7 @@ __all__ = ["ANNOTATIONS", "IMAGES", "SPLITS", "VocFiles", "name_of", "sort_files
 ANNOTATIONS = frozenset(["annotations", "annotation", "annos", "labels", "xml", "xmls"])
 IMAGES = frozenset(["jpegimages", "images", "image", "imgs", "img"])
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-"""Names of folders, in small letters: of annotations, of images, and of splits."""
+"""Lower-case names of folders: of annotations, of images, and of splits."""
 _MAPS = frozenset({"segmentationclass", "segmentationobject"})
 _LIST = re.compile(r"(?:(.*)/)?ImageSets/Main/(train|val|trainval|test)\.txt")
 _MOST_LIST = 2**26
@@ -21,7 +21,7 @@ _MOST_LIST = 2**26
 
 @dataclass
 class VocFiles:
-    """The files of a data set. lists: of ImageSets/Main, by the folder that holds ImageSets and the list's name."""
+    """The files of a data set. lists: those of ImageSets/Main, by the folder of ImageSets and the list's name."""
 
     images: list[ListedFile] = field(default_factory=list)
     annotations: list[ListedFile] = field(default_factory=list)
@@ -31,7 +31,7 @@ class VocFiles:
 
 
 def sort_files(files: Iterable[ListedFile]) -> VocFiles:
-    """Sort the files below a root. Without an ending a file is an annotation if it lies with them, and no image."""
+    """Sort the files below a root; one without extension is an annotation if its folder is for these, else no image."""
     found = VocFiles()
     for file in files:
         *folders, name = file.path.split("/")
@@ -51,19 +51,19 @@ def sort_files(files: Iterable[ListedFile]) -> VocFiles:
 
 
 def name_of(file: ListedFile) -> str:
-    """The last part of a file's path, in the Unicode form in which equal names are equal."""
+    """The last part of a file's path, in Unicode form NFC."""
     return normalised(file.path.rsplit("/", 1)[-1])
 
 
 def stem_of(name: str) -> str:
-    """A name without its ending."""
+    """A name without its extension."""
     return name.rsplit(".", 1)[0]
 
 
 def splits_of(files: VocFiles, root: str) -> dict[str, str | None]:
     """Path of each image -> its split: by the lists where there are any, else by folders, else train.
 
-    None: lists beside it do not name the image.
+    None: there are lists, and none of them names the image.
 
     Raises: UsageError for a name in two lists, or an image outside of the folders of the splits.
     """
@@ -82,7 +82,7 @@ def _folder_split(path: str) -> str | None:
 
 
 def _listed(lists: Mapping[tuple[str, str], ListedFile]) -> dict[tuple[str, str], str]:
-    """Split by the folder that holds ImageSets and the name of an image; what only `trainval` names is train."""
+    """(folder that holds ImageSets, image name) -> split; images that only `trainval` names are train."""
     found: dict[tuple[str, str], str] = {}
     for split in ("train", "val", "test", "trainval"):
         for base, file in ((base, file) for (base, name), file in lists.items() if name == split):
@@ -102,7 +102,7 @@ def _names(file: ListedFile) -> Iterator[str]:
 
 
 def _in_lists(image: ListedFile, splits: Mapping[tuple[str, str], str]) -> str | None:
-    """The split by the lists of the nearest folder above an image that has some."""
+    """The split by the nearest lists above an image that name it; None where none do."""
     name, base = name_of(image), image.path
     while base:
         base = base.rpartition("/")[0]

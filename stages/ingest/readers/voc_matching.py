@@ -1,4 +1,4 @@
-"""Which annotation of a VOC data set is whose: by the name of its file, else by the name that it gives."""
+"""Matching the annotations of a VOC data set to images: by their own file names, else by their `filename`."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -21,13 +21,13 @@ class Given(NamedTuple):
 
     @property
     def own_name(self) -> str:
-        """The name of its file, without .xml."""
+        """The name of the annotation file, without .xml."""
         name = name_of(self.file)
         return stem_of(name) if name.lower().endswith(".xml") else name
 
     @property
     def filename(self) -> str:
-        """The file name that it gives: often that of another machine, with a path, or none."""
+        """The last part of its `filename`, which is often a path on another machine; "" where there is none."""
         return normalised(self.said.filename.replace("\\", "/").rsplit("/", 1)[-1])
 
 
@@ -36,7 +36,7 @@ def match(
 ) -> dict[str, Given]:
     """Path of an image -> its annotation.
 
-    left_out: gets annotations that are of no image. notes: gets those whose file names another image than is said.
+    left_out: counts annotations without an image. notes: counts those whose file name and `filename` disagree.
     """
     known = _Images(images)
     found: dict[str, Given] = {}
@@ -53,17 +53,17 @@ def match(
         if image is None:
             unmatched.append(given)
         elif given.filename not in ("", name_of(image), stem_of(name_of(image))):
-            notes.add("annotations give another file name than the image has that is named like them", given.file.path)
+            notes.add("annotations matched to an image by their own name, not by `filename`", given.file.path)
     for given in unmatched:
         if take(given, [given.filename, stem_of(given.filename)]) is None:
-            left_out.add("annotations whose image is absent, cannot be told, or has another", given.file.path)
+            left_out.add("annotations whose image is absent, is ambiguous, or has another annotation", given.file.path)
         else:
-            notes.add("annotations have another name than the image that they give", given.file.path)
+            notes.add("annotations matched to an image by `filename`, not by their own name", given.file.path)
     return found
 
 
 class _Images:
-    """Images by name, with and without its ending, and by the folder that goes with a folder of annotations."""
+    """Images by name, with and without extension, and by the folder that pairs with a folder of annotations."""
 
     def __init__(self, images: Iterable[ListedFile]) -> None:
         self._near: dict[tuple[str, str], list[ListedFile]] = defaultdict(list)
@@ -74,9 +74,9 @@ class _Images:
                 self._anywhere[name].append(image)
 
     def find(self, given: Given, names: Iterable[str]) -> ListedFile | None:
-        """The image of one of the names: the one near to the annotation, else the only one anywhere.
+        """The image of one of the names: the one in the folder beside the annotation's, else the only one anywhere.
 
-        Of cat.jpg and cat.png it is the one whose name the annotation gives.
+        Of cat.jpg and cat.png it is the one that the annotation's `filename` names.
         """
         for name in names:
             for found in (self._near.get((_place(given.file), name), []), self._anywhere.get(name, [])):
@@ -88,6 +88,6 @@ class _Images:
 
 
 def _place(file: ListedFile) -> str:
-    """The folder of a file without the names that tell images from annotations: the same for both."""
+    """The folder of a file without parts such as `images` or `annotations`, so that both kinds have the same."""
     folders = file.path.split("/")[:-1]
     return "/".join(folder for folder in folders if folder.lower() not in ANNOTATIONS | IMAGES)

@@ -1,4 +1,4 @@
-"""Annotation files in the XML of PASCAL VOC: what they say of an image, parsed and checked.
+"""Annotation files in the XML of PASCAL VOC, parsed and checked.
 
 The files are untrusted: no DTD, no entities, nothing external, no file of more than 2 MiB.
 """
@@ -19,15 +19,15 @@ from stages.ingest.scan import Box
 __all__ = ["Annotation", "Corners", "Object", "half_open", "is_annotation", "parse_annotation", "read_annotations"]
 
 Corners = Literal["one_based", "zero_based", "half_open"]
-"""What corners count: pixels from 1 as VOC does, or from 0, both corners inside; or the edges between pixels."""
+"""Convention of corners: pixels from 1 (VOC) or from 0, with both corners inside; or half-open pixel edges from 0."""
 
 _MOST = 2 * 2**20
 _READERS, _IN_A_ROW, _AT_ONCE = 16, 16, 4096
-"""Threads that read, the files that one takes at a time, and the most of which the content is held."""
+"""Threads that read, files that a thread reads in one go, and the most files whose content is held."""
 
 
 class Object(NamedTuple):
-    """One object. corners: xmin, ymin, xmax, ymax as they are written; finite, and no more is known of them."""
+    """One object. corners: xmin, ymin, xmax, ymax as they are written; finite, otherwise unchecked."""
 
     name: str
     corners: Box
@@ -35,7 +35,7 @@ class Object(NamedTuple):
 
 
 class Annotation(NamedTuple):
-    """What a file says. filename: as written, "" where it says none. size: width and height, where it says them."""
+    """The content of a file. filename: as written, "" if absent. size: width and height, None if absent or invalid."""
 
     filename: str
     size: tuple[float, float] | None
@@ -43,7 +43,7 @@ class Annotation(NamedTuple):
 
 
 def is_annotation(head: bytes) -> bool:
-    """Whether a file that begins like this has the form, by its root element."""
+    """Whether a file that begins with `head` is an annotation, by its root element."""
     return b"<annotation" in head
 
 
@@ -65,7 +65,7 @@ def parse_annotation(data: bytes, where: str) -> Annotation:
         root = fromstring(data, forbid_dtd=True)
     except DefusedXmlException as error:
         raise UsageError(f"{where}: a DTD or entities, which no annotation needs") from error
-    except (ParseError, ValueError, LookupError) as error:  # the last two: of an encoding
+    except (ParseError, ValueError, LookupError) as error:  # the last two come from a bad encoding
         raise UsageError(f"{where}: no XML: {error}") from error
     if root.tag != "annotation":
         raise UsageError(f"{where}: the root element is {root.tag!r:.40}, not 'annotation'")
@@ -74,7 +74,7 @@ def parse_annotation(data: bytes, where: str) -> Annotation:
 
 
 def read_annotations(files: Sequence[ListedFile]) -> Iterator[Annotation]:
-    """What listed files say, in their order; several are read side by side, for storage that answers late.
+    """Parse listed files and yield them in order; they are read in parallel, for storage with high latency.
 
     Raises: UsageError as `read_bytes` and `parse_annotation` do.
     """
@@ -91,7 +91,7 @@ def _read(file: ListedFile) -> Annotation:
 
 
 def _object(node: Element, where: str) -> Object:
-    """An object by its own children: the parts of a person (`part`) have names and boxes too."""
+    """An object by its direct children alone, since the parts of a person (`part`) have names and boxes too."""
     name, box = _text(node, "name"), node.find("bndbox")
     if not name:
         raise UsageError(f"{where}: its name is missing")
@@ -102,7 +102,7 @@ def _object(node: Element, where: str) -> Object:
 
 
 def _size(root: Element) -> tuple[float, float] | None:
-    """The size that is said of the image; None where it says none, or nonsense as some writers do (0 x 0)."""
+    """The size of the image; None if it is absent or invalid (some writers put 0 x 0)."""
     try:
         width, height = (float(root.findtext(f"size/{tag}") or 0) for tag in ("width", "height"))
     except ValueError:

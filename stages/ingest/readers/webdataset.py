@@ -5,9 +5,9 @@
         n01440764/10026.cls       its class: a number or a name
         n01440764/10026.json      or {"label": ..., "boxes": [[x0, y0, x1, y1], ...]}: half-open pixels
 
-Splits are those that the names of shards or their folders say, else all images are train. An image id is the shard's
-path and the name in it, ``train-000000.tar/n01440764/10026.jpg``: most data sets grow by shards, and keys that start
-anew in each shard are common; so a new shard changes no id. An image that moves to another shard is another image.
+Splits are those in the names of shards or their folders; without such names all images are train. An image id is the
+shard's path and the name in it, ``train-000000.tar/n01440764/10026.jpg``, because keys often start anew in each shard.
+So a new shard changes no id, and an image that moves to another shard gets another id.
 """
 
 import posixpath
@@ -36,9 +36,9 @@ __all__ = ["WebdatasetParams", "WebdatasetReader"]
 _IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm", "avif", "jp2", "heic")
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".tar.lz4")
 _KEY = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)", re.DOTALL)
-"""Key and ending, as the package `webdataset` has it."""
+"""Key and extension, as the package `webdataset` splits names."""
 _META = re.compile(r"(^|/)__[^/]*__($|/)")
-"""Members that `webdataset` passes over."""
+"""Members that `webdataset` skips."""
 _READ_AT_ONCE = 16
 _LOOKED_AT = 8
 
@@ -47,18 +47,18 @@ _LOOKED_AT = 8
 class WebdatasetParams(ReaderParams):
     """Parameters of reader `webdataset`."""
 
-    image: str | None = option(None, "ending of the images in the shards; null: that of the one image a key has",
+    image: str | None = option(None, "extension of the images in the shards; null: that of a key's only image",
                                by_content=True)  # fmt: skip
     label: str | None = option(
-        None, "ending of the files of classes, or key in .json; null: cls, else label, class or cls in .json",
+        None, "extension of the class files, or key in .json; null: cls, else label, class or cls in .json",
         by_content=True,
     )  # fmt: skip
-    names: tuple[str, ...] = option((), "names of classes that are numbers, in their order", by_content=True)
+    names: tuple[str, ...] = option((), "class names by index, where classes are numbers", by_content=True)
 
 
 @dataclass
 class _Shard:
-    """What one shard holds. boxes of an image: None where nothing is said of them."""
+    """The content of one shard. boxes of an image: None where its sample has no `boxes`."""
 
     images: list[tuple[TarMember, str, list[Box] | None]] = field(default_factory=list)
     unlabelled: int = 0
@@ -100,7 +100,7 @@ class WebdatasetReader(Reader[WebdatasetParams]):
 
     @classmethod
     def recognise(cls, tree: Tree) -> Match | None:
-        """Tar files whose first members are images with files of classes; no folders of images beside them."""
+        """Tar files whose first members are images and class files, without folders of images beside them."""
         path = _first_shard(tree)
         if path is None or path.endswith(_PACKED):
             compressed = "shards that are not compressed: images in them are read by range"
@@ -151,13 +151,13 @@ class WebdatasetReader(Reader[WebdatasetParams]):
             shard.images.append((sample[ending], label, boxes))
 
     def _image(self, endings: Sequence[str], where: str) -> str | None:
-        """The ending of the image of a sample. Raises UsageError where several may be meant."""
+        """The extension of the image of a sample. Raises UsageError if there are several images."""
         if self.params.image is not None:
             return self.params.image if self.params.image in endings else None
         images = [ending for ending in endings if ending.rpartition(".")[2] in _IMAGES]
         plain = [ending for ending in images if "." not in ending] or images
         if len(plain) > 1:
-            raise UsageError(f"{where}: has several images ({', '.join(sorted(plain))}): `image` names one of them")
+            raise UsageError(f"{where}: has several images ({', '.join(sorted(plain))}): set `image` to one")
         return plain[0] if plain else None
 
     def _label(self, sample: dict[str, TarMember], said: dict[str, Json], where: str) -> str | None:
@@ -169,7 +169,7 @@ class WebdatasetReader(Reader[WebdatasetParams]):
 
 
 def _split(name: str) -> tuple[str | None, str]:
-    """Key, None where there is none, and ending in small letters."""
+    """Key, None where there is none, and extension in lower case."""
     match = _KEY.fullmatch(name)
     return (match[1], match[2].lower()) if match else (None, "")
 
@@ -231,7 +231,7 @@ def _refuse_packed(root: str, files: Sequence[ListedFile], shards: Sequence[List
 
 
 def _first_shard(tree: Tree) -> str | None:
-    """The path of a tar, packed or not, at the top or in a folder there; None where images lie in these folders."""
+    """The path of a tar, compressed or not, in the root or its folders; None where these folders hold images."""
     if tree.is_file:
         return tree.root.rpartition("/")[2] if tree.root.endswith(".tar") else None
     folders = tree.folders()[:_LOOKED_AT]
@@ -241,6 +241,6 @@ def _first_shard(tree: Tree) -> str | None:
 
 
 def _has_images(tree: Tree, folders: Sequence[str]) -> bool:
-    """Whether images lie in folders, or in those below them: then tars beside them are something else."""
+    """Whether folders or their subfolders hold images: then tars beside them are not the data set."""
     below = [f"{folder}/{name}" for folder in folders for name in tree.folders(folder)[:_LOOKED_AT]]
     return any(name.lower().endswith(_IMAGES) for folder in (*folders, *below) for name in tree.files(folder))

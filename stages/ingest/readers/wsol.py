@@ -3,8 +3,8 @@
     root/metadata/ILSVRC/{train,val,test}/{image_ids,class_labels,localization}.txt
     root/dataset/ILSVRC/{train,val,val2}/...      or root/ILSVRC/..., or root/...
 
-An image id is the metadata's own. Its train (train-weaksup), val (train-fullsup) and test are ours: thresholds may be
-chosen on val.
+An image id is the metadata's own. Its train (train-weaksup), val (train-fullsup) and test become the splits of these
+names: thresholds may be chosen on val.
 """
 
 from collections.abc import Iterator
@@ -30,9 +30,9 @@ class WsolReader(Reader[WsolParams]):
     Params = WsolParams
 
     def scan(self) -> Scan:
-        """List the images that the metadata names; one whose file is absent is listed with that trouble.
+        """List the images that the metadata names; an absent file is listed as the trouble of its image.
 
-        Raises: UsageError for a missing root or metadata, a bad line, and where no image is there at all.
+        Raises: UsageError for a missing root or metadata, a bad line, or no image at all.
         """
         folders = Folders(self.params.root)
         located = locate(self.params, "boxes", folders)

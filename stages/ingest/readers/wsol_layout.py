@@ -1,6 +1,6 @@
-"""Where metadata of the standard evaluator and the files that it names lie.
+"""Locating the metadata of the standard evaluator, and the images and masks that it names.
 
-The evaluator keeps metadata in metadata/<data set> and images in dataset/<data set>, and joins that folder with an id.
+The evaluator keeps metadata in metadata/<data set> and images in dataset/<data set>/<image id>.
 """
 
 import os
@@ -23,18 +23,18 @@ _ABSENT = "there is no such file"
 
 @dataclass(frozen=True)
 class MetadataParams(ReaderParams):
-    """Where metadata and images are."""
+    """Parameters for the folders of metadata and images."""
 
     metadata: str | None = option(
         None,
-        "folder of the data set's metadata, that of train, val and test: a path below the root, an absolute path or a"
-        " URI; null: the one in metadata that has images here",
+        "folder of the data set's metadata, which holds train, val and test: a path below the root, an absolute path or"
+        " a URI; null: the folder in metadata whose images are here",
         by_content=True,
     )
     train_images: str | None = option(
         None,
-        "folder that ids of split train are paths below: a path below the root, an absolute path or a URI; null: the"
-        " root, <data set> or dataset/<data set> below it",
+        "folder that image ids of split train are relative to: a path below the root, an absolute path or a URI; null:"
+        " the root, <data set> or dataset/<data set> below it",
         by_content=True,
     )
     val_images: str | None = option(None, "the same for split val", by_content=True)
@@ -42,24 +42,24 @@ class MetadataParams(ReaderParams):
 
 
 class Folder(NamedTuple):
-    """The files that names below one folder mean. prefix: what comes before a name in `files`; place: before that."""
+    """The files below a folder, by name. prefix: put before a name to look it up in `files`; place: put before that."""
 
     place: str
     prefix: str
     files: ByName[ListedFile]
 
     def get(self, name: str) -> ListedFile | None:
-        """The file, its path as a data set names it; None where there is none."""
+        """The file of a name; None where there is none."""
         return self.files.get(f"{self.prefix}{name}")
 
     def file(self, name: str) -> ListedFile:
-        """The file, one with that trouble where there is none."""
+        """The file of a name; where there is none, one with that as its trouble."""
         path = f"{self.place}{self.prefix}{name}"
         return self.get(name) or ListedFile(path, path, "", _ABSENT)
 
 
 class Folders:
-    """Folders below a root, which is listed once, and folders elsewhere, each listed when it is named."""
+    """Folders below a root, which is listed once, and folders elsewhere, each listed on first use."""
 
     def __init__(self, root: str) -> None:
         self._root = root
@@ -93,7 +93,7 @@ class SplitImages(NamedTuple):
 
 @dataclass(frozen=True)
 class Located:
-    """All splits that have images. names: of the classes, by index. left_out: the others, in words."""
+    """All splits that have images. names: class index -> class name. left_out: splits without images, in words."""
 
     metadata: Metadata
     splits: Sequence[SplitImages]
@@ -102,9 +102,9 @@ class Located:
 
 
 def locate(params: MetadataParams, kind: Kind, folders: Folders) -> Located:
-    """The images of each split of the metadata. A split of which no file is there is left out.
+    """The images of each split of the metadata; a split without any image file is left out.
 
-    Raises: UsageError for absent or ambiguous metadata, a bad line, no image at all, or none in a folder that is named.
+    Raises: UsageError for absent or ambiguous metadata, a bad line, no image at all, or none in a configured folder.
     """
     metadata = _metadata(params, kind)
     metadata.check()
@@ -127,7 +127,7 @@ def locate(params: MetadataParams, kind: Kind, folders: Folders) -> Located:
 
 
 def _of_list(name: ClassNames, numbers: Iterable[int]) -> dict[int, str]:
-    """The names that a list has for the numbers of metadata. Raises UsageError for a number beyond it."""
+    """Class number -> name, from a predefined list. Raises UsageError for a number that it does not have."""
     known = class_list(name)
     beyond = next((number for number in numbers if not 0 <= number < len(known)), None)
     if beyond is not None:
@@ -170,14 +170,14 @@ def _below(tree: Tree, kind: Kind) -> list[Metadata]:
 
 
 def _has_images(tree: Tree, metadata: Metadata) -> bool:
-    """Whether one of the first images of a split is there."""
+    """Whether one of the first images of a split exists."""
     ids = [image_id for split in metadata.splits for image_id in metadata.first_ids(split)]
     places = [f"{folder}/{image_id}".strip("/") for folder in _usual(metadata) for image_id in ids]
     return any(tree.has(place) for place in places if ".." not in place.split("/"))
 
 
 def _usual(metadata: Metadata) -> tuple[str, ...]:
-    """Where images of a data set are by the evaluator's convention, below the root of one or of all of them."""
+    """The evaluator's usual folders of images, for a root that holds one data set or all of them."""
     return "", metadata.data_set, f"dataset/{metadata.data_set}"
 
 

@@ -1,11 +1,11 @@
-"""Metadata of the standard evaluator (clovaai/wsolevaluation): one folder a data set, in it one of texts a split.
+"""Metadata of the standard evaluator (clovaai/wsolevaluation): a folder per data set, in it a folder per split.
 
     ILSVRC/test/image_ids.txt       val/ILSVRC2012_val_00000001.JPEG
     ILSVRC/test/class_labels.txt    val/ILSVRC2012_val_00000001.JPEG,65
-    ILSVRC/test/localization.txt    val/ILSVRC2012_val_00000001.JPEG,111,108,441,193     a line a box
+    ILSVRC/test/localization.txt    val/ILSVRC2012_val_00000001.JPEG,111,108,441,193     one line per box
     OpenImages/test/localization.txt  test/01226z/a.jpg,test/01226z/a_m01226z_6554d965.png,test/01226z/a_ignore.png
 
-The last file is absent or empty where nothing is known. Sizes and the ids of a proxy set are not read.
+localization.txt is absent or empty where there is no ground truth. Files of sizes and of proxy ids are not read.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,7 @@ Kind = Literal["boxes", "masks"]
 SPLITS = ("train", "val", "test")
 IDS, LABELS, LOCALIZATION = "image_ids.txt", "class_labels.txt", "localization.txt"
 _MOST = 2**30
-"""Bytes of such a file."""
+"""The largest such file, in bytes."""
 _FEW = 3
 _NO_MASKS = MaskFiles((), None)
 
@@ -54,12 +54,12 @@ class Metadata:
 
     @property
     def data_set(self) -> str:
-        """The name of the data set, which the evaluator's folder of images has as well."""
+        """The name of the data set, which is also that of the evaluator's folder of images."""
         return self._tree.root.rstrip("/").rsplit("/", 1)[-1]
 
     @cached_property
     def splits(self) -> tuple[str, ...]:
-        """Those that have ids and labels."""
+        """The splits that have ids and labels."""
         return tuple(split for split in SPLITS if {IDS, LABELS} <= set(self._tree.files(split)))
 
     def check(self) -> None:
@@ -72,24 +72,24 @@ class Metadata:
 
     @property
     def incomplete(self) -> tuple[str, ...]:
-        """The splits that have a folder and lack one of the two."""
+        """The splits whose folder lacks ids or labels."""
         return tuple(split for split in self._tree.folders() if split in SPLITS and split not in self.splits)
 
     @property
     def kind(self) -> Kind:
-        """What its splits list, by the first line of one that lists something; boxes where none does."""
+        """The kind of ground truth, by the first line of a split that has some; boxes where none has."""
         heads = (self._first(split, LOCALIZATION, 1) for split in self.splits)
         first = next(filter(None, heads), None)
         return "masks" if first is not None and names_masks(first) else "boxes"
 
     def first_ids(self, split: str) -> list[str]:
-        """A few ids of a split, without reading its texts whole."""
+        """A few ids of a split, without reading the whole file."""
         return self._first(split, IDS, _FEW)
 
     def images(self, split: str, kind: Kind) -> list[Named]:
         """The images of a split in file order, with what is known of their ground truth.
 
-        kind: what localization.txt is to list. Raises: UsageError with the file and the line or id.
+        kind: the expected content of localization.txt. Raises: UsageError with the file and the line or id.
         """
         ids = self._parsed(split, IDS, lambda: parse_image_ids(self._lines(split, IDS)))
         for image_id in ids:
@@ -120,7 +120,7 @@ class Metadata:
         return found
 
     def _localized(self, split: str, kind: Kind) -> list[str]:
-        """The lines of the ground truth, none where it is not known. Raises UsageError for one of another kind."""
+        """The lines of the ground truth; empty where there is none. Raises UsageError for the other kind."""
         lines = self._lines(split, LOCALIZATION)
         if lines and names_masks(lines) != (kind == "masks"):
             found, reader = ("boxes", "wsol") if kind == "masks" else ("masks", "openimages")
@@ -134,7 +134,7 @@ class Metadata:
             raise UsageError(f"{self._where(split, name)}: {error}") from error
 
     def _lines(self, split: str, name: str) -> list[str]:
-        """The lines of a text; none where it is absent."""
+        """The lines of a file; empty where it is absent."""
         path = f"{split}/{name}"
         file = ListedFile(f"{self.folder}/{path}", f"{self._tree.root.rstrip('/')}/{path}", "")
         text = read_text(file, _MOST) if name in self._tree.files(split) else ""
@@ -149,10 +149,10 @@ class Metadata:
 
 
 def class_names(images: Mapping[str, Sequence[Named]]) -> dict[int, str]:
-    """The name of each class index: that of its folder of images, where some split has a folder a class.
+    """The name of each class index: that of its folder of images if a split has one folder per class, else the index.
 
-    Their order must be that of the numbers, as it is in CUB, ILSVRC (train) and OpenImages. Else it is the number, with
-    zeros before it so that texts sort as numbers do. images: split -> its images.
+    Sorted folder names must be in the order of the indices, as in CUB, ILSVRC (train) and OpenImages. Indices are
+    padded with zeros, so that texts sort as numbers do. images: split -> its images.
     """
     labels = sorted({image.label for own in images.values() for image in own})
     for split in ("train", "test", "val"):

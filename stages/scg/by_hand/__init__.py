@@ -1,1 +1,1 @@
-"""A faster equal of `stages.scg.self_correlation` on a CPU, its passes fused by hand; that module is its oracle."""
+"""A faster form of `stages.scg.self_correlation` for CPUs, with fused passes; tests compare it with that module."""

@@ -1,8 +1,8 @@
 """Sums of self-correlation columns on a CPU: :mod:`stages.scg.self_correlation` for the second order, faster.
 
-A second order takes two products, and both can be those of a matrix with its transpose, of which NumPy computes half
+A second order takes two products. Both can be written as a matrix times its transpose, of which NumPy computes half
 (BLAS syrk): with P = S D^-1, where D holds the column sums, P P = (S D^-1/2) (S D^-1/2)^T D^-1. Both results are
-symmetric, so column j is read as row j, and what happens between the products passes over one row after the other.
+symmetric, so column j is read as row j, and all steps between the products are passes over single rows.
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ def fused_columns(stages: Sequence[np.ndarray], parameters: ScgParameters) -> np
 
 @numba.njit(cache=True, nogil=True, fastmath=_ANY_ORDER)
 def _steps_by_sums(alike: np.ndarray, steps: np.ndarray, theta1: np.float32) -> np.ndarray:
-    """Cut the similarity in place, fill ``steps`` with S D^-1/2 without the diagonal; returns D ``(n,)``."""
+    """Set similarities below theta1 to 0, fill ``steps`` with S D^-1/2 without the diagonal; returns D ``(n,)``."""
     _steps_by_ranges(alike, steps, theta1)
     totals = np.empty(len(alike), np.float32)
     for j in range(len(alike)):
@@ -74,7 +74,7 @@ def _steps_by_sums(alike: np.ndarray, steps: np.ndarray, theta1: np.float32) -> 
 
 @numba.njit(cache=True, nogil=True)
 def _steps_by_ranges(alike: np.ndarray, steps: np.ndarray, theta1: np.float32) -> None:
-    """Cut the similarity in place, copy it to ``steps`` without the diagonal."""
+    """Set similarities below theta1 to 0, copy the result to ``steps`` without the diagonal."""
     for j in range(len(alike)):
         for i in range(len(alike)):
             value = alike[j, i] if alike[j, i] >= theta1 else _ZERO
@@ -122,7 +122,7 @@ def _add_by_ranges(
 
 @numba.njit(cache=True, nogil=True)
 def _add_columns(columns: np.ndarray, chosen: np.ndarray, sums: np.ndarray) -> None:
-    """Add each column, stretched from 0 to 1, to the sums ``(M, n)`` float64 of all M maps that chose it ``(M, n)``."""
+    """Add each column, min-maxed, to the sums ``(M, n)`` float64 of the maps that chose it; chosen: ``(M, n)`` bool."""
     row = np.empty(len(columns), np.float32)
     for j in range(len(columns)):
         low, scale = _low_and_scale(columns[j])
@@ -136,7 +136,7 @@ def _add_columns(columns: np.ndarray, chosen: np.ndarray, sums: np.ndarray) -> N
 
 @numba.njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
 def _low_and_scale(row: np.ndarray) -> tuple[np.float32, np.float32]:
-    """The minimum of a row and what stretches its range to 1, which is 0 where the row is constant."""
+    """The minimum of a row, and the factor that scales its range to 1; 0 for a constant row."""
     low = high = row[0]
     for value in row:
         low = min(low, value)

@@ -1,4 +1,4 @@
-"""Accuracy over thresholds: counts a cut, MaxBoxAcc, MaxBoxAccV2, and the choice of a threshold."""
+"""Accuracy over thresholds: counts for each cut, MaxBoxAcc, MaxBoxAccV2, and the choice of a threshold."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from stages.scoring.ragged import BoolArray, FloatArray, IntArray
 MAX_BOX_ACC_IOU = 0.5
 MAX_BOX_ACC_V2_IOUS = (0.3, 0.5, 0.7)
 CUT_THRESHOLDS = np.arange(255) / 255
-"""Of maps whose maximum is 1: each is a cut of its own."""
+"""Thresholds (255,) of maps whose maximum is 1: one for each cut."""
 WSOL_THRESHOLDS = np.arange(0.0, 1.0, 0.001)
-"""wsolevaluation's, as fractions of the maximum of whichever map."""
+"""wsolevaluation's thresholds (1000,), as fractions of each map's own maximum."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class CutCounts:
 
     @property
     def thresholds(self) -> FloatArray:
-        """The thresholds that were counted, which their number tells: k / 255, or wsolevaluation's thousand."""
+        """The thresholds that were counted, k / 255 or wsolevaluation's thousand, told apart by their number."""
         return WSOL_THRESHOLDS if self.hits.shape[1] == len(WSOL_THRESHOLDS) else CUT_THRESHOLDS
 
     def curve(self, iou: float) -> FloatArray:
@@ -42,7 +42,7 @@ class CutCounts:
         return 100.0 * hits / self.images if self.images else np.full(len(hits), np.nan)
 
     def best(self, iou: float) -> float:
-        """Highest accuracy in percent over the thresholds: the maximum of the mean, never a mean of maxima."""
+        """Highest accuracy in percent over the thresholds, with one threshold for all images."""
         return float(self.curve(iou).max())
 
     def _level(self, iou: float) -> int:
@@ -52,7 +52,7 @@ class CutCounts:
 
 
 def count_cuts(best_iou: FloatArray, levels: Sequence[float] = MAX_BOX_ACC_V2_IOUS, strict: bool = False) -> CutCounts:
-    """Count the images whose best IoU (N, thresholds) passes each level."""
+    """Count the images whose best IoU (N, thresholds) float64 passes each level."""
     hits = np.stack([correct(best_iou, level, strict).sum(axis=0) for level in levels]).astype(np.int64)
     return CutCounts(len(best_iou), tuple(levels), hits)
 
@@ -76,7 +76,7 @@ class Choice(NamedTuple):
 
 
 def choose_threshold(counts: CutCounts, thresholds: FloatArray, iou: float = MAX_BOX_ACC_IOU) -> Choice:
-    """Choose the best threshold (S,) of the counts at one IoU level.
+    """Choose the best of the thresholds (S,) by the counts at one IoU level.
 
     Several thresholds are often equally good: the choice is the middle (the lower of two) of the longest run of
     neighbouring best ones, the first run of equals, so that it sits away from the edges where accuracy drops.

@@ -60,7 +60,7 @@ def _whole(levels: Uint8Array) -> FloatArray:
 
 
 def _levels(score_map: npt.ArrayLike) -> Uint8Array:
-    """How many thresholds each pixel (H, W) is above: those above the cut T are its foreground at T / 255."""
+    """The number of thresholds below each pixel (H, W): pixels above T are the foreground at threshold T / 255."""
     values = np.asarray(score_map)
     if np.isnan(values).any():
         raise ValueError("score map has a NaN")

@@ -2,7 +2,7 @@
 
 1,000 thresholds are only 255 distinct cuts of a uint8 map. A cut T keeps the pixels strictly above T.
 Rule ``largest`` (MaxBoxAcc): the contour of the greatest polygon area. Rule ``all`` (MaxBoxAccV2): every contour, holes
-too. :mod:`stages.scoring.cuts.contours_opencv` states both rules plainly and is the oracle in the tests.
+too. The tests' oracle, `tests/stages/scoring/cuts/contours.py`, states both rules plainly.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.scoring.cuts.contour_tree import best_iou_of_contours, forest
-from stages.scoring.cuts.contours_opencv import CUTS, NO_CONTOUR, Rule
 from stages.scoring.cuts.fill import fill_holes
 from stages.scoring.cuts.largest import largest_boxes
 from stages.scoring.cuts.pixel_order import MEAN_SIDE, pixel_order
+from stages.scoring.cuts.quantized import CUTS, NO_CONTOUR, Rule
 from stages.scoring.cuts.ring import DOUBLED_AREA
 from stages.scoring.iou import best_of
 from stages.scoring.ragged import FloatArray, RaggedBoxes, Uint8Array
@@ -24,7 +24,7 @@ from stages.scoring.ragged import FloatArray, RaggedBoxes, Uint8Array
 def sweep(maps: Uint8Array, truth: RaggedBoxes, rules: Sequence[Rule] = ("largest", "all")) -> dict[Rule, FloatArray]:
     """Best IoU (N, 255) of any candidate box with any ground-truth box at each cut, for each rule.
 
-    ``maps`` (N, H, W) uint8 (:func:`stages.scoring.cuts.contours_opencv.quantize`), 224 x 224 under the wsolevaluation
+    ``maps`` (N, H, W) uint8 (:func:`stages.scoring.cuts.quantized.quantize`), 224 x 224 under the wsolevaluation
     protocol; ``truth`` N images of half-open boxes in the frame of the maps; 0 for an image without a box. Column T is
     the cut T; a threshold tau is the column int(tau * map maximum). Raises ValueError for other shapes or dtypes.
     """

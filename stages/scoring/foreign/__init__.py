@@ -1,1 +1,1 @@
-"""What others computed, scored against wsolevaluation's metadata: folders of score maps, files of boxes and classes."""
+"""Scores the output of other programs against wsolevaluation's metadata: score maps, boxes, classes."""

@@ -1,5 +1,5 @@
-"""The one error of foreign input."""
+"""The error for input of other programs."""
 
 
 class ForeignInputError(ValueError):
-    """A file of others cannot be used; the message is one line that names the file or the image id."""
+    """A file of another program cannot be used; the message is one line that names the file or the image id."""

@@ -1,4 +1,4 @@
-"""A folder of score maps, one .npy file an image: what is there is checked before anything is computed."""
+"""A folder of score maps, one .npy file an image; all files are checked before anything is computed."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ Shape = tuple[int, ...]
 class MapFolder(NamedTuple):
     """Score maps ``root/<image_id>.npy``, floating.
 
-    Of 224 x 224 in [0, 1] as wsolevaluation writes them, or of the image's own size, or all of one feature grid.
+    Their size is 224 x 224 (values in [0, 1], as wsolevaluation writes them), the image's, or one feature grid for all.
     """
 
     root: Path
@@ -32,7 +32,7 @@ class MapFolder(NamedTuple):
     def check(self, image_ids: Sequence[str], sizes: FloatArray) -> None:
         """Look at the header of every map: presence, dtype, shape. sizes (N, 2): width, height of the images.
 
-        Raises ForeignInputError for the first that is missing, not floating, or of a shape that is none of the three.
+        Raises ForeignInputError for the first map that is missing, not floating, or of none of the three sizes.
         """
         if not self.root.is_dir():
             raise ForeignInputError(f"{self.root}: there is no such folder of maps")
@@ -50,7 +50,7 @@ class MapFolder(NamedTuple):
                 raise ForeignInputError(f"{image_id}: the map's shape is {said}; it should be {wanted}")
 
     def read(self, image_id: str) -> FloatArray:
-        """One map (h, w) in the file's own precision: wsolevaluation quantises it so.
+        """One map (h, w) in the file's own dtype, in which wsolevaluation quantizes it.
 
         Raises ForeignInputError for NaN, infinity, or a 224 x 224 map outside [0, 1].
         """
@@ -63,7 +63,7 @@ class MapFolder(NamedTuple):
         if not np.isfinite(values).all():
             raise ForeignInputError(f"{image_id}: the map has a NaN or an infinity")
         if values.shape == FRAME and (values.min() < 0 or values.max() > 1):
-            raise ForeignInputError(f"{image_id}: a 224 x 224 map has values in [0, 1], this one outside")
+            raise ForeignInputError(f"{image_id}: a 224 x 224 map must have values in [0, 1], this one has others")
         return values
 
     def _header(self, image_id: str) -> Shape:

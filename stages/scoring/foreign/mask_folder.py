@@ -22,7 +22,7 @@ from stages.vision.images import ImageError, decode
 class MaskFolder(NamedTuple):
     """The masks of some images: those that the metadata lists, or ``root/<image_id without its extension>.png``.
 
-    peaks: whether Peak-IoU is counted: it knows no regions to ignore.
+    peaks: whether Peak-IoU is counted; it is not defined with regions to ignore.
     """
 
     root: Path
@@ -55,7 +55,7 @@ class MaskFolder(NamedTuple):
             yield from peak_tallies(localization_map(score_map, *whole.shape), whole)
 
     def _read(self, index: int, name: str) -> npt.NDArray[np.uint8]:
-        """A mask (H, W) of its own size in grey."""
+        """A grey mask (H, W) uint8 at its stored size."""
         try:
             return cv2.cvtColor(decode((self.root / name).read_bytes()), cv2.COLOR_RGB2GRAY).astype(np.uint8)
         except (OSError, ImageError) as error:

@@ -35,7 +35,7 @@ CHUNK = 64
 
 @dataclass(frozen=True)
 class Foreign:
-    """What is scored: against which ground truth, under which name and protocol, with which classes (N, 5) if any."""
+    """A method to score: its ground truth, name and protocol, and its ranked classes (N, 5) int64, if any."""
 
     metadata: MetadataFolder
     method: str
@@ -53,7 +53,7 @@ class Foreign:
 
 
 def score_boxes(foreign: Foreign, boxes: FloatArray) -> list[MetricRow]:
-    """Rows of one box an image (N, 4), half-open original pixels. Raises ForeignInputError for metadata of masks."""
+    """Metric rows of boxes (N, 4), one an image, original pixels. Raises ForeignInputError for metadata of masks."""
     _need_boxes(foreign.metadata)
     own = box_rows(Subject(foreign.method, None), foreign.metadata.truth, boxes, foreign.ranked, foreign.protocol)
     return [*own, *foreign.common_rows()]
@@ -62,10 +62,10 @@ def score_boxes(foreign: Foreign, boxes: FloatArray) -> list[MetricRow]:
 def score_maps(
     foreign: Foreign, maps: MapFolder, masks: Path | None, threshold: float | None, progress: Progress
 ) -> list[MetricRow]:
-    """Rows of score maps: boxes over all thresholds, and pixels where there are masks.
+    """Metric rows of score maps: boxes over all thresholds, and pixel metrics where there are masks.
 
     Boxes of gt_known, top1_loc and so on are those of the best threshold at IoU 0.5 (`oracle`), or of `threshold`
-    (`fixed`). progress is called with the number of images that were added. Raises ForeignInputError before anything
+    (`fixed`). progress: called with the number of images just scored. Raises ForeignInputError before anything
     is computed for a file that is missing, of a wrong dtype or of a wrong shape.
     """
     metadata = foreign.metadata

@@ -1,13 +1,13 @@
-"""Foreign score maps at every threshold, image by image, under the box rule that a protocol goes with."""
+"""Foreign score maps at every threshold, image by image, under the box rule of a protocol."""
 
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from stages.scoring.cuts.contours_opencv import CUTS, cuts_of_thresholds, quantize
 from stages.scoring.cuts.cut_counts import CUT_THRESHOLDS, MAX_BOX_ACC_V2_IOUS, WSOL_THRESHOLDS, CutCounts, count_cuts
 from stages.scoring.cuts.fixed_rule import boxes_per_threshold
+from stages.scoring.cuts.quantized import CUTS, cuts_of_thresholds, quantize
 from stages.scoring.cuts.sweep import largest_contour_boxes, sweep
 from stages.scoring.evaluator_maps import in_evaluator_frame
 from stages.scoring.iou import best_of
@@ -34,7 +34,7 @@ def thresholds(protocol: str) -> FloatArray:
 
 
 def applied(threshold: float, protocol: str) -> float:
-    """The threshold that a given one comes to: wsolevaluation takes any, the others the next lower k / 255."""
+    """The threshold that is applied: wsolevaluation takes any, the other protocols round down to k / 255."""
     return threshold if protocol == "wsolevaluation" else int(threshold * CUTS) / CUTS
 
 

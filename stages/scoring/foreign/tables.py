@@ -1,4 +1,4 @@
-"""Boxes and classes of others, from CSV or Parquet files."""
+"""Boxes and classes of other programs, from CSV or Parquet files."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from stages.scoring.foreign.errors import ForeignInputError
 from stages.scoring.ragged import FloatArray, IntArray
 
 PARQUET = (".parquet", ".pq")
-"""How the name of a Parquet file ends; files of other names are CSV."""
+"""Suffixes of Parquet files; all other files are read as CSV."""
 
 TOP = 5
 _CORNERS = ("x0", "y0", "x1", "y1")
@@ -36,9 +36,9 @@ class Found(NamedTuple):
 
 
 def parse_boxes(data: bytes, path: str) -> BoxRows:
-    """The rows of a CSV or Parquet file with columns image_id, x0, y0, x1, y1 and, if any, score (1 without).
+    """The rows of a CSV or Parquet file with columns image_id, x0, y0, x1, y1 and optionally score (default 1).
 
-    path: its name, by whose ending it is read. Raises ForeignInputError, naming file or image id.
+    path: name of the file; the suffix tells the format. Raises ForeignInputError, naming file or image id.
     """
     table = _parse(data, path, ("image_id", *_CORNERS))
     ids = _ids(table, path)
@@ -52,8 +52,8 @@ def parse_boxes(data: bytes, path: str) -> BoxRows:
 def read_boxes(path: Path, image_ids: Sequence[str]) -> Found:
     """One box an image (N, 4) of a file that `parse_boxes` reads.
 
-    Of several boxes of an image the one of the highest score counts, the first of equals. An image without a row gets
-    the empty box (0, 0, 0, 0), which is never correct. Raises ForeignInputError, naming file or image id.
+    Of several boxes of an image the one with the highest score is taken, the first of equals. An image without a row
+    gets the empty box (0, 0, 0, 0), which is never correct. Raises ForeignInputError, naming file or image id.
     """
     rows = parse_boxes(_bytes(path), str(path))
     places = _places(rows.ids, image_ids, str(path))

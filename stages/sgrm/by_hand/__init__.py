@@ -1,1 +1,1 @@
-"""A faster equal of `stages.sgrm.aggregation_net` on a CPU, its gradients written out; that module is its oracle."""
+"""A faster form of `stages.sgrm.aggregation_net` for CPUs, its gradients written out; tests compare the two."""

@@ -75,7 +75,7 @@ class AggregationNet:
         return torch.from_numpy((found[:, 1] - found[:, 0]).astype(np.float32))[None]
 
     def step(self, gradient: torch.Tensor) -> None:
-        """One step of SGD down a loss whose derivative by the last `margins` is ``(1, H W)``."""
+        """One step of SGD; gradient: of the loss by the last `margins`, ``(1, H W)``."""
         slopes = self._slopes(gradient[0].double().numpy())
         rate, momentum = self._parameters.learning_rate, self._parameters.momentum
         for name, slope in slopes.items():
@@ -132,7 +132,7 @@ def _patches(image: torch.Tensor) -> np.ndarray:
 
 
 def _transposed(weights: Weights) -> dict[str, np.ndarray]:
-    """Weights of one image as this module multiplies them; `first` ``(28, C)`` ends with its bias."""
+    """Weights of one image in the layout of this module; the last row of `first` ``(28, C)`` is its bias."""
     own = {name: part[0].numpy().copy() for name, part in weights._asdict().items()}
     own["first"] = np.concatenate([own["first"].reshape(len(own["first"]), -1), own.pop("first_bias")[:, None]], 1).T
     own["second"] = own["second"].transpose(2, 3, 1, 0)
@@ -217,7 +217,7 @@ def _against_outputs(values: np.ndarray, outputs: np.ndarray) -> np.ndarray:
 def _second_gradient(
     values: np.ndarray, outputs: np.ndarray, direct: np.ndarray, constant: np.ndarray, linear: np.ndarray
 ) -> np.ndarray:
-    """Put the gradient before the second ReLU in the place of its values ``(N, C)``; returns its sum over pixels."""
+    """Overwrite the second ReLU's values ``(N, C)`` by the gradient before it; returns its sum over pixels."""
     sums = np.zeros(values.shape[1])
     for start in range(0, len(values), _BLOCK):
         own = np.zeros(values.shape[1], np.float32)

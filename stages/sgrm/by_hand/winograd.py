@@ -10,7 +10,7 @@ Maps are ``(H, W, C)`` float32, channels last; kernels are ``(3, 3, C_in, C_out)
 
 import numba
 import numpy as np
-import scipy.linalg.cython_blas  # noqa: F401 - numba's np.dot calls it; here, it is loaded before its threads are set
+import scipy.linalg.cython_blas  # noqa: F401 - used by numba's np.dot; loaded before its threads are limited
 
 __all__ = ["backward", "forward", "kernel_gradient", "kernel_products"]
 
@@ -77,11 +77,11 @@ def backward(
     to_products: np.ndarray,
     to_input: np.ndarray,
 ) -> None:
-    """Gradients of what `forward` convolves, given that of the sums before its bias.
+    """Gradients of what `forward` convolves (arguments as there), given that of the sums before its bias.
 
-    gradient: ``(H, W, C_out)``. to_products: ``(16, C_in, C_out)``, overwritten; see `kernel_gradient`. to_input: the
-    gradient of ``scale * values + shift`` stands in its ``[1 : H + 1, 1 : W + 1]``, it is ``(2 ceil(H/2) + 2,
-    2 ceil(W/2) + 2, C_in)`` and overwritten.
+    gradient: ``(H, W, C_out)``. to_products: ``(16, C_in, C_out)``, overwritten; see `kernel_gradient`. to_input:
+    ``(2 ceil(H/2) + 2, 2 ceil(W/2) + 2, C_in)``, overwritten; its ``[1 : H + 1, 1 : W + 1]`` is the gradient of
+    ``scale * values + shift``.
     """
     height, width, inputs = values.shape
     tiles, outputs = (width + 1) // 2, gradient.shape[2]

@@ -1,1 +1,1 @@
-"""Networks by name: the table, building them, their weights, and reading a layer in passing."""
+"""Networks by name: the table, building them, their weights, and capturing a layer's output."""

@@ -1,4 +1,4 @@
-"""Building a network of the table."""
+"""Builds a network of the table of backbones."""
 
 from importlib import import_module
 

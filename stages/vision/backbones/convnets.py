@@ -1,4 +1,4 @@
-"""MobileNetV2, DenseNet-161 and EfficientNet-B7 of torchvision, ended by GAP and one linear layer."""
+"""MobileNetV2, DenseNet-161 and EfficientNet-B7 of torchvision, with GAP and one linear layer on top."""
 
 from torch import nn
 

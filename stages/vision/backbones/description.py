@@ -1,4 +1,4 @@
-"""What a network offers at a size of its input, seen without weights and without an image."""
+"""Describes a network at one input size, without weights or images: its layers, CAM and output strides."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ __all__ = ["Described", "TapShape", "described"]
 class TapShape:
     """A layer that stages may read. stride: pixels of the input for one cell of its map, along its height.
 
-    default_of: the kinds of maps that read it where nothing else is said. gradient: whether the classes depend on it.
+    default_of: the stages (ddt, gradcam) that read it by default. gradient: whether the classes depend on it.
     """
 
     tap: str
@@ -37,9 +37,9 @@ class TapShape:
 class Described:
     """A network at a size.
 
-    cam: how maps of its published classes are made, `features` where it cannot be given them; trained_cam: of classes
-    that a run trains. output_strides: what
-    `classify.output_stride` may be besides the network's own. preprocessing: what its published weights were shown.
+    cam: how maps of its published classes are made; `features`: it has no published classes. trained_cam: how maps of
+    classes that a run trains are made. output_strides: values of `classify.output_stride` besides the network's own.
+    preprocessing: of the images that its published weights were trained on.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Described:
 
 
 def described(name: str, size: int | None = None) -> Described:
-    """What a backbone offers. size: side of its input, pixels; None: its own.
+    """Describe a backbone. size: side of its input, pixels; None: its own.
 
     Raises: ValueError for an unknown network or a size that it does not take; ModuleNotFoundError without its library.
     """
@@ -78,7 +78,7 @@ def _taps(network: LocalizerNetwork, side: int) -> Iterator[TapShape]:
 
 
 def _has_no_classes(name: str) -> bool:
-    """Whether its published weights have none, or come to them in another way than by one linear layer."""
+    """Whether the published weights have no classifier, or one that is not a single linear layer."""
     plain = _plain(name)
     return plain.startswith(TIMM) and not classifier_layer(plain.removeprefix(TIMM))
 

@@ -1,4 +1,4 @@
-"""How the package efficientnet_pytorch and its kin name the layers of an EfficientNet, and what each is called here."""
+"""Translates layer names of the package efficientnet_pytorch and its derivatives to ours."""
 
 import re
 from collections import defaultdict
@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 __all__ = ["MARK", "efficientnet_names"]
 
 MARK = "_conv_stem.weight"
-"""A name that such a file holds, and no other."""
+"""A tensor name that only files of these packages contain."""
 
 _OF_TIMM = re.compile(r"features\.body\.blocks\.(\d+)\.(\d+)\.(.+)\.\w+")
 _OF_TORCHVISION = re.compile(r"features\.(\d+)\.(\d+)\.block\.(.+)\.\w+")
@@ -36,10 +36,10 @@ _EXPANDED = {
 
 
 def efficientnet_names(own: Collection[str]) -> Mapping[str, str]:
-    """Names in such files -> the names of an EfficientNet of timm or torchvision, whose own names are given.
+    """Map names of efficientnet_pytorch to the given names `own` of an EfficientNet of timm or torchvision.
 
-    Blocks are counted through all stages there: ``_blocks.3`` is the first of the third stage where the stages before
-    have one and two. Of another network, whatever fits by chance.
+    efficientnet_pytorch numbers blocks through all stages: ``_blocks.3`` is the first block of the third stage if the
+    stages before have one and two. For any other network the result is meaningless.
     """
     layers = dict(_layers(own))
     named = ((layers.get(name.rpartition(".")[0]), name) for name in own)
@@ -47,7 +47,7 @@ def efficientnet_names(own: Collection[str]) -> Mapping[str, str]:
 
 
 def _layers(own: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Layers here, and what they are called there."""
+    """Pairs of our name and their name of each layer."""
     blocks: dict[tuple[int, int], dict[str, str]] = defaultdict(dict)
     for name in own:
         if found := _OF_TIMM.fullmatch(name) or _OF_TORCHVISION.fullmatch(name):
@@ -64,7 +64,7 @@ def _of_timm(inside: Collection[str]) -> Mapping[str, str]:
 
 
 def _of_torchvision(inside: Collection[str]) -> Mapping[str, str]:
-    """Of its blocks, which number their layers: an expansion, where there is one, comes first."""
+    """The layers of torchvision's blocks, by their numbers; an expansion, if there is one, comes first."""
     last = max(int(layer.partition(".")[0]) for layer in inside)
     expansion = {"_expand_conv": "0.0", "_bn0": "0.1"} if last == 3 else {}
     return expansion | {

@@ -1,4 +1,4 @@
-"""How a network lays out its features, and the way to a map ``(B, K, h, w)`` and back."""
+"""The layout of a network's features, with conversion to a map ``(B, K, h, w)`` and back."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -28,7 +28,7 @@ class FeatureForm:
         return features[:, self.prefix :].transpose(1, 2).unflatten(2, self._grid(features, images))
 
     def back(self, maps: torch.Tensor, features: torch.Tensor | None = None) -> torch.Tensor:
-        """Features with the values of a map. features: from which tokens before the patches are taken, if any are."""
+        """Features in this layout from maps ``(B, K, h, w)``. features: gives the prefix tokens; None: none of them."""
         if self.kind == "map":
             return maps
         if self.kind == "channels_last":

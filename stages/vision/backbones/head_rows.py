@@ -19,10 +19,10 @@ State = Mapping[str, torch.Tensor]
 def rows_of_classes(state: State, classes: Sequence[str], source: str) -> State:
     """A state dict whose classifier of ImageNet's 1,000 classes is cut to the rows of some classes, in their order.
 
-    state: by the names of the network here; a classifier of another number of classes stays as it is. classes: names
-    of the network's classes, wnids; a thousand that are no wnids are taken to be ImageNet's in its order.
+    state: by our names; a classifier of another number of classes stays as it is. classes: wnids of the network's
+    classes; 1,000 names of which none is a wnid are taken to be ImageNet's classes in its order.
 
-    Raises: WeightsError that names the first class which is none of the 1,000.
+    Raises: WeightsError that names the first class that is not among the 1,000.
     """
     known = imagenet_wnids()
     cut = [name for name in state if name.startswith(_LAYER) and state[name].shape[:1] == (len(known),)]

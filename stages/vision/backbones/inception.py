@@ -15,13 +15,13 @@ _TO_6E = (*_STEM, "Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "M
 _TO_7C = (*_TO_6E, "Mixed_7a", "Mixed_7b", "Mixed_7c")
 _AUXILIARY_CLASSES = 1000
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's pixels in [0, 1], by which batches are normalised."""
+"""Mean and standard deviation of ImageNet's pixels in [0, 1], by which batches are normalized."""
 
 
 class InceptionNetwork(LocalizerNetwork):
     """The whole network, with the published auxiliary classifier beside it: loaded and counted, never run or trained.
 
-    It keeps its 1000 classes whatever the classifier's, as in PSOL's parameter counts.
+    The auxiliary classifier always has 1000 classes, as in PSOL's parameter counts.
     """
 
     def __init__(self, features: nn.Module, auxiliary: nn.Module, num_classes: int) -> None:
@@ -60,7 +60,7 @@ def _features(network: nn.Module, names: tuple[str, ...]) -> Any:
 
 
 class _Rescale(nn.Module):
-    """From ImageNet's mean and deviation to pixels in [-1, 1], on which the published weights were trained."""
+    """Convert pixels normalized by ImageNet's statistics to [-1, 1], on which the published weights were trained."""
 
     scale: torch.Tensor
     shift: torch.Tensor

@@ -1,4 +1,4 @@
-"""Which part of a network is the last block of its features, and training that part alone."""
+"""Finds the last block of a network's features, and restricts training to it."""
 
 from torch import nn
 
@@ -16,14 +16,14 @@ _POOLS = (nn.MaxPool2d, nn.AvgPool2d)
 def last_block(network: LocalizerNetwork) -> tuple[str, ...]:
     """Names of the modules that make up the last block of a network's features, in the order of their computation.
 
-    Looked up in the features' children, which follow each other as they compute. A block is a child with two or more
-    layers of weights: a residual layer, a stage, a dense block, a transformer's block. Where one child holds all blocks
-    (timm's ``blocks``, ``stages``), nine tenths of the parameters, or stages that are themselves rows of blocks, its
-    children are looked at instead. The last block is the last such child with all that follows it (a normalisation, a
+    The search runs over the features' children, which compute one after another. A block is a child with two or more
+    layers of weights: a residual layer, a stage, a dense block, a transformer's block. A child that holds all blocks
+    (timm's ``blocks``, ``stages``), nine tenths of the parameters, or stages that are themselves rows of blocks, is
+    replaced by its own children. The last block is the last such child with all that follows it (a normalization, a
     1x1 convolution): ``layer4`` of ResNets, ``denseblock4`` and ``norm5`` of DenseNet, ``Mixed_7c`` of Inception, the
     last stage and the 1x1 convolution behind it of EfficientNets, the last block and the normalisation of vision
-    transformers. In a plain chain of layers, as VGG is, it is what follows the last pooling that layers follow:
-    conv5_1 to conv5_3.
+    transformers. In a plain chain of layers such as VGG it is the layers after the last pooling that has layers behind
+    it: conv5_1 to conv5_3.
     """
     name, module = _FEATURES, network.features
     behind: list[str] = []
@@ -47,7 +47,7 @@ def last_block(network: LocalizerNetwork) -> tuple[str, ...]:
 
 
 def freeze_below(network: LocalizerNetwork) -> None:
-    """Leave the last block of the features, the head and whatever stands between them to be trained, nothing else."""
+    """Freeze the features below their last block; that block, the head and all between them stay trainable."""
     trained = tuple(f"{name}." for name in last_block(network))
     for name, parameter in network.named_parameters():
         if name.startswith(f"{_FEATURES}.") and not name.startswith(trained):
@@ -55,9 +55,9 @@ def freeze_below(network: LocalizerNetwork) -> None:
 
 
 def quieten_frozen(network: LocalizerNetwork) -> None:
-    """Put what is below the last block into eval mode: its statistics stay, and nothing in it is dropped out.
+    """Put the modules below the last block into eval mode: batch statistics stay fixed, and dropout is off.
 
-    To be called each time after the whole network was put into training mode.
+    Call it each time after the whole network was put into training mode.
     """
     trained = last_block(network)
     for name, module in network.features.named_modules(prefix=_FEATURES):
@@ -72,22 +72,22 @@ def _size(module: nn.Module) -> int:
 
 
 def _layers(module: nn.Module) -> int:
-    """How many layers of weights a module holds."""
+    """Number of linear and convolutional layers in a module."""
     return sum(isinstance(part, _WEIGHTED) for part in module.modules())
 
 
 def _has_blocks(module: nn.Module) -> bool:
-    """Whether a module is a row of blocks, rather than a block: each of its children computes by itself, in turn."""
+    """Whether a module is a sequence of blocks, rather than one block."""
     return isinstance(module, _ROWS) and any(_layers(child) > 1 for child in module.children())
 
 
 def _has_stages(module: nn.Module) -> bool:
-    """Whether a module is a row of rows of blocks."""
+    """Whether a module is a sequence of sequences of blocks."""
     return isinstance(module, _ROWS) and any(_has_blocks(child) for child in module.children())
 
 
 def _after_last_pooling(name: str, module: nn.Module) -> list[str]:
-    """The layers of a chain with parameters that follow the last pooling which any of them follows."""
+    """The layers with parameters after the last pooling that has any such layer behind it."""
     children = list(module.named_children())
     weighted = [number for number, (_, child) in enumerate(children) if _size(child)]
     pools = [number for number, (_, child) in enumerate(children) if isinstance(child, _POOLS)]

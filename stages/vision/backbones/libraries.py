@@ -1,4 +1,4 @@
-"""Networks of libraries that not every installation has."""
+"""Networks of timm, which is an optional package."""
 
 import difflib
 from collections.abc import Callable
@@ -15,7 +15,7 @@ __all__ = ["Published", "TimmBody", "timm_body", "timm_config", "timm_input_size
 
 
 class TimmBody(nn.Module):
-    """What every network of timm has: features of images ``(B, 3, S, S)``, and what becomes of features."""
+    """Interface of timm's networks: features of images ``(B, 3, S, S)``, and the head that reads these features."""
 
     forward_features: Callable[[torch.Tensor], torch.Tensor]
     forward_head: Callable[..., torch.Tensor]
@@ -23,7 +23,7 @@ class TimmBody(nn.Module):
 
 @dataclass(frozen=True)
 class Published:
-    """What timm says of the weights that it publishes for a network.
+    """Metadata of the weights that timm publishes for a network.
 
     input_size: side of their images, pixels. classifiers: module paths of the classifier layers; some networks have
     several. classes: how many; 0: the weights have no classifier.
@@ -45,10 +45,10 @@ def timm_network(name: str, **options: Any) -> nn.Module:
 
 
 def timm_body(name: str, num_classes: int = 0, output_stride: int | None = None) -> TimmBody:
-    """A network of timm that takes images of any size where it can, with fresh weights; without classes no classifier.
+    """A network of timm with fresh weights, for images of any size where possible. num_classes: 0: no classifier.
 
     output_stride: see `registry.backbone_name`. Raises: ModuleNotFoundError and ValueError as `timm_network`, also for
-    a network that timm cannot build, or whose strides stay.
+    a network that timm cannot build, or whose strides cannot be changed.
     """
     strides = {} if output_stride is None else {"output_stride": output_stride}
     refusals = []
@@ -59,16 +59,16 @@ def timm_body(name: str, num_classes: int = 0, output_stride: int | None = None)
             refusals.append(error)
     if strides:
         raise ValueError(f"timm's {name} has no output_stride {output_stride}") from refusals[-1]
-    raise ValueError(f"timm does not build {name!r} without more words: {refusals[-1]}") from refusals[-1]
+    raise ValueError(f"timm cannot build {name!r} from its name alone: {refusals[-1]}") from refusals[-1]
 
 
 def timm_input_size(name: str) -> int:
-    """Side of the input, pixels, that timm gives a network. Raises as `timm_network` does."""
+    """Side of the input, pixels, by timm's metadata of a network. Raises as `timm_network` does."""
     return timm_published(name).input_size
 
 
 def timm_published(name: str) -> Published:
-    """What timm says of the published weights of a network. Raises as `timm_network` does."""
+    """Metadata of the published weights of a network. Raises as `timm_network` does."""
     config = timm_config(name)
     if config is None:
         return Published(224, (), 0)
@@ -90,7 +90,7 @@ def timm_config(name: str) -> Any:
 
 
 def _timm(name: str) -> ModuleType:
-    """The package, which must know the network."""
+    """The package timm; raises if it is missing or does not know the network."""
     try:
         import timm
     except ModuleNotFoundError as error:

@@ -28,9 +28,9 @@ class LocalizerNetwork(nn.Module):
     has_cam: a class activation map is ``classifier.weight[c]`` over `class_features`; False where classes do not come
     from GAP and a linear layer, and CAM is not defined.
     backbone: name of the entry that `build` made the network from; empty for others.
-    preprocessing: of the images that its weights were trained on; whoever fills it says so.
+    preprocessing: of the images that its weights were trained on; set by the code that loads the weights.
     heads: names of the children that train at the head's rate.
-    maps_itself: whether it has more parts than a classifier, and its maps are those of `class_maps` alone.
+    maps_itself: whether it has more parts than a classifier, and computes its maps in `class_maps`.
     """
 
     has_cam: bool = True
@@ -65,11 +65,11 @@ class LocalizerNetwork(nn.Module):
 
     @property
     def layout(self) -> Layout:
-        """What the names in published weights mean."""
+        """Rules that translate the tensor names in published weights."""
         return backbone(self.backbone).layout if self.backbone else Layout()
 
     def class_features(self, images: torch.Tensor) -> torch.Tensor:
-        """What GAP pools and CAM multiplies with the classifier's weights, ``(B, K, h, w)``, of ``(B, 3, S, S)``.
+        """Feature maps ``(B, K, h, w)``, which GAP pools and CAM weights, of normalized images ``(B, 3, S, S)``.
 
         Because a 1x1 convolution and a spatial mean commute, the maps of a head that ends in a 1x1 convolution
         (Zhang et al. 2018, ACoL) are the CAM of these features plus the classifier's bias.
@@ -82,7 +82,7 @@ class LocalizerNetwork(nn.Module):
         return maps if self.head is None else self.head(maps)
 
     def pooled(self, images: torch.Tensor) -> torch.Tensor:
-        """What the classifier reads, ``(B, K)``, of normalised images ``(B, 3, S, S)``."""
+        """Input of the classifier, ``(B, K)``, for normalized images ``(B, 3, S, S)``."""
         return self.class_features(images).mean(dim=(2, 3))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -110,7 +110,7 @@ class LocalizerNetwork(nn.Module):
 
 
 def conv_head(channels: int, *widths: int) -> nn.Sequential:
-    """3x3 convolutions of these widths, each with a ReLU, named on from VGG's fifth block: conv6, relu6, conv7, ...
+    """3x3 convolutions of these widths, each with a ReLU; names continue VGG's: conv6, relu6, conv7, ...
 
     Weights are drawn as torchvision draws VGG's (He et al. 2015, fan-out).
     """
@@ -126,7 +126,7 @@ def conv_head(channels: int, *widths: int) -> nn.Sequential:
 
 
 def without_strides(module: nn.Module) -> None:
-    """Let every convolution inside step by one pixel: the map grows, names and shapes of the weights stay."""
+    """Set the stride of every convolution inside to 1: the map grows, names and shapes of the weights stay."""
     for convolution in module.modules():
         if isinstance(convolution, nn.Conv2d):
             convolution.stride = (1, 1)

@@ -1,4 +1,4 @@
-"""What a network computes between two of its tensors, seen operation by operation."""
+"""Records the operations by which a network computes one tensor from another."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ _VIEWS = frozenset(
         "squeeze", "transpose", "t", "unsqueeze", "view",
     )
 )  # fmt: skip
-"""Operations that move or leave out numbers and compute none."""
+"""Operations that rearrange, copy or select values, but compute none."""
 
 _MEANS = frozenset(
     {"aten::mean", "aten::adaptive_avg_pool2d", "aten::_adaptive_avg_pool2d", "aten::adaptive_avg_pool1d"}
@@ -26,25 +26,25 @@ _LINEAR = frozenset({"aten::addmm", "aten::mm", "aten::linear", "aten::convoluti
 
 @dataclass
 class Operations:
-    """The operations of some computation, in order, but for those that compute nothing.
+    """The operations of a computation, in order, without those that compute nothing.
 
-    names: as torch calls them, ``aten::mean``. spans: of how many numbers each result is made, for means.
+    names: torch's names, such as ``aten::mean``. spans: for each mean, how many numbers it averages.
     """
 
     names: list[str] = field(default_factory=list)
     spans: list[float] = field(default_factory=list)
 
     def are_one_mean(self, numbers: int) -> bool:
-        """Whether nothing is computed but means of so many numbers, once."""
+        """Whether the computation is a single mean over `numbers` numbers."""
         return len(self.names) == 1 and self.names[0] in _MEANS and self.spans == [numbers]
 
     def are_one_linear_layer(self) -> bool:
-        """Whether nothing is computed but one product with weights."""
+        """Whether the computation is a single linear layer or convolution."""
         return len(self.names) == 1 and self.names[0] in _LINEAR
 
 
 def operations_of(computed: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, Operations]:
-    """A result of any shape, and the operations that it took."""
+    """Call `computed`; returns its tensor, of any shape, and the operations of the call."""
     with _Recorder() as recorder, torch.no_grad():
         return computed(), recorder.seen
 

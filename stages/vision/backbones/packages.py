@@ -1,4 +1,4 @@
-"""Weights that Python packages carry: which, in which file, and the hash of that file."""
+"""Weights inside of Python packages: their names, files and hashes."""
 
 import hashlib
 from collections.abc import Mapping
@@ -17,8 +17,8 @@ __all__ = ["PACKAGED", "Packaged", "packaged_bytes"]
 class Packaged:
     """One file of weights.
 
-    package: its name where packages are installed from. extra: of weakbox, which brings it along. module: its name in
-    Python. file: path inside the module's folder. sha256: of the file.
+    package: name on the package index. extra: the extra of weakbox that installs it. module: import name. file: path
+    inside the module's folder. sha256: of the file.
     """
 
     package: str
@@ -42,10 +42,10 @@ PACKAGED: Mapping[str, Packaged] = MappingProxyType(
 
 
 def packaged_bytes(source: str) -> bytes:
-    """The file of ``package:<name>``, whose hash is as it was; nothing of the package is run.
+    """The bytes of ``package:<name>``, verified by their hash; no code of the package is run.
 
     Raises, in one line: ModuleNotFoundError where the package is not installed; ValueError for an unknown name, and a
-    file that is another.
+    file of another hash.
     """
     name = source.removeprefix(PACKAGE)
     if name not in PACKAGED:
@@ -61,5 +61,5 @@ def packaged_bytes(source: str) -> bytes:
     except OSError as error:
         raise ValueError(f"weights {source}: {entry.file} of package {entry.package} cannot be read") from error
     if hashlib.sha256(data).hexdigest() != entry.sha256:
-        raise ValueError(f"weights {source}: {entry.file} of package {entry.package} is not the file that it was")
+        raise ValueError(f"weights {source}: {entry.file} of package {entry.package} has an unexpected SHA-256")
     return data

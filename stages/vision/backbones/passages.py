@@ -1,4 +1,4 @@
-"""Layers whose outputs are no maps, shown as maps to whoever reads or replaces them there."""
+"""Exposes layer outputs that are no maps (such as tokens) as maps, for hooks that read or replace them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,11 +12,11 @@ Turned = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Passage(nn.Module):
-    """What a layer puts out, on its way as a map ``(B, d, h, w)``; hooks on this module see it, and may replace it."""
+    """Identity module for a layer's output as a map ``(B, d, h, w)``; hooks on it read or replace the map."""
 
     @property
     def observed(self) -> bool:
-        """Whether anybody looks: otherwise nothing need pass."""
+        """Whether the module has a hook; without one nothing is passed through it."""
         return bool(self._forward_hooks or self._forward_pre_hooks)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
@@ -26,9 +26,9 @@ class Passage(nn.Module):
 
 @contextmanager
 def passing(layer: nn.Module, passage: Passage, to_map: Turned, back: Callable[..., torch.Tensor]) -> Iterator[None]:
-    """Lead a layer's output through a passage, as a map, in forward passes in the block, where anybody looks there.
+    """During the block, pass a layer's output through a passage as a map, if the passage has a hook.
 
-    to_map: output -> map. back: (map, output) -> an output with the map's values, which the network goes on with.
+    to_map: output -> map. back: (map, output) -> output with the map's values, with which the forward pass continues.
     """
     if not passage.observed:
         yield

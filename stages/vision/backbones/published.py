@@ -1,4 +1,4 @@
-"""What the source of some weights says of the images that they were trained on."""
+"""The preprocessing and input size that a source of weights declares."""
 
 import json
 from collections.abc import Mapping
@@ -14,18 +14,18 @@ from stages.vision.preprocessing import IMAGENET, LARGEST_INPUT, Preprocessing, 
 __all__ = ["Published", "card_beside", "published"]
 
 _LITE0 = Preprocessing((127 / 255,) * 3, (128 / 255,) * 3, "bicubic", 0.875)
-"""As the package's own example and Google's training have it: (x - 127) / 128 of pixels from 0 to 255."""
+"""As in the package's example and in Google's training: (x - 127) / 128 of pixels from 0 to 255."""
 
 _FIELDS = {"mean": "mean", "std": "deviation", "interpolation": "interpolation", "crop_pct": "crop"}
-"""timm's names of what a preprocessing says here."""
+"""timm's field -> our field."""
 
 _SIZE = "input_size"
 _PRETRAINED = "pretrained_cfg"
-"""Holds timm's fields in the hub's config.json."""
+"""The key of the hub's config.json that holds timm's fields."""
 
 
 class Published(NamedTuple):
-    """preprocessing: of the images. input_size: side of the network's input, pixels; None where it is not said."""
+    """The preprocessing of images, and the side of the network's input in pixels, None if not declared."""
 
     preprocessing: Preprocessing
     input_size: int | None = None
@@ -34,15 +34,15 @@ class Published(NamedTuple):
 def published(source: str, network: str, card: str | None = None, *, found: bool = False) -> Published:
     """The preprocessing of a source of weights, for a network of the table of backbones.
 
-    Torchvision's weights say it in their transforms, timm's in their pretrained_cfg, files in a card: JSON with timm's
-    fields (mean, std, input_size, interpolation, crop_pct), at its top or under pretrained_cfg. What a card leaves out,
-    and files without a card, are as usual for the network: timm's for timm's, otherwise ImageNet's, which is that of
-    `scratch`, too.
+    Torchvision's weights declare it in their transforms, timm's in their pretrained_cfg, files in a card: JSON with
+    timm's fields (mean, std, input_size, interpolation, crop_pct), at its top or under pretrained_cfg. Fields that a
+    card lacks, and files without a card, get the network's default: timm's for networks of timm, otherwise ImageNet's.
+    `scratch` gets ImageNet's.
 
-    card: a path or URI. found: nobody named it, it lies beside the file: it may be about something else.
+    card: a path or URI. found: the card was found beside the file, not named by the user; it is ignored if it has none
+    of the fields.
 
-    Raises: WeightsError for an unknown name, ModuleNotFoundError without timm, ValueError for a card that says
-    something else.
+    Raises: WeightsError for an unknown name, ModuleNotFoundError without timm, ValueError for an invalid card.
     """
     if source == LITE0:
         return Published(_LITE0, 224)
@@ -64,7 +64,7 @@ def _of(source: str, network: str) -> Published:
 
 
 def _usual(network: str) -> Published:
-    """What a network is shown where its weights do not say."""
+    """The default of a network whose weights declare nothing."""
     name = network.partition("@")[0]
     if name.startswith(TIMM):
         return _of_timm(name.removeprefix(TIMM))
@@ -121,7 +121,7 @@ def _of_card(card: str, usual: Published, found: bool) -> Published:
     if not fields.keys() & {*_FIELDS, _SIZE}:
         if found:
             return usual
-        raise ValueError(f"{where} says none of {', '.join(sorted((*_FIELDS, _SIZE)))}")
+        raise ValueError(f"{where} has none of {', '.join(sorted((*_FIELDS, _SIZE)))}")
     try:
         return _of_fields(fields, usual)
     except ValueError as error:
@@ -129,7 +129,7 @@ def _of_card(card: str, usual: Published, found: bool) -> Published:
 
 
 def _of_fields(fields: Mapping[str, object], usual: Published) -> Published:
-    """Of timm's names; what is left out is as usual. Raises ValueError for what is no preprocessing."""
+    """Read timm's fields; missing ones are taken from `usual`. Raises ValueError for invalid values."""
     said = usual.preprocessing.said() | {ours: fields[theirs] for theirs, ours in _FIELDS.items() if theirs in fields}
     said["interpolation"] = "bicubic" if said["interpolation"] == "bicubic" else "bilinear"
     size = fields.get(_SIZE, usual.input_size)

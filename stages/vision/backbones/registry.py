@@ -20,19 +20,18 @@ __all__ = [
     "backbone",
     "backbone_name",
     "input_size",
-    "is_backbone",
     "tap_path",
 ]
 
 CamKind = Literal["exact", "gradient", "features"]
-"""exact: classes are average pooling and one linear layer, so CAM is defined. gradient: something stands between.
+"""exact: classes are average pooling and one linear layer, so CAM is defined. gradient: other layers stand between.
 features: published weights have no classes."""
 
 STRIDES = (8, 16, 32)
 """Output strides that can be asked for: pixels of the input for one cell of the last map."""
 
 Option = int | str | tuple[int, ...] | tuple[str, ...]
-"""What a builder may be told."""
+"""Types of a builder's options."""
 
 _OURS = Layout()
 _TIMM, _AT = "timm:", "@"
@@ -46,12 +45,12 @@ class Backbone:
     builder: ``module.function`` of this package: number of classes, and `options` -> network with fresh weights.
     input_size: side in pixels of the square that the paper's setting feeds the network; None: `input_size` asks timm.
     taps: name of a layer in the literature -> module path inside the network; the first is the default. Empty for
-    networks of timm by name, which say themselves which layers they have (`LocalizerNetwork.tap_names`).
-    layout: what the names in published weights mean.
-    cam: how class maps are made of the published network; None: only the network itself can tell.
+    networks of timm by name, whose layers are found when they are built (`LocalizerNetwork.tap_names`).
+    layout: rules that translate the tensor names in published weights.
+    cam: how class maps are made of the published network; None: known only once the network is built.
     others, off, ddt_tap, gradient_tap, scg_taps: see `TapNames`.
-    rescales: whether the network itself undoes ImageNet's mean and deviation, and so is always shown them.
-    version: rises when the same name builds another network, so that trainings of the old one are not taken for it.
+    rescales: whether the network itself undoes ImageNet's normalization, so that its input must always have it.
+    version: rises when the same name builds another network, so that trainings of the old one are not reused.
     """
 
     name: str
@@ -174,7 +173,7 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType(
                 _OF_TIMM,
                 224,
                 _LITE,
-                ddt_tap="blocks.5",  # of ten classes' photographs right by DDT: 65.4 %, of the last layer 59.9 %
+                ddt_tap="blocks.5",  # right boxes by DDT on ten classes: 65.4 %; last layer: 59.9 %
                 options={"name": "tf_efficientnet_lite0"},
             ),
             Backbone(
@@ -198,10 +197,10 @@ BACKBONES: Mapping[str, Backbone] = MappingProxyType(
 def backbone(name: str) -> Backbone:
     """Look a backbone up.
 
-    ``timm:<name>`` is any network of timm, which judges the name when it is built. Of networks of timm, ``<name>@16``
-    is the one whose last map has a cell for 16 pixels of the input: see `backbone_name`.
+    ``timm:<name>`` is any network of timm; its name is checked when it is built. ``<name>@16`` is a network of timm
+    with output stride 16: one cell of its last map for 16 pixels of the input, see `backbone_name`.
 
-    Raises: ValueError for an unknown name, which names the nearest known one.
+    Raises: ValueError for an unknown name, with the nearest known one.
     """
     plain, at, stride = name.partition(_AT)
     if plain.startswith(_TIMM):
@@ -214,15 +213,14 @@ def backbone(name: str) -> Backbone:
     if not at:
         return entry
     if entry.builder != _OF_TIMM or stride not in map(str, STRIDES):
-        raise ValueError(f"unknown backbone {name!r}: @8, @16 and @32 go with networks of timm")
+        raise ValueError(f"unknown backbone {name!r}: @8, @16 and @32 are for networks of timm")
     return replace(entry, name=name, options={**entry.options, "output_stride": int(stride)})
 
 
 def backbone_name(name: str, output_stride: int | None) -> str:
-    """The name of a backbone with strides removed, until its last map has a cell for so many pixels of the input.
+    """The name of the variant of a backbone whose last map has one cell for `output_stride` pixels of the input.
 
-    Raises: ValueError for an unknown backbone, one that is known with its own strides alone, and another stride than
-    8, 16 or 32.
+    Raises: ValueError for an unknown backbone, one without such a variant, and a stride other than 8, 16 or 32.
     """
     entry = backbone(name)
     if output_stride is None:
@@ -233,16 +231,7 @@ def backbone_name(name: str, output_stride: int | None) -> str:
         return f"{name}{_AT}{output_stride}"
     if (variant := f"{name}_s{output_stride}") in BACKBONES:
         return variant
-    raise ValueError(f"{name} is known with its own strides alone: leave output_stride out, or use a network of timm")
-
-
-def is_backbone(name: str) -> bool:
-    """Whether `backbone` knows a name."""
-    try:
-        backbone(name)
-    except ValueError:
-        return False
-    return True
+    raise ValueError(f"{name} has no variant of output_stride {output_stride}: leave it out, or use a network of timm")
 
 
 def input_size(name: str) -> int:

@@ -1,4 +1,4 @@
-"""A small residual network for images of about 64 pixels, quick enough to train from scratch on a processor."""
+"""A small residual network for images of about 64 pixels, fast enough to train from scratch on a CPU."""
 
 from collections import OrderedDict
 

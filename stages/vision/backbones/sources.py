@@ -1,4 +1,4 @@
-"""Where weights come from: a file, torchvision's or timm's names, a Python package. All end as a state dict."""
+"""Reads weights from a file, torchvision, timm or a Python package as a state dict."""
 
 import argparse
 import difflib
@@ -31,16 +31,16 @@ _PREFIXES = ("module.", "backbone.", "model.")
 
 
 class WeightsError(ValueError):
-    """The weights cannot be had, or do not fit the network; the message says what to do."""
+    """The weights cannot be loaded, or do not fit the network; the message says what to do."""
 
 
 def read_state(source: str) -> dict[str, torch.Tensor]:
     """The state dict of a source: ``timm:<model name>``, ``package:<name>``, a torchvision weights name, or a file.
 
     A file ends in .safetensors, .pth, .pt, .pth.tar or .bin and lies on this disk or at any URI that fsspec knows;
-    nothing in it is unpickled but tensors, plain values and `argparse.Namespace`. A state dict nested under
-    ``state_dict``, ``model`` or ``teacher`` is taken out, and the prefixes ``module.``, ``backbone.`` and ``model.`` of
-    its names are left out.
+    only tensors, plain values and `argparse.Namespace` are unpickled. A state dict nested under ``state_dict``,
+    ``model`` or ``teacher`` is unwrapped, and the prefixes ``module.``, ``backbone.`` and ``model.`` of its names are
+    removed.
 
     Raises: WeightsError when the source is missing, cannot be fetched, or holds no state dict.
     """
@@ -72,7 +72,7 @@ def _from_file(source: str) -> dict[str, torch.Tensor]:
 
 
 def state_of(found: Any, source: str) -> dict[str, torch.Tensor]:
-    """The state dict that a file holds, out of what it is nested in. Raises WeightsError for anything else."""
+    """The state dict in the content of a file, unwrapped if it is nested. Raises WeightsError for anything else."""
     for _ in range(_DEEPEST):
         if not isinstance(found, Mapping) or not (nest := _nest(found)):
             break
@@ -91,16 +91,16 @@ def state_of(found: Any, source: str) -> dict[str, torch.Tensor]:
 def _bytes(source: str) -> bytes:
     if "://" not in source:
         return Path(source).expanduser().read_bytes()
-    import fsspec  # file systems of URIs bring packages of their own
+    import fsspec  # only URIs need it
 
     with fsspec.open(source, "rb") as file:
         return bytes(file.read())
 
 
 def unpickled(file: IO[bytes] | str, device: str = "cpu", mmap: bool = False) -> Any:
-    """What `torch.save` wrote: tensors, plain values and `argparse.Namespace`, nothing else.
+    """Load a file of `torch.save`; only tensors, plain values and `argparse.Namespace` are unpickled.
 
-    device: where tensors go; mmap: of a path alone, whose tensors are then read when they are used.
+    device: of the tensors. mmap: for paths only: tensors are read when they are used.
     """
     with torch.serialization.safe_globals([argparse.Namespace]):  # DINO's checkpoints hold their command's arguments
         return torch.load(file, map_location=device, weights_only=True, mmap=mmap)
@@ -111,7 +111,7 @@ def _nest(found: Mapping[str, Any]) -> str | None:
 
 
 def without_prefixes(state: Mapping[str, torch.Tensor], source: str) -> dict[str, torch.Tensor]:
-    """A state dict without what training scripts put before names. Raises WeightsError for two of one name."""
+    """A state dict without the prefixes that training scripts add. Raises WeightsError for two tensors of one name."""
     plain: dict[str, torch.Tensor] = {}
     for name, tensor in state.items():
         short = name
@@ -137,7 +137,7 @@ def _from_torchvision(name: str) -> dict[str, torch.Tensor]:
 
 
 def torchvision_weights(name: str) -> Any:
-    """The published weights of a name, not fetched. Raises WeightsError that names the nearest for an unknown one."""
+    """The torchvision entry of published weights, not fetched. Raises WeightsError with the nearest known name."""
     import torchvision  # slow to import, see networks.py
 
     try:

@@ -11,10 +11,10 @@ __all__ = ["TapNames", "unknown"]
 class TapNames:
     """Names of layers -> module paths inside the network; each puts out maps ``(B, d, h, w)``.
 
-    main: the usual ones; the first is what is read when nothing else is said. others: those that are read only where
-    they are asked for. off: names among both that the classes do not depend on: no gradient reaches them.
+    main: the usual layers; the first is the default. others: layers that are read only if a config names them. off:
+    names among both that the classes do not depend on: no gradient reaches them.
     ddt, gradient: what stages ddt and gradcam read by default; empty: the first of `main`.
-    scg: what stage scg reads by default, layers of one grid; empty: it looks for them itself.
+    scg: what stage scg reads by default, layers of one grid; empty: the stage selects them itself.
     """
 
     main: Mapping[str, str]
@@ -26,17 +26,17 @@ class TapNames:
 
     @property
     def default(self) -> str:
-        """The tap that is read when none is asked for."""
+        """The default tap."""
         return next(iter(self.main))
 
     @property
     def ddt_default(self) -> str:
-        """The tap that stage ddt reads when none is asked for."""
+        """The default tap of stage ddt."""
         return self.ddt or self.default
 
     @property
     def gradient_default(self) -> str:
-        """The tap whose gradients are taken when none is asked for."""
+        """The default tap for gradients."""
         return self.gradient or self.default
 
     @property
@@ -53,6 +53,6 @@ class TapNames:
 
 
 def unknown(kind: str, name: str, known: Collection[str]) -> str:
-    """The words for a name that is none of the known ones."""
+    """The message for an unknown name, with the nearest known one."""
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
     return f"unknown {kind} {name!r}: did you mean {nearest!r}? Known: {', '.join(known)}"

@@ -1,4 +1,4 @@
-"""Reading a layer's output in passing, and leaving no trace in the network."""
+"""Captures a layer's output during forward passes, without lasting changes to the network."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ __all__ = ["Tap", "tapped"]
 
 
 class Tap:
-    """What a layer put out in the last forward pass."""
+    """The output of a layer in the last forward pass."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -31,8 +31,8 @@ class Tap:
 def tapped(network: nn.Module, path: str) -> Iterator[Tap]:
     """Capture the output of the module at ``path`` (as in ``get_submodule``) during forward passes in the block.
 
-    Activations that work in place are switched to copies meanwhile: the one after a tapped convolution would
-    otherwise overwrite what was captured. Hook and switches are undone on leaving, also by an exception.
+    Inside of the block, in-place activations are switched to copies: the one after a tapped convolution would
+    otherwise overwrite the captured output. Hook and switches are undone at the end, also after an exception.
 
     Raises: ValueError when the network has no such module.
     """

@@ -25,23 +25,23 @@ class Inside(NamedTuple):
 
 
 def passage_name(tap: str) -> str:
-    """The name of the submodule of ``passages`` that shows a tap."""
+    """The name of the submodule of ``passages`` that exposes a tap."""
     return tap.replace(".", "_")
 
 
 class TimmFeatures(nn.Module):
-    """What a network of timm gives before pooling and classifier, as a map ``(B, K, h, w)``.
+    """The features of a network of timm before pooling and classifier, as a map ``(B, K, h, w)``.
 
     body: the network, without its classifier. form: how it lays out its features. inside: layers whose outputs are no
-    maps, by tap name: the submodule ``passages.<name>`` (with _ for .) shows the layer's output as a map.
+    maps, by tap name: the submodule ``passages.<name>`` (with _ for .) exposes the layer's output as a map.
     keys: module path in the body of the last attention's projection of keys, or of queries, keys and values
     together: the submodule `keys` puts out the patches' keys as a map, heads concatenated, as the projection gives
-    them; nothing depends on its output. tap_names: the layers that stages may read; None: as the table of backbones has
-    it.
+    them; nothing depends on its output. tap_names: the layers that stages may read; None: those of the table of
+    backbones.
     """
 
     child: ClassVar[str] = "body"
-    """What the network is called in names of weights."""
+    """Name of the network's submodule in names of weights."""
 
     def __init__(
         self, body: nn.Module, form: FeatureForm, inside: Mapping[str, Inside] | None = None, keys: str | None = None

@@ -14,14 +14,14 @@ from stages.vision.backbones.vit import PatchTokens, has_class_token
 __all__ = ["TimmNetwork", "timm_network"]
 
 _FURTHER_HEADS = ("head_dist.", "aux_head.")
-"""Of distillation (DeiT) and of tokens (VOLO), beside the classifier."""
+"""Heads of distillation (DeiT) and of tokens (VOLO), besides the classifier."""
 
 
 class TimmNetwork(LocalizerNetwork):
     """A network of timm with a linear layer in place of its classifier.
 
-    Where classes are the spatial mean of its features and a linear layer (`TimmStructure.is_exact`), CAM is defined;
-    elsewhere `pooled` goes through whatever timm has between features and classifier.
+    If its classes are the spatial mean of its features and a linear layer (`TimmStructure.is_exact`), CAM is defined;
+    else `pooled` applies all that timm has between features and classifier.
 
     name: as timm calls it, with or without a tag.
     """
@@ -33,7 +33,7 @@ class TimmNetwork(LocalizerNetwork):
         self.timm_name, self.has_cam = name, structure.is_exact
 
     def pooled(self, images: torch.Tensor) -> torch.Tensor:
-        """What the classifier reads, ``(B, K)``, of normalised images ``(B, 3, S, S)``."""
+        """Input of the classifier, ``(B, K)``, for normalized images ``(B, 3, S, S)``."""
         if self.has_cam:
             return super().pooled(images)
         features, form = self.features, self.features.form
@@ -42,7 +42,7 @@ class TimmNetwork(LocalizerNetwork):
 
     @property
     def layout(self) -> Layout:
-        """What the names in timm's files mean: the body's own, and the classifier's where it is one linear layer."""
+        """Rules that translate the tensor names in timm's files: of the body, and of a single linear classifier."""
         place = f"{self.features.child}."
         classifier = classifier_layer(self.timm_name)
         renames = ((rf"^{re.escape(classifier)}\.(?=weight$|bias$)", "classifier."),) if classifier else ()
@@ -55,7 +55,7 @@ def timm_network(num_classes: int, name: str, output_stride: int | None = None) 
     """Any network of timm whose features are a map. output_stride: see `registry.backbone_name`.
 
     Raises: ModuleNotFoundError without timm; ValueError for a network that timm does not know or build, that gives no
-    map, or whose strides stay.
+    map, or whose strides cannot be changed.
     """
     structure = timm_structure(name, output_stride)
     body = timm_body(name, 0, output_stride)

@@ -1,4 +1,4 @@
-"""What a network of timm is, looked up rather than known: its layout, its layers, and how its classes come about."""
+"""Inspects a network of timm: the layout of its features, its layers, and how its classes are computed."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -19,11 +19,11 @@ from stages.vision.backbones.vit import PatchTokens, has_class_token
 __all__ = ["TimmStructure", "classifier_layer", "timm_structure"]
 
 _CONTAINERS = ("blocks", "layers", "levels", "network", "stages")
-"""What networks of timm call the lists of their stages."""
+"""Names of the lists of stages in networks of timm."""
 
 _NORM, _PROJECTIONS = "norm1", ("qkv", "k_proj")
 _LAST_BLOCK = (_NORM, "attn.qkv", "attn.k_proj")
-"""What is read of a transformer's last block, beside what the block puts out."""
+"""Modules of a transformer's last block that are read, besides the output of the block."""
 
 _MOST_PREFIX_TOKENS = 32
 _BUILT_OF_BLOCKS = ("EfficientNet", "MobileNetV3")
@@ -50,7 +50,7 @@ class TimmStructure:
 
 @lru_cache(maxsize=32)
 def timm_structure(name: str, output_stride: int | None = None) -> TimmStructure:
-    """The structure of a network, seen when an image without values passes through one without values.
+    """The structure of a network, found by a forward pass on torch's meta device.
 
     Raises: ValueError for a network that gives no map of features, and as `timm_body`.
     """
@@ -59,7 +59,7 @@ def timm_structure(name: str, output_stride: int | None = None) -> TimmStructure
         body = timm_body(name, 0, output_stride).eval()
         images = torch.empty(2, 3, side, side)
     try:
-        with torch.inference_mode(False):  # which would hide operations
+        with torch.inference_mode(False):  # inference mode would hide operations
             outputs, features = _passed(body, images)
             form = _form(features, body, side)
             maps = form.to_map(features, images)
@@ -85,9 +85,9 @@ def timm_structure(name: str, output_stride: int | None = None) -> TimmStructure
 
 @lru_cache(maxsize=32)
 def classifier_layer(name: str) -> str:
-    """Module path of the one linear layer that turns what `TimmStructure.width` counts into published classes.
+    """Module path of the single linear layer that computes the published classes from the pooled features.
 
-    Empty where published weights have no classes, or come to them in another way, such as by two layers.
+    Empty if the published weights have no classes, or compute them in another way, such as by two layers.
     """
     published = timm_published(name)
     if len(published.classifiers) != 1 or not published.classes:
@@ -105,8 +105,8 @@ def classifier_layer(name: str) -> str:
 class _Layers(NamedTuple):
     """The layers of a network that give maps, deepest first.
 
-    direct: module paths in the body of those that give maps as they are. inside, keys: as in `TimmFeatures`. grids:
-    side of each one's map. last: those that give the features themselves.
+    direct: module paths in the body of layers whose outputs are maps. inside, keys: as in `TimmFeatures`. grids: tap ->
+    side of its map. last: taps whose output is the features themselves.
     """
 
     direct: tuple[str, ...]
@@ -117,7 +117,7 @@ class _Layers(NamedTuple):
 
 
 def _passed(body: TimmBody, images: torch.Tensor) -> tuple[Mapping[str, torch.Tensor], torch.Tensor]:
-    """What the layers in question put out, in the order in which they did, and the features."""
+    """The outputs of the candidate layers that run once, in the order of computation, and the features."""
     outputs: dict[str, list[object]] = {}
     modules = {name for name, _ in body.named_modules()}
     with ExitStack() as hooks, torch.no_grad():
@@ -133,7 +133,7 @@ def _note(outputs: dict[str, list[object]], path: str) -> Callable[[nn.Module, o
 
 
 def _stages(body: TimmBody) -> Iterator[str]:
-    """Module paths of the stages that timm names, and of those beside them."""
+    """Module paths of the stages in timm's feature_info, and of the other modules in the same lists."""
     info = getattr(body, "feature_info", [])
     for stage in getattr(info, "info", info):
         container = stage["module"].rpartition(".")[0]
@@ -144,7 +144,7 @@ def _stages(body: TimmBody) -> Iterator[str]:
 
 
 def _of_last_block(body: TimmBody) -> Iterator[str]:
-    """Module paths of what a transformer's last block may hold."""
+    """Module paths that a transformer's last block may have."""
     blocks = [name for name, _ in getattr(body, "blocks", nn.Module()).named_children()]
     yield from (f"blocks.{blocks[-1]}.{name}" for name in _LAST_BLOCK if blocks)
 
@@ -165,7 +165,7 @@ def _form(features: torch.Tensor, body: TimmBody, side: int) -> FeatureForm:
 
 
 def _layers(outputs: Mapping[str, torch.Tensor], features: torch.Tensor, form: FeatureForm, grid: int) -> _Layers:
-    """The layers among those that put something out that can be read as maps."""
+    """The layers whose outputs can be read as maps."""
     inside: dict[str, Inside] = {}
     grids: dict[str, int] = {}
     direct, keys, last = [], None, set()
@@ -186,7 +186,7 @@ def _layers(outputs: Mapping[str, torch.Tensor], features: torch.Tensor, form: F
 
 
 def _layout(output: torch.Tensor, form: FeatureForm, grid: int) -> FeatureForm | None:
-    """How a layer lays out what it puts out for square images; None where that is no map."""
+    """The layout of a layer's output for square images; None if it is no map."""
     shape = tuple(output.shape)
     if len(shape) == 3 and form.kind == "tokens" and 0 <= shape[1] - grid**2 <= _MOST_PREFIX_TOKENS:
         return FeatureForm("tokens", shape[1] - grid**2)
@@ -199,7 +199,7 @@ def _layout(output: torch.Tensor, form: FeatureForm, grid: int) -> FeatureForm |
 
 
 def _tap_names(body: TimmBody, found: _Layers, form: FeatureForm, is_exact: bool) -> TapNames:
-    """Names of the layers: stages by their module paths; tokens, and what gives the features twice, where asked for."""
+    """Names of the layers: stages by their module paths; token layers and repeats of the features are in `others`."""
     child = PatchTokens.child if has_class_token(body) and form.prefix else TimmFeatures.child
     paths = {path: f"features.{child}.{path}" for path in found.direct}
     paths |= {tap: f"features.passages.{passage_name(tap)}" for tap in found.inside}
@@ -219,10 +219,10 @@ def _has_tokens(layer: Inside | None) -> bool:
 
 
 def _before_last(body: TimmBody, found: _Layers) -> str:
-    """Of an EfficientNet or MobileNet the stage before the last where it has the grid of the last; empty otherwise.
+    """The last but one stage of an EfficientNet or MobileNet, if its grid is that of the last; empty otherwise.
 
-    Descriptors of EfficientNet-Lite0's sixth stage gave better boxes by DDT than those of its last layer: right in
-    65.4 against 59.9 % of ten classes' photographs (standard error of the difference 2.3).
+    DDT on EfficientNet-Lite0's sixth stage gave better boxes than on its last layer: 65.4 against 59.9 % right on
+    photographs of ten classes (standard error of the difference 2.3).
     """
     stages = len(getattr(body, "blocks", ()))
     last, before = f"blocks.{stages - 1}", f"blocks.{stages - 2}"

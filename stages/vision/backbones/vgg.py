@@ -1,4 +1,4 @@
-"""VGG16 (Simonyan and Zisserman 2015) as it was published, and the shapes that localization gave it."""
+"""VGG16 (Simonyan and Zisserman 2015) as published, and its variants for localization."""
 
 from collections import OrderedDict
 
@@ -10,7 +10,7 @@ from stages.vision.backbones.networks import LocalizerNetwork, conv_head
 __all__ = ["VggNetwork", "vgg16", "vgg16_acol", "vgg16_acol28", "vgg16_cam", "vgg16_gap"]
 
 _POOLS = (4, 9, 16, 23, 30)
-"""Places of pool1 to pool5 among torchvision's features; the convolutions keep theirs in every variant."""
+"""Indices of pool1 to pool5 in torchvision's features; convolutions keep their indices in every variant."""
 
 
 class VggNetwork(LocalizerNetwork):
@@ -26,7 +26,7 @@ class VggNetwork(LocalizerNetwork):
         self.fc = fully_connected
 
     def pooled(self, images: torch.Tensor) -> torch.Tensor:
-        """What fc8 reads, ``(B, 4096)``, of normalised images ``(B, 3, S, S)``."""
+        """Input of fc8, ``(B, 4096)``, for normalized images ``(B, 3, S, S)``."""
         return self.fc(nn.functional.adaptive_avg_pool2d(self.features(images), 7).flatten(1))
 
 

@@ -25,8 +25,8 @@ class PatchTokens(TimmFeatures):
     """A vision transformer read as a map: the patch tokens after the last normalisation, ``(B, D, S/p, S/p)``.
 
     S may be any multiple of the patch's side p: the position embedding is resampled from the grid that it was trained
-    on. Beside its `keys`, ``passages.norm1`` shows what the attention of the last block reads: the last layer of
-    patches on which a class token depends.
+    on. Besides its `keys`, ``passages.norm1`` exposes the input of the last block's attention: the last patch tokens
+    on which the class token depends.
 
     inside, keys: as in `TimmFeatures`; None: those of an ordinary vision transformer.
     Raises: ValueError for a network that is no such transformer, or that has no class token.
@@ -46,7 +46,7 @@ class PatchTokens(TimmFeatures):
         super().__init__(transformer, form, layers, f"{last}.attn.qkv" if inside is None else keys)
 
     def raw(self, images: torch.Tensor) -> torch.Tensor:
-        """All tokens of normalised images ``(B, 3, S, S)``, ``(B, n, D)``: the class token, any registers, patches.
+        """All tokens ``(B, n, D)`` of normalized images ``(B, 3, S, S)``: the class token, any registers, patches.
 
         Raises: ValueError for a side that is no multiple of the patch's.
         """
@@ -58,7 +58,7 @@ class PatchTokens(TimmFeatures):
         return super().raw(images)
 
     def in_place(self, tokens: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-        """Of all tokens of images, those of the patches, each where it comes from: what `forward` gives."""
+        """The patch tokens among all tokens ``(B, n, D)`` of images, as the map ``(B, D, S/p, S/p)`` of `forward`."""
         return self.form.to_map(tokens, images)
 
 
@@ -93,7 +93,7 @@ def vit_s16_gap(num_classes: int) -> LocalizerNetwork:
 
 
 def vit_tiny_p8(num_classes: int) -> LocalizerNetwork:
-    """Four blocks of 96 channels at 1/8 of the input, with GAP: quick, for tests; nobody claims that it learns well."""
+    """Four blocks of 96 channels at 1/8 of the input, with GAP: a fast network for tests, not for results."""
     features = _features("vit_tiny_patch16_224", patch_size=8, img_size=64, embed_dim=96, depth=4, num_heads=3)
     return LocalizerNetwork(features, features.transformer.embed_dim, num_classes)
 

@@ -1,4 +1,4 @@
-"""The tensors of a source of weights without their values: nothing is fetched but headers, nothing is downloaded."""
+"""Names and shapes of the tensors of a source of weights; no more than a header is fetched."""
 
 import tempfile
 import warnings
@@ -29,10 +29,10 @@ Shapes = dict[str, torch.Tensor]
 
 
 def weight_shapes(source: str) -> Shapes | None:
-    """What `read_state` would give, on torch's meta device; None where the whole source would have to be fetched.
+    """The result of `read_state`, on torch's meta device; None if the whole source would have to be fetched.
 
-    Of published weights, the shapes are those of the network that they are published for. None: pickled files that
-    are not on this disk.
+    The shapes of published weights are those of the network that they are published for. None is returned for pickled
+    files that are not on this disk.
 
     Raises: WeightsError when the source is missing or misspelt, cannot be read, or holds no state dict.
     """
@@ -65,7 +65,7 @@ def _of_file(source: str) -> Shapes | None:
 
 @contextmanager
 def _header_of(filesystem: Any, path: str, size: int) -> Iterator[str]:
-    """A file of this disk with the header of a safetensors file, as long as that file, hollow behind the header."""
+    """A local file with the header and the length of a safetensors file, but no values behind the header."""
     if isinstance(filesystem, LocalFileSystem):
         yield path
         return
@@ -85,7 +85,7 @@ def _safetensors_shapes(path: str) -> Shapes:
 
 
 def _pickled_shapes(path: str) -> Any:
-    """What a file of `torch.save` holds, its tensors on the meta device; those of a zip file are not read at all."""
+    """The content of a file of `torch.save`, tensors on the meta device; those of a zip file are not read at all."""
     return unpickled(path, device="meta", mmap=zipfile.is_zipfile(path))
 
 
@@ -110,6 +110,6 @@ def _of_timm(source: str) -> Shapes:
 
 
 def _state(make: Any, name: str, **options: Any) -> Shapes:
-    with torch.device("meta"), warnings.catch_warnings(action="ignore"):  # of values, which there are none of
+    with torch.device("meta"), warnings.catch_warnings(action="ignore"):  # about values, which do not exist here
         state: Mapping[str, torch.Tensor] = make(name, **options).state_dict()
     return dict(state)

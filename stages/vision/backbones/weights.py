@@ -1,4 +1,4 @@
-"""Weights of a network: filling it, the hash that names them, and what was not filled or not used."""
+"""Fills a network with weights, hashes them, and reports layers that were left fresh or unused."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,10 +27,10 @@ State = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a network is filled with.
+    """The result of filling a network.
 
     hash: `weights_hash` of the network. fresh: its layers that keep their seeded weights. unused: layers of the
-    source, as the source calls them, that the network does without.
+    source, by the source's names, that the network does not use.
     """
 
     hash: str
@@ -47,7 +47,7 @@ class Fitting(NamedTuple):
 
 
 def load_weights(network: nn.Module, source: str, keep_head: bool = True, classes: Sequence[str] = ()) -> Loaded:
-    """Fill a network that `build` made with weights, name them, and say what was left fresh or unused.
+    """Fill a network that `build` made with weights of a source.
 
     source: ``scratch`` keeps the seeded initial weights; ``timm:<model name>``; ``package:<name>``; a .safetensors,
     .pth or .pt file, on this disk or at a URI (see `read_state`); anything else is a torchvision weights name such as
@@ -66,11 +66,11 @@ def load_state(
 ) -> Loaded:
     """Fill a network that `build` made with a state dict in its own or a published layout.
 
-    source: what messages call the state. keep_head: False leaves the seeded classifier in place, for classes other
+    source: name of the state in messages. keep_head: False leaves the seeded classifier in place, for classes other
     than the source's, or for weights that have no such classifier (VGG's under GAP), and with it convolutions of the
-    head that the source lacks or has in another size. True insists on them.
-    classes: names of the network's classes; of a kept head of ImageNet's 1,000 classes their rows are taken, by wnid.
-    Empty: the source has the same classes in the same order.
+    head that the source lacks or has in another size. True requires them.
+    classes: names of the network's classes; if the head of ImageNet's 1,000 classes is kept, their rows are selected by
+    wnid. Empty: the source has the same classes in the same order.
 
     Raises: WeightsError when a layer below the head is missing or of another size, when the source holds layers that
     belong to no head, and when keep_head is asked for and impossible.
@@ -120,7 +120,7 @@ def weights_hash(network: nn.Module) -> str:
 
 
 def _found(state: State, names: Mapping[str, str | None], own: State, source: str) -> dict[str, torch.Tensor]:
-    """The tensors that have a place in the network, by its names; 1x1 and 7x7 convolutions as the linear layers."""
+    """The tensors that the network has, by its names; convolutions are flattened where it has linear layers."""
     found: dict[str, torch.Tensor] = {}
     for name, target in names.items():
         if target is None:
@@ -133,7 +133,7 @@ def _found(state: State, names: Mapping[str, str | None], own: State, source: st
 
 
 def _wanted(name: str, fits: bool, keep_head: bool) -> bool:
-    """Whether a tensor that has a place is taken: the head's as keep_head says, a spare one where it fits."""
+    """Whether a tensor of the source is loaded: of the head as keep_head says, of an auxiliary layer if it fits."""
     if name.startswith(_CLASSIFIER):
         return keep_head
     if name.startswith(_HEAD):
@@ -165,7 +165,7 @@ def _shapes(name: str, theirs: torch.Tensor, ours: torch.Tensor) -> str:
 
 
 def _layers(names: Iterable[str]) -> tuple[str, ...]:
-    """Layers of tensors, shortened: below `features` and `classifier` two parts of a name, elsewhere one."""
+    """Layer names of tensors: two parts of a name below `features` and `classifier`, elsewhere the first one."""
     layers: dict[str, None] = {}
     for name in names:
         *parts, last = name.split(".")

@@ -1,1 +1,1 @@
-"""Image files of many formats to RGB arrays: strictly, and within a budget. `stages.vision.images` is the way in."""
+"""Decoders of image files, strict and within a cost budget; call them by `stages.vision.images`."""

@@ -1,8 +1,8 @@
-"""What decoding one file may cost. A file says how large its image is before any pixel is decoded.
+"""Limits on the cost of decoding one file, checked before any pixel is decoded.
 
-Nothing can stop a codec that has begun in a thread, so a file that would take too long is not begun. The time is
-foreseen from pixels and bytes by the slowest rates that were measured of each codec, on one core, over smooth,
-textured and random images and over files made to be slow (docs/decisions.md, 2026-11-26).
+A codec that runs in a thread cannot be stopped, so a file that would take too long is refused. The time is estimated
+from pixels and bytes by the slowest rates that were measured for each codec, on one core, over smooth, textured and
+random images and over files made to be slow (docs/decisions.md, 2026-11-26).
 """
 
 from typing import NamedTuple
@@ -16,7 +16,7 @@ MAX_BYTES = 2**30
 """Largest file that is decoded: MAX_PIXELS of four 16-bit channels, uncompressed, take 0.7 gibibytes."""
 
 MAX_SECONDS = 6.0
-"""Longest foreseen time of decoding: leaves a busy machine room below ten seconds."""
+"""Longest estimated time of decoding: on a busy machine the real time then stays below ten seconds."""
 
 
 class Rate(NamedTuple):
@@ -35,7 +35,7 @@ def check_size(width: int, height: int) -> None:
 
 
 def check_time(seconds: float, because: str) -> None:
-    """Refuse what takes too long to decode. because: what makes it slow. Raises ImageError."""
+    """Refuse an image that takes too long to decode. because: the reason for the message. Raises ImageError."""
     if seconds > MAX_SECONDS:
         raise ImageError(f"too slow to decode: some {seconds:.1f} s for {because}, the limit is {MAX_SECONDS:.0f} s")
 
@@ -43,7 +43,7 @@ def check_time(seconds: float, because: str) -> None:
 def check(name: str, width: int, height: int, length: int, rate: Rate, before: float = 0.0) -> None:
     """Refuse an image of format `name` that is too large or takes too long. Raises ImageError.
 
-    length: of its file. before: nanoseconds until the first pixel.
+    length: bytes of the file. before: nanoseconds until the first pixel.
     """
     check_size(width, height)
     nanoseconds = before + rate.pixel * width * height + rate.byte * length

@@ -1,4 +1,4 @@
-"""Why a file gives no image."""
+"""Errors of image files."""
 
 import struct
 
@@ -8,14 +8,14 @@ class ImageError(ValueError):
 
 
 class DamagedError(ImageError):
-    """An image, but not a whole one: lenient decoding may still make something of it."""
+    """The bytes are a damaged image; lenient decoding may still recover a part of it."""
 
 
 _CUT_SHORT = ("truncated", "premature end of jpeg", "end of file", "not enough", "it ends")
 
 
 def damage(error: Exception) -> DamagedError:
-    """What a codec raised, in one short line that says whether the file is cut short or damaged."""
+    """Turn an error of a codec into one short line that says whether the file is truncated or damaged."""
     if isinstance(error, struct.error | IndexError):
         return DamagedError("truncated: it ends inside of its header")
     text = " ".join(str(error).split())[:200] or type(error).__name__

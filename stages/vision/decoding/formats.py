@@ -1,6 +1,6 @@
-"""The format of a file, told by its first bytes: what is decoded, and words for what is not.
+"""The format of a file by its first bytes, and messages for formats that are not decoded.
 
-The allow-list is short, because every decoder is a way in for hostile files. Names and extensions are not looked at.
+The allow-list is short, because every decoder is an attack surface. File names and extensions are ignored.
 """
 
 from typing import Literal, get_args
@@ -76,7 +76,7 @@ _HEAD = 1024
 
 
 def recognised(data: bytes) -> Format:
-    """The format of a file that may be decoded. Raises ImageError, which names what else it is where that is known."""
+    """The format of a file, if it is decoded. Raises ImageError for others, with the name of the format if known."""
     found = _format(data)
     if found is None:
         raise ImageError(_what_else(data))

@@ -1,6 +1,6 @@
-"""HEIC files, by the optional package pillow-heif (libheif), which is called and never registered with Pillow.
+"""HEIC files, by the optional package pillow-heif (libheif), which is not registered with Pillow.
 
-libheif turns an image as its properties say; that is undone here, so that orientation is applied in one place.
+libheif applies the orientation in an image's properties; it is undone here, because `images.decode` applies it.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ _CODED = frozenset({b"hvc1", b"hev1"})
 def decode(data: bytes, lenient: bool) -> np.ndarray:
     """The pixels of the primary image: ``(height, width, 3)`` uint8, as stored. Raises ImageError.
 
-    lenient: nothing is to be had of a damaged file.
+    lenient: has no effect, libheif decodes nothing of a damaged file.
     """
     try:
         import pillow_heif
@@ -36,7 +36,7 @@ def decode(data: bytes, lenient: bool) -> np.ndarray:
 
 
 def _check(data: bytes, items: Items) -> None:
-    """Refuse kinds of images that photographs do not have, and what is too large or too slow."""
+    """Refuse kinds of images that photographs do not have, and images that are too large or too slow."""
     kind = items.kinds.get(items.primary, b"")
     parts = items.parts.get(items.primary, []) if kind == b"grid" else [items.primary]
     if not parts or any(items.kinds.get(part) not in _CODED for part in parts):

@@ -1,4 +1,4 @@
-"""Boxes of ISO base media files (HEIC, AVIF, JPEG 2000), and what they say of the primary image of HEIC and AVIF.
+"""Boxes of ISO base media files (HEIC, AVIF, JPEG 2000), and the image items of HEIC and AVIF.
 
 ISO/IEC 14496-12 (boxes), 23008-12 (image items and their properties).
 """
@@ -21,9 +21,9 @@ class Box(NamedTuple):
 
 @dataclass
 class Items:
-    """The image items of a file. kinds: by item id; properties, parts: what belongs to an item, in order.
+    """The image items of a file. primary: id of the main item.
 
-    Raises: struct.error, ValueError where the boxes are damaged.
+    kinds, properties, parts: item id -> its type, its property boxes, and the items that it is composed of, in order.
     """
 
     primary: int = 0
@@ -33,7 +33,7 @@ class Items:
 
 
 def boxes(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Box]:
-    """The boxes side by side between two places. Raises ValueError for one that leads outside."""
+    """The boxes in a range of bytes, one after another. Raises ValueError for a box that ends outside."""
     end = len(data) if end is None else end
     for _ in range(_MOST_BOXES):
         if start + 8 > end:
@@ -52,7 +52,7 @@ def boxes(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Box]:
 
 
 def image_items(data: bytes) -> Items:
-    """What the box `meta` says of the image items."""
+    """The image items, from box `meta`. Raises ValueError or struct.error for damaged boxes."""
     meta = next((box for box in boxes(data) if box.type == b"meta"), None)
     if meta is None:
         raise ValueError("there is no primary image")
@@ -70,7 +70,7 @@ def image_items(data: bytes) -> Items:
 
 
 def size_of(data: bytes, items: Items, item: int) -> tuple[int, int]:
-    """(width, height) of an item as it is stored; (0, 0) where it is not said."""
+    """(width, height) of an item as stored; (0, 0) if unknown."""
     for box in items.properties.get(item, ()):
         if box.type == b"ispe":
             width, height = struct.unpack_from(">II", data, box.start + 4)

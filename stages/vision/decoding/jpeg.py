@@ -1,6 +1,6 @@
-"""JPEG files: simplejpeg (libjpeg-turbo) where it is installed, Pillow for CMYK and where it is not. Equal pixels.
+"""JPEG files, by simplejpeg (libjpeg-turbo), or by Pillow for CMYK and without simplejpeg; both give equal pixels.
 
-simplejpeg says of a file whether libjpeg had to guess. Pillow does not: without simplejpeg a damaged body may pass.
+simplejpeg reports whether libjpeg had to guess. Pillow does not: without simplejpeg damaged image data may pass.
 """
 
 import struct
@@ -23,9 +23,9 @@ _PIXEL, _BYTE, _SCAN = 12.0, 20.0, 2.5
 """Nanoseconds for each pixel, each byte of the file, and each pixel of each scan after the first."""
 _PLAIN = frozenset({"YCbCr", "Gray", "RGB"})
 _BAD_PROFILE = "bad ICC marker"
-"""libjpeg's words for a colour profile that is no whole one: damage, but not to the image."""
+"""libjpeg's message for an incomplete color profile: damage, but not to the image."""
 _UNUSUAL = "Could not determine"
-"""simplejpeg's words for subsampling without a name (KeyError for that of 4:4:1), which libjpeg and Pillow read."""
+"""simplejpeg's message for subsampling that it has no name for (KeyError for 4:4:1); libjpeg and Pillow read it."""
 _END = b"\xff\xd9"
 _APP0, _ADOBE, _APP15, _COMMENT = 0xE0, 0xEE, 0xEF, 0xFE
 
@@ -38,7 +38,7 @@ def decode(data: bytes, lenient: bool) -> np.ndarray:
 
 
 def _by_simplejpeg(data: bytes, lenient: bool) -> np.ndarray | None:
-    """None where it has nothing against the file, and Pillow is to decode it. Raises DamagedError."""
+    """The pixels; None if Pillow has to decode the file instead. Raises DamagedError."""
     try:
         return _decoded(data, strict=not lenient)
     except MemoryError:
@@ -53,12 +53,12 @@ def _by_simplejpeg(data: bytes, lenient: bool) -> np.ndarray | None:
 
 
 def _decoded(data: bytes, strict: bool) -> np.ndarray | None:
-    """None of CMYK and YCCK. Raises for what simplejpeg does not read, and strictly for what libjpeg guesses."""
+    """The pixels; None for CMYK and YCCK. Raises if simplejpeg cannot read the file, or if libjpeg guesses (strict)."""
     colours = simplejpeg.decode_jpeg_header(data, strict=strict)[2]
     if colours in _PLAIN:
         return simplejpeg.decode_jpeg(data, colorspace="RGB", strict=strict)
     if strict:
-        simplejpeg.decode_jpeg(data, colorspace="CMYK", strict=True)  # for its verdict alone
+        simplejpeg.decode_jpeg(data, colorspace="CMYK", strict=True)  # only to see whether it raises
     return None
 
 
@@ -70,7 +70,7 @@ def _frame(data: bytes) -> Frame:
 
 
 def _check(frame: Frame, length: int) -> None:
-    """Refuse what no decoder reads, and what is too large or too slow."""
+    """Refuse images that no decoder reads, or that are too large or too slow."""
     if frame.precision != 8 or frame.components == 2:
         raise ImageError(f"JPEG of {frame.components} components of {frame.precision} bits: not supported, convert it")
     check_size(frame.width, frame.height)
@@ -81,12 +81,12 @@ def _check(frame: Frame, length: int) -> None:
 
 
 def _by_pillow(data: bytes, lenient: bool) -> np.ndarray:
-    """lenient: an end is put after a file that lacks its own, or libjpeg waits for more."""
+    """Decode by Pillow; if lenient, an end marker is appended, without which libjpeg waits for more data."""
     return pixels(opened(JpegImageFile, b"".join(_needed(data)) + _END * lenient), lenient)
 
 
 def _needed(data: bytes) -> Iterator[bytes]:
-    """The parts of a file that make its pixels: without EXIF, colour profiles, previews and comments."""
+    """The parts of a file that its pixels need: without EXIF, color profiles, previews and comments."""
     yield data[:2]
     rest = 2
     for marker, start, rest in header_segments(data):

@@ -16,7 +16,7 @@ _MOST_COMPONENTS = 4
 
 
 class Division(NamedTuple):
-    """What a decoder prepares. precincts: of all tiles, components and resolutions; packets: the same in all layers."""
+    """What a decoder prepares. precincts: of all tiles, components and resolutions; packets: precincts x layers."""
 
     precincts: int
     packets: int
@@ -52,7 +52,7 @@ def _codestream(data: bytes) -> int:
 
 
 def _segments(data: bytes, at: int) -> Iterator[tuple[int, int]]:
-    """(marker, start of its contents) of the main header and of those of tile-parts; the coded data are left out."""
+    """(marker, start of its contents) in the main header and in the headers of tile-parts; coded data are skipped."""
     tile_end = at
     for _ in range(_MOST_SEGMENTS):
         if at + 4 > len(data):

@@ -11,13 +11,13 @@ _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _BARE = frozenset({0x01, *range(0xD0, 0xD9)})
 """Markers without a length: TEM, RST0 to RST7, SOI."""
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-"""Ends coded data, where 255 is followed by 0 or a restart marker."""
+"""The marker that ends coded data; inside of these, 255 is followed by 0 or a restart marker."""
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
 _MOST_SEGMENTS = 20_000
 
 
 class Frame(NamedTuple):
-    """What a JPEG file says of its image. scans: how often the decoder passes over it."""
+    """The frame header of a JPEG file. scans: how often the decoder passes over the image."""
 
     width: int
     height: int
@@ -28,9 +28,9 @@ class Frame(NamedTuple):
 
 
 def header_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """(marker, start, end) of the contents of each segment, the first start of scan being the last.
+    """(marker, start, end) of the contents of each segment, up to and including the first start of scan.
 
-    Fill bytes and junk between segments are passed over. Raises ValueError where the data end before, or there are too
+    Fill bytes and junk between segments are skipped. Raises ValueError if the data end before it, or if there are too
     many segments.
     """
     at = 2

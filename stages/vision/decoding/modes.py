@@ -1,4 +1,4 @@
-"""Pillow's images to RGB, by the rule that `stages.vision.images.decode` states."""
+"""Converts Pillow's images to RGB, by the rules in `stages.vision.images.decode`."""
 
 import numpy as np
 from PIL import Image
@@ -11,10 +11,10 @@ _UNKNOWN_COLOURS = frozenset({"LAB", "HSV"})
 
 
 def to_rgb(image: Image.Image, bits: int = 16, inverted: bool = False) -> np.ndarray:
-    """An opened image: ``(height, width, 3)`` uint8.
+    """Convert an opened image to ``(height, width, 3)`` uint8.
 
-    bits: of the unsigned integers of a mode that is wider than 8 bit. inverted: whether 0 is white in such a mode; of
-    others Pillow knows.
+    bits: of the unsigned integers in a mode wider than 8 bit. inverted: whether 0 is white in such a mode; Pillow
+    handles the other modes.
     Raises: ImageError for values without a known scale.
     """
     if image.mode in _SIXTEEN_BIT or image.mode == "I":
@@ -28,7 +28,7 @@ def to_rgb(image: Image.Image, bits: int = 16, inverted: bool = False) -> np.nda
 
 
 def _upper_byte(values: np.ndarray, bits: int) -> np.ndarray:
-    """bits: of the file. 32 are taken for the narrower integers that were put into them, where the values allow it."""
+    """The upper byte of integers; 32-bit values that all fit 8 or 16 bits are taken as such. bits: of the file."""
     if bits > 16:
         low, high = int(values.min()), int(values.max())
         if not 0 <= low <= high < 2**16:

@@ -1,7 +1,7 @@
-"""How an image file says that it is to be turned, found without decoding: 1 to 8 as EXIF counts.
+"""The orientation that an image file declares, 1 to 8 as in EXIF, found without decoding.
 
-JPEG, PNG, WebP and TIFF say it by EXIF tag 274. HEIC and AVIF say it by the properties irot and imir; their EXIF, which
-repeats it for people, is not heeded (ISO/IEC 23008-12). Damaged or hostile data say nothing: 1.
+JPEG, PNG, WebP and TIFF have it in EXIF tag 274. HEIC and AVIF have it in the properties irot and imir; their EXIF tag
+is only informative and is ignored (ISO/IEC 23008-12). Damaged or hostile data give 1.
 """
 
 import struct
@@ -19,12 +19,12 @@ from stages.vision.decoding.turning import orientation_of
 _TAG = 274
 _EXIF = b"Exif\0\0"
 _SMALL = 2**13
-"""Bytes of a JPEG file through which a search is quicker than a walk from marker to marker."""
+"""In a JPEG file of fewer bytes, a search for EXIF is faster than a walk from marker to marker."""
 _MOST_CHUNKS = 10_000
 
 
 def orientation(form: Format, data: bytes) -> int:
-    """The orientation that a file of a known format names; 1 where it names none, or none that there is."""
+    """The orientation that a file declares; 1 if it declares none, or an invalid one."""
     find = _FINDERS.get(form)
     if find is None:
         return 1
@@ -79,7 +79,7 @@ def _of_items(data: bytes) -> int:
 
 
 def _shown(image: np.ndarray, data: bytes, properties: list[Box]) -> np.ndarray:
-    """An image after its rotations (irot, anticlockwise) and mirrorings (imir) in the order in which they are named."""
+    """An image after its rotations (irot, counterclockwise) and mirrorings (imir), in the order of the properties."""
     for box in properties:
         if box.type == b"irot":
             image = np.rot90(image, data[box.start] & 3)

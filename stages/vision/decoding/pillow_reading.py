@@ -1,7 +1,7 @@
-"""Reading one file with one decoder of Pillow: no other ever sees its bytes.
+"""Reads a file with one given decoder of Pillow; no other decoder sees its bytes.
 
-Leniency needs no flag of Pillow (ImageFile.LOAD_TRUNCATED_IMAGES holds for all threads): what was decoded before an
-error is kept in the image, and is taken from there.
+Lenient decoding does not use ImageFile.LOAD_TRUNCATED_IMAGES, which holds for all threads: Pillow keeps in the image
+what was decoded before an error.
 """
 
 import io
@@ -18,7 +18,7 @@ Plugin = Callable[[io.BytesIO], ImageFile.ImageFile]
 
 
 def opened(plugin: Plugin, data: bytes) -> ImageFile.ImageFile:
-    """Read the header. Raises ImageError for one that is damaged, and for an image that is too large."""
+    """Read the header. Raises ImageError for a damaged header, and for an image that is too large."""
     try:
         image = plugin(io.BytesIO(data))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -34,7 +34,7 @@ def opened(plugin: Plugin, data: bytes) -> ImageFile.ImageFile:
 def pixels(image: ImageFile.ImageFile, lenient: bool, bits: int = 16, inverted: bool = False) -> np.ndarray:
     """Decode an opened image: ``(height, width, 3)`` uint8. bits, inverted: see `modes.to_rgb`.
 
-    lenient: what was decoded before an error counts. Raises: ImageError.
+    lenient: keep what was decoded before an error. Raises: ImageError.
     """
     try:
         image.load()

@@ -1,6 +1,6 @@
-"""PNG files. Pillow gets the chunks that make pixels, and none that could be a bomb or a surprise.
+"""PNG files: Pillow gets only the chunks that hold pixels, so that no other chunk can cause harm.
 
-Of an animated PNG the still image is decoded, which viewers without animation show.
+Of an animated PNG the default image is decoded, which viewers without animation show.
 """
 
 import struct
@@ -16,7 +16,7 @@ from stages.vision.decoding.pillow_reading import opened, pixels
 from stages.vision.decoding.png_chunks import SIGNATURE, Chunk, chunks
 
 _NEEDED = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
-"""tRNS is left out as alpha is."""
+"""tRNS is left out, because alpha is dropped."""
 _HEADER = struct.Struct(">IIBB")
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PIXEL, _RAW_BYTE, _BYTE = 10.0, 9.0, 5.0
@@ -26,7 +26,7 @@ _PIXEL, _RAW_BYTE, _BYTE = 10.0, 9.0, 5.0
 def decode(data: bytes, lenient: bool) -> np.ndarray:
     """The pixels: ``(height, width, 3)`` uint8. Raises ImageError."""
     if not data.startswith(SIGNATURE):
-        raise DamagedError("damaged: its first bytes were changed, as by copying it as a text")
+        raise DamagedError("damaged: its first bytes were changed, as by a transfer in text mode")
     try:
         found = list(chunks(data))
     except ValueError as error:
@@ -38,7 +38,7 @@ def decode(data: bytes, lenient: bool) -> np.ndarray:
 
 
 def _check(data: bytes, found: list[Chunk]) -> None:
-    """Refuse what is too large or too slow. Raises ImageError."""
+    """Refuse an image that is too large or too slow. Raises ImageError."""
     if not found or found[0].end > len(data):
         raise DamagedError("truncated: it ends inside of its header")
     if found[0].type != b"IHDR" or found[0].end - found[0].start < _HEADER.size:
@@ -51,16 +51,16 @@ def _check(data: bytes, found: list[Chunk]) -> None:
 
 
 def _check_whole(data: bytes, found: list[Chunk]) -> None:
-    """Hold every chunk against its checksum; Pillow passes over those of the image data. Raises DamagedError."""
+    """Verify the checksum of every chunk; Pillow does not verify those of the image data. Raises DamagedError."""
     view = memoryview(data)
     for chunk in found:
         name = chunk.type.decode("latin-1")
         if chunk.end + 4 > len(data):
             raise DamagedError(f"truncated: it ends inside of its chunk {name!r}")
         if zlib.crc32(view[chunk.start - 4 : chunk.end]) != int.from_bytes(view[chunk.end : chunk.end + 4]):
-            raise DamagedError(f"damaged: the checksum of its chunk {name!r} is another")
+            raise DamagedError(f"damaged: the checksum of its chunk {name!r} does not match")
     if found[-1].type != b"IEND":
-        raise DamagedError("truncated: it ends before its end")
+        raise DamagedError("truncated: it ends before its chunk 'IEND'")
 
 
 def _needed(data: bytes, found: list[Chunk]) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""GIF, BMP, PNM, WebP, AVIF and JPEG 2000: by Pillow as they are, after a look at what makes them slow."""
+"""GIF, BMP, PNM, WebP, AVIF and JPEG 2000 files, read by Pillow after a check of what makes them slow."""
 
 import io
 import struct
@@ -28,7 +28,7 @@ _PRECINCT, _PACKET = 1000.0, 50.0
 
 
 class Reading(NamedTuple):
-    """How a format is read. rate: of an opened image. feature: of Pillow, which it may lack.
+    """How a format is read. rate: decoding rate of an opened image. feature: optional feature of Pillow that is needed.
 
     prepare: refuses a file before it is opened, or returns the nanoseconds until its first pixel.
     """
@@ -61,25 +61,25 @@ def _decoder(image: ImageFile) -> str:
 
 
 def _rate_of_bmp(image: ImageFile) -> Rate:
-    """Run lengths are unpacked in Python."""
+    """The rate of a BMP file; Pillow unpacks run lengths in Python."""
     return Rate(pixel=150, byte=400) if _decoder(image) == "bmp_rle" else Rate(pixel=15, byte=2)
 
 
 def _rate_of_pnm(image: ImageFile) -> Rate:
-    """Numbers written as text, and those with another maximum than 255 or 65535, are read in Python."""
+    """The rate of a PNM file; Pillow reads numbers in text, and maxima other than 255 and 65535, in Python."""
     rates = {"ppm_plain": Rate(pixel=50, byte=250), "ppm": Rate(pixel=200, byte=400)}
     return rates.get(_decoder(image), Rate(pixel=15, byte=2))
 
 
 def _prepare_pnm(data: bytes) -> float:
-    """Each comment among numbers that are written as text makes Pillow copy a megabyte."""
+    """Refuse many comments among numbers in text: each comment makes Pillow copy a megabyte."""
     if data[:2] in (b"P1", b"P2", b"P3") and data.count(b"#") > _MOST_COMMENTS:
         raise ImageError(f"more than {_MOST_COMMENTS} comments")
     return 0.0
 
 
 def _prepare_webp(data: bytes) -> float:
-    """The canvas is allocated when the file is opened. One without the extended header is never too large."""
+    """Check the canvas, which is allocated on opening; without the extended header it is never too large."""
     if 8 + int.from_bytes(data[4:8], "little") > len(data):
         raise DamagedError("truncated: it is shorter than it says")
     if data[12:16] == b"VP8X":
@@ -88,7 +88,7 @@ def _prepare_webp(data: bytes) -> float:
 
 
 def _prepare_avif(data: bytes) -> float:
-    """Where it is cut short; Pillow only says that parsing failed."""
+    """Report where a file is truncated; Pillow only reports that parsing failed."""
     for _ in boxes(data):
         pass
     return 0.0
@@ -102,7 +102,7 @@ def _prepare_jpeg_2000(data: bytes) -> float:
 
 
 def _open_avif(file: io.BytesIO) -> ImageFile:
-    """Pillow has the module since 11.3."""
+    """Open an AVIF file; Pillow has the module since 11.3."""
     from PIL.AvifImagePlugin import AvifImageFile
 
     return AvifImageFile(file)

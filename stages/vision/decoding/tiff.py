@@ -1,7 +1,7 @@
 """TIFF files: the first page, by Pillow and libtiff.
 
-Pillow gets the file with a directory that has the tags of the pixels and no other, and no further page: no EXIF and no
-profile to read, no orientation by which it would turn the image.
+Pillow gets the file with a directory of the pixel tags only, and without further pages: it has no EXIF or color
+profile to read, and no orientation to apply.
 """
 
 import struct
@@ -52,7 +52,7 @@ class Tag(IntEnum):
 
 
 _NEEDED = frozenset(Tag) - {Tag.KIND, Tag.SUB_DIRECTORIES, Tag.DNG_VERSION}
-"""What Pillow gets to see: where the pixels are and what they mean."""
+"""The tags that Pillow gets: where the pixels are and what they mean."""
 
 _JPEG, _SIGNED = 7, 2
 _NANOSECONDS: Mapping[int, float] = {
@@ -69,7 +69,7 @@ _NANOSECONDS: Mapping[int, float] = {
     50000: 4,  # Zstandard
     50001: 20,  # WebP
 }
-"""Compression -> nanoseconds for each byte of the image that it is unpacked to."""
+"""Compression -> nanoseconds for each unpacked byte."""
 _PIXEL, _BYTE, _SCAN, _PIECE = 10.0, 5.0, 2.5, 20_000.0
 """Nanoseconds for each pixel, byte of the file, pixel of each JPEG scan, strip or tile."""
 _MOST_PIECES = 100_000
@@ -92,7 +92,7 @@ def decode(data: bytes, lenient: bool) -> np.ndarray:
 
 
 def _check_kind(directory: Directory) -> None:
-    """Refuse raw files of cameras, whose first page is a preview, and values whose meaning is unknown."""
+    """Refuse cameras' raw files, whose first page is a preview, and pixel values of unknown meaning."""
     preview = directory.value(Tag.KIND) & 1 and Tag.SUB_DIRECTORIES in directory.entries
     if preview or Tag.DNG_VERSION in directory.entries:
         raise ImageError("a camera's raw file (DNG or another that is built as TIFF): not supported, convert it")
@@ -108,7 +108,7 @@ def _check_kind(directory: Directory) -> None:
 
 
 def _check_cost(directory: Directory, data: bytes) -> int:
-    """Refuse what is too large or too slow, by its strips or tiles and what is in them; returns their number."""
+    """Refuse images with too large or too slow strips or tiles; returns the number of strips or tiles."""
     width, height = directory.value(Tag.WIDTH), directory.value(Tag.HEIGHT)
     check_size(width, height)
     pieces, area = _pieces(directory, width, height)
@@ -139,7 +139,7 @@ def _pieces(directory: Directory, width: int, height: int) -> tuple[int, int]:
 
 
 def _bare(data: bytes, directory: Directory) -> bytes:
-    """The file with a directory of the needed tags and no next one, at the same place."""
+    """The file with its directory replaced by one of the needed tags, without a next directory."""
     layout = directory.layout
     size = layout.entry.size + layout.offset.size
     kept = [data[entry.at : entry.at + size] for entry in directory.entries.values() if entry.tag in _NEEDED]

@@ -1,6 +1,6 @@
-"""The first directory of a TIFF file: its tags. EXIF data is one too.
+"""The tags in the first directory of a TIFF file; EXIF data have the same form.
 
-Only what is asked for is looked at, so a directory that claims gigabytes costs nothing.
+Only requested values are read, so a directory that claims gigabytes costs nothing.
 """
 
 import struct
@@ -12,7 +12,7 @@ _INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}
 """TIFF type -> struct's letter, of the types that hold unsigned integers."""
 _MOST_ENTRIES = 4096
 MOST_VALUES = 200_000
-"""Numbers of one tag that are looked at: a palette of 16 bits has 196,608."""
+"""Most values of one tag that are read: a palette of 16 bits has 196,608."""
 
 
 class Entry(NamedTuple):
@@ -65,7 +65,7 @@ class Directory:
     def values(self, tag: int) -> tuple[int, ...]:
         """The unsigned integers of a tag, the first MOST_VALUES of them.
 
-        None where it is absent, of another type, or beyond the end of the data.
+        Empty if the tag is absent, of another type, or beyond the end of the data.
         """
         entry = self.entries.get(tag)
         letter = _INTEGERS.get(entry.type) if entry else None
@@ -77,7 +77,7 @@ class Directory:
         return struct.unpack_from(f"{self.layout.order}{count}{letter}", self._data, entry.where)
 
     def value(self, tag: int, otherwise: int = 0) -> int:
-        """The first integer of a tag."""
+        """The first integer of a tag; `otherwise` without one."""
         return next(iter(self.values(tag)), otherwise)
 
     def _entries(self, count: int) -> Iterator[Entry]:

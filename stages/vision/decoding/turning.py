@@ -23,16 +23,16 @@ _BACK: Mapping[int, int] = {**{way: way for way in _TURNS}, 6: 8, 8: 6}
 
 
 def turned(image: np.ndarray, orientation: int) -> np.ndarray:
-    """An image as its EXIF orientation says it is to be shown. image: ``(H, W, ...)``; contiguous."""
+    """Turn a stored image ``(H, W, ...)`` into the image that is shown by its EXIF orientation; contiguous."""
     return np.ascontiguousarray(_TURNS[orientation](image))
 
 
 def turned_back(image: np.ndarray, orientation: int) -> np.ndarray:
-    """The stored image ``(H, W, ...)`` of one that is shown by `orientation`; contiguous."""
+    """Turn a shown image ``(H, W, ...)`` back into the stored image, the inverse of `turned`; contiguous."""
     return turned(image, _BACK[orientation])
 
 
 def orientation_of(turns: Callable[[np.ndarray], np.ndarray]) -> int:
-    """The orientation that does what rotations by 90 degrees and mirrorings of an image ``(H, W)`` do."""
+    """The orientation equal to a chain of 90 degree rotations and mirrorings of an image ``(H, W)``."""
     shown = turns(_PROBE)
     return next(way for way, turn in _TURNS.items() if np.array_equal(turn(_PROBE), shown))

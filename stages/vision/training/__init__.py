@@ -1,1 +1,1 @@
-"""What trainings are made of: batches, views, optimizers and schedules."""
+"""Building blocks of trainings: batches, views, optimizers and schedules."""

@@ -21,8 +21,8 @@ Image = TypeVar("Image", bound=ImageRow)
 class ClassBalancedBatches(Generic[Image]):
     """This rank's shares of any epoch's steps: the images of a class side by side, no class on two ranks.
 
-    loaded: what the batches hold. sets: indices into its rows. workers: who shares a step.
-    An image that a small class gives several times in an epoch looks the same each time.
+    loaded: the training images. sets: sampler of indices into their rows. workers: the ranks that share a step.
+    An image that is drawn several times in an epoch (of a small class) has the same view each time.
     Raises: ValueError as `divide`.
     """
 

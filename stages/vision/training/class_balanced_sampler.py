@@ -67,16 +67,16 @@ class ClassBalancedSampler:
 
 
 def _positions(values: np.ndarray, size: int) -> list[np.ndarray]:
-    """Where each of ``range(size)`` stands in `values`, ``(n,)``."""
+    """The indices at which each of ``range(size)`` stands in `values`, ``(n,)``."""
     counts = np.bincount(values, minlength=size)
     return np.split(np.argsort(values, kind="stable"), np.cumsum(counts))[:size]
 
 
 def _rows(size: int, length: int, number: int, generator: np.random.Generator) -> np.ndarray:
-    """Draw ``(number, length)`` of ``range(size)``: no value twice in a row if it can be, all equally often (to one).
+    """Draw ``(number, length)`` of ``range(size)``: distinct values in a row if possible, all equally often up to one.
 
-    Values come from one random order after another. Where a row begins in one and ends in the next, the values that it
-    holds already wait until that row is full. A row longer than `size` holds every value, and a shorter row beside.
+    Values come from one random permutation after another. Where a row spans two permutations, values that it already
+    holds are moved behind its end. A row longer than `size` is whole copies of the range plus a shorter row.
     """
     whole, rest = divmod(length, size)
     orders = [np.empty(0, dtype=np.int64)]

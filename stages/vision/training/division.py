@@ -16,7 +16,7 @@ class Workers(Protocol):
 
     @property
     def world_size(self) -> int:
-        """How many there are."""
+        """Number of workers."""
 
     @property
     def micro_batch(self) -> int | None:
@@ -27,7 +27,7 @@ def divide(images: int, workers: Workers, together: int = 1) -> tuple[slice, ...
     """The micro batches of this rank: which images of each step, 0 to `images`, each of them holds.
 
     They follow each other, and so do the ranks' shares; both differ by one set at most. Every rank has the same number
-    of micro batches, so that ranks may talk in each.
+    of micro batches, so that ranks can communicate in each.
 
     together: images of a set, which always stay in one micro batch; `images` is a multiple of it.
     Raises: ValueError for a rank that does not exist, more workers than sets, or a `micro_batch` that holds no set or
@@ -55,7 +55,7 @@ def share(micro_batches: Sequence[slice]) -> slice:
 
 
 def _spans(start: int, stop: int, number: int) -> list[tuple[int, int]]:
-    """Divide a range into so many, the longer ones first."""
+    """Divide a range into `number` spans, the longer ones first."""
     length, longer = divmod(stop - start, number)
     edges = [start + n * length + min(n, longer) for n in range(number + 1)]
     return list(pairwise(edges))

@@ -29,11 +29,11 @@ Augment = Callable[[np.ndarray, Image, np.random.Generator], tuple[np.ndarray, T
 
 @dataclass(frozen=True)
 class TrainingImages(Generic[Image]):
-    """The images of a training. Only those of the batches that are asked for are read and decoded.
+    """The images of a training; only those of requested batches are read and decoded.
 
     rows: training images, the same on every rank. augment: (image (H, W, 3) uint8, row, generator) -> (input (S, S, 3)
-    uint8, target as a number or array). preprocessing: of the network that is trained. processes:
-    loading processes; 0 loads in the training process.
+    uint8, target as a number or array). preprocessing: of the network that is trained. processes: data loading
+    processes; 0 loads in the training process.
     """
 
     rows: Sequence[Image]
@@ -52,7 +52,7 @@ class TrainingImages(Generic[Image]):
             yield to_batch(list(images.numpy()), self.preprocessing), targets
 
     def load(self, index: int, epoch: int) -> tuple[np.ndarray, Target]:
-        """One augmented image and its target. Raises: ValueError that names an image which is not what was listed."""
+        """One augmented image and its target. Raises: ValueError that names a changed or unreadable image."""
         row = self.rows[index]
         try:
             image = load(self.read, row)
@@ -77,6 +77,6 @@ class _Batches(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
 
 def generator_of(seed: int, epoch: int, image_id: str) -> np.random.Generator:
-    """The generator of one image in one epoch."""
+    """The random generator of one image in one epoch."""
     digest = hashlib.sha256(f"{seed}|{epoch}|{image_id}".encode()).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))

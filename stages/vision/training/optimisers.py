@@ -34,7 +34,7 @@ def groups_of_four(
     head: Iterable[tuple[str, nn.Parameter]],
     rates: Rates,
 ) -> list[ParameterGroup]:
-    """Parameter groups by place and kind: weights and biases, below the head and in it, see `Rates`."""
+    """Parameter groups of weights and biases, below the head and in it, see `Rates`."""
     return [
         *_by_kind(body, rates.weights, rates),
         *_by_kind(head, rates.weights * rates.head, rates),
@@ -42,7 +42,7 @@ def groups_of_four(
 
 
 def _by_kind(named: Iterable[tuple[str, nn.Parameter]], rate: float, rates: Rates) -> list[ParameterGroup]:
-    """Weights, which decay; the gains of normalisations and the biases, which do so where everything does."""
+    """Groups of weights, which decay, and of normalization gains and biases, which decay only with `decay_biases`."""
     kinds: dict[str, list[nn.Parameter]] = {"weights": [], "gains": [], "biases": []}
     for name, parameter in named:
         is_bias = name.rpartition(".")[2] == "bias"
@@ -64,7 +64,8 @@ def schedule(name: str, optimizer: torch.optim.Optimizer, steps: int, drops: Seq
     """A schedule that steps once a batch, `steps` times in all.
 
     one_cycle: from a tenth of the group's rate up to it in the first fifth, then down to almost 0, by cosines.
-    cosine: from the rate to 0. constant: as it is. steps: to a tenth at each of `drops`, fractions of the training.
+    cosine: from the rate to 0. constant: no change. steps: times 0.1 at each milestone in `drops`, fractions of the
+    training.
 
     Raises: ValueError for an unknown name, or a drop that is not between 0 and 1.
     """
@@ -78,7 +79,7 @@ def schedule(name: str, optimizer: torch.optim.Optimizer, steps: int, drops: Seq
             optimizer,
             max_lr=peaks,
             total_steps=steps + 1,
-            pct_start=max(0.2, 2 / (steps + 1)),  # the way up takes a step at least, or torch divides by zero
+            pct_start=max(0.2, 2 / (steps + 1)),  # warm-up takes at least one step, or torch divides by zero
             div_factor=10,
             final_div_factor=100,
             cycle_momentum=False,

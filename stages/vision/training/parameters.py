@@ -1,4 +1,4 @@
-"""How optimizers and schedules are named, and the rates of a network's parameters."""
+"""Names of schedules, learning rates of a network's parameters, and settings of a training."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -15,7 +15,7 @@ SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 
 @dataclass(frozen=True)
 class Rates:
-    """Learning rates of a network's four kinds of parameters, and what decays.
+    """Learning rates and weight decay of weights and biases, below the head and in it.
 
     weights: rate of the weights below the head. head: factor for head and classifier. biases: factor for all biases.
     decay: weight decay. decay_biases: of biases and of normalisations' gains too.
@@ -30,10 +30,10 @@ class Rates:
 
 @dataclass(frozen=True)
 class Chosen:
-    """What every training is told.
+    """Settings of a training.
 
-    epochs: passes over the images. schedule: of the learning rate. seed: of order and augmentation. clip_norm: the
-    largest norm of the gradients together; None: any. processes: loading processes of a worker.
+    epochs: passes over the images. schedule: of the learning rate. seed: of order and augmentation. clip_norm: largest
+    norm of all gradients together; None: no clipping. processes: data loading processes of a worker.
     """
 
     epochs: int

@@ -1,4 +1,4 @@
-"""What every training is set up from: the classifier it starts from, its images, its optimizer and schedule."""
+"""Sets up a training: the classifier that it starts from, its images, its optimizer and schedule."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -69,7 +69,7 @@ class Batches(Protocol):
 
 @dataclass(frozen=True)
 class SetUp:
-    """What a training is made of besides network and loss, under the names of `pipeline.training.loop.Training`."""
+    """The parts of a training besides network and loss, named as in `pipeline.training.loop.Training`."""
 
     batches: Batches
     images: int
@@ -93,7 +93,7 @@ def shuffled_batches(
 ) -> ShuffledBatches[Image]:
     """This rank's share of `batch_size` images a step, in a random order each epoch.
 
-    together: so many neighbours of that order stay in one micro batch. Raises: ValueError as `divide`.
+    together: this many neighbors in that order stay in one micro batch. Raises: ValueError as `divide`.
     """
     return ShuffledBatches(_loaded(rows, augment, preprocessing, chosen, place), batch_size, place, together)
 
@@ -138,7 +138,7 @@ def set_up(batches: Batches, groups: Sequence[ParameterGroup], chosen: Chosen, d
 
 
 def training_rows(images: Iterable[pa.Table]) -> list[ImageRow]:
-    """The images of split train, by their ids. Raises: ValueError where there is none."""
+    """The images of split train, in the order of their ids. Raises: ValueError if there is none."""
     rows = by_id([row for table in images for row in table.to_pylist() if row["split"] == "train"])
     if not rows:
         raise ValueError("no image is of split train")

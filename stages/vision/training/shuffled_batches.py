@@ -21,8 +21,8 @@ Image = TypeVar("Image", bound=ImageRow)
 class ShuffledBatches(Generic[Image]):
     """This rank's shares of any epoch's steps; each epoch has an order of its own.
 
-    loaded: what the batches hold. batch_size: images of a step, all ranks together; fewer where the data have fewer.
-    workers: who shares a step. together: so many neighbours of the order stay in one micro batch.
+    loaded: the training images. batch_size: images of a step, all ranks together; fewer where the data have fewer.
+    workers: the ranks that share a step. together: this many neighbors in the order stay in one micro batch.
     Raises: ValueError as `divide`, and where there are fewer images than must stay together.
     """
 

@@ -12,7 +12,7 @@ __all__ = ["View", "random_view"]
 
 @dataclass(frozen=True)
 class View:
-    """What may happen to an image.
+    """How random views of an image are taken.
 
     size: side of the square output, pixels. crop: side of the random crop, fraction of the image's sides; 224 of 256 is
     0.875, and 1 takes no crop. keep_aspect: both sides of the crop are that fraction of the shorter side of the image;

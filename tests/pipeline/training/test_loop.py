@@ -283,5 +283,7 @@ def test_checkpoints_hold_data_not_code():
     assert back["log"] == state["log"]
     assert torch.equal(back["network"]["weight"], torch.ones(2))
     bad: Any = {**state, "bad": Path("a")}
-    with pytest.raises(StageFailed, match=r"the checkpoint here/state.pt holds more than numbers: remove it"):
+    with pytest.raises(
+        StageFailed, match=r"the checkpoint here/state.pt holds objects besides tensors and plain values: remove it"
+    ):
         load_checkpoint(dump_checkpoint(bad), "here/state.pt")

@@ -244,7 +244,7 @@ def test_an_image_comes_out_once(store, other, bad):
     found = {key: store.commit("s", "r", key, result) for key, result in results.items()}
     store.commit_set("s", "r", [Shard("a", rows=1), Shard("b", rows=1 + len(bad))], found)
     (line,) = lines(store, {"s": Images("s", fakes.SourceParams())})
-    assert line.endswith(f"image_id is not unique over the stage's shards, for one {(bad or other)[0]}")
+    assert line.endswith(f"image_id is not unique over the stage's shards, e.g. {(bad or other)[0]}")
 
 
 class Counted(fakes.Each):

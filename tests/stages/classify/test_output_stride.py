@@ -33,7 +33,7 @@ def test_stages_that_read_the_model_plan_with_the_same_network(backbone, output_
     ("params", "said"),
     [
         ({"backbone": "timm:resnet18", "output_stride": 12}, "output_stride must be one of 8, 16, 32, not 12"),
-        ({"backbone": "vgg16_gap", "output_stride": 16}, "vgg16_gap is known with its own strides alone"),
+        ({"backbone": "vgg16_gap", "output_stride": 16}, "vgg16_gap has no variant of output_stride 16"),
         ({"backbone": "resnet51"}, "unknown backbone 'resnet51': did you mean 'resnet50'"),
     ],
 )

@@ -154,8 +154,8 @@ def test_a_bad_file_is_a_row_in_quarantine(run_copy, maps, tmp_path):
     [
         ({"map": [[[0.1, 0.2], None]]}, "none is missing"),
         ({"map": [[[0.1], [0.2, 0.3]]]}, "differ in length"),
-        ({"map": [[0.1, 0.2, 0.3]], "height": [2.0], "width": [2.0]}, "whose product it is long"),
-        ({"map": [[0.1, 0.2]], "height": [None], "width": [2]}, "its map is none"),
+        ({"map": [[0.1, 0.2, 0.3]], "height": [2.0], "width": [2.0]}, "and height x width numbers"),
+        ({"map": [[0.1, 0.2]], "height": [None], "width": [2]}, "its map is invalid"),
         ({"map": [{"a": 1.0}]}, "a map is a list"),
     ],
 )
@@ -297,7 +297,7 @@ def test_ids_of_no_image_are_told(run_copy, finished_run, tmp_path, caplog):
     said = f"{len(ours)} of {len(ours)} images have a box in {tmp_path / 'boxes.csv'}; 1 ids in it are of none of these"
     assert said in caplog.text
     other = [{**row, "image_id": row["image_id"].removesuffix(".jpg")} for row in ours]
-    with pytest.raises(UsageError, match=r"0 of 60 images have a box in .* such as .*, and '.*\.jpg' is one"):
+    with pytest.raises(UsageError, match=r"0 of 60 images have a box in .* such as .*; an image is '.*\.jpg'"):
         run(imported(run_copy, theirs={"stage": "import", "boxes": str(save_csv(tmp_path / "other.csv", other))}))
 
 
@@ -377,7 +377,7 @@ def test_polygons_and_long_runs_are_masks(run_copy, finished_run, tmp_path):
     [
         ({}, "give either maps"),
         ({"maps": "a", "boxes": "b"}, "give either maps"),
-        ({"boxes": "b", "frame": "min_max"}, "frame is of maps"),
+        ({"boxes": "b", "frame": "min_max"}, "frame applies to maps alone"),
         ({"maps": "a", "method": "centred_gaussian"}, "has a meaning of its own"),
         ({"maps": "a", "frame": "grid"}, "frame must be one of as_is, min_max"),
     ],

@@ -95,6 +95,7 @@ def test_presets(preset, shape):
         ("mobilenet_v2_s8", "mobilenet_v2"),
         ("timm:mobilenetv1_100@8", "mobilenet_v2"),
         ("timm:vgg16_bn", "vgg16"),
+        ("timm:repvgg_a2", "mobilenet_v2"),
     ],
 )
 def test_the_preset_follows_the_classifier(backbone, preset):

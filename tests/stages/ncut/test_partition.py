@@ -1,6 +1,6 @@
 import numpy as np
 
-from stages.ncut.partition import component_box, seed_component, sides
+from stages.ncut.partition import seed_component, sides
 
 
 def test_the_seed_decides_which_side_is_the_object():
@@ -37,11 +37,3 @@ def test_the_component_of_the_seed_is_4_connected():
     foreground = np.array([[1, 1, 0, 0], [0, 0, 1, 0], [1, 0, 1, 1]], dtype=bool)
     assert np.flatnonzero(seed_component(foreground, 6)).tolist() == [6, 10, 11]
     assert np.flatnonzero(seed_component(foreground, 0)).tolist() == [0, 1]
-
-
-def test_the_box_ends_at_the_image():
-    """Breaks when the far side is inclusive, x and y are exchanged, or padding beyond the image counts."""
-    component = np.zeros((4, 5), dtype=bool)
-    component[1:4, 2] = True
-    assert component_box(component, 16, 80, 64).tolist() == [32, 16, 48, 64]
-    assert component_box(component, 16, 45, 60).tolist() == [32, 16, 45, 60]

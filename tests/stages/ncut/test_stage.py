@@ -15,13 +15,14 @@ from stages.boxes.boxes import pseudo_boxes
 from stages.ncut.ncut import DEGENERATE, cuts, score_map
 from stages.ncut.options import NcutParams
 from stages.ncut.parameters import CutParameters
-from stages.ncut.partition import component_box, seed_component
+from stages.ncut.partition import seed_component
 from stages.ncut.stage import Ncut
 from stages.vision.backbones.build import build
 from stages.vision.backbones.registry import tap_path
 from stages.vision.backbones.taps import tapped
 from stages.vision.batches import to_batch
 from stages.vision.box_rule import BoxRule
+from stages.vision.components import mask_extent
 from stages.vision.images import decode, resize
 from stages.vision.inference import ClassifierCache
 from stages.vision.model_card import ModelCard
@@ -106,7 +107,7 @@ def test_tokencuts_box_is_that_of_threshold_0(tmp_path, paths, models):
     for row, of_image in cut:
         values = np.reshape(row["map"], (row["height"], row["width"])).astype(np.float32)
         component = seed_component(of_image.foreground, of_image.seed)
-        box = component_box(component, rooms.SIDE // row["width"], rooms.SIDE, rooms.SIDE)
+        box = mask_extent(component) * (rooms.SIDE // row["width"])
         (theirs,) = pseudo_boxes(values, rooms.SIDE, rooms.SIDE, rule, 0.0).boxes
         np.testing.assert_array_equal(theirs[:4], box)
 

@@ -138,7 +138,16 @@ def test_dropout_stands_behind_the_taps(made, params):
     assert (wrapped.rate, wrapped.threshold) == (0.75, 0.8)
 
 
-@pytest.mark.parametrize(("name", "threshold"), [("resnet50_s16", 0.9), ("inception_v3_spg", 0.9), ("vgg16_cam", 0.8)])
+@pytest.mark.parametrize(
+    ("name", "threshold"),
+    [
+        ("resnet50_s16", 0.9),
+        ("inception_v3_spg", 0.9),
+        ("vgg16_cam", 0.8),
+        ("timm:seresnet50", 0.9),
+        ("timm:vgg16", 0.8),
+    ],
+)
 def test_the_usual_threshold_of_attention_based_dropout(name, threshold):
     """Breaks when a backbone gets another one's threshold."""
     assert adl_threshold(name) == threshold

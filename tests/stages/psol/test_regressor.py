@@ -3,10 +3,10 @@ import pytest
 import torch
 from torch import nn
 
-from stages.psol.regressor import BoxRegressor, box_loss, pixel_boxes, regression_targets
+from stages.psol.regressor import BoxRegressor, box_loss, pixel_boxes
 from stages.vision.backbones.build import build
 from stages.vision.backbones.networks import LocalizerNetwork
-from stages.vision.boxes import iou
+from stages.vision.boxes import iou, normalise, xyxy_to_xywh
 
 
 class Given(LocalizerNetwork):
@@ -86,6 +86,11 @@ def test_what_cannot_be_told_apart_gets_the_mean_box():
     expected = target.mean(dim=0).expand(8, 4)
     torch.testing.assert_close(network(torch.ones(8, 8, 1, 1))[0], expected, atol=1e-3, rtol=0)
     assert loss == pytest.approx(target.var(dim=0, unbiased=False).mean().item(), rel=1e-3)
+
+
+def regression_targets(boxes, width, height):
+    """The network's output ``(N, 4)`` for pixel boxes ``(N, 4)``."""
+    return xyxy_to_xywh(normalise(boxes, width, height)).astype(np.float32)
 
 
 def test_sixteen_images_are_overfitted():

@@ -27,6 +27,7 @@ CHAIN: dict[str, Any] = {
     "quality": {"labels": SOURCES, "classes": "classes"},
     "consensus": {"labels": SOURCES},
     "weighted": {"stage": "consensus", "labels": MADE, "rule": "weighted"},
+    "weighted_with_noise": {"stage": "consensus", "labels": ["boxes_cam", "one"], "rule": "weighted"},
     "good": {"stage": "consensus", "labels": ["one"], "min_quality": 0.6},
     "psol": {"labels": "consensus", "epochs": 1, "batch_size": 16, "quality": "quality", "min_quality": 0.6},
     "evaluate": {"labels": [*SOURCES, "consensus", "weighted"], "classes": "classes", "splits": ["test"]},
@@ -151,6 +152,19 @@ def test_the_weighted_mean_lies_between_the_boxes(finished):
     assert fused
 
 
+def test_boxes_without_information_enter_no_mean(finished):
+    """Breaks when a source that the gate condemned moves another one's box; oracle: that one's box alone."""
+    one, noise = by_image(finished, "one"), by_image(finished, "boxes_cam")
+    flags = {(row["image_id"], row["source"]): row["flag"] for row in runs.rows(finished, "quality", "qualities")}
+    alone = 0
+    for image_id, row in by_image(finished, "weighted_with_noise").items():
+        if flags[image_id, "boxes_cam"] and not flags[image_id, "one"] and noise[image_id]["boxes"]:
+            (box,), (own,) = row["boxes"], one[image_id]["boxes"]
+            assert [box[side] for side in CORNERS] == pytest.approx([own[side] for side in CORNERS], abs=0.01)
+            alone += 1
+    assert alone
+
+
 def test_a_source_that_says_nothing_is_flagged_and_the_verdict_names_it(finished):
     """Breaks when boxes of an untaught network are judged as others are."""
     rows = runs.rows(finished, "quality", "qualities")
@@ -218,7 +232,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a source that is not judged": (
         {"quality": {"labels": ["one"]}},
-        "stage consensus: quality judges one, not two: name it there",
+        "stage consensus: quality judges one, not two: add it to the labels of quality",
     ),
     "a chance above one": ({"consensus": {"labels": SOURCES, "min_quality": 2}}, "min_quality must be at most 1"),
 }

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from stages.vision.components import components, largest_component
+from stages.vision.components import components
 
 mask_arrays = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.booleans())
 
@@ -42,15 +42,16 @@ def test_against_flood_fill(mask, min_area):
 
 @given(mask_arrays)
 def test_largest(mask):
-    """The largest component is the first of all of them; an empty mask stays empty."""
+    """The largest component is the first of all of them; an empty mask has none."""
     expected = np.zeros_like(mask)
     for y, x in max(flood(mask), key=len, default=[]):
         expected[y, x] = True
-    np.testing.assert_array_equal(largest_component(mask), expected)
+    found = components(mask)
+    np.testing.assert_array_equal(found.mask(0) if len(found) else np.zeros_like(mask), expected)
 
 
 def test_tie_goes_to_the_first_pixel():
     """OpenCV labels 2x2 blocks: the component in the lower row of the first block would win by label order."""
     mask = np.zeros((4, 9), dtype=bool)
     mask[1, 0] = mask[0, 7] = True
-    np.testing.assert_array_equal(np.argwhere(largest_component(mask)), [[0, 7]])
+    np.testing.assert_array_equal(np.argwhere(components(mask).mask(0)), [[0, 7]])

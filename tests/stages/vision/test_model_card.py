@@ -86,7 +86,7 @@ def test_a_card_of_version_1_is_of_a_network_that_was_shown_imagenets_mean():
 def test_a_preprocessing_that_is_none_is_refused_in_one_line(wrong):
     """Breaks when someone else's card makes every pixel a NaN, or ends in a traceback."""
     changed = {**CARD.preprocessing.said(), **wrong} if wrong else wrong
-    with pytest.raises(ValueError, match="^a model card whose preprocessing is none: [^\n]*$"):
+    with pytest.raises(ValueError, match="^a model card whose preprocessing is invalid: [^\n]*$"):
         read_card(json.dumps(said(preprocessing=changed)).encode())
 
 

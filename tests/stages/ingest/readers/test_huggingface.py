@@ -142,7 +142,7 @@ def test_configs_and_splits_of_the_card(hf, tmp_path):
         "  - {split: unlabeled, path: [a/unlab*]}\n- config_name: b\n  data_files: 'b/*.parquet'\n"
     )
     (root / "README.md").write_text(head + "---\n")
-    with pytest.raises(UsageError, match="README.md: configs a, b: `config` names one"):
+    with pytest.raises(UsageError, match="README.md: configs a, b: set `config` to one"):
         scan(root)
     with pytest.raises(UsageError, match="README.md: there is no config 'c' among a, b"):
         scan(root, config="c")

@@ -208,10 +208,10 @@ NULL = pa.array([None], pa.string())
 UNEVEN = {"bbox": [[1, 2, 3, 4]], "category": [0, 0]}
 BAD: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "no images": ({"label": A}, {}, "there is no column of images among label"),
-    "two of images": ({"a": X, "b": X, "label": A}, {}, "columns a, b may hold images: `image` names one"),
+    "two of images": ({"a": X, "b": X, "label": A}, {}, "columns a, b may hold images: set `image` to one"),
     "another of images": ({"image": X, "label": A}, {"image": "b"}, "there is no column 'b' among image, label"),
     "texts": ({"image": ["x"], "label": A}, {"image": "image"}, r"column 'image' \(string\) holds no images"),
-    "no classes": ({"image": X, "kind": A}, {}, "no column of classes among image, kind: `label` names it"),
+    "no classes": ({"image": X, "kind": A}, {}, "no column of classes among image, kind: set `label`"),
     "another of classes": ({"image": X}, {"label": "b"}, "there is no column 'b' among image"),
     "a class that is true": ({"image": X, "label": [True]}, {}, "row 0: a class must be a text or an integer"),
     "a class and a half": ({"image": X, "label": [1.5]}, {}, "row 0: a class must be a text or an integer, not 1.5"),

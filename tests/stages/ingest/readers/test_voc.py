@@ -216,13 +216,13 @@ def test_loose_images_go_by_the_name_of_the_annotation_then_by_what_it_names(tmp
         "images/photo.of.a.dog.jpeg": ("dog", "train", [(0, 0, 40, 40)]),
     }
     assert sorted(scan(tmp_path).left_out) == [
-        "1 annotations whose image is absent, cannot be told, or has another (annotations/lost.xml)",
+        "1 annotations whose image is absent, is ambiguous, or has another annotation (annotations/lost.xml)",
         "1 files that are no images (1 .txt)",
         "1 images whose annotation has no object (images/empty.jpg)",
         "2 images without an annotation (images/cat-2.jpg, ...)",
     ]
-    assert "1 annotations have another name than the image that they give (annotations/7.xml)" in caplog.text
-    assert "2 annotations give another file name than the image has that is named like them" in caplog.text
+    assert "1 annotations matched to an image by `filename`, not by their own name (annotations/7.xml)" in caplog.text
+    assert "2 annotations matched to an image by their own name, not by `filename`" in caplog.text
 
 
 def test_annotations_beside_images_in_folders_of_splits(tmp_path):

@@ -148,7 +148,7 @@ def test_options_name_the_endings(tmp_path):
     tar(tmp_path / "a.tar", [
         ("a.left.jpg", b"l"), ("a.right.jpg", b"r"), ("a.species", b"owl"), ("a.json", b'{"kind": "barn"}'),
     ])  # fmt: skip
-    with pytest.raises(UsageError, match=r"a.tar: 'a': has several images \(left.jpg, right.jpg\): `image` names one"):
+    with pytest.raises(UsageError, match=r"a.tar: 'a': has several images \(left.jpg, right.jpg\): set `image` to one"):
         scan(tmp_path)
     (image,) = scan(tmp_path, image="right.jpg", label="species").images
     assert (image.label_name, read(tmp_path, image)) == ("owl", b"r")

@@ -7,10 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from stages.scoring.cuts.contours_opencv import Rule, best_iou_per_cut, contour_boxes, cuts_of_thresholds, quantize
 from stages.scoring.cuts.fill import fill_holes
+from stages.scoring.cuts.quantized import CUTS, Rule, cuts_of_thresholds, quantize
 from stages.scoring.cuts.sweep import largest_contour_boxes, sweep
+from stages.scoring.iou import best_of
 from stages.scoring.ragged import from_lists
+from tests.stages.scoring.cuts.contours import contour_boxes
 
 RULES: tuple[Rule, ...] = ("largest", "all")
 
@@ -21,6 +23,17 @@ def check_equal(score_map: np.ndarray, boxes: list[list[float]]) -> None:
     for rule in RULES:
         expected = best_iou_per_cut(score_map, np.array(boxes, dtype=float), rule)
         np.testing.assert_array_equal(fast[rule][0], expected, err_msg=rule)
+
+
+def best_iou_per_cut(score_map: np.ndarray, truth: np.ndarray, rule: Rule) -> np.ndarray:
+    """Best IoU (255,) of any contour's box with any true box (G, 4) at each cut 0..254."""
+    best = np.zeros(CUTS)
+    low = 0
+    for high in np.append(np.unique(score_map), CUTS):
+        if high > low:
+            best[low:high] = best_of(contour_boxes(score_map, low, rule), truth).max()
+            low = high
+    return best
 
 
 def check_largest(score_map: np.ndarray) -> None:

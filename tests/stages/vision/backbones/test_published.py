@@ -107,7 +107,7 @@ def test_the_card_beside_a_file_says_how_its_images_were_prepared(tmp_path):
         ('{"crop_pct": 3}', "crop must be 0.1 to 2"),
         ('{"input_size": "big"}', "input_size must be 1 to 16384 pixels, not big"),
         ('{"input_size": 1000000000}', "input_size must be 1 to 16384 pixels"),
-        ('{"model_type": "vit"}', "says none of crop_pct, input_size, interpolation, mean, std"),
+        ('{"model_type": "vit"}', "has none of crop_pct, input_size, interpolation, mean, std"),
     ],
 )
 def test_a_card_that_says_something_else_is_one_line(tmp_path, text, said):

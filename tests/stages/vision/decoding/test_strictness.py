@@ -90,7 +90,7 @@ def test_png_checksums_count(kind):
     data = bytearray(png(300, 200, 8, 2, rows, chunk(b"tEXt", b"Title\0a picture")))
     at = data.index(kind)
     data[at + 4 + int.from_bytes(data[at - 4 : at])] ^= 1
-    with pytest.raises(ImageError, match=f"^damaged: the checksum of its chunk '{kind.decode()}' is another$"):
+    with pytest.raises(ImageError, match=f"^damaged: the checksum of its chunk '{kind.decode()}' does not match$"):
         decode(bytes(data))
     if kind != b"IHDR":
         np.testing.assert_array_equal(decode(bytes(data), lenient=True), PICTURE)
