@@ -5,7 +5,6 @@ motorcycle (public domain, D. Scharstein). The network is EfficientNet-Lite0 as 
 and no threshold was chosen for these pictures.
 """
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +36,7 @@ METHODS: Mapping[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 """Kind of stage -> its parameters, and those of the boxes of its maps."""
 
+CORNERS = ("x0", "y0", "x1", "y1")
 _HEIGHT, _GAP = 220, 6
 _BOX = (46, 204, 64)
 
@@ -61,12 +61,12 @@ def config(folder: Path) -> dict[str, Any]:
 def write_photographs(folder: Path) -> None:
     """A class folder a photograph, as readers expect it."""
     for wnid, name in PHOTOGRAPHS.items():
-        (folder / wnid).mkdir(parents=True)
+        (folder / wnid).mkdir(parents=True, exist_ok=True)
         picture = Image.open(Path(skimage.__file__).parent / "data" / name).convert("RGB")
         picture.save(folder / wnid / f"{Path(name).stem}.jpg", quality=95)
 
 
-def panel(pixels: np.ndarray, boxes: np.ndarray, scores: np.ndarray | None) -> np.ndarray:
+def panel(pixels: np.ndarray, boxes: list[list[float]], scores: np.ndarray | None) -> np.ndarray:
     """A photograph (H, W, 3) at the height of all, its map (h, w) over it if there is one, and boxes (B, 4)."""
     scale = _HEIGHT / pixels.shape[0]
     size = (round(pixels.shape[1] * scale), _HEIGHT)
@@ -76,7 +76,8 @@ def panel(pixels: np.ndarray, boxes: np.ndarray, scores: np.ndarray | None) -> n
         grown = np.clip(cv2.resize((scores - scores.min()) / span, size, interpolation=cv2.INTER_LINEAR), 0, 1)
         heat = cv2.cvtColor(cv2.applyColorMap((grown * 255).astype(np.uint8), cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB)
         drawn = cv2.addWeighted(drawn, 0.5, heat, 0.5, 0)
-    for x0, y0, x1, y1 in np.rint(np.asarray(boxes) * scale).astype(int):
+    for box in boxes:
+        x0, y0, x1, y1 = (round(side * scale) for side in box)
         cv2.rectangle(drawn, (x0, y0), (x1 - 1, y1 - 1), (255, 255, 255), 5)
         cv2.rectangle(drawn, (x0, y0), (x1 - 1, y1 - 1), _BOX, 3)
     return drawn
@@ -90,33 +91,29 @@ def beside(panels: list[np.ndarray]) -> np.ndarray:
 
 
 def main() -> None:
-    """Run, draw, write."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_photographs(folder / "photographs")
-        run = config(folder)
-        wb.run(run, in_process=True)
-        images = wb.table(run, "ingest", "images").to_pylist()
-        pixels = [np.asarray(Image.open(folder / "photographs" / row["uri"])) for row in images]
-        (FOLDER / "methods").mkdir(parents=True, exist_ok=True)
-        for kind in METHODS:
-            maps = {row["image_id"]: row for row in wb.table(run, kind, "score_maps").to_pylist()}
-            boxes = {
-                row["image_id"]: row["boxes"] for row in wb.table(run, f"boxes_{kind}", "pseudo_labels").to_pylist()
-            }
-            panels = []
-            for row, picture in zip(images, pixels, strict=True):
-                own = maps[row["image_id"]]
-                scores = np.asarray(own["map"], np.float32).reshape(own["height"], own["width"])
-                panels.append(panel(picture, boxes[row["image_id"]] or np.empty((0, 4)), scores))
-            Image.fromarray(beside(panels)).save(FOLDER / "methods" / f"{kind}.webp", quality=80)
-            if kind == "cam":
-                plain = [
-                    panel(picture, boxes[row["image_id"]], None) for row, picture in zip(images, pixels, strict=True)
-                ]
-                gap = np.full((_GAP, beside(panels).shape[1], 3), 255, np.uint8)
-                both = np.concatenate([beside(panels), gap, beside(plain)])
-                Image.fromarray(both).save(FOLDER / "photographs.webp", quality=80)
+    """Run, draw, write. The run stays in build/pictures: a second call only draws."""
+    folder = FOLDER.parents[1] / "build" / "pictures"
+    write_photographs(folder / "photographs")
+    run = config(folder)
+    wb.run(run, in_process=True)
+    images = wb.table(run, "ingest", "images").to_pylist()
+    pixels = [np.asarray(Image.open(folder / "photographs" / row["image_id"])) for row in images]
+    (FOLDER / "methods").mkdir(parents=True, exist_ok=True)
+    for kind in METHODS:
+        maps = {row["image_id"]: row for row in wb.table(run, kind, "score_maps").to_pylist()}
+        labels = wb.table(run, f"boxes_{kind}", "pseudo_labels").to_pylist()
+        boxes = {row["image_id"]: [[box[side] for side in CORNERS] for box in row["boxes"] or ()] for row in labels}
+        panels = []
+        for row, picture in zip(images, pixels, strict=True):
+            own = maps[row["image_id"]]
+            scores = np.asarray(own["map"], np.float32).reshape(own["height"], own["width"])
+            panels.append(panel(picture, boxes[row["image_id"]], scores))
+        Image.fromarray(beside(panels)).save(FOLDER / "methods" / f"{kind}.webp", quality=80)
+        if kind == "cam":
+            plain = [panel(picture, boxes[row["image_id"]], None) for row, picture in zip(images, pixels, strict=True)]
+            gap = np.full((_GAP, beside(panels).shape[1], 3), 255, np.uint8)
+            both = np.concatenate([beside(panels), gap, beside(plain)])
+            Image.fromarray(both).save(FOLDER / "photographs.webp", quality=80)
 
 
 if __name__ == "__main__":
