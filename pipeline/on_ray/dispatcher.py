@@ -7,7 +7,6 @@ and the first to commit wins. All times are taken by this process's own clock.
 """
 
 import contextlib
-import statistics
 import time
 from collections import deque
 
@@ -22,24 +21,23 @@ from pipeline.contract.runner import Job, OnDone
 from pipeline.on_ray.actor import Result, short
 from pipeline.on_ray.assignments import ATTEMPTS, DEATHS_BEFORE_DIVIDING, Assignment, Division, Part
 from pipeline.on_ray.metrics import Metrics
+from pipeline.on_ray.paces import Paces, Running
 from pipeline.on_ray.pool import Member, Pool, died_of_its_work
 from pipeline.store.records import Done
 
 _LOG = structlog.get_logger("weakbox.ray")
 _IN_FLIGHT = 2
 _SETTLE_SECONDS = 30.0
-_SLOWER = 10
-_SIBLINGS = 3
 
 
 class Dispatcher:
     """One pass over the tasks of a job."""
 
     def __init__(self, job: Job, pool: Pool, on_done: OnDone, stall_seconds: float) -> None:
-        self._job, self._pool, self._on_done, self._stall_seconds = job, pool, on_done, stall_seconds
+        self._job, self._pool, self._on_done = job, pool, on_done
         self._queue: deque[Assignment] = deque(Assignment(task) for task in job.tasks)
         self._unfinished = {task.shard.key for task in job.tasks}
-        self._paces: list[float] = []
+        self._paces = Paces(stall_seconds)
         self._metrics = Metrics(job.stage.name)
 
     def run(self) -> None:
@@ -122,7 +120,7 @@ class Dispatcher:
 
     def _report(self, work: Assignment, done: Done) -> None:
         self._unfinished.discard(work.key)
-        self._paces.append(done.seconds / max(1, work.task.shard.rows or 1))
+        self._paces.add(Running(done.seconds, work.task.shard.rows or 1))
         self._metrics.done(done)
         self._on_done(done)
 
@@ -171,7 +169,7 @@ class Dispatcher:
         self._queue.extendleft(reversed([work for work in held if work.key in self._unfinished]))
 
     def _double_stalled(self) -> None:
-        """Give a shard to a second actor when it takes ten times as long as the others."""
+        """Give a shard to a second actor when it is far slower than the others (`Paces`)."""
         stalled = [member for member in self._pool.members if self._stalls(member)]
         for member in stalled:
             head, *waiting = member.given.items()
@@ -185,10 +183,12 @@ class Dispatcher:
 
     def _stalls(self, member: Member) -> bool:
         work = member.head
-        if work is None or work.twin or type(work) is not Assignment or len(self._paces) < _SIBLINGS:
+        if work is None or work.twin or type(work) is not Assignment:
             return False
-        expected = statistics.median(self._paces) * max(1, work.task.shard.rows or 1)
-        return time.monotonic() - member.since > max(self._stall_seconds, _SLOWER * expected)
+        return self._paces.is_slow(_running(member), map(_running, self._beside(member)))
+
+    def _beside(self, member: Member) -> list[Member]:
+        return [other for other in self._pool.members if other is not member and other.head is not None]
 
     def _drain(self) -> None:
         """After a stop signal: wait for the shards in work, drop the rest. The grace period bounds the wait."""
@@ -211,6 +211,11 @@ def _settled(ref: ObjectRef[Result]) -> Result | None:
     except RayError:
         return None
     return result
+
+
+def _running(member: Member) -> Running:
+    rows = member.head.task.shard.rows if member.head is not None else None
+    return Running(time.monotonic() - member.since, rows or 1)
 
 
 def _as_stage_error(error: BaseException, what: str) -> WeakboxError:
