@@ -15,7 +15,7 @@ from pipeline.base.errors import UsageError
 from pipeline.base.params import input_names, input_tables
 from pipeline.base.suggestions import nearest
 from pipeline.config.run_config import make_stage
-from pipeline.contract.stage import SourceStage
+from pipeline.contract.stage import roots_of
 from pipeline.planning.asked import AskedSets
 from pipeline.store.records import CompleteSet, Done
 from schemas.types import SPLITS
@@ -107,8 +107,7 @@ def export_to(
     asked = AskedSets(target.stages, target.store)
     table = next(name for name in _TABLES if name in target.stages[stage].outputs)
     dones, images = _newest(target, asked, stage), _newest(target, asked, listing)
-    roots = {name: each.root for name, each in target.stages.items() if isinstance(each, SourceStage)}
-    source = Source(target.store, stage, table, dones, images, roots)
+    source = Source(target.store, stage, table, dones, images, roots_of(target.stages))
     files, counts = Exporting(source, choice, out, overwrite=overwrite).write()
     for split in counts.images:
         _LOG.info("exported", split=split, images=counts.images[split], boxes=counts.boxes.get(split, 0))

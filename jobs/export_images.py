@@ -9,9 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.base.dataset_uri import split_dataset_uri
 from pipeline.base.errors import UsageError
-from pipeline.store.paths import check_below
+from pipeline.store.paths import located
 from stages.bases.export_choice import ExportChoice
 from stages.formats.entries import Picture, picture_of
 from stages.formats.names import folded, plain_name, unique_name
@@ -113,15 +112,10 @@ class ExportImages:
 
     def _uri(self, row: Mapping[str, object]) -> str:
         """The path or URI of the picture; inside an archive or table, with its byte range or row."""
-        uri = str(row["uri"])
-        named = split_dataset_uri(uri)
-        if named is not None:
-            stage, path = named
-            check_below(path)
-            if stage not in self._roots:
-                raise UsageError(f"{row['image_id']}: this run has no data set {stage!r}")
-            root = self._roots[stage].rstrip("/")
-            uri = f"{root}/{path}" if path else root
+        try:
+            uri = located(str(row["uri"]), self._roots)
+        except FileNotFoundError as error:
+            raise UsageError(f"{row['image_id']}: {error}") from error
         if row["offset"] is not None:
             return f"{uri}#bytes={row['offset']}+{row['length']}"
         return uri if row["row"] is None else f"{uri}#row={row['row']}"

@@ -10,7 +10,7 @@ from jobs.results import dones_asked
 from jobs.target import Target
 from pipeline.base.errors import UsageError
 from pipeline.base.suggestions import nearest
-from pipeline.contract.stage import SourceStage
+from pipeline.contract.stage import roots_of
 from pipeline.planning.asked import AskedSets
 from pipeline.worker.local_context import LocalContext
 from schemas import TABLES
@@ -46,8 +46,7 @@ def pixels(target: Target, row: ImageRow) -> np.ndarray:
     """An image of the run, ``(H, W, 3)`` uint8 RGB. Raises: UsageError where it cannot be read."""
     from stages.vision.image_reading import load  # brings OpenCV along
 
-    roots = {name: stage.root for name, stage in target.stages.items() if isinstance(stage, SourceStage)}
     try:
-        return load(LocalContext(target.store, roots=roots).read_image, row)
+        return load(LocalContext(target.store, roots=roots_of(target.stages)).read_image, row)
     except (ValueError, OSError) as error:
         raise UsageError(f"{row['image_id']}: {error}") from error

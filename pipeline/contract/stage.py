@@ -203,3 +203,8 @@ def whole(recipe: str, inputs: Inputs) -> list[Shard]:
 def all_refs(inputs: Inputs) -> dict[str, tuple[ShardRef, ...]]:
     """References to all shards of all inputs, by slot."""
     return {slot: tuple(ref for upstream in upstreams for ref in upstream.refs()) for slot, upstreams in inputs.items()}
+
+
+def roots_of(stages: Mapping[str, AnyStage]) -> dict[str, str]:
+    """The root of each data set that stages list, by the name of the stage."""
+    return {name: stage.root for name, stage in stages.items() if isinstance(stage, SourceStage)}

@@ -20,7 +20,7 @@ from pipeline.base.stop_signal import StopSignal
 from pipeline.base.suggestions import nearest
 from pipeline.contract.resources import Resources
 from pipeline.contract.runner import Job, Runner, trains_side_by_side
-from pipeline.contract.stage import AnyStage, SourceStage, TrainStage
+from pipeline.contract.stage import AnyStage, SourceStage, TrainStage, roots_of
 from pipeline.planning.asked import AskedSets
 from pipeline.planning.foresight import check_data, rehearse
 from pipeline.planning.graph import training_groups
@@ -73,7 +73,7 @@ class Run:
         self._progress = progress
         self._options = options
         self._planner = Planner(store, options.listing, options.force)
-        self._roots = {name: stage.root for name, stage in stages.items() if isinstance(stage, SourceStage)}
+        self._roots = roots_of(stages)
         self._done: dict[str, Mapping[str, Done]] = {}
         self._listed: dict[str, Sequence[Shard]] = {}
         self._timeline = threading.Lock()

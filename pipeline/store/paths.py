@@ -5,7 +5,9 @@ can write, and a folder of it may be a link to somewhere else.
 """
 
 import os
+from collections.abc import Mapping
 
+from pipeline.base.dataset_uri import split_dataset_uri
 from pipeline.base.errors import UsageError
 
 _LONGEST = 255
@@ -26,6 +28,22 @@ def check_below(path: str) -> None:
             raise UnsafePathError(f"path leaves the run root, or has no proper name: {path[:200]!r}")
         if "\\" in part or has_control(part):
             raise UnsafePathError(f"path with a character that no name may have: {path[:200]!r}")
+
+
+def located(uri: str, roots: Mapping[str, str]) -> str:
+    """The present place of a dataset URI, by the roots of a run's data sets; any other URI as it is.
+
+    Raises: FileNotFoundError for a data set that the run does not have, UnsafePathError for a path outside of its root.
+    """
+    named = split_dataset_uri(uri)
+    if named is None:
+        return uri
+    stage, path = named
+    if stage not in roots:
+        raise FileNotFoundError(f"{uri}: this run has no data set {stage!r}")
+    check_below(path)
+    root = roots[stage].rstrip("/")
+    return f"{root}/{path}" if path else root
 
 
 def has_control(text: str) -> bool:

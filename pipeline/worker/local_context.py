@@ -12,11 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.base.check_clock import CHECKS
-from pipeline.base.dataset_uri import split_dataset_uri
 from pipeline.base.phase_clock import READ, PhaseClock
 from pipeline.contract.context import ChangedError, ImagePlace
 from pipeline.store.files import open_filesystem, retrying
-from pipeline.store.paths import check_below
+from pipeline.store.paths import located
 from pipeline.store.records import Done
 from pipeline.store.store import Store
 from pipeline.worker.parquet_rows import ParquetRows
@@ -87,21 +86,9 @@ class LocalContext:
 
     def _image(self, place: ImagePlace) -> bytes:
         if place["row"] is None:
-            return self._read(self._place(place["uri"]), place["offset"], place["length"])
+            return self._read(located(place["uri"], self.roots), place["offset"], place["length"])
         uri, _, column = place["uri"].rpartition("#")
-        return self._parquet.read(self._place(uri), column, place["row"])
-
-    def _place(self, uri: str) -> str:
-        """The present place of a dataset URI; any other URI as it is. Raises UnsafePathError outside its data set."""
-        named = split_dataset_uri(uri)
-        if named is None:
-            return uri
-        stage, path = named
-        if stage not in self.roots:
-            raise FileNotFoundError(f"{uri}: this run has no data set {stage!r}")
-        check_below(path)
-        root = self.roots[stage].rstrip("/")
-        return f"{root}/{path}" if path else root
+        return self._parquet.read(located(uri, self.roots), column, place["row"])
 
     def _read(self, uri: str, offset: int | None, length: int | None) -> bytes:
         protocol = uri.split("://", 1)[0] if "://" in uri else "file"
