@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from pipeline.base.errors import UsageError
 from pipeline.store.files import open_filesystem, retrying
+from pipeline.store.paths import has_control
 
 _ODD = {
     stat.S_IFIFO: "a pipe, no file",
@@ -140,7 +141,7 @@ def _readable(path: str) -> tuple[str, str | None]:
     except UnicodeEncodeError:
         shown = os.fsencode(path).decode("utf-8", "backslashreplace")
         return shown, "its name is no UTF-8: rename it"
-    if "\\" in path or any(ord(letter) < 32 or ord(letter) == 127 for letter in path):
+    if "\\" in path or has_control(path):
         return path, "its name has a character that no name may have: rename it"
     return path, None
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pipeline.base.credentials import has_credentials
 from pipeline.base.errors import UsageError
 from pipeline.store.files import open_filesystem, retrying
+from pipeline.store.paths import has_control
 from stages.formats.file_names import ByName
 from stages.ingest.listing import ListedFile, remote_stamp
 
@@ -23,7 +24,7 @@ def path_of(name: str, root: str, where: str, folder: str = "") -> str:
 
     Raises: UsageError for a name that climbs out of the root, or is no valid file name.
     """
-    if not name.strip() or any(ord(letter) < 32 or ord(letter) == 127 for letter in name):
+    if not name.strip() or has_control(name):
         raise UsageError(f"{where}: {name!r:.100} is no name of a file")
     if "::" in name or has_credentials(name):
         raise UsageError(f"{where}: a URI inside another, or with a password in it, is not taken")

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from pipeline.base.errors import UsageError
 from pipeline.base.json_types import Json
+from pipeline.store.paths import has_control
 from stages.formats.file_names import normalised
 from stages.ingest.listing import ListedFile
 from stages.ingest.named_files import files_of, path_of
@@ -106,5 +107,5 @@ class TableImages:
 
 def _is_proper(name: str) -> bool:
     """Whether a name is a valid path below a root."""
-    odd = any(ord(letter) < 32 or ord(letter) == 127 for letter in name)
+    odd = has_control(name)
     return not odd and "\\" not in name and "://" not in name and not {"", ".", ".."} & set(name.split("/"))

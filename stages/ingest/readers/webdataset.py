@@ -21,6 +21,7 @@ from itertools import islice
 from pipeline.base.errors import UsageError
 from pipeline.base.json_types import Json
 from pipeline.base.params import option
+from pipeline.store.paths import has_control
 from stages.formats.file_names import left_out
 from stages.ingest.listing import ListedFile, list_files
 from stages.ingest.parsing import parse_json
@@ -197,7 +198,7 @@ def _found(
     if name.startswith("../"):
         raise UsageError(f"dataset: {file.path}: {member.name!r} climbs out")
     shown = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    odd = shown != name or "\\" in name or any(ord(letter) < 32 or ord(letter) == 127 for letter in name)
+    odd = shown != name or "\\" in name or has_control(name)
     return Found(
         image_id=f"{file.path}/{shown}",
         uri=uri,
