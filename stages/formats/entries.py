@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stages.vision import masks
-from stages.vision.exif_frame import displayed_boxes, displayed_mask, displayed_size
+from stages.vision.decoding.turning import turned
+from stages.vision.exif_frame import displayed_boxes, displayed_size
 
 __all__ = ["Choice", "Entry", "Picture", "entry_of", "picture_of"]
 
@@ -102,7 +103,7 @@ def entry_of(picture: Picture, row: Row, choice: Choice, class_name: str, catego
         width, height = displayed_size(picture.width, picture.height, picture.turn)
         corners = [tuple(box) for box in displayed_boxes(corners, width, height, picture.turn).tolist()]
         if outlined is not None:
-            outlined = [masks.encode(displayed_mask(masks.decode(rle), picture.turn)) for rle in outlined]
+            outlined = [masks.encode(turned(masks.decode(rle), picture.turn)) for rle in outlined]
     return Entry(
         picture,
         corners,

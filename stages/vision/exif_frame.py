@@ -1,4 +1,4 @@
-"""From stored pixels to what viewers show: sizes, boxes and masks under the eight EXIF orientations.
+"""From stored pixels to what viewers show: sizes and boxes under the eight EXIF orientations.
 
 The numbers are those of EXIF 2.3, tag 0x0112: 2 to 4 mirror and turn over, 5 to 8 also exchange rows and columns.
 """
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["displayed_boxes", "displayed_mask", "displayed_size"]
+__all__ = ["displayed_boxes", "displayed_size"]
 
 
 def displayed_size(width: int, height: int, orientation: int) -> tuple[int, int]:
@@ -28,12 +28,3 @@ def displayed_boxes(boxes: Sequence[Sequence[float]], width: int, height: int, o
         top, bottom = height - y1, height - y0
     corners = (top, left, bottom, right) if orientation >= 5 else (left, top, right, bottom)
     return np.stack(corners, axis=1)
-
-
-def displayed_mask(mask: np.ndarray, orientation: int) -> np.ndarray:
-    """A ``(height, width)`` mask, or ``(height, width, C)`` pixels, of the stored image as shown."""
-    if orientation in (2, 3, 7, 8):
-        mask = mask[:, ::-1]
-    if orientation in (3, 4, 6, 7):
-        mask = mask[::-1]
-    return np.ascontiguousarray(mask.swapaxes(0, 1) if orientation >= 5 else mask)

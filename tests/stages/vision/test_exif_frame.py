@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from stages.vision.exif_frame import displayed_boxes, displayed_mask, displayed_size
+from stages.vision.decoding.turning import turned
+from stages.vision.exif_frame import displayed_boxes, displayed_size
 
 WIDTH, HEIGHT = 11, 7
 BOX = (2, 1, 9, 4)
@@ -29,7 +30,7 @@ def test_box_mask_and_size_follow_the_picture(orientation):
     mask[y0:y1, x0:x1] = 255
     mask[y0, x0] = 100  # tells a mirrored box from a turned one
     there = shown(mask, orientation)
-    np.testing.assert_array_equal(displayed_mask(mask, orientation), there)
+    np.testing.assert_array_equal(turned(mask, orientation), there)
     assert displayed_size(WIDTH, HEIGHT, orientation) == there.shape[::-1]
     rows, columns = np.nonzero(there)
     expected = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
@@ -40,7 +41,7 @@ def test_box_mask_and_size_follow_the_picture(orientation):
 def test_colours_turn_as_masks_do(orientation):
     """Breaks when the axis of colours is exchanged with one of the picture's."""
     pixels = np.random.default_rng(0).integers(256, size=(HEIGHT, WIDTH, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(displayed_mask(pixels, orientation), shown(pixels, orientation))
+    np.testing.assert_array_equal(turned(pixels, orientation), shown(pixels, orientation))
 
 
 def test_no_boxes_are_no_boxes():
