@@ -37,6 +37,20 @@ def pytest_configure() -> None:
         _ENVIRONMENT.setenv(name, value)
 
 
+_RAY = ("on_ray", "test_local_ray.py")
+"""Folders and files whose tests start a Ray, as do those that ask for `ray_local`."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let several processes (``-n 2``) share the tests by file, so that what a file's fixtures make is made once.
+
+    Tests that start a Ray go to one of them: Ray gives itself thirty seconds to start, which two at a time may not do.
+    """
+    for item in items:
+        starts_ray = set(_RAY) & set(item.path.parts) or "ray_local" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("ray" if starts_ray else str(item.path)))
+
+
 def pytest_unconfigure() -> None:
     """Restore the environment."""
     _ENVIRONMENT.undo()
