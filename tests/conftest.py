@@ -41,6 +41,7 @@ _RAY = ("cluster", "on_ray", "test_local_ray.py")
 """Folders and files whose tests start a Ray, as do those that ask for `ray_local`."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let several processes (``-n 2``) share the tests by file, so that what a file's fixtures make is made once.
 
