@@ -320,7 +320,7 @@ def test_saved_data_sets_that_cannot_be_read_in_place(hf, tmp_path):
 
 BAD = {
     "no name": ("csv", "file,label\na.png,x\n", "there is no column file_name"),
-    "two names": ("csv", "a_file_name,b_file_name\na,x\n", "a_file_name, b_file_name name files: `image`"),
+    "two names": ("csv", "a_file_name,b_file_name\na,x\n", "a_file_name, b_file_name name files: set `image` to one"),
     "climbs": ("csv", "file_name,label\n../../a.png,x\n", "line 2: '../../a.png' climbs out of the root"),
     "too few": ("csv", "file_name,label\na.png\n", "line 2: 2 columns were expected"),
     "twice": ("csv", "file_name,label\na.png,x\n./a.png,x\n", "line 3: './a.png' is named twice"),
