@@ -46,7 +46,7 @@ def opened(target: Named, changes: Changes | None = None) -> Target:
 def plan(target: Named, *, changes: Changes | None = None) -> "pd.DataFrame":
     """What is done and what is to run, a row a stage; computes nothing.
 
-    Columns: stage, kind, state, to_run, shards, why, worker_seconds (about how long workers will take) and measured
+    Columns: stage, kind, state, to_run (of its shards), shards, why, worker_seconds (about how long it takes), measured
     (whether by rates of this root, not by shipped ones). Raises: UsageError for failures that can be foreseen.
     """
     there = opened(target, changes)
