@@ -37,7 +37,7 @@ def pytest_configure() -> None:
         _ENVIRONMENT.setenv(name, value)
 
 
-_RAY = ("cluster", "on_ray", "test_local_ray.py")
+_RAY = ("on_ray", "test_local_ray.py")
 """Folders and files whose tests start a Ray, as do those that ask for `ray_local`."""
 
 
