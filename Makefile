@@ -9,6 +9,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
 
+# Some images set it. Then each of the many processes that tests and runs start would compile torch's sources anew:
+# seven seconds instead of two.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup demo test test-long test-docs soak check site dist format parity bench chaos gpu-check clean
 
 help:  ## show this list

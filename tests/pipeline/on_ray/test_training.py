@@ -171,7 +171,7 @@ def stopped(job: Job) -> BaseException:
     raise AssertionError("it was not stopped")
 
 
-def wait_for(happened: Callable[[], Any], within: float = 90) -> bool:
+def wait_for(happened: Callable[[], Any], within: float = 300) -> bool:
     """Whether something happens in time."""
     deadline = time.monotonic() + within
     while not happened() and time.monotonic() < deadline:
