@@ -49,7 +49,7 @@ demo: setup  ## the whole chain on the demo data set, about 8 minutes on 2 cores
 # Runs on several Ray nodes first and alone; then all others by two processes.
 test: setup  ## the tests that every change must pass (ARGS="tests/stages -k ddt" runs a part)
 	$(if $(ARGS),,$(BIN)/pytest tests/cluster)
-	$(if $(ARGS),$(BIN)/pytest $(ARGS),$(BIN)/pytest -n 2 --dist loadgroup --ignore tests/cluster)
+	$(if $(ARGS),$(BIN)/pytest $(ARGS),$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/cluster)
 
 test-long: setup  ## the tests that take minutes or start several Ray nodes
 	$(BIN)/pytest -m '(long or cluster) and not gpu and not soak' --timeout 3600 $(ARGS)

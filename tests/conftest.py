@@ -37,19 +37,25 @@ def pytest_configure() -> None:
         _ENVIRONMENT.setenv(name, value)
 
 
-_RAY = ("on_ray", "test_local_ray.py")
-"""Folders and files whose tests start a Ray, as do those that ask for `ray_local`."""
+_RAY = {"on_ray", "test_local_ray.py", "test_dashboard.py"}
+"""Folders and files whose tests start a Ray."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Let several processes (``-n 2``) share the tests by file, so that what a file's fixtures make is made once.
 
     Tests that start a Ray go to one of them: Ray gives itself thirty seconds to start, which two at a time may not do.
+    The marker ``xdist_group`` would say so more simply, but pytest 9.2 does not let xdist read it (pytest-xdist 1386).
     """
-    for item in items:
-        starts_ray = set(_RAY) & set(item.path.parts) or "ray_local" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("ray" if starts_ray else str(item.path)))
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            return "ray" if _RAY.intersection(file.split("/")) else file
+
+    return ByFile(config, log)
 
 
 def pytest_unconfigure() -> None:

@@ -87,6 +87,7 @@ def test_actors_that_share_a_device_are_timed_together(tmp_path):
         shared_rate(tmp_path / "wrong", replace(case, backbone="nonet"), "cpu", 1)
 
 
+@pytest.mark.long
 def test_equal_results_differ_by_nothing_and_others_by_what_they_differ(tmp_path):
     """Breaks when a comparison is blind: two runs on one device must agree to the bit, and a damaged one must not."""
     first = compute(tmp_path / "first", "cpu")

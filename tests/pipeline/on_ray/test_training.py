@@ -101,6 +101,7 @@ def test_a_localizer_whose_worker_is_killed_inside_an_epoch_reaches_the_same_wei
     assert sorted(name for name, times in again.items() if times > 1) == [n for n in batches if n.startswith("1.1.")]
 
 
+@pytest.mark.long
 def test_a_localizer_whose_driver_is_killed_inside_an_epoch_is_finished_by_the_same_command(whole, tmp_path):
     """Breaks when workers outlive their driver, or the second driver does not find what the first one saved."""
     weights, batches = whole
