@@ -11,6 +11,7 @@ It takes an hour on two cores and some 10 GB of disk; nothing else should run.
 import argparse
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -23,12 +24,14 @@ import cv2
 import psutil
 import yaml
 
+from benchmarks.bare_loop import BareLoop
 from benchmarks.command_cost import command_cost
 from benchmarks.environment import environment
 from benchmarks.figures import Bar, Measured, rows, table, write
 from benchmarks.made_images import FILES, paint
 from benchmarks.process_watch import Taken, Watch
 from stages.ingest.scan import is_dev
+from stages.vision.model_card import CARD, WEIGHTS
 
 TRAIN, VAL, CLASSES = 1_281_167, 50_000, 1_000
 WIDTH, HEIGHT, SIZE = 128, 96, 64
@@ -37,6 +40,8 @@ _KILLED = {"cam": 0.5, "boxes_ddt": 0.3}
 """Stage -> share of its shards after which the run is killed."""
 _ALLOWED = ("ingest", "evaluate", "report")
 """Stages whose driver may hold a table of all images."""
+_BARE, _FIRST, _BATCH = 20_000, 1_000, 32
+"""Images of the bare loop, those before them, which pay for its start, and its batch."""
 BARS = {
     "minutes": Bar(75, "<=", "min"),
     "verify_cpu": Bar(60, "<=", "s"),
@@ -46,6 +51,8 @@ BARS = {
     "worker_most": Bar(1.2, "<=", "GB"),
     "evaluate_cpu": Bar(120, "<=", "s"),
     "report_cpu": Bar(60, "<=", "s"),
+    "cam_cpu_to_bare_loop": Bar(1.25, "<=", "times"),
+    "ddt_cpu_to_bare_loop": Bar(1.25, "<=", "times"),
     "report_size": Bar(15, "<=", "MB"),
 }
 _ROOT = Path(__file__).parent.parent
@@ -172,6 +179,10 @@ def measure(config: Path, train: int, val: int, *, kill: bool) -> Iterator[Measu
     yield Measured("worker_most", max(own.worker for own in taken.values()) / 1e9, 1, reason=said)
     yield Measured("report_size", (config.parent / "run" / "report.html").stat().st_size / 1e6, 1, reason=said)
     yield Measured("rows_lost", float(_lost(config, images)), 1, reason=f"{said}; of ingest, cam, ddt and both boxes")
+    bare = _bare_cpu(config, min(_BARE, train - _FIRST))
+    for stage in ("cam", "ddt"):
+        ratio = taken[stage].cpu / images / bare
+        yield Measured(f"{stage}_cpu_to_bare_loop", ratio, 1, baseline_value=1e3 * bare, reason=f"{said}; baseline: ms")
     spent = command_cost("verify", str(config))
     yield Measured("verify_cpu", spent.cpu, 1, reason=said)
     yield Measured("verify_memory", spent.memory / 1e9, 1, reason=said, unit="GB")
@@ -195,6 +206,26 @@ def _lost(config: Path, images: int) -> int:
         dones = () if complete is None else complete.dones.values()
         lost += abs(images - sum(done.ok + done.quarantined for done in dones))
     return lost
+
+
+def _bare_cpu(config: Path, images: int) -> float:
+    """Processor seconds an image of reading, decoding and the network's features alone, without the loop's start."""
+    from jobs.target import open_target
+
+    store = open_target(str(config)).store
+    complete = store.newest_set("classify")
+    assert complete is not None
+    (done,) = complete.dones.values()
+    model = {name: store.blob(done, name) for name in (CARD, WEIGHTS)}
+    paths = [path for _, path in zip(range(images + _FIRST), (config.parent / "data").glob("train/*/*"), strict=False)]
+    spent = []
+    for count in (_FIRST, images + _FIRST):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        with BareLoop(1, model, SIZE, _BATCH) as loop:
+            loop([paths[start : start + 1_000] for start in range(0, count, 1_000)])
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return (spent[1] - spent[0]) / images
 
 
 def main() -> None:

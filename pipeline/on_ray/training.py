@@ -6,7 +6,6 @@ kill at the wrong moment would end a training for good. Rank 0 commits the model
 dies afterwards loses nothing.
 """
 
-import threading
 import time
 import uuid
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ import ray.train
 import structlog
 import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer, get_device
+from ray.train.torch import get_device
 
 from pipeline.base.errors import StageFailed, Stopped, UsageError, WeakboxError
 from pipeline.base.params import Parameters
@@ -29,6 +28,7 @@ from pipeline.contract.runner import Job
 from pipeline.contract.stage import TrainStage
 from pipeline.on_ray.process_group import torch_config
 from pipeline.on_ray.stop_flag import StopFlag
+from pipeline.on_ray.trainer_process import TrainerProcess
 from pipeline.store.encoding import read_progress, write_progress
 from pipeline.store.layout import RAY_TRAIN, RecipeFolder
 from pipeline.store.records import Done, Task
@@ -120,8 +120,10 @@ def fit_on_ray(stage: TrainStage[Parameters], job: Job, task: Task) -> Done:
     store, filesystem, base, local = job.store, *job.store.files.filesystem
     folder, key = RecipeFolder(stage.name, job.recipe), task.shard.key
     training = _TrainingJob(stage, job.recipe, task, store, job.resources, job.roots)
-    trainer = TorchTrainer(
-        _train_worker,
+    for path in (folder.refused(key), folder.begun(key), folder.stop(key)):
+        store.files.remove(path)
+    trainer = TrainerProcess(
+        train_loop_per_worker=_train_worker,
         train_loop_config={_JOB: training},
         torch_config=torch_config(),
         scaling_config=scaling(job.resources),
@@ -132,9 +134,7 @@ def fit_on_ray(stage: TrainStage[Parameters], job: Job, task: Task) -> Done:
             failure_config=FailureConfig(max_failures=_FAILURES),
         ),
     )
-    for path in (folder.refused(key), folder.begun(key), folder.stop(key)):
-        store.files.remove(path)
-    _fit(trainer, folder, key, store, job.stop)
+    _follow(trainer, folder, key, store, job.stop)
     done = store.done(stage.name, job.recipe, [key])
     if key not in done:
         job.stop.check()
@@ -169,36 +169,25 @@ def _train_worker(config: dict[str, _TrainingJob]) -> None:
         store.commit(stage.name, recipe, key, result, seconds=time.perf_counter() - started)
 
 
-def _fit(trainer: TorchTrainer, folder: RecipeFolder, key: str, store: Store, stop: StopSignal) -> None:
-    """Run the training in a thread and log each checkpoint that its workers, other processes, report.
-
-    In the main thread, fit() would take over Ctrl-C for good, and end the command with exit code 0.
-    """
-    failed: list[Exception] = []
+def _follow(trainer: TrainerProcess, folder: RecipeFolder, key: str, store: Store, stop: StopSignal) -> None:
+    """Wait for a training, log each checkpoint that its workers report, and hand on the stop signal."""
     stage, path = folder.stage, folder.progress(key)
-
-    def run() -> None:
+    ended, told, said = False, False, store.read(path, read_progress)
+    while not ended:
         try:
-            trainer.fit()
+            ended = trainer.ended(_PROGRESS_SECONDS)
         except Exception as error:
-            failed.append(error)
-
-    told, said = False, store.read(path, read_progress)
-    fitting = threading.Thread(target=run, daemon=True)
-    fitting.start()
-    while fitting.is_alive():
-        fitting.join(_PROGRESS_SECONDS)
+            raise _cause(error, stage) from error
         now = store.read(path, read_progress)
         if now is not None and now != said:
             said = now
             _LOG.info("training", stage=stage, **now)
-        if stop.requested and not told:
+        if stop.requested and not told and not ended:
             if not store.files.exists(folder.begun(key)):
-                stop.check()  # it waits for machines, or its workers are starting: nothing needs saving
+                trainer.end()  # it waits for machines, or its workers are starting: nothing needs saving
+                stop.check()
             store.files.put(folder.stop(key), b"")
             told = True
-    if failed:
-        raise _cause(failed[0], stage) from failed[0]
 
 
 def _refusal(store: Store, path: str, stage: str) -> WeakboxError:

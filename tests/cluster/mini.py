@@ -114,9 +114,15 @@ def start(arguments: list[str], **environment: str) -> Command:
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=_hear_ctrl_c,
             env={**os.environ, "OMP_NUM_THREADS": "1", _MARK: mark, **environment},
         )
     return Command(process, log, mark)
+
+
+def _hear_ctrl_c() -> None:
+    """A shell starts what it puts into the background deaf to Ctrl-C: so would be the tests, and all that they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_until(command: Command, reached: Callable[[], bool], timeout: float = 600) -> bool:

@@ -1,0 +1,43 @@
+"""Ray Train in a process of its own, which can be waited for with a deadline, and ended.
+
+`TorchTrainer.fit` blocks inside of Ray's core. In the driver's main thread it would take over Ctrl-C for good. In
+another thread nothing can end it while it waits for machines: `ray.shutdown` takes the core away under it, and Ray then
+ends the driver with exit code 1.
+"""
+
+from typing import Any
+
+import ray
+from ray.exceptions import RayTaskError
+from ray.train.torch import TorchTrainer
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+__all__ = ["TrainerProcess"]
+
+
+class TrainerProcess:
+    """A running `TorchTrainer.fit`, on the driver's node, with which it dies."""
+
+    def __init__(self, **arguments: Any) -> None:
+        """Start it; arguments: those of TorchTrainer."""
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(_fit)
+        self._running = task.remote(arguments)
+
+    def ended(self, seconds: float) -> bool:
+        """Whether it ends within so many seconds. Raises what the training raised."""
+        done, _ = ray.wait([self._running], timeout=seconds)
+        if done:
+            try:
+                ray.get(self._running)
+            except RayTaskError as error:
+                raise error.cause from None
+        return bool(done)
+
+    def end(self) -> None:
+        """End it and, because it owns them, what it has started."""
+        ray.cancel(self._running, force=True)
+
+
+def _fit(arguments: dict[str, Any]) -> None:
+    TorchTrainer(**arguments).fit()
