@@ -121,7 +121,7 @@ def start(arguments: list[str], **environment: str) -> Command:
 
 
 def _hear_ctrl_c() -> None:
-    """A shell starts what it puts into the background deaf to Ctrl-C: so would be the tests, and all that they start."""
+    """What a shell puts into the background is deaf to Ctrl-C: so would be the tests, and all that they start."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
