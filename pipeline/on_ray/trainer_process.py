@@ -21,7 +21,7 @@ class TrainerProcess:
     def __init__(self, **arguments: Any) -> None:
         """Start it; arguments: those of TorchTrainer."""
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=here)(_fit)
+        task = ray.remote(_fit).options(num_cpus=0, max_retries=0, scheduling_strategy=here)
         self._running = task.remote(arguments)
 
     def ended(self, seconds: float) -> bool:
