@@ -8,6 +8,7 @@ from pipeline.contract.stage import TrainStage
 from pipeline.on_ray.admission import Admission
 from pipeline.on_ray.dispatcher import Dispatcher
 from pipeline.on_ray.pool import Pool
+from pipeline.on_ray.training import fit_on_ray
 
 PLACEMENT_SECONDS = 60.0
 STALL_SECONDS = 60.0
@@ -34,10 +35,6 @@ class RayRunner:
     def run(self, job: Job, on_done: OnDone) -> None:
         """Compute every task. Raises StageFailed when a shard gives up, Stopped after a stop signal."""
         if isinstance(job.stage, TrainStage):
-            from pipeline.on_ray.training import (
-                fit_on_ray,  # Ray Train takes seconds to import, in every pool actor too
-            )
-
             with self._lock:
                 self.close()
             self._pool.await_place(job)

@@ -2,15 +2,14 @@
 
 `TorchTrainer.fit` blocks inside of Ray's core. In the driver's main thread it would take over Ctrl-C for good. In
 another thread nothing can end it while it waits for machines: `ray.shutdown` takes the core away under it, and Ray then
-ends the driver with exit code 1.
+ends the driver with exit code 1. Nor need a driver load torch and Ray Train, 0.7 GB, to wait for others.
 """
-
-from typing import Any
 
 import ray
 from ray.exceptions import RayTaskError
-from ray.train.torch import TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from pipeline.on_ray.training_job import TrainingJob
 
 __all__ = ["TrainerProcess"]
 
@@ -18,11 +17,11 @@ __all__ = ["TrainerProcess"]
 class TrainerProcess:
     """A running `TorchTrainer.fit`, on the driver's node, with which it dies."""
 
-    def __init__(self, **arguments: Any) -> None:
-        """Start it; arguments: those of TorchTrainer."""
+    def __init__(self, job: TrainingJob) -> None:
+        """Start it."""
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         task = ray.remote(_fit).options(num_cpus=0, max_retries=0, scheduling_strategy=here)
-        self._running = task.remote(arguments)
+        self._running = task.remote(job)
 
     def ended(self, seconds: float) -> bool:
         """Whether it ends within so many seconds. Raises what the training raised."""
@@ -39,5 +38,7 @@ class TrainerProcess:
         ray.cancel(self._running, force=True)
 
 
-def _fit(arguments: dict[str, Any]) -> None:
-    TorchTrainer(**arguments).fit()
+def _fit(job: TrainingJob) -> None:
+    from pipeline.on_ray.trainer import fit
+
+    fit(job)

@@ -4,6 +4,7 @@ import re
 
 import torch
 
+from stages.vision.backbones.dilated_depthwise import quick_gradients
 from stages.vision.backbones.layouts import Layout
 from stages.vision.backbones.libraries import timm_body, timm_published
 from stages.vision.backbones.networks import LocalizerNetwork
@@ -58,7 +59,7 @@ def timm_network(num_classes: int, name: str, output_stride: int | None = None) 
     map, or whose strides cannot be changed.
     """
     structure = timm_structure(name, output_stride)
-    body = timm_body(name, 0, output_stride)
+    body = quick_gradients(timm_body(name, 0, output_stride))
     if has_class_token(body) and structure.form.prefix:
         features: TimmFeatures = PatchTokens(body, structure.inside, structure.keys)
     else:

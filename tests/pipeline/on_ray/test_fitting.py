@@ -1,5 +1,7 @@
 """What surrounds a training on Ray Train, without a Ray: what is asked for, and what a stop signal does."""
 
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -18,12 +20,19 @@ FOLDER, KEY = RecipeFolder("fit", "recipe"), "key"
 @pytest.mark.parametrize("gpus", [0.0, 0.5, 1.0, 2.0])
 def test_fractions_and_counts_of_gpus_reach_ray_train(gpus):
     """Breaks when several localizers cannot share a GPU, or one cannot have two."""
-    from pipeline.on_ray.training import scaling
+    from pipeline.on_ray.trainer import scaling
 
     asked: Any = scaling(StageResources(actors=3, cpus=2, gpus=gpus, custom={"disk": 1.0}, labels={"zone": "a"}))
     assert (asked.num_workers, asked.use_gpu) == (3, gpus > 0)
     assert asked._resources_per_worker_not_none == {"CPU": 2, "disk": 1.0, **({"GPU": gpus} if gpus else {})}
     assert asked.label_selector == {"zone": "a"}
+
+
+def test_a_driver_that_waits_for_a_training_loads_neither_torch_nor_ray_train():
+    """Breaks when the driver of a cluster, which computes nothing, takes the gigabyte of those that do."""
+    code = "import sys, pipeline.on_ray.runner; print({'torch', 'ray.train', 'numba', 'scipy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 class Trainer:
