@@ -66,8 +66,8 @@ def quality_weights(quality: ArrayLike) -> np.ndarray:
     known = np.maximum(np.asarray(quality, dtype=np.float64), 0.0)
     missing = np.isnan(known)
     if missing.all():
-        raise ValueError("no pseudo label has this quality")
+        raise ValueError("none is known")
     mean = known[~missing].mean()
     if mean == 0:
-        raise ValueError("no pseudo label has a quality above 0")
+        raise ValueError("none is above 0")
     return np.where(missing, 1.0, known / mean)

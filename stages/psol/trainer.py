@@ -115,7 +115,9 @@ class PsolTrainer:
         try:
             weights = quality_weights([row["weight"] for row in rows])
         except ValueError as error:
-            raise ValueError(f"quality {self.params.quality} of {self.params.labels}: {error}") from error
+            hint = "; a consensus stage gives it, of one source too" if self.params.quality == "quality" else ""
+            said = f"{self.params.quality} of the boxes of {self.params.labels} as weight: {error}{hint}"
+            raise ValueError(said) from error
         return [{**row, "weight": weight} for row, weight in zip(rows, weights.tolist(), strict=True)]
 
     def _start(self, task: Task, rows: list[BoxedImage], context: TrainContext) -> Classifier:

@@ -151,7 +151,7 @@ def test_quality_weighs_boxes(made):
 
 def test_no_quality_is_one_clear_line(made):
     """Breaks when a column that these labels do not have is silently taken for equal weights."""
-    with pytest.raises(UsageError, match="stage psol: quality contrast of boxes: no pseudo label has this quality"):
+    with pytest.raises(UsageError, match="stage psol: contrast of the boxes of boxes as weight: none is known"):
         made.fit(**TINY, quality="contrast")
 
 
