@@ -23,12 +23,27 @@ from pipeline.store.files import Files
 from pipeline.store.paths import UnsafePathError
 from stages.formats.contract import Counts, File, Joined, Made, Piece, Pieces
 
-__all__ = ["ExportFolder"]
+__all__ = ["ExportFolder", "check_folder"]
 
 LIST, STATE = ".weakbox-export.json", ".weakbox-export"
 _PIECES = f"{STATE}/pieces"
 
 PutFile = Callable[[File], None]
+
+
+def check_folder(out: str, form: str, *, overwrite: bool) -> None:
+    """Refuse a folder that no export in a format can go into, before boxes are computed for it.
+
+    Raises: UsageError for a folder of other files, or of an export in another format unless `overwrite`.
+    """
+    try:
+        files = Files(out)
+        said = _said(files, out)
+        _check_own(files, out, said)
+    except (OSError, UnsafePathError, ValueError) as error:
+        raise _trouble(out, error) from error
+    if said is not None and said.get("format") != form and not overwrite:
+        raise _other(out, said)
 
 
 class ExportFolder:
@@ -39,15 +54,11 @@ class ExportFolder:
         self._out, self._recipe, self._lineage = out, recipe, lineage
         try:
             self.files = Files(out)
-            said = self._said()
+            said = _said(self.files, out)
             self.complete = said is not None and said.get("recipe") == recipe and said.get("complete") is True
-            if said is None and (names := self.files.names("")):
-                raise UsageError(f"--out {out} holds files of no export, such as {names[0]}: use an empty folder")
+            _check_own(self.files, out, said)
             if said is not None and not overwrite and said.get("recipe") != recipe:
-                raise UsageError(
-                    f"--out {out} holds another export ({said.get('what')}): choose another folder, or --overwrite"
-                    " replaces the files of that one"
-                )
+                raise _other(out, said)
             if said is not None and not self.complete:
                 self._sweep()
             if said is not None and overwrite and (self.complete or said.get("recipe") != recipe):
@@ -58,11 +69,11 @@ class ExportFolder:
             if self.complete:
                 self.files.remove_folder(_PIECES)
         except (OSError, UnsafePathError, ValueError) as error:
-            raise self._trouble(error) from error
+            raise _trouble(out, error) from error
 
     def part(self, number: int) -> Counts | None:
         """The counts of a complete part; None for a part that is to be written."""
-        data = self._get(f"{STATE}/{number:06d}.json")
+        data = _get(self.files, f"{STATE}/{number:06d}.json")
         return None if data is None else Counts(**json.loads(data))
 
     def write(self, number: int, made: Sequence[Made], counts: Counts, put: PutFile) -> None:
@@ -99,7 +110,7 @@ class ExportFolder:
     @property
     def closed(self) -> list[str]:
         """The names of the files that were made from all parts."""
-        said = self._said() or {}
+        said = _said(self.files, self._out) or {}
         names = said.get("files")
         return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
@@ -118,7 +129,7 @@ class ExportFolder:
     def _pieces(self, pieces: Pieces, parts: int) -> Iterator[bytes]:
         first = True
         for number in range(parts):
-            data = self._get(_piece(pieces.section, number))
+            data = _get(self.files, _piece(pieces.section, number))
             if data:
                 yield data if first else pieces.separator + data
                 first = False
@@ -161,28 +172,14 @@ class ExportFolder:
     def _names(self, listed: str) -> list[str]:
         """The names in a list; none where there is no list, or one that is damaged."""
         try:
-            said = json.loads(self._get(listed) or b"[]")
+            said = json.loads(_get(self.files, listed) or b"[]")
         except ValueError:
             return []
         return [name for name in said if isinstance(name, str)] if isinstance(said, list) else []
 
-    def _said(self) -> dict[str, Json] | None:
-        data = self._get(LIST)
-        try:
-            said = None if data is None else json.loads(data)
-        except ValueError as error:
-            raise UsageError(f"--out {self._out}: {LIST} is damaged: choose another folder") from error
-        return said if isinstance(said, dict) else None
-
     def _say(self, names: Sequence[str], *, complete: bool) -> None:
         said = {"recipe": self._recipe, **self._lineage, "complete": complete, "files": list(names)}
         self._put(LIST, json.dumps(said, indent=1, sort_keys=True))
-
-    def _get(self, name: str) -> bytes | None:
-        try:
-            return self.files.get(name)
-        except FileNotFoundError:
-            return None
 
     def _put(self, name: str, text: str) -> None:
         self.files.put(name, text.encode())
@@ -192,12 +189,42 @@ class ExportFolder:
         try:
             yield
         except (OSError, UnsafePathError) as error:
-            raise self._trouble(error) from error
+            raise _trouble(self._out, error) from error
 
-    def _trouble(self, error: Exception) -> UsageError:
-        if isinstance(error, UsageError) and not isinstance(error, UnsafePathError):
-            return error
-        return UsageError(f"--out {self._out}: {getattr(error, 'strerror', None) or error}")
+
+def _said(files: Files, out: str) -> dict[str, Json] | None:
+    """What a folder's list says of the export in it; None without a list."""
+    data = _get(files, LIST)
+    try:
+        said = None if data is None else json.loads(data)
+    except ValueError as error:
+        raise UsageError(f"--out {out}: {LIST} is damaged: choose another folder") from error
+    return said if isinstance(said, dict) else None
+
+
+def _get(files: Files, name: str) -> bytes | None:
+    try:
+        return files.get(name)
+    except FileNotFoundError:
+        return None
+
+
+def _check_own(files: Files, out: str, said: dict[str, Json] | None) -> None:
+    if said is None and (names := files.names("")):
+        raise UsageError(f"--out {out} holds files of no export, such as {names[0]}: use an empty folder")
+
+
+def _other(out: str, said: dict[str, Json]) -> UsageError:
+    return UsageError(
+        f"--out {out} holds another export ({said.get('what')}): choose another folder, or --overwrite replaces the"
+        " files of that one"
+    )
+
+
+def _trouble(out: str, error: Exception) -> UsageError:
+    if isinstance(error, UsageError) and not isinstance(error, UnsafePathError):
+        return error
+    return UsageError(f"--out {out}: {getattr(error, 'strerror', None) or error}")
 
 
 def _piece(section: str, number: int) -> str:

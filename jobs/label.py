@@ -5,16 +5,19 @@ import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 import structlog
 
 from jobs import output, recorded, results
 from jobs.export import export_to
+from jobs.export_folder import check_folder
 from jobs.label_config import CONSENSUS, Lying, stages_of
+from jobs.label_request import BACKBONE, LabelRequest, Remembered, recall, remember
+from jobs.label_summary import how_good, verdict_line
 from jobs.target import Target, open_config, open_store
-from jobs.verdict import check_strict, verdict_of
+from jobs.verdict import check_strict
 from pipeline.base.errors import UsageError
 from pipeline.base.json_types import Json
 from pipeline.config.places import absolute
@@ -32,7 +35,7 @@ from stages.formats.file_names import may_be_image
 _LOG = structlog.get_logger("weakbox.label")
 
 _TIMM = "timm:"
-_BACKBONE, _WEIGHTS = "efficientnet_lite0", "package:efficientnet_lite0"
+_WEIGHTS = "package:efficientnet_lite0"
 _COLUMNS = ("image_id", "boxes", "flag", "quality")
 _CORNERS = ("x0", "y0", "x1", "y1")
 _REST = "review.csv"
@@ -47,7 +50,7 @@ Row = Mapping[str, Any]
 @click.argument("root")
 @click.option("--out", required=True, metavar="FOLDER", help="Where the data set goes: an empty folder.")
 @click.option("--format", type=click.Choice(list(FORMATS)), default="coco", show_default=True)
-@click.option("--network", default=_BACKBONE, show_default=True, help="The network whose features are used.")
+@click.option("--network", default=BACKBONE, show_default=True, help="The network whose features are used.")
 @click.option("--weights", help="Its weights, as in stage classify; the default network and those of timm have some.")
 @click.option(
     "--keep",
@@ -56,7 +59,11 @@ Row = Mapping[str, Any]
     show_default=True,
     help="The share of boxes that is kept, the best first; all, where quality is not known.",
 )
-@click.option("--reviewed", metavar="CSV", help="Boxes that you drew on some of the pictures, see weakbox review.")
+@click.option(
+    "--reviewed",
+    metavar="CSV",
+    help="Boxes that you drew, see weakbox review: they measure, and are not exported.",
+)
 @click.option(
     "--run-root", metavar="FOLDER", help="Where the work is kept; by default FOLDER of --out with -run appended."
 )
@@ -80,7 +87,7 @@ def label(
 
     If it is stopped, the same command goes on. Ends with five lines: what there is, how good, and where it is.
     """
-    said = Asked(root, out, format, network, weights, keep, reviewed, run_root, ray, overwrite)
+    said = LabelRequest(root, out, format, network, weights, keep, reviewed, run_root, ray, overwrite)
     target, lines = make_labels(said)
     for line in lines:
         output.say(line)
@@ -88,30 +95,16 @@ def label(
         check_strict(target)
 
 
-class Asked(NamedTuple):
-    """The options of `label`, with their defaults."""
-
-    root: str
-    out: str
-    format: Format = "coco"
-    network: str = _BACKBONE
-    weights: str | None = None
-    keep: float = 0.8
-    reviewed: str | None = None
-    run_root: str | None = None
-    ray: bool = False
-    overwrite: bool = False
-
-
-def make_labels(asked: Asked) -> tuple[Target, list[str]]:
+def make_labels(asked: LabelRequest) -> tuple[Target, list[str]]:
     """Make the boxes and the data set; returns the run and five lines that say what there is. Raises UsageError."""
-    dataset = _dataset(asked.root, asked.reviewed)
-    work = asked.run_root or f"{asked.out.rstrip('/')}-run"
+    dataset, work = _dataset(asked.root, asked.reviewed), asked.work
+    check_folder(asked.out, asked.format, overwrite=asked.overwrite)
     lying = _lying({"run_root": work, "dataset": dataset})
     stages = stages_of(lying, asked.network, asked.weights or _weights(asked.network))
     target = open_config({"run_root": work, "dataset": dataset, "stages": stages})
-    _announce(lying, work)
+    _announce(lying, asked, recall(target.store))
     recorded.execute(target, asked.root, in_process=not asked.ray, max_quarantined=1.0)
+    remember(target.store, asked)
     page = results.publish_report(target)
     rows = _rows(target)
     least = _least(rows, asked.keep)
@@ -122,22 +115,22 @@ def make_labels(asked: Asked) -> tuple[Target, list[str]]:
         _, counts = export_to(target, CONSENSUS, target.config.images, choice, asked.out, overwrite=asked.overwrite)
         kept = sum(counts.images.values())
     place = _write_rest(target, rest)
-    verdict = verdict_of(target)
+    expected = [row["quality"] for row in rows if _is_kept(row, least) and row["quality"] is not None]
     there = (
         f"{kept} with boxes in {asked.out} ({asked.format})" if kept else "no box is worth keeping, nothing was written"
     )
     return target, [
         f"{sum(lying.images.values())} pictures of {_number(len(lying.classes), 'class', 'classes')}: {there}",
-        f"not kept: {len(rest)}, listed in {place}{_unread(lying, rows, target)}",
-        _how_good(target, rows, least),
-        f"verdict: {'unknown' if verdict is None else verdict.said}",
+        f"not kept: {len(rest)}{f', listed in {place}' if rest else ''}{_unread(lying, rows, target)}",
+        how_good(target, CONSENSUS, fmean(expected) if expected else None),
+        verdict_line(target),
         f"look at them: {page}",
     ]
 
 
 def _weights(network: str) -> str:
     """The published weights of a network. Raises UsageError for one of which several are published."""
-    if network == _BACKBONE:
+    if network == BACKBONE:
         return _WEIGHTS
     if network.startswith(_TIMM):
         return network
@@ -147,6 +140,8 @@ def _weights(network: str) -> str:
 def _dataset(root: str, reviewed: str | None) -> dict[str, Json]:
     """`dataset:` of the config, for any layout; pictures that are in no sub-folder are one class."""
     fs, path = open_filesystem(root)
+    if fs.isfile(path):
+        raise UsageError(f"{root} is a file: give the folder that holds the pictures")
     try:
         entries = fs.ls(path, detail=True)
     except OSError as error:
@@ -215,28 +210,8 @@ def _unread(lying: Lying, rows: Sequence[Row], target: Target) -> str:
     return f"; {unread} could not be read: weakbox retry-quarantine {root} lists them" if unread else ""
 
 
-def _how_good(target: Target, rows: Sequence[Row], least: float | None) -> str:
-    scored = [
-        row
-        for row in results.metric_rows(target)
-        if (row["source"], row["metric"], row["iou"]) == (CONSENSUS, "gt_known", 0.5)
-    ]
-    if not scored:
-        return (
-            f"how good: not known, for nobody drew a box; forty of them tell: weakbox review {target.config.run_root}"
-            " --sample 40"
-        )
-    said = "; ".join(
-        f"of the {row['n']} true boxes of {row['split']} {row['value']:.0f} % are found"
-        f" ({row['ci_low']:.0f} to {row['ci_high']:.0f}, IoU 0.5)"
-        for row in scored
-    )
-    kept = [row["quality"] for row in rows if _is_kept(row, least) and row["quality"] is not None]
-    return f"how good: {said}" + (f"; of those kept {100 * fmean(kept):.0f} % are expected to be right" if kept else "")
-
-
-def _announce(lying: Lying, work: str) -> None:
-    """Log the steps to come, and about how long they take."""
+def _announce(lying: Lying, asked: LabelRequest, before: Remembered | None) -> None:
+    """Log the steps to come, about how long they take, and boxes that were drawn before and are not named now."""
     pictures, classes = sum(lying.images.values()), len(lying.classes)
     passes = 2 if classes == 1 else 4
     minutes = pictures * passes * _SECONDS / 60
@@ -245,8 +220,10 @@ def _announce(lying: Lying, work: str) -> None:
         pictures=pictures,
         classes=classes,
         about_minutes=round(minutes, 1),
-        work=work,
+        work=asked.work,
     )
+    if before is not None and before.reviewed and not asked.reviewed:
+        _LOG.warning("boxes drawn before are left out: take them by --reviewed", reviewed=before.reviewed)
 
 
 def _number(count: int, one: str, many: str) -> str:

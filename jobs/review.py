@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from jobs import output, run_tables
+from jobs.label_request import recall
 from jobs.options import set_option, target_argument
 from jobs.target import Target, open_target
 from pipeline.base.errors import UsageError
@@ -53,10 +54,12 @@ def review(target: str, changes: tuple[str, ...], sample: int | None, out: str) 
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files_of(pictures, title).items():
         (folder / name).write_bytes(content)
-    output.say(
-        f"{folder / 'review.html'}: open it in a browser, draw, and save review.csv over {folder / 'review.csv'}"
-    )
-    output.say(f"then: weakbox run {target} --set dataset.reviewed={(folder / 'review.csv').absolute()}")
+    csv = folder / "review.csv"
+    output.say(f"{folder / 'review.html'}: open it in a browser and draw; put the review.csv that it saves over {csv}")
+    asked = recall(opened.store)
+    again = f"weakbox run {target} --set dataset.reviewed={csv.absolute()}"
+    output.say(f"then: {again if asked is None else asked.command(str(csv.absolute()))}")
+    output.say("your boxes measure the others and choose among them; a data set is made of the others alone")
 
 
 def _show_lowest(target: Target) -> None:
@@ -66,11 +69,14 @@ def _show_lowest(target: Target) -> None:
         (row for row in rows if row["quality"] is not None), key=lambda row: (row["quality"], row["image_id"])
     )
     flagged = sorted((row for row in rows if row["flag"] is not None), key=lambda row: (row["flag"], row["image_id"]))
+    if not known and not flagged:
+        output.say("no box is flagged")
     if not known:
         output.say("no quality is known: boxes of thirty pictures give one: weakbox review TARGET --sample 40")
     chosen = [*known[:_SHOWN], *(row for row in flagged[:_SHOWN] if row not in known[:_SHOWN])]
     names = ("image_id", "source", "quality", "agreement", "area", "flag")
-    output.table(names, [[output.short(row[name]) for name in names] for row in chosen])
+    if chosen:
+        output.table(names, [[output.short(row[name]) for name in names] for row in chosen])
 
 
 def _drawn(target: Target, sample: int) -> Iterator["Drawn"]:

@@ -4,7 +4,8 @@
 
     wb.run("my.yaml", in_process=True)
     wb.metrics("my.yaml")                                    # pandas.DataFrame
-    wb.table("my.yaml", "boxes_cam", "pseudo_labels")        # pyarrow.Table
+    wb.tables("dataset-run")                                 # its stages and their tables
+    wb.table("dataset-run", "consensus", "pseudo_labels")    # pyarrow.Table, here of `weakbox label`
     wb.show("my.yaml", "val/cat/12.jpg")                     # matplotlib Figure; pip install 'weakbox[plot]'
 
 TARGET is what the commands take: a config file, or the root of a run. Here it may also be the config itself, as plain

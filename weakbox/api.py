@@ -154,9 +154,10 @@ def label(root: str | PathLike[str], out: str | PathLike[str], **asked: Any) -> 
     asked: as the options of ``weakbox label``, such as ``format="yolo"``, ``keep=0.8``, ``reviewed="review.csv"``.
     Raises: UsageError for pictures that cannot be listed, or a folder in use.
     """
-    from jobs.label import Asked, make_labels
+    from jobs.label import make_labels
+    from jobs.label_request import LabelRequest
 
-    return make_labels(Asked(str(root), str(out), **asked))[1]
+    return make_labels(LabelRequest(str(root), str(out), **asked))[1]
 
 
 def _frame(rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from jobs import run_tables
 from jobs.target import Target
 from pipeline.base.errors import UsageError
+from pipeline.base.extras import require
 from weakbox.api import Changes, Named, opened
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ def show(
     """Show an image with the boxes of a run's stages, ground truth dashed, and beside it their score maps.
 
     stages: only these; None: all that are complete. Needs matplotlib: pip install 'weakbox[plot]'.
-    Raises: UsageError for an image that is not listed or cannot be read.
+    Raises: UsageError for an image that is not listed or cannot be read, and without matplotlib.
     """
+    require("matplotlib", "matplotlib", "plot", "show")
     from matplotlib.figure import Figure
 
     there = opened(target, changes)

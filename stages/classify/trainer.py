@@ -130,10 +130,12 @@ class ClassifyTrainer:
         except (ValueError, ModuleNotFoundError, FileNotFoundError) as error:
             raise UsageError(f"stage {self.stage}: {error}") from error
         source = params.start or params.weights
+        trained_next = set(loaded.fresh) == {"classifier"} and (params.train == "head" or params.epochs > 0)
+        level = logging.INFO if trained_next else logging.WARNING
         if loaded.fresh:
-            _LOG.warning("%s: not in %s, starts fresh: %s", self.stage, source, ", ".join(loaded.fresh))
+            _LOG.log(level, "%s: not in %s, starts fresh: %s", self.stage, source, ", ".join(loaded.fresh))
         if loaded.unused:
-            _LOG.warning("%s: in %s, not used: %s", self.stage, source, ", ".join(loaded.unused))
+            _LOG.log(level, "%s: in %s, not used: %s", self.stage, source, ", ".join(loaded.unused))
         return network
 
     def _started(self, network: LocalizerNetwork, classes: list[str], done: Done, context: TrainContext) -> Loaded:

@@ -26,7 +26,6 @@ from stages.report.results import (
     Headline,
     SplitTable,
     headline,
-    report_split,
     split_tables,
 )
 from stages.report.sources import KINDS, Judged, Summary, summary
@@ -135,7 +134,7 @@ def gather(tables: Tables, ingredients: Mapping[str, Mapping[str, Any]], *, samp
     labelled = _labelled(tables)
     checks = [Verdict(**row) for row in _rows(tables, "quality", "verdicts")]
     best = headline(metrics)
-    split = best.split if best else report_split(row["split"] for row in metrics or labelled) or SPLITS[0]
+    split = best.split if best else _split_of_most(labelled) or SPLITS[0]
     images = images_of(tables, split)
     found = sources_of(tables, split, images)
     mapped = {(row["method"], row["source"]) for row in curves}
@@ -216,6 +215,14 @@ def _duplicates(tables: Tables) -> pa.Table:
 
 def _first(rows: Iterable[Row], name: str) -> str:
     return next((row[name] for row in rows), "")
+
+
+def _split_of_most(labelled: Sequence[Row]) -> str | None:
+    """The split of most images: where nothing is measured, what matters is what was made."""
+    counts: dict[str, int] = {}
+    for row in labelled:
+        counts[row["split"]] = counts.get(row["split"], 0) + row["images"]
+    return max(counts, key=lambda split: counts[split]) if counts else None
 
 
 def _of_split(tables: Tables, table: str, split: str) -> list[Row]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from schemas.types import TRIVIAL
 
-__all__ = ["Cell", "Headline", "MethodRow", "SplitTable", "headline", "report_split", "split_tables"]
+__all__ = ["Cell", "Headline", "MethodRow", "SplitTable", "headline", "split_tables"]
 
 Row = Mapping[str, Any]
 
@@ -89,7 +89,7 @@ class Headline:
         return self.cell.value - self.trivial_value
 
 
-def report_split(present: Iterable[str]) -> str | None:
+def _report_split(present: Iterable[str]) -> str | None:
     """The split that is reported on top: test before val, dev and train; None without any."""
     found = set(present)
     return next((split for split in SPLITS if split in found), None)
@@ -112,7 +112,7 @@ def split_tables(metrics: Sequence[Row]) -> list[SplitTable]:
 def headline(metrics: Sequence[Row]) -> Headline | None:
     """The best GT-known value at IoU 0.5 of the split on top; an oracle threshold only if there is no other."""
     known = [r for r in metrics if r["metric"] == "gt_known" and r["iou"] in (None, IOU) and r["value"] is not None]
-    split = report_split(row["split"] for row in known if row["method"] not in TRIVIAL)
+    split = _report_split(row["split"] for row in known if row["method"] not in TRIVIAL)
     here = [row for row in known if row["split"] == split]
     methods = [row for row in here if row["method"] not in TRIVIAL]
     if split is None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shlex
 import shutil
 import tarfile
 from pathlib import Path
@@ -58,7 +59,8 @@ def test_pictures_of_several_classes_become_a_data_set(data, tmp_path, weakbox):
     assert all((tmp_path / "set" / name).is_file() for name in kept)
     assert len(kept) + len(rest(tmp_path / "set-run")) == 40
     assert lines[0].startswith(f"40 pictures of 10 classes: {len(kept)} with boxes in ")
-    assert lines[1].startswith(f"not kept: {len(rest(tmp_path / 'set-run'))}, listed in ")
+    left = rest(tmp_path / "set-run")
+    assert lines[1] == f"not kept: {len(left)}" + (f", listed in {tmp_path / 'set-run/review.csv'}" if left else "")
     assert "nobody drew a box" in lines[2]
     assert lines[3].startswith("verdict: ")
     assert Path(lines[4].removeprefix("look at them: ")).is_file()
@@ -91,6 +93,50 @@ def test_one_class_is_found_by_what_its_pictures_share(data, tmp_path, weakbox):
     assert code == 0
     assert "stage=ddt" in said
     assert "stage=cam" not in said
+
+
+def test_the_page_shows_what_was_made(data, tmp_path, weakbox):
+    """Breaks when the page of a run without true boxes shows the few pictures of dev, and none that is exported."""
+    photos = flat(data, tmp_path / "raccoons")
+    assert weakbox("label", str(photos), "--out", str(tmp_path / "set"))[0] == 0
+    assert "Images of split train" in (tmp_path / "set-run/report.html").read_text()
+
+
+def test_a_folder_that_is_in_use_is_refused_before_anything_is_computed(data, tmp_path, weakbox):
+    """Breaks when somebody waits for boxes that then cannot be written."""
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/notes.txt").write_text("mine")
+    code, _, said = weakbox("label", str(data), "--out", str(tmp_path / "set"))
+    assert (code, len(said.splitlines())) == (2, 1)
+    assert "notes.txt: use an empty folder" in said
+    assert not (tmp_path / "set-run").exists()
+
+
+def test_a_picture_in_place_of_the_folder_is_one_line(data, tmp_path, weakbox):
+    """Breaks when one picture is taken for a data set, and a stage far behind says that it knows no classifier."""
+    picture = next((data / "0").iterdir())
+    code, _, said = weakbox("label", str(picture), "--out", str(tmp_path / "set"))
+    assert (code, len(said.splitlines())) == (2, 1)
+    assert "is a file: give the folder that holds the pictures" in said
+
+
+def test_a_review_says_the_command_that_takes_its_boxes(data, tmp_path, weakbox):
+    """Breaks when the printed command makes no data set, or drawn boxes are forgotten without a word."""
+    photos, out = flat(data, tmp_path / "raccoons"), str(tmp_path / "set")
+    assert weakbox("label", str(photos), "--out", out, "--format", "yolo")[0] == 0
+    code, said, _ = weakbox("review", f"{out}-run", "--sample", "5", "--out", str(tmp_path / "review"))
+    assert code == 0
+    (then,) = (line.removeprefix("then: ") for line in said.splitlines() if line.startswith("then: "))
+    ids = [row["image_id"] for row in rest_of(tmp_path / "review/review.csv")]
+    draw(tmp_path / "review/review.csv", {Path(name).stem: [[5.0, 5.0, 40.0, 40.0]] for name in ids})
+    code, said, _ = weakbox(*shlex.split(then)[1:])
+    assert code == 0
+    assert "how good: of the 5 true boxes of dev" in said
+    assert "by one box for all" in said
+    assert (tmp_path / "set/data.yaml").is_file()
+    code, _, logged = weakbox("label", str(photos), "--out", out, "--format", "yolo", "--overwrite")
+    assert code == 0
+    assert f"reviewed={tmp_path / 'review/review.csv'}" in logged
 
 
 def test_another_data_set_is_not_mixed_in(data, tmp_path, weakbox):

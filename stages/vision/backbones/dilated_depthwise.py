@@ -6,7 +6,7 @@ the input convolves the output's gradient with the turned kernel, that of a kern
 the output's gradient as a kernel. Stride and dilation change places in the second.
 """
 
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -33,12 +33,23 @@ class DilatedDepthwiseConv2d(nn.Conv2d):
         return super()._conv_forward(input, weight, bias)
 
 
+class _Context(Protocol):
+    """What torch hands from `forward` to `backward`."""
+
+    saved_tensors: tuple[torch.Tensor, ...]
+    needs_input_grad: tuple[bool, ...]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+
+    def save_for_backward(self, *tensors: torch.Tensor) -> None: ...
+
+
 class _Convolution(torch.autograd.Function):
     """``(B, C, h, w)`` and kernels ``(C, 1, k, l)`` -> ``(B, C, h', w')``, each channel with its kernel."""
 
     @staticmethod
     def forward(
-        ctx: Any, maps: torch.Tensor, kernels: torch.Tensor, padding: tuple[int, int], dilation: tuple[int, int]
+        ctx: _Context, maps: torch.Tensor, kernels: torch.Tensor, padding: tuple[int, int], dilation: tuple[int, int]
     ) -> torch.Tensor:
         ctx.save_for_backward(maps, kernels)
         ctx.padding, ctx.dilation = padding, dilation
@@ -46,7 +57,7 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    def backward(ctx: _Context, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         maps, kernels = ctx.saved_tensors
         images, channels, rows, columns = gradient.shape
         of_maps = of_kernels = None

@@ -62,9 +62,7 @@ def test_weights_have_mean_one_whatever_the_unit(quality, unit):
     np.testing.assert_allclose(quality_weights(np.array(quality) * unit), weights)
 
 
-@pytest.mark.parametrize(
-    ("quality", "said"), [([np.nan, np.nan], "none is known"), ([0.0, -1.0, np.nan], "above 0")]
-)
+@pytest.mark.parametrize(("quality", "said"), [([np.nan, np.nan], "none is known"), ([0.0, -1.0, np.nan], "above 0")])
 def test_no_quality_is_one_clear_line(quality, said):
     """Breaks when every weight is the same, or NaN, and nobody is told."""
     with pytest.raises(ValueError, match=said):
