@@ -130,8 +130,9 @@ class ClassifyTrainer:
         except (ValueError, ModuleNotFoundError, FileNotFoundError) as error:
             raise UsageError(f"stage {self.stage}: {error}") from error
         source = params.start or params.weights
-        trained_next = set(loaded.fresh) == {"classifier"} and (params.train == "head" or params.epochs > 0)
-        level = logging.INFO if trained_next else logging.WARNING
+        is_trained = params.train == "head" or params.epochs > 0
+        expected = not start and is_trained and set(loaded.fresh) == {"classifier"}  # a published head knows others
+        level = logging.INFO if expected else logging.WARNING
         if loaded.fresh:
             _LOG.log(level, "%s: not in %s, starts fresh: %s", self.stage, source, ", ".join(loaded.fresh))
         if loaded.unused:
