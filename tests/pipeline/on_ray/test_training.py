@@ -136,10 +136,10 @@ def test_a_stopped_training_saves_at_once_and_is_continued_by_another_number_of_
     assert wait_for(lambda: taken(tmp_path / "notes"))
     asked = time.monotonic()
     job.stop.request()
-    running.join(90)
+    running.join(240)
     ((moment, error),) = ended
     assert isinstance(error, Stopped)
-    assert moment - asked < 60
+    assert moment - asked < 180, "a checkpoint is due every ten minutes"
     folder = RecipeFolder("minmax", "r")
     state = load_checkpoint(job.store.files.get(folder.checkpoint("k")), "state.pt")
     steps = state["running"]["steps"]
