@@ -339,7 +339,8 @@ def _validated(params_type: type[P], entry: Mapping[str, Json], where: str) -> P
 
 
 def _first_error(error: ValidationError, model: type[BaseModel] | None) -> str:
-    first = error.errors()[0]
+    found = error.errors()
+    first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])  # what lacks may be misspelt
     path = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden" and model is not None:
         known = _known_keys(model, first["loc"])

@@ -81,6 +81,12 @@ def test_an_unknown_key_at_every_level_names_the_nearest(change, words):
         stages_of(change)
 
 
+def test_a_misspelt_key_is_named_before_the_one_that_is_missing():
+    """Breaks when `runroot` gives "run_root: Field required", which sends people to look for a line that they wrote."""
+    with pytest.raises(UsageError, match="unknown key 'runroot'; did you mean 'run_root'"):
+        parse_config({"runroot": "x", "dataset": {"reader": "folder", "root": "y"}})
+
+
 @pytest.mark.parametrize(
     "change",
     [
