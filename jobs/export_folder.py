@@ -31,10 +31,11 @@ _PIECES = f"{STATE}/pieces"
 PutFile = Callable[[File], None]
 
 
-def check_folder(out: str, form: str, *, overwrite: bool) -> None:
+def check_folder(out: str, form: str, *, other: bool, overwrite: bool) -> None:
     """Refuse a folder that no export in a format can go into, before boxes are computed for it.
 
-    Raises: UsageError for a folder of other files, or of an export in another format unless `overwrite`.
+    other: whether it is known that the export would be of other boxes than the one that was there last.
+    Raises: UsageError for a folder of other files, or, unless `overwrite`, of another export.
     """
     try:
         files = Files(out)
@@ -42,7 +43,7 @@ def check_folder(out: str, form: str, *, overwrite: bool) -> None:
         _check_own(files, out, said)
     except (OSError, UnsafePathError, ValueError) as error:
         raise _trouble(out, error) from error
-    if said is not None and said.get("format") != form and not overwrite:
+    if said is not None and (other or said.get("format") != form) and not overwrite:
         raise _other(out, said)
 
 

@@ -14,7 +14,7 @@ from jobs import output, recorded, results
 from jobs.export import export_to
 from jobs.export_folder import check_folder
 from jobs.label_config import CONSENSUS, Lying, stages_of
-from jobs.label_request import BACKBONE, LabelRequest, Remembered, recall, remember
+from jobs.label_request import BACKBONE, LabelRequest, recall, remember
 from jobs.label_summary import how_good, verdict_line
 from jobs.target import Target, open_config, open_store
 from jobs.verdict import check_strict
@@ -62,7 +62,7 @@ Row = Mapping[str, Any]
 @click.option(
     "--reviewed",
     metavar="CSV",
-    help="Boxes that you drew, see weakbox review: they measure, and are not exported.",
+    help="Boxes that you drew, see weakbox review: they measure and choose, and are not exported.",
 )
 @click.option(
     "--run-root", metavar="FOLDER", help="Where the work is kept; by default FOLDER of --out with -run appended."
@@ -97,14 +97,16 @@ def label(
 
 def make_labels(asked: LabelRequest) -> tuple[Target, list[str]]:
     """Make the boxes and the data set; returns the run and five lines that say what there is. Raises UsageError."""
-    dataset, work = _dataset(asked.root, asked.reviewed), asked.work
-    check_folder(asked.out, asked.format, overwrite=asked.overwrite)
+    dataset, work, placed = _dataset(asked.root, asked.reviewed), asked.work, asked.placed
+    before = recall(open_store(work))
+    other = before is not None and placed.gives_other_boxes(before)
+    check_folder(asked.out, asked.format, other=other, overwrite=asked.overwrite)
     lying = _lying({"run_root": work, "dataset": dataset})
     stages = stages_of(lying, asked.network, asked.weights or _weights(asked.network))
     target = open_config({"run_root": work, "dataset": dataset, "stages": stages})
-    _announce(lying, asked, recall(target.store))
+    _announce(lying, asked, before)
     recorded.execute(target, asked.root, in_process=not asked.ray, max_quarantined=1.0)
-    remember(target.store, asked)
+    remember(target.store, placed)
     page = results.publish_report(target)
     rows = _rows(target)
     least = _least(rows, asked.keep)
@@ -140,8 +142,8 @@ def _weights(network: str) -> str:
 def _dataset(root: str, reviewed: str | None) -> dict[str, Json]:
     """`dataset:` of the config, for any layout; pictures that are in no sub-folder are one class."""
     fs, path = open_filesystem(root)
-    if fs.isfile(path):
-        raise UsageError(f"{root} is a file: give the folder that holds the pictures")
+    if may_be_image(path) and fs.isfile(path):
+        raise UsageError(f"{root} is a picture: give the folder that holds all of them")
     try:
         entries = fs.ls(path, detail=True)
     except OSError as error:
@@ -210,7 +212,7 @@ def _unread(lying: Lying, rows: Sequence[Row], target: Target) -> str:
     return f"; {unread} could not be read: weakbox retry-quarantine {root} lists them" if unread else ""
 
 
-def _announce(lying: Lying, asked: LabelRequest, before: Remembered | None) -> None:
+def _announce(lying: Lying, asked: LabelRequest, before: LabelRequest | None) -> None:
     """Log the steps to come, about how long they take, and boxes that were drawn before and are not named now."""
     pictures, classes = sum(lying.images.values()), len(lying.classes)
     passes = 2 if classes == 1 else 4

@@ -1,6 +1,6 @@
 """What `weakbox label` says at its end of how good its boxes are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jobs import results
 from jobs.target import Target
@@ -29,17 +29,18 @@ def how_good(target: Target, consensus: str, expected: float | None) -> str:
         )
     said = "; ".join(
         f"of the {row['n']} true boxes of {row['split']} {row['value']:.0f} % are found"
-        f" ({row['ci_low']:.0f} to {row['ci_high']:.0f}, IoU {_IOU}){_yardstick(known, row['split'])}"
+        f" ({row['ci_low']:.0f} to {row['ci_high']:.0f}, IoU {_IOU}{_yardstick(known, row)})"
         for row in scored
     )
     return f"how good: {said}" + ("" if expected is None else f"; {100 * expected:.0f} % of those kept should be right")
 
 
-def _yardstick(known: Metrics, split: Json) -> str:
-    """How many the best box finds that is the same for all pictures of a split."""
-    own = (row["value"] for row in known if row["method"] in TRIVIAL and row["split"] == split)
+def _yardstick(known: Metrics, scored: Mapping[str, Json]) -> str:
+    """How many of the same boxes are found without a look at any picture."""
+    same = [row for row in known if all(row[name] == scored[name] for name in ("split", "protocol"))]
+    own = (row["value"] for row in same if row["method"] in TRIVIAL)
     values = [value for value in own if isinstance(value, float)]
-    return f", {max(values):.0f} % by one box for all" if values else ""
+    return f"; {max(values):.0f} by the best box that looks at no picture" if values else ""
 
 
 def verdict_line(target: Target) -> str:

@@ -56,7 +56,7 @@ def review(target: str, changes: tuple[str, ...], sample: int | None, out: str) 
         (folder / name).write_bytes(content)
     csv = folder / "review.csv"
     output.say(f"{folder / 'review.html'}: open it in a browser and draw; put the review.csv that it saves over {csv}")
-    asked = recall(opened.store)
+    asked = None if changes or Path(target).is_file() else recall(opened.store)
     again = f"weakbox run {target} --set dataset.reviewed={csv.absolute()}"
     output.say(f"then: {again if asked is None else asked.command(str(csv.absolute()))}")
     output.say("your boxes measure the others and choose among them; a data set is made of the others alone")

@@ -2,6 +2,7 @@
 
 layout.json                                       the version of what is written here
 config.json, timeline.json                        the newest run: its config, when each stage ran
+label.json                                        what `weakbox label` was asked for, where it made the run
 _runs/<id>.json                                   one run: who it is, when it was seen last, how it ended
 report.html                                       a copy of the newest report
 uploads/<sha256>-<name>                           files that a submitted config named, by their content
@@ -32,6 +33,7 @@ VERSION = 3
 MARKER = "layout.json"
 CONFIG = "config.json"
 TIMELINE = "timeline.json"
+LABEL = "label.json"
 REPORT = "report.html"
 RUNS = "_runs"
 

@@ -15,7 +15,7 @@ Reader = Callable[[Mapping[str, Json]], object]
 """Takes the content of an object; raises ValueError where it is not what is expected there."""
 Readers = Mapping[str, Reader]
 
-_OWN: Readers = {layout.MARKER: read_layout, **dict.fromkeys((layout.CONFIG, layout.TIMELINE), dict)}
+_OWN: Readers = {layout.MARKER: read_layout, **dict.fromkeys((layout.CONFIG, layout.TIMELINE, layout.LABEL), dict)}
 
 
 def verify_root(store: Store, readers: Readers, pages: Collection[str], result: Verified) -> None:

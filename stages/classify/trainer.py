@@ -132,11 +132,16 @@ class ClassifyTrainer:
         source = params.start or params.weights
         is_trained = params.train == "head" or params.epochs > 0
         expected = not start and is_trained and set(loaded.fresh) == {"classifier"}  # a published head knows others
-        level = logging.INFO if expected else logging.WARNING
         if loaded.fresh:
-            _LOG.log(level, "%s: not in %s, starts fresh: %s", self.stage, source, ", ".join(loaded.fresh))
+            _LOG.log(_level(expected), "%s: not in %s, starts fresh: %s", self.stage, source, ", ".join(loaded.fresh))
         if loaded.unused:
-            _LOG.log(level, "%s: in %s, not used: %s", self.stage, source, ", ".join(loaded.unused))
+            _LOG.log(
+                _level(expected and len(loaded.unused) == 1),
+                "%s: in %s, not used: %s",
+                self.stage,
+                source,
+                ", ".join(loaded.unused),
+            )
         return network
 
     def _started(self, network: LocalizerNetwork, classes: list[str], done: Done, context: TrainContext) -> Loaded:
@@ -183,3 +188,7 @@ def class_names(rows: Sequence[ImageRow]) -> list[str]:
     """Class names by label. Labels without any image get an empty name."""
     names = {row["label"]: row["label_name"] for row in rows}
     return [names.get(label, "") for label in range(max(names, default=-1) + 1)]
+
+
+def _level(expected: bool) -> int:
+    return logging.INFO if expected else logging.WARNING

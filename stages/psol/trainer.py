@@ -115,7 +115,8 @@ class PsolTrainer:
         try:
             weights = quality_weights([row["weight"] for row in rows])
         except ValueError as error:
-            hint = "; a consensus stage gives it, of one source too" if self.params.quality == "quality" else ""
+            lacking = self.params.quality == "quality" and not any(row["weight"] >= 0 for row in rows)
+            hint = "; a consensus has some, once its stage quality is fitted to true boxes" if lacking else ""
             said = f"{self.params.quality} of the boxes of {self.params.labels} as weight: {error}{hint}"
             raise ValueError(said) from error
         return [{**row, "weight": weight} for row, weight in zip(rows, weights.tolist(), strict=True)]

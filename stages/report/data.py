@@ -26,6 +26,7 @@ from stages.report.results import (
     Headline,
     SplitTable,
     headline,
+    measured_split,
     split_tables,
 )
 from stages.report.sources import KINDS, Judged, Summary, summary
@@ -134,7 +135,7 @@ def gather(tables: Tables, ingredients: Mapping[str, Mapping[str, Any]], *, samp
     labelled = _labelled(tables)
     checks = [Verdict(**row) for row in _rows(tables, "quality", "verdicts")]
     best = headline(metrics)
-    split = best.split if best else _split_of_most(labelled) or SPLITS[0]
+    split = best.split if best else measured_split(metrics) or _split_of_most(labelled) or SPLITS[0]
     images = images_of(tables, split)
     found = sources_of(tables, split, images)
     mapped = {(row["method"], row["source"]) for row in curves}

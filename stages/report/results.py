@@ -6,7 +6,7 @@ from typing import Any
 
 from schemas.types import TRIVIAL
 
-__all__ = ["Cell", "Headline", "MethodRow", "SplitTable", "headline", "split_tables"]
+__all__ = ["Cell", "Headline", "MethodRow", "SplitTable", "headline", "measured_split", "split_tables"]
 
 Row = Mapping[str, Any]
 
@@ -22,6 +22,9 @@ _COLUMNS = {
     "max_box_acc": "MaxBoxAcc",
     "max_box_acc_v2": "MaxBoxAccV2",
 }
+_MEASURED = (*(metric for metric in _COLUMNS if metric != "cls_top1"), "pxap", "peak_iou")
+"""What needs ground truth of places."""
+
 _CHOICES = ("validated", "fixed", None, "oracle")
 
 
@@ -93,6 +96,12 @@ def _report_split(present: Iterable[str]) -> str | None:
     """The split that is reported on top: test before val, dev and train; None without any."""
     found = set(present)
     return next((split for split in SPLITS if split in found), None)
+
+
+def measured_split(metrics: Sequence[Row]) -> str | None:
+    """The split on top among those where maps or boxes of a method were held against ground truth; None without any."""
+    known = [row for row in metrics if row["metric"] in _MEASURED and row["value"] is not None]
+    return _report_split(row["split"] for row in known if row["method"] not in TRIVIAL)
 
 
 def split_tables(metrics: Sequence[Row]) -> list[SplitTable]:

@@ -15,7 +15,7 @@ class Report(Stage[ReportParams]):
     """Writes `report.html`: metrics, curves, boxes and heat maps of a run on one page."""
 
     kind = "report"
-    version = 4
+    version = 5
     Params = ReportParams
     outputs = ()
     light = True

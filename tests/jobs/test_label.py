@@ -13,6 +13,8 @@ import pytest
 from defusedxml.ElementTree import parse
 
 from jobs.label_config import Lying, stages_of
+from jobs.label_request import LabelRequest, recall, remember
+from pipeline.store.store import Store
 from stages.ingest.demo import compose
 from stages.vision.boxes import iou
 
@@ -49,8 +51,10 @@ def rest_of(path: Path) -> list[dict[str, str]]:
 
 def test_pictures_of_several_classes_become_a_data_set(data, tmp_path, weakbox):
     """Breaks when a picture is neither exported nor listed, or the command ends in more than five lines."""
-    code, said, _ = weakbox("label", str(data), "--out", str(tmp_path / "set"))
+    code, said, logged = weakbox("label", str(data), "--out", str(tmp_path / "set"))
     assert code == 0
+    heads = [line for line in logged.splitlines() if "starts fresh: " in line or "not used: " in line]
+    assert ["level=info" in line for line in heads] == [True, True], "a published head knows other classes"
     lines = said.splitlines()
     assert len(lines) == 5
     (written,) = (tmp_path / "set").glob("coco_*.json")
@@ -117,7 +121,32 @@ def test_a_picture_in_place_of_the_folder_is_one_line(data, tmp_path, weakbox):
     picture = next((data / "0").iterdir())
     code, _, said = weakbox("label", str(picture), "--out", str(tmp_path / "set"))
     assert (code, len(said.splitlines())) == (2, 1)
-    assert "is a file: give the folder that holds the pictures" in said
+    assert "is a picture: give the folder that holds all of them" in said
+
+
+def test_boxes_of_other_pictures_are_refused_before_they_are_made(data, tmp_path, weakbox):
+    """Breaks when somebody waits for a run whose boxes the folder, which holds others, then does not take."""
+    out, work = str(tmp_path / "set"), str(tmp_path / "run")
+    photos = flat(data, tmp_path / "raccoons")
+    assert weakbox("label", str(photos), "--out", out, "--run-root", work)[0] == 0
+    (tmp_path / "drawn.csv").write_text("image_id,x0,y0,x1,y1\n")
+    code, _, said = weakbox(
+        "label", str(photos), "--out", out, "--run-root", work, "--reviewed", str(tmp_path / "drawn.csv")
+    )
+    assert (code, len(said.splitlines())) == (2, 1)
+    assert "holds another export" in said
+
+
+def test_a_note_of_somebody_else_dictates_no_command(tmp_path):
+    """Breaks when what a run root says is printed as a command to type."""
+    store = Store(str(tmp_path))
+    asked = LabelRequest("photos", "set").placed
+    remember(store, asked)
+    assert recall(store) == asked
+    for change in ({"root": ["sh", "-c", "x"]}, {"format": "sh"}, {"keep": "x; sh"}, {"words": ["sh"]}):
+        store.write("label.json", {**asked._asdict(), **change})
+        found = recall(store)
+        assert found is None or "sh" not in shlex.split(found.command("drawn.csv"))
 
 
 def test_a_review_says_the_command_that_takes_its_boxes(data, tmp_path, weakbox):
@@ -132,7 +161,7 @@ def test_a_review_says_the_command_that_takes_its_boxes(data, tmp_path, weakbox)
     code, said, _ = weakbox(*shlex.split(then)[1:])
     assert code == 0
     assert "how good: of the 5 true boxes of dev" in said
-    assert "by one box for all" in said
+    assert "by the best box that looks at no picture)" in said
     assert (tmp_path / "set/data.yaml").is_file()
     code, _, logged = weakbox("label", str(photos), "--out", out, "--format", "yolo", "--overwrite")
     assert code == 0

@@ -18,7 +18,7 @@ __all__ = ["DilatedDepthwiseConv2d", "quick_gradients"]
 
 
 class DilatedDepthwiseConv2d(nn.Conv2d):
-    """A depthwise convolution of stride 1 and even padding, with the parameters of another one."""
+    """A depthwise convolution of stride 1, padded alike on both sides, with the parameters of another one."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         names = "in_channels", "out_channels", "kernel_size", "padding", "dilation", "groups"

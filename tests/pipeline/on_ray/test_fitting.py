@@ -28,7 +28,7 @@ def test_fractions_and_counts_of_gpus_reach_ray_train(gpus):
     assert asked.label_selector == {"zone": "a"}
 
 
-def test_a_driver_that_waits_for_a_training_loads_neither_torch_nor_ray_train():
+def test_the_modules_of_a_driver_load_neither_torch_nor_ray_train():
     """Breaks when the driver of a cluster, which computes nothing, takes the gigabyte of those that do."""
     code = "import sys, pipeline.on_ray.runner; print({'torch', 'ray.train', 'numba', 'scipy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -220,7 +220,7 @@ def test_quality_weights_need_qualities(data, tmp_path, finished):
     root = tmp_path / "run"
     shutil.copytree(finished.config.run_root, root)
     target = made(data, root, psol={**CHAIN["psol"], "labels": "one", "min_quality": None})
-    with pytest.raises(UsageError, match="of one as weight: none is known; a consensus stage gives it"):
+    with pytest.raises(UsageError, match="of one as weight: none is known; a consensus has some"):
         runs.execute(target)
 
 
