@@ -1,8 +1,9 @@
-"""Topic `localizers`: what a localizer's training step costs beside plain cross-entropy, and SCG's speed."""
+"""Topic `localizers`: what a step of a localizer costs beside cross-entropy, one without a stride, and SCG."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.dilated_step import dilated_step
 from benchmarks.figures import Measured
 from benchmarks.scg_speed import scg_speed
 from benchmarks.training_step import training_steps
@@ -11,4 +12,5 @@ from benchmarks.training_step import training_steps
 def measure(folder: Path) -> Iterator[Measured]:
     """The topic's figures; nothing is written."""
     yield from training_steps()
+    yield from dilated_step()
     yield from scg_speed()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from stages.report.results import headline, split_tables
+from stages.report.results import headline, measured_split, split_tables
 from tests.stages.report.sample import metrics
 
 
@@ -86,3 +86,12 @@ def test_undefined_values_are_shown_as_such() -> None:
     assert headline([row("cam", None)]) is None
     assert headline([]) is None
     assert split_tables([]) == []
+
+
+def test_the_split_on_top_is_one_where_places_were_measured() -> None:
+    """Breaks when a run of maps alone shows the images of train, or one picture of dev counts as a measurement."""
+    counted = [row("cam", 60.0, metric="max_box_acc", split="val"), row("cam", 55.0, metric="pxap", split="test")]
+    others = [row("cam", 99.0, metric="cls_top1", split="dev"), row("centred_square", 50.0, split="test")]
+    assert measured_split(counted) == "test"
+    assert measured_split([*counted[:1], *others[:1], row("ddt", None, split="test")]) == "val"
+    assert measured_split(others) is None
