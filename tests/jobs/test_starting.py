@@ -1,6 +1,9 @@
 """What a newcomer types first: init, stages, doctor."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,8 @@ import yaml
 from jobs import health
 from jobs.target import open_target
 from stages import catalog
+
+ROOT = Path(__file__).resolve().parents[2]
 
 CONFIGS = Path(health.__file__).parent / "configs"
 NAMES = sorted(path.stem for path in (*CONFIGS.glob("*.yaml"), *CONFIGS.glob("papers/*.yaml")))
@@ -106,10 +111,13 @@ def test_doctor_tells_what_is_not_installed(monkeypatch):
     assert bad[0].said.startswith("not installed: pyarrow;")
 
 
-def test_doctor_tries_ray(monkeypatch, tmp_path):
+def test_doctor_tries_ray(tmp_path):
     """Breaks when a Ray that cannot start is called good, or its remedy is lost."""
-    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / "nowhere"))
-    (found,) = health.of_ray()
-    assert found.level == "bad"
-    assert "RAY_TMPDIR" in found.said
-    assert "--in-process" in found.said
+    code = "from jobs import health; (found,) = health.of_ray(); print(found.level, found.said)"
+    environment = {**os.environ, "RAY_TMPDIR": str(tmp_path / "nowhere")}
+    command = [sys.executable, "-c", code]  # this process may have a Ray, started for another test
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
+    said = done.stdout.splitlines()[-1]
+    assert said.startswith("bad ")
+    assert "RAY_TMPDIR" in said
+    assert "--in-process" in said
