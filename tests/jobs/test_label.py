@@ -229,7 +229,7 @@ def right_share(yolo: Path, true: dict[str, Any]) -> float:
 
 def interval(said: str) -> tuple[float, float]:
     """What the command says of forty true boxes."""
-    found = re.search(r"of the 40 true boxes of dev .* \((\d+) to (\d+), IoU 0.5\)", said)
+    found = re.search(r"of the 40 true boxes of dev .* \((\d+) to (\d+), IoU 0.5;", said)
     assert found is not None, said
     return float(found[1]), float(found[2])
 
