@@ -4,9 +4,11 @@ So a finished run over a million files takes two minutes and not ten.
 """
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.base.hashing import fingerprint
+from pipeline.base.stop_signal import StopSignal
 from pipeline.config.run_config import load_config
 from pipeline.contract.resources import Resources
 from pipeline.contract.runner import Job, OnDone
@@ -42,6 +44,10 @@ class _ListingRunner:
             return
         for task in job.tasks:
             on_done(job.store.commit(job.stage.name, job.recipe, task.shard.key, _seen(task)))
+
+    def call_apart(self, check: Callable[[], None], stop: StopSignal) -> None:
+        """Call a check here."""
+        self._runner.call_apart(check, stop)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -1,11 +1,12 @@
 """Stages of a run that are computed again and again on one warm Ray, and their images per second."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.base.stop_signal import StopSignal
 from pipeline.config.run_config import parse_config
 from pipeline.contract.runner import Job, OnDone, Runner
 from pipeline.planning.plan import make_plan
@@ -107,6 +108,10 @@ class _Kept:
 
     def run(self, job: Job, on_done: OnDone) -> None:
         self._runner.run(job, on_done)
+
+    def call_apart(self, check: Callable[[], None], stop: StopSignal) -> None:
+        """Call a check as the kept runner does."""
+        self._runner.call_apart(check, stop)
 
     def close(self) -> Any:
         """Do nothing: the session that made the runner ends it, after the last pass."""

@@ -8,6 +8,7 @@ store's use after 100 shards and at the end. Ray's own start is not in the secon
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ import ray
 from benchmarks.environment import processors
 from jobs.ray_session import RaySession
 from pipeline.base.params import option
+from pipeline.base.stop_signal import StopSignal
 from pipeline.contract.resources import Resources
 from pipeline.contract.runner import Job, OnDone
 from pipeline.contract.stage import Stage
@@ -98,6 +100,10 @@ class _Watched:
                 self.used[self._done] = _object_store_used()
 
         self._runner.run(job, watched)
+
+    def call_apart(self, check: Callable[[], None], stop: StopSignal) -> None:
+        """Call a check as the session does."""
+        self._runner.call_apart(check, stop)
 
     def close(self) -> None:
         """End the session, which is not part of the pass."""

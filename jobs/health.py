@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from jobs.target import open_target
 from pipeline.base.errors import UsageError, WeakboxError
 from pipeline.contract.stage import SourceStage
-from pipeline.planning.foresight import rehearse
+from pipeline.planning.foresight import rehearse, unrehearsed
 from pipeline.store.files import open_filesystem
 
 __all__ = ["Finding", "of_machine", "of_ray", "of_target"]
@@ -82,7 +82,7 @@ def of_target(named: str) -> Iterator[Finding]:
         if isinstance(stage, SourceStage):
             yield _data(name, stage)
     try:
-        rehearse(target.stages, target.store)
+        rehearse(target.stages, unrehearsed(target.stages, target.store))
     except UsageError as error:
         yield Finding("bad", "stages", str(error))
     else:

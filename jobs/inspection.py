@@ -10,7 +10,7 @@ from jobs.options import set_option, target_argument
 from jobs.run_state import plan_row, run_lines, training_progress
 from jobs.target import Target, open_target
 from pipeline.base.json_types import Json
-from pipeline.planning.foresight import check_data, listed, rehearse
+from pipeline.planning.foresight import check_data, listed, rehearse, unrehearsed
 from pipeline.planning.plan import PlannedStage, Planner, make_plan
 from pipeline.running import timeline
 from pipeline.running.progress import log_listings
@@ -61,7 +61,7 @@ def status(target: str, changes: tuple[str, ...]) -> None:
 
 def planned_stages(opened: Target) -> dict[str, PlannedStage]:
     """The plan of a run. Raises: UsageError for failures that can be foreseen."""
-    rehearse(opened.stages, opened.store)
+    rehearse(opened.stages, unrehearsed(opened.stages, opened.store))
     planner = Planner(opened.store)
     planned = planner.plan_all(opened.stages)
     check_data(opened.stages, listed(planned))

@@ -7,13 +7,14 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import structlog
 
 from jobs import local_ray
 from pipeline.base.errors import UsageError
+from pipeline.base.stop_signal import StopSignal
 from pipeline.contract.runner import Job, OnDone, Runner
 
 _LOG = structlog.get_logger("weakbox.ray")
@@ -44,6 +45,10 @@ class RaySession:
     def run(self, job: Job, on_done: OnDone) -> None:
         """Run one stage."""
         self._runner.run(job, on_done)
+
+    def call_apart(self, check: Callable[[], None], stop: StopSignal) -> None:
+        """Call a check in a process of the cluster, on this node."""
+        self._runner.call_apart(check, stop)
 
     def close(self) -> None:
         """End the pool, and Ray itself if it was started here."""

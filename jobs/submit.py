@@ -161,8 +161,7 @@ def check(config: RunConfig) -> None:
     Weights elsewhere, which the cluster may see, are left to the run. Raises: UsageError.
     """
     stages = config.stage_objects(catalog)
-    elsewhere = [name for name, stage in stages.items() if not all(map(_is_reachable, stage.files().values()))]
-    rehearse(stages, None, leave_out=elsewhere)
+    rehearse(stages, [name for name, stage in stages.items() if all(map(_is_reachable, stage.files().values()))])
 
 
 def _is_reachable(file: str) -> bool:

@@ -15,9 +15,9 @@ from tests.cluster.mini import Command
 PAUSE = 60.0
 """Seconds for which a process is suspended: longer than Ray waits for a heartbeat of its own processes."""
 
-_NAMES = {
+_NAMES: dict[str, str | tuple[str, ...]] = {
     "actor": "ray::PoolActor",
-    "train_worker": "ray::RayTrainWorker",
+    "train_worker": ("ray::train", "ray::RayTrainWorker"),
     "raylet": "raylet",
     "gcs": "gcs_server",
 }

@@ -32,6 +32,12 @@ class Runner(Protocol):
     def run(self, job: Job, on_done: OnDone) -> None:
         """Compute and commit every task. Raises StageFailed when a shard gives up, Stopped when `job.stop` is set."""
 
+    def call_apart(self, check: Callable[[], None], stop: StopSignal) -> None:
+        """Call a check, outside of this process if the runner can: what it loads then takes no memory here.
+
+        Raises what the check raises, and Stopped when `stop` is set.
+        """
+
     def close(self) -> None:
         """Release what it holds."""
 

@@ -11,6 +11,7 @@ from ray.exceptions import RayTaskError
 from pipeline.base.errors import WeakboxError
 from pipeline.contract.resources import StageResources
 from pipeline.contract.stage import AnyStage
+from pipeline.on_ray.place import place
 from pipeline.store.records import Done, ShardResult, Task
 from pipeline.store.store import Store
 from pipeline.worker.device import pick_device, set_threads
@@ -94,11 +95,7 @@ class PoolActor:
 def start_actor(store: Store, roots: Mapping[str, str], resources: StageResources) -> Actor:
     """A new pool actor. The pool notices its death and replaces it; Ray neither restarts nor retries."""
     remote = ray.remote(PoolActor).options(
-        num_cpus=resources.cpus,
-        num_gpus=resources.gpus,
-        memory=resources.memory,
-        resources=dict(resources.custom) or None,
-        label_selector=dict(resources.labels) or None,
+        **place(resources),
         max_restarts=0,
         max_task_retries=0,
     )

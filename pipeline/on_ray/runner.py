@@ -1,17 +1,23 @@
-"""The Ray runner: stages on a pool of actors, trainings on Ray Train."""
+"""The Ray runner: stages on a pool of actors, trainings on workers of their own."""
 
 import contextlib
 import threading
+from collections.abc import Callable
 
+from ray.exceptions import RayError
+
+from pipeline.base.stop_signal import StopSignal
 from pipeline.contract.runner import Job, OnDone
 from pipeline.contract.stage import TrainStage
 from pipeline.on_ray.admission import Admission
 from pipeline.on_ray.dispatcher import Dispatcher
 from pipeline.on_ray.pool import Pool
+from pipeline.on_ray.remote_call import beside_driver
 from pipeline.on_ray.training import fit_on_ray
 
 PLACEMENT_SECONDS = 60.0
 STALL_SECONDS = 60.0
+_STOP_SECONDS = 0.5
 
 
 class RayRunner:
@@ -43,6 +49,17 @@ class RayRunner:
                     on_done(fit_on_ray(job.stage, job, task))
             return
         Dispatcher(job, self._pool, on_done, self._stall).run()
+
+    def call_apart(self, check: Callable[[], None], stop: StopSignal) -> None:
+        """Call a check in a process beside this one; here, if that process is lost."""
+        apart = beside_driver(check)
+        try:
+            while not apart.ended(_STOP_SECONDS):
+                if stop.requested:
+                    apart.end()
+                    stop.check()
+        except RayError:
+            check()
 
     def close(self) -> None:
         """End the pool's actors."""

@@ -1,12 +1,10 @@
-"""One worker of a training on Ray Train."""
+"""One worker of a training on Ray: the only one, or one of Ray Train's."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-import ray.train
 import torch
-from ray.train.torch import get_device
 
 from pipeline.base.errors import Stopped, WeakboxError
 from pipeline.base.stop_signal import STOPPED
@@ -15,20 +13,22 @@ from pipeline.on_ray.stop_flag import StopFlag
 from pipeline.on_ray.training_job import TrainingJob
 from pipeline.store.encoding import write_progress
 from pipeline.training.checkpoint import dump_checkpoint, load_checkpoint, read_checkpoint, show_curves
-from pipeline.worker.device import keep_freed_memory, set_threads
+from pipeline.worker.device import keep_freed_memory, pick_device, set_threads
 from pipeline.worker.local_context import LocalContext
 
 T = TypeVar("T")
+Report = Callable[[dict[str, float]], None]
+"""Told of the progress at each checkpoint, by every rank at once."""
 
 
-class RayTrainContext(LocalContext):
-    """The TrainContext of one Ray Train worker."""
+class WorkerContext(LocalContext):
+    """The TrainContext of one worker; the ranks of several are joined by torch.distributed."""
 
-    def __init__(self, job: TrainingJob) -> None:
-        super().__init__(job.store, roots=job.roots, device=get_device().type, threads=job.threads)
-        train = ray.train.get_context()
-        self.rank = train.get_world_rank()
-        self.world_size = train.get_world_size()
+    def __init__(self, job: TrainingJob, device: str, rank: int, world_size: int, report: Report | None) -> None:
+        super().__init__(job.store, roots=job.roots, device=device, threads=job.threads)
+        self.rank = rank
+        self.world_size = world_size
+        self._report = report
         self.micro_batch = job.resources.micro_batch
         self._save_seconds = 60 * job.resources.save_minutes
         self._folder, self._key = job.folder, job.key
@@ -50,7 +50,7 @@ class RayTrainContext(LocalContext):
         return state
 
     def save(self, state: Checkpoint, progress: Mapping[str, float]) -> None:
-        """Rank 0 replaces the checkpoint; then report to Ray Train, which is a barrier for all ranks.
+        """Rank 0 replaces the checkpoint; then report, which is a barrier for all ranks.
 
         Raises Stopped on all ranks if the driver requested a stop, except at the last checkpoint.
         """
@@ -58,7 +58,8 @@ class RayTrainContext(LocalContext):
             self.store.files.put(self._folder.checkpoint(self._key), dump_checkpoint(state))
             show_curves(self, self._folder.event_files(self._key), state)
             self.store.write(self._folder.progress(self._key), write_progress(progress))
-        ray.train.report(dict(progress))
+        if self._report is not None:
+            self._report(dict(progress))
         if progress["epoch"] < progress["epochs"] and self._of_first(self.rank == 0 and self._stop.raised):
             raise Stopped(STOPPED)
 
@@ -70,12 +71,17 @@ class RayTrainContext(LocalContext):
         return held[0]
 
 
-def train_worker(job: TrainingJob) -> None:
-    """Train, and commit the model if this is rank 0; a refusal is written down for the driver to read."""
+def train_alone(job: TrainingJob) -> None:
+    """Train as the only worker, and commit the model; a refusal is written down for the driver to read."""
+    train_worker(job, pick_device(job.resources.gpus), rank=0, world_size=1, report=None)
+
+
+def train_worker(job: TrainingJob, device: str, rank: int, world_size: int, report: Report | None) -> None:
+    """Train as one of `world_size` workers; rank 0 commits the model. report: called at each checkpoint."""
     started = time.perf_counter()
     set_threads(job.threads)
     keep_freed_memory()
-    context = RayTrainContext(job)
+    context = WorkerContext(job, device, rank, world_size, report)
     try:
         result = job.stage.fit(job.task, context)
     except Stopped:

@@ -4,8 +4,9 @@ import uuid
 from typing import Any
 
 import pyarrow.fs as pafs
+import ray.train
 from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer
+from ray.train.torch import TorchTrainer, get_device
 
 from pipeline.contract.resources import StageResources
 from pipeline.on_ray.process_group import torch_config
@@ -13,7 +14,6 @@ from pipeline.on_ray.train_worker import train_worker
 from pipeline.on_ray.training_job import TrainingJob
 from pipeline.store.layout import RAY_TRAIN
 
-_FAILURES = 3
 _JOB = "job"
 
 
@@ -29,7 +29,7 @@ def fit(job: TrainingJob) -> None:
             name=f"{job.key}-{uuid.uuid4().hex[:8]}",  # unique, so that Ray Train resumes nothing
             storage_path=f"{base}/{job.folder.area(RAY_TRAIN)}",
             storage_filesystem=None if local else pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)),
-            failure_config=FailureConfig(max_failures=_FAILURES),
+            failure_config=FailureConfig(max_failures=job.failures),
         ),
     ).fit()
 
@@ -43,4 +43,7 @@ def scaling(resources: StageResources) -> ScalingConfig:
 
 
 def _train(config: dict[str, TrainingJob]) -> None:
-    train_worker(config[_JOB])
+    worker = ray.train.get_context()
+    train_worker(
+        config[_JOB], get_device().type, worker.get_world_rank(), worker.get_world_size(), report=ray.train.report
+    )

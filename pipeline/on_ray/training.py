@@ -1,10 +1,12 @@
-"""Training on Ray Train: any number of workers, the same checkpoints in the store as without Ray.
+"""Training on Ray: any number of workers, the same checkpoints in the store as without Ray.
 
-Ray Train starts, watches and restarts the workers; it is given no checkpoints. Its own resuming rewrites a snapshot in
-place, deletes checkpoints that a second run on the same root may be about to load, and refuses another Ray version: a
-kill at the wrong moment would end a training for good. Rank 0 commits the model to the store itself, so a driver that
-dies afterwards loses nothing.
+A single worker is a task of Ray. Several are started, watched and restarted by Ray Train. It is given no checkpoints:
+its own resuming rewrites a snapshot in place, deletes checkpoints that a second run on the same root may be about to
+load, and refuses another Ray version; a kill at the wrong moment would end a training for good. Rank 0 commits the
+model to the store itself, so a driver that dies afterwards loses nothing.
 """
+
+from functools import partial
 
 import structlog
 
@@ -13,7 +15,7 @@ from pipeline.base.params import Parameters
 from pipeline.base.stop_signal import StopSignal
 from pipeline.contract.runner import Job
 from pipeline.contract.stage import TrainStage
-from pipeline.on_ray.trainer_process import TrainerProcess
+from pipeline.on_ray.remote_call import RemoteCall, beside_driver, with_resources
 from pipeline.on_ray.training_job import TrainingJob
 from pipeline.store.encoding import read_progress
 from pipeline.store.layout import RecipeFolder
@@ -25,7 +27,7 @@ _PROGRESS_SECONDS = 2.0
 
 
 def fit_on_ray(stage: TrainStage[Parameters], job: Job, task: Task) -> Done:
-    """Train one shard of a job, whose stage is `stage`, on Ray Train workers and return its manifest.
+    """Train one shard of a job, whose stage is `stage`, on Ray's workers and return its manifest.
 
     Raises:
         StageFailed: the training failed for good; the line holds the cause.
@@ -36,7 +38,7 @@ def fit_on_ray(stage: TrainStage[Parameters], job: Job, task: Task) -> Done:
     folder = training.folder
     for path in (folder.refused(key), folder.begun(key), folder.stop(key)):
         store.files.remove(path)
-    _follow(TrainerProcess(training), folder, key, store, job.stop)
+    _follow(_start(training), folder, key, store, job.stop)
     done = store.done(stage.name, job.recipe, [key])
     if key not in done:
         job.stop.check()
@@ -44,7 +46,26 @@ def fit_on_ray(stage: TrainStage[Parameters], job: Job, task: Task) -> Done:
     return done[key]
 
 
-def _follow(trainer: TrainerProcess, folder: RecipeFolder, key: str, store: Store, stop: StopSignal) -> None:
+def _start(job: TrainingJob) -> RemoteCall:
+    """Start the only worker of a training; or Ray Train, which takes three processes more to start several."""
+    if (job.resources.actors or 1) == 1:
+        return with_resources(partial(_train_alone, job), job.resources, job.failures)
+    return beside_driver(partial(_fit, job))
+
+
+def _train_alone(job: TrainingJob) -> None:
+    from pipeline.on_ray.train_worker import train_alone
+
+    train_alone(job)
+
+
+def _fit(job: TrainingJob) -> None:
+    from pipeline.on_ray.trainer import fit
+
+    fit(job)
+
+
+def _follow(trainer: RemoteCall, folder: RecipeFolder, key: str, store: Store, stop: StopSignal) -> None:
     """Wait for a training, log each checkpoint that its workers report, and hand on the stop signal."""
     stage, path = folder.stage, folder.progress(key)
     ended, told, said = False, False, store.read(path, read_progress)

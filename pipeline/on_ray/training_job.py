@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from pipeline.base.params import Parameters
 from pipeline.contract.resources import StageResources
@@ -21,6 +22,9 @@ class TrainingJob:
     store: Store
     resources: StageResources
     roots: Mapping[str, str]
+
+    failures: ClassVar[int] = 3
+    """How often a training goes on from its checkpoint after a worker was lost or failed."""
 
     @property
     def threads(self) -> int:

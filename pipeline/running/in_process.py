@@ -1,5 +1,8 @@
 """The runner that needs no Ray: one shard after another in this process."""
 
+from collections.abc import Callable
+
+from pipeline.base.stop_signal import StopSignal
 from pipeline.contract.runner import Job, OnDone
 from pipeline.contract.stage import TrainStage
 from pipeline.training.in_process import Say, fit_in_process
@@ -30,6 +33,11 @@ class InProcessRunner:
         for task in job.tasks:
             job.stop.check()
             on_done(worker.compute(job.recipe, task))
+
+    def call_apart(self, check: Callable[[], None], stop: StopSignal) -> None:
+        """Call a check here, where the stages will run too."""
+        stop.check()
+        check()
 
     def close(self) -> None:
         """No-op: nothing is held."""

@@ -22,7 +22,7 @@ from pipeline.contract.resources import Resources
 from pipeline.contract.runner import Job, Runner, trains_side_by_side
 from pipeline.contract.stage import AnyStage, SourceStage, TrainStage, roots_of
 from pipeline.planning.asked import AskedSets
-from pipeline.planning.foresight import check_data, rehearse
+from pipeline.planning.foresight import asks_for_packages, check_data, foresee, unrehearsed
 from pipeline.planning.graph import training_groups
 from pipeline.planning.plan import Listing, PlannedStage, Planner, make_plan, resolve
 from pipeline.planning.walk import check_inputs
@@ -75,6 +75,7 @@ class Run:
         self._planner = Planner(store, options.listing, options.force)
         self._roots = roots_of(stages)
         self._done: dict[str, Mapping[str, Done]] = {}
+        self._equipped: set[str] = set()
         self._listed: dict[str, Sequence[Shard]] = {}
         self._timeline = threading.Lock()
         self.computed: dict[str, int] = {}
@@ -93,18 +94,34 @@ class Run:
             check_inputs(self._stages)
             self._step_on_newest(self._stages[self._options.only])
             groups = [(self._options.only,)]
-        for name in chain.from_iterable(groups):
-            if self._store.newest(name) is None:
-                self._stages[name].check_packages()
-        if self._options.only is None:
-            rehearse(self._stages, self._store)
         try:
+            self._check_stages([self._stages[name] for name in chain.from_iterable(groups)])
             for group in groups:
                 self._run_group([self._plan(self._stages[name]) for name in group])
         finally:
             if self._runner is not None:
                 self._runner.close()
         return self.computed
+
+    def _check_stages(self, stages: Sequence[AnyStage]) -> None:
+        """Ask stages that were never completed for packages, and rehearse those that have to run."""
+        new = [stage for stage in stages if asks_for_packages(stage) and self._store.newest(stage.name) is None]
+        pending = unrehearsed(self._stages, self._store) if self._options.only is None else frozenset()
+        if new or pending:
+            self._call_apart(partial(foresee, self._stages, new, pending))
+            self._equipped.update(stage.name for stage in new)
+
+    def _call_apart(self, check: Callable[[], None]) -> None:
+        """Call a check that may load torch, which the driver of a cluster has no other use for."""
+        self._opened().call_apart(check, self._options.stop)
+
+    def _check_data(self) -> None:
+        """Judge the data sets listed so far; here, where so far nothing needed a runner."""
+        check = partial(check_data, self._stages, self._listed)
+        if self._runner is None:
+            check()
+        else:
+            self._call_apart(check)
 
     def _plan(self, stage: AnyStage) -> PlannedStage:
         """Plan a stage on what this run has done so far; a forced one as if nothing of it were done."""
@@ -114,7 +131,7 @@ class Run:
         log_listings(listed)
         if isinstance(stage, SourceStage) and self._options.only is None:
             self._listed[stage.name] = planned.shards
-            check_data(self._stages, self._listed)
+            self._check_data()
         if listed and isinstance(stage, SourceStage):
             stage.keep_listing(planned.recipe.id, planned.shards, self._store)
         if stage.name in self._options.force and planned.done:
@@ -173,7 +190,8 @@ class Run:
         shards = {"shards": len(planned.missing), "of": len(planned.shards)}
         _LOG.info("stage starts", stage=stage.name, **shards, why=planned.why)
         self._store.keep_recipe(stage.name, recipe)
-        stage.check_packages()
+        if asks_for_packages(stage) and stage.name not in self._equipped:
+            self._call_apart(stage.check_packages)
         resources = self._resources.of(stage.name, train=isinstance(stage, TrainStage), light=stage.light)
         tasks = [resolve(shard, self._done) for shard in planned.missing]
         runner, before = self._opened(), len(done)

@@ -24,4 +24,5 @@ def test_every_ready_config_can_be_planned(path):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_networks_and_weights_of_every_ready_config_fit(path):
     """Breaks when a config names weights of another network, or when what would train is refused beforehand."""
-    rehearse(load_config(str(path)).stage_objects(catalog), None)
+    stages = load_config(str(path)).stage_objects(catalog)
+    rehearse(stages, stages)
